@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * compute.c - threads, BLAS and the stop question.
+ *
+ * Work goes out in portions that idle threads fetch one by one; a portion never splits a sum, so our own
+ * kernels give the same bits for any number of threads. Threads wait asleep: in a pipeline something else
+ * always wants the processors, and a thread that spins takes them from the very work it waits for. That is
+ * why the default is a small pool of our own; OpenMP (meson's option threads=openmp) spins for a while after
+ * each region, which only the environment could change, and it ends the process when it cannot create a thread.
+ *
+ * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
+ * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is 1 in our own threads, and is
+ * lent and put back in a caller's.
+ */
+#include "compute.h"
+
+#include "config.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if PALME_HAVE_OPENMP
+#include <omp.h>
+#endif
+#if PALME_HAVE_BLAS
+#include <cblas.h>
+#endif
+
+enum { MOST_THREADS = 64 };
+
+int palme_compute_stopped(struct palme_compute *c)
+{
+    if (!c->stopped && c->stop && c->stop(c->stop_user))
+        c->stopped = 1;
+    return c->stopped;
+}
+
+static int processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
+}
+
+/* What all threads of a job share. */
+struct job {
+    void (*body)(void *user, int i);
+    void *user;
+    int count;
+    atomic_int next, stopped;
+};
+
+struct palme_pool {
+    int threads; /* the caller included */
+#if PALME_THREADS_POOL
+    pthread_mutex_t owner; /* held by the session that computes with the pool */
+    pthread_mutex_t lock;  /* guards what follows */
+    pthread_cond_t work, done;
+    struct job *job;     /* NULL: nothing to join */
+    unsigned generation; /* of jobs, so that a thread joins each one once */
+    int joined;          /* threads that are in the job */
+    int quit;
+    int created;
+    pthread_t thread[MOST_THREADS];
+#endif
+};
+
+/* ---- The pool ----------------------------------------------------------------------------- */
+
+#if PALME_THREADS_POOL
+static void fetch(struct job *job)
+{
+    int i;
+
+    while (!atomic_load_explicit(&job->stopped, memory_order_relaxed) &&
+           (i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->count)
+        job->body(job->user, i);
+}
+
+static void *pool_thread(void *user)
+{
+    struct palme_pool *pool = user;
+    unsigned seen = 0;
+
+#if PALME_HAVE_OPENMP
+    omp_set_num_threads(1);
+#endif
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        while (!pool->quit && (!pool->job || pool->generation == seen))
+            pthread_cond_wait(&pool->work, &pool->lock);
+        if (pool->quit)
+            break;
+        struct job *job = pool->job;
+
+        seen = pool->generation;
+        pool->joined++;
+        pthread_mutex_unlock(&pool->lock);
+        fetch(job);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->joined == 0)
+            pthread_cond_signal(&pool->done);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+{
+    struct palme_pool *pool = calloc(1, sizeof *pool);
+    sigset_t all, before;
+
+    *out = pool;
+    *usable = 1;
+    if (!pool)
+        return PALME_ERROR_MEMORY;
+    if (wanted <= 0)
+        wanted = processors();
+    pthread_mutex_init(&pool->owner, NULL);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    /* The host's signals are for the host's threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool->created < wanted - 1 && pool->created < MOST_THREADS - 1 &&
+           pthread_create(&pool->thread[pool->created], NULL, pool_thread, pool) == 0)
+        pool->created++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pool->threads = *usable = pool->created + 1;
+    return PALME_OK;
+}
+
+void palme_pool_close(struct palme_pool **out)
+{
+    struct palme_pool *pool = *out;
+
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->quit = 1;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < pool->created; i++)
+        pthread_join(pool->thread[i], NULL);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->done);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_mutex_destroy(&pool->owner);
+    free(pool);
+    *out = NULL;
+}
+
+static int parallel(struct palme_compute *c, struct job *job, int each)
+{
+    struct palme_pool *pool = c->pool;
+    int own = 0, i;
+
+    if (pthread_mutex_trylock(&pool->owner) != 0)
+        return 0;
+    pthread_mutex_lock(&pool->lock);
+    pool->job = job;
+    pool->generation++;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+
+    while ((i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->count) {
+        job->body(job->user, i);
+        if (++own % each == 0 && palme_compute_stopped(c)) {
+            atomic_store_explicit(&job->stopped, 1, memory_order_relaxed);
+            break;
+        }
+    }
+
+    pthread_mutex_lock(&pool->lock);
+    pool->job = NULL; /* a thread that wakes up late has missed it */
+    while (pool->joined > 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->owner);
+    return 1;
+}
+
+#else /* OpenMP, or no threads at all */
+
+#if PALME_THREADS_OPENMP
+static void *nothing(void *user)
+{
+    return user;
+}
+#endif
+
+int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+{
+    struct palme_pool *pool = calloc(1, sizeof *pool);
+
+    *out = pool;
+    *usable = 1;
+    if (!pool)
+        return PALME_ERROR_MEMORY;
+    pool->threads = 1;
+#if PALME_THREADS_OPENMP
+    /* libgomp ends the process when it cannot create a thread, so the first to ask is not libgomp. */
+    pthread_t thread[MOST_THREADS];
+    int created = 0;
+
+    if (wanted <= 0)
+        wanted = processors();
+    while (created < wanted - 1 && created < MOST_THREADS - 1 &&
+           pthread_create(&thread[created], NULL, nothing, NULL) == 0)
+        created++;
+    for (int i = 0; i < created; i++)
+        pthread_join(thread[i], NULL);
+    pool->threads = *usable = created + 1;
+#else
+    (void)wanted;
+    (void)processors;
+#endif
+    return PALME_OK;
+}
+
+void palme_pool_close(struct palme_pool **pool)
+{
+    free(*pool);
+    *pool = NULL;
+}
+
+static int parallel(struct palme_compute *c, struct job *job, int each)
+{
+#if PALME_THREADS_OPENMP
+    if (omp_in_parallel())
+        return 0;
+#pragma omp parallel num_threads(c->pool->threads)
+    {
+        int own = 0;
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < job->count; i++) {
+            if (omp_get_thread_num() == 0 && ++own % each == 0 && palme_compute_stopped(c))
+                atomic_store_explicit(&job->stopped, 1, memory_order_relaxed);
+            if (!atomic_load_explicit(&job->stopped, memory_order_relaxed))
+                job->body(job->user, i);
+        }
+    }
+    return 1;
+#else
+    (void)c;
+    (void)job;
+    (void)each;
+    return 0;
+#endif
+}
+#endif
+
+void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
+                    void *user)
+{
+    struct job job = { .body = body, .user = user, .count = count };
+    double portion = flops / (count > 0 ? count : 1), since = 0;
+
+    if (palme_compute_stopped(c))
+        return;
+    if (c->pool && c->pool->threads > 1 && count > 1 && flops >= 2 * PALME_PORTION_FLOPS) {
+        int each = (int)(PALME_STOP_FLOPS / 2 / (portion > 1 ? portion : 1));
+
+        if (parallel(c, &job, each > 1 ? each : 1))
+            return;
+    }
+    for (int i = 0; i < count; i++) {
+        body(user, i);
+        since += portion;
+        if (since >= PALME_STOP_FLOPS) {
+            since = 0;
+            if (i + 1 < count && palme_compute_stopped(c))
+                return;
+        }
+    }
+}
+
+/* ---- BLAS --------------------------------------------------------------------------------- */
+
+int palme_blas(void)
+{
+    return PALME_HAVE_BLAS;
+}
+
+#if PALME_HAVE_BLAS
+struct blas_job {
+    float *y;
+    const float *x, *w, *b;
+    int rows, in, out, row_step, column_step, column_parts;
+};
+
+static void blas_part(void *user, int i)
+{
+    const struct blas_job *job = user;
+    int row = i / job->column_parts * job->row_step, first = i % job->column_parts * job->column_step;
+    int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
+    int columns = job->out - first < job->column_step ? job->out - first : job->column_step;
+    float *y = job->y + (size_t)row * job->out + first;
+
+    if (job->b)
+        for (int r = 0; r < rows; r++)
+            memcpy(y + (size_t)r * job->out, job->b + first, (size_t)columns * sizeof *y);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, job->in, 1,
+                job->x + (size_t)row * job->in, job->in, job->w + (size_t)first * job->in, job->in,
+                job->b ? 1 : 0, y, job->out);
+}
+
+static int at_least(double value, int least, int most, int multiple)
+{
+    int steps = value >= most ? most : (int)value / multiple * multiple;
+
+    return steps < least ? (least < most ? least : most) : steps;
+}
+
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
+                       int rows, int in, int out)
+{
+    struct blas_job job = { y, x, w, b, rows, in, out, rows, out, 1 };
+    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
+    int threads = c->pool ? c->pool->threads : 1;
+
+    /* As few portions as the stop question and the threads allow, because BLAS packs its operands anew in
+     * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
+     * the longer side. */
+    if (threads > 1 && parts < threads && flops >= 2 * PALME_PORTION_FLOPS)
+        parts = threads;
+    if (parts > 1 && rows > out)
+        job.row_step = at_least(rows / parts + 1, 64, rows, 16);
+    else if (parts > 1)
+        job.column_step = at_least(out / parts + 1, 64, out, 16);
+    job.column_parts = (out + job.column_step - 1) / job.column_step;
+#if PALME_HAVE_OPENMP
+    int before = omp_get_max_threads();
+
+    omp_set_num_threads(PALME_THREADS_OPENMP ? threads : 1);
+#endif
+    int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
+#if PALME_THREADS_OPENMP
+    /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
+    for (int i = 0; i < count && !palme_compute_stopped(c); i++)
+        blas_part(&job, i);
+#else
+    palme_parallel(c, count, flops, blas_part, &job);
+#endif
+#if PALME_HAVE_OPENMP
+    omp_set_num_threads(before);
+#endif
+}
+#else
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
+                       int rows, int in, int out)
+{
+    (void)c, (void)y, (void)x, (void)w, (void)b, (void)rows, (void)in, (void)out;
+}
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * compute.h - threads, BLAS and the stop question. Only compute.c knows how any of them is done.
+ */
+#ifndef PALME_COMPUTE_H
+#define PALME_COMPUTE_H
+
+#include <stddef.h>
+
+#include "kernels.h"
+#include "palme.h"
+
+/* The threads of a model, beside those that call it. They sleep while there is no work. */
+struct palme_pool;
+
+/* Makes a pool that computes with `wanted` threads, the caller included; 0: one for each processor that this
+ * process may use. *usable receives the number that can be had, which is smaller where the system refuses
+ * threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
+int palme_pool_open(struct palme_pool **pool, int wanted, int *usable);
+void palme_pool_close(struct palme_pool **pool);
+
+/* Who computes: the model's kernels and threads, and the session's stop question. Once the answer was yes,
+ * `stopped` is set and every layer returns at once, leaving its output undefined. */
+struct palme_compute {
+    const struct palme_kernels *kernels;
+    struct palme_pool *pool; /* NULL: the calling thread alone */
+    palme_stop_fn stop;
+    void *stop_user;
+    int stopped;
+};
+
+/* Asks the stop question. Returns non-zero if the work must end. */
+int palme_compute_stopped(struct palme_compute *c);
+
+/* Work in FLOP between two stop questions, and of a portion that is worth a thread's attention. */
+#define PALME_STOP_FLOPS 20e6
+#define PALME_PORTION_FLOPS 0.4e6
+
+/* body(user, i) for i in 0..count-1, in any order, spread over the threads where `flops` (of the whole) is
+ * worth it. The calling thread takes part and asks the stop question in between. If another session computes
+ * with the pool at the moment, the calling thread does all of it. */
+void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
+                    void *user);
+
+/* y[rows][out] = x[rows][in] W^T + b with W stored as [out][in], by BLAS: for layers that see many rows. The
+ * sum of a row may depend on how many rows go with it. Does nothing unless palme_blas() is true. */
+int palme_blas(void);
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
+                       int rows, int in, int out);
+
+#endif

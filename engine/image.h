@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * image.h - a frame of any size becomes the model's square of pixels.
+ */
+#ifndef PALME_IMAGE_H
+#define PALME_IMAGE_H
+
+#include "palme.h"
+
+/* Non-NULL if the picture cannot be read: a sentence fragment that says why. Checks format, sizes
+ * (1..32768), planes and strides. */
+const char *palme_image_problem(const struct palme_image *image);
+
+/* Bytes of scratch that palme_image_resize needs for pictures up to 32768 pixels wide and high, whatever
+ * their size, for a square of `size` pixels: the work goes by rows, so this does not grow with the
+ * picture's area. */
+size_t palme_image_scratch(int size);
+
+/* out[size][size][3], RGB, 0..255: the whole picture scaled to size x size by the separable triangle filter
+ * with half-pixel centres, support max(1, reduction factor), weights normalised at the edges, columns
+ * and rows in float, rounded to 8 bits once at the end (reference.md, image_resize "squash"; PIL's
+ * antialiased bilinear within one step). A picture of size x size is copied exactly. `scratch` has
+ * palme_image_scratch(size) bytes, aligned for double. The image has passed palme_image_problem. */
+void palme_image_resize(uint8_t *out, const struct palme_image *image, int size, void *scratch);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * kernels.h - the inner loops and their contracts, as a table that is filled at run time.
+ *
+ * kernels.c has the truth of each in plain C with double accumulators. A level of an instruction set
+ * overwrites the entries that it improves. No kernel allocates, fails, threads, logs or knows a model.
+ * Names of sizes: rows (of a matrix of activations), in and out (columns of a linear layer), n (elements
+ * of a vector). Outputs come first. Buffers do not overlap unless a contract says so.
+ */
+#ifndef PALME_KERNELS_H
+#define PALME_KERNELS_H
+
+#include <stddef.h>
+
+enum {
+    PALME_HEAD = 64,  /* dimensions of an attention head, always */
+    PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
+    PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
+};
+
+/* One attention head over some rows of queries. Row i of the queries is at position first + i among the
+ * keys; it sees key j if j < visible or j <= first + i. */
+struct palme_attend {
+    int rows, keys;
+    int first, visible;
+    ptrdiff_t out_stride, q_stride, k_stride, v_stride; /* floats from a row to the next */
+    float scale;                                        /* of q.k */
+    float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
+};
+
+struct palme_kernels {
+    const char *level;
+
+    /* y[n] = (x - mean) / sqrt(variance + 1e-5) * w + b, biased variance. y may be x. */
+    void (*layernorm)(float *y, const float *x, const float *w, const float *b, int n);
+
+    /* x[n] = 0.5 x (1 + erf(x / sqrt 2)), the exact form. */
+    void (*gelu)(float *x, int n);
+
+    /* x[n] += y[n] */
+    void (*add)(float *x, const float *y, int n);
+
+    /* x[n] = min(max(x, 0), 6) */
+    void (*relu6)(float *x, int n);
+
+    /* x[n] = x / max(||x||, 1e-12) */
+    void (*normalize)(float *x, int n);
+
+    /* log(sum exp x[n]); NaN entries count as absent, all absent gives -infinity. */
+    double (*log_sum_exp)(const float *x, int n);
+
+    /* Rotary xpos on one head of 64 (reference.md, 6.3): for k < 16,
+     * x'[k] = (x[k] cos - x[k+16] sin) g, x'[k+16] = (x[k+16] cos + x[k] sin) g, the rest stays. */
+    void (*rotate)(float *x, const float *cos, const float *sin, const float *gain);
+
+    /* y[rows][out] = x[rows][in] W^T + b for the weights of `panels` consecutive panels. A panel is
+     * [in][16]: w[k * 16 + o] belongs to output o; the last one is padded with zeros. b is NULL or has 16
+     * values a panel. `out` is the number of outputs that are written (at most 16 * panels). Row strides
+     * in floats. Each row is summed in the same order whatever `rows` is. */
+    void (*linear)(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
+                   ptrdiff_t y_stride, ptrdiff_t x_stride);
+
+    /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
+     * does not grow with the number of keys. A row that sees no key gives zeros. */
+    void (*attend)(float *out, const float *q, const float *k, const float *v,
+                   const struct palme_attend *shape);
+
+    /* One output row of the stem's first convolution: 3x3, stride 2, 3 channels to `out`, bias and ReLU6.
+     * y[width][out]; x[ky] is an input row [in_width][3] or NULL for a padded row of zeros; the first tap
+     * of output pixel i is input column 2 i - left. w[ky][kx][ci][out]. */
+    void (*conv_rgb)(float *y, const float *const x[3], const float *w, const float *b, int width,
+                     int in_width, int left, int out);
+
+    /* One output row of a depthwise convolution, size x size (3 or 5), stride 1 or 2, bias and ReLU6.
+     * y[width][channels]; x[ky] is [in_width][channels] or NULL for zeros; the first tap of output pixel i
+     * is input column stride * i - left. w[ky][kx][channels]. */
+    void (*depthwise)(float *y, const float *const x[], const float *w, const float *b, int width,
+                      int in_width, int left, int channels, int size, int stride);
+};
+
+/* The plain C table. */
+void palme_kernels_init(struct palme_kernels *kernels);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * layers.h - whole layers over many rows.
+ */
+#ifndef PALME_LAYERS_H
+#define PALME_LAYERS_H
+
+#include "compute.h"
+
+/* y = x W^T + b. Precision and layout are data here, not other functions. */
+enum palme_layout {
+    PALME_LAYOUT_ROWS,  /* w[out][in], for BLAS: products of many rows */
+    PALME_LAYOUT_PANELS /* w[ceil(out / 16)][in][16], for the own kernels */
+};
+
+struct palme_linear {
+    enum palme_layout layout;
+    int in, out;
+    const float *w;
+    const float *b; /* [out] padded to a multiple of 16, or NULL */
+};
+
+/* The layout in which a linear layer wants its weights: BLAS only serves layers that always see many rows
+ * (`many`) and only if it is built in. */
+enum palme_layout palme_linear_layout(int many);
+/* Floats that the weights of such a layer take. */
+size_t palme_linear_size(enum palme_layout layout, int out, int in);
+/* Puts rows first..first+count-1 of W, given as w[count][in], to their place. */
+void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, int first, int count,
+                       int out, int in);
+
+/* y[rows][out] = x[rows][in] W^T + b */
+void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
+                  int rows);
+
+/* y[rows][n] = LN(x[rows][n]); y may be x. */
+void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
+                     int rows, int n);
+
+void palme_gelu(struct palme_compute *c, float *x, int rows, int n);
+void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n);
+void palme_relu6(struct palme_compute *c, float *x, int rows, int n);
+
+/* All heads of one attention. Head h reads columns 64 h.. of q and out, and k + h * k_head, v + h * v_head.
+ * slopes is NULL or [heads]. */
+void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
+                     const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
+                     const float *slopes);
+
+#endif

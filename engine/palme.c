@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * palme.c - the model as the outside sees it: opening, closing, what it is. Sessions are in session.c.
+ */
+#include "model.h"
+
+#include "config.h"
+#include "safetensors.h"
+#include "tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *palme_strerror(int status)
+{
+    switch (status) {
+    case PALME_OK: return "no error";
+    case PALME_END: return "the sentence has ended";
+    case PALME_ERROR_ARGUMENT: return "an argument cannot be used";
+    case PALME_ERROR_NOT_FOUND: return "there is no such file";
+    case PALME_ERROR_OPEN: return "the file cannot be opened for reading";
+    case PALME_ERROR_READ: return "the file could not be read to its end";
+    case PALME_ERROR_KIND: return "the file is not a model file";
+    case PALME_ERROR_FORMAT: return "the model file is damaged or contradicts itself";
+    case PALME_ERROR_VERSION: return "the model file has a version that is not known";
+    case PALME_ERROR_MEMORY: return "memory could not be had";
+    case PALME_ERROR_CONTEXT: return "the text is longer than the model's context";
+    case PALME_ERROR_STOPPED: return "stopped as asked";
+    case PALME_ERROR_TEXT: return "the prompt cannot be used";
+    default: return "an unknown status";
+    }
+}
+
+const char *palme_version(void)
+{
+    return PALME_VERSION;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------ */
+
+/* A copy of a string of the file's metadata, "" where it is absent. Returns NULL without memory. */
+static char *metadata_copy(const struct palme_safetensors *file, const char *key)
+{
+    size_t length = 0;
+    const char *value = file ? palme_safetensors_metadata(file, key, &length) : NULL;
+    char *copy = malloc(length + 1);
+
+    if (copy) {
+        memcpy(copy, value ? value : "", length);
+        copy[length] = 0;
+    }
+    return copy;
+}
+
+static int no_memory(const struct palme_model *model)
+{
+    return palme_fail(&model->report, PALME_ERROR_MEMORY, "no memory for the model");
+}
+
+/* Everything that is not weights: format, parameters, tokenizer, names. */
+static int read_metadata(struct palme_model *model, const struct palme_safetensors *file)
+{
+    const struct palme_report *report = &model->report;
+    size_t length = 0;
+    const char *value = palme_safetensors_metadata(file, "format", &length);
+    struct palme_shown shown;
+    int status;
+
+    if (!value || strcmp(value, "palme") != 0)
+        return palme_fail(report, PALME_ERROR_KIND,
+                          "a safetensors file, but not a model file: its metadata key format is %s%s%s, "
+                          "wanted \"palme\"; convert a checkpoint with the scripts in models/",
+                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
+                          value ? "\"" : "");
+    value = palme_safetensors_metadata(file, "format_version", &length);
+    if (!value || strcmp(value, "1") != 0)
+        return palme_fail(report, PALME_ERROR_VERSION,
+                          "the metadata key format_version is %s%s%s, this library reads \"1\"",
+                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
+                          value ? "\"" : "");
+    value = palme_safetensors_metadata(file, "config", &length);
+    if (!value)
+        return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key config is absent");
+    if ((status = palme_params_read(&model->params, value, length, report)) < 0)
+        return status;
+    value = palme_safetensors_metadata(file, "tokenizer", &length);
+    if (!value)
+        return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key tokenizer is absent");
+    return palme_tokenizer_open(&model->tokenizer, value, length, model->params.num_tokens, report);
+}
+
+static int open_model(struct palme_model **out, const char *path, const char *plain, size_t plain_length,
+                      const struct palme_setup *setup)
+{
+    static const struct palme_setup none;
+    struct palme_safetensors *file = NULL;
+    struct palme_model *model;
+    int status = PALME_ERROR_MEMORY;
+
+    *out = NULL;
+    if (!setup)
+        setup = &none;
+    if (!(model = calloc(1, sizeof *model))) {
+        struct palme_report early = { setup->log, setup->log_user, path };
+        return palme_fail(&early, PALME_ERROR_MEMORY, "no memory for the model");
+    }
+    model->report = (struct palme_report){ setup->log, setup->log_user, path };
+    if (!(model->report.subject = strdup(path))) {
+        model->report.subject = path;
+        no_memory(model);
+        model->report.subject = NULL;
+        goto fail;
+    }
+    if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
+        goto fail;
+    status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)
+                   : read_metadata(model, file);
+    if (status < 0)
+        goto fail;
+    if ((status = palme_weights_load(&model->weights, &model->params, file, &model->report)) < 0)
+        goto fail;
+    model->name = metadata_copy(plain ? NULL : file, "name");
+    model->language = metadata_copy(plain ? NULL : file, "language");
+    model->card = metadata_copy(plain ? NULL : file, "model_card");
+    if (!model->name || !model->language || !model->card) {
+        status = no_memory(model);
+        goto fail;
+    }
+    palme_kernels_init(&model->kernels);
+    if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
+        no_memory(model);
+        goto fail;
+    }
+    if (setup->threads > model->threads)
+        palme_say(&model->report, PALME_LOG_WARNING, "%d threads are asked for, %d can be had",
+                  setup->threads, model->threads);
+    palme_safetensors_close(&file);
+    *out = model;
+    return PALME_OK;
+
+fail:
+    palme_safetensors_close(&file);
+    palme_model_close(&model);
+    return status;
+}
+
+int palme_model_open(palme_model **model, const char *path, const struct palme_setup *setup)
+{
+    if (!model || !path || (setup && setup->threads < 0)) {
+        if (model)
+            *model = NULL;
+        return PALME_ERROR_ARGUMENT;
+    }
+    return open_model(model, path, NULL, 0, setup);
+}
+
+int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
+                           const struct palme_setup *setup)
+{
+    return open_model(model, path, config, length, setup);
+}
+
+void palme_model_close(palme_model **model)
+{
+    if (!model || !*model)
+        return;
+    struct palme_model *m = *model;
+
+    palme_pool_close(&m->pool);
+    palme_tokenizer_close(&m->tokenizer);
+    palme_weights_clear(&m->weights);
+    palme_params_clear(&m->params);
+    free(m->name);
+    free(m->language);
+    free(m->card);
+    free((char *)m->report.subject);
+    free(m);
+    *model = NULL;
+}
+
+void palme_model_info(const palme_model *model, struct palme_info *info)
+{
+    if (!model || !info)
+        return;
+    *info = (struct palme_info){
+        .name = model->name,
+        .language = model->language,
+        .card = model->card,
+        .default_prompt = model->params.default_prompt,
+        .stem = palme_stem_name(model->params.stem),
+        .level = model->kernels.level,
+        .precision = "f32",
+        .image_size = model->params.image_size,
+        .patch_size = model->params.patch_size,
+        .vocabulary = model->params.num_tokens,
+        .max_context = model->params.max_seq_len -
+                       (model->params.cross_attend ? 0 : palme_params_patches(&model->params)),
+        .beams = model->params.default_beams,
+        .threads = model->threads,
+        .has_min_score = model->params.has_min_score,
+        .min_score = model->params.min_score,
+        .parameters = model->weights.parameters,
+        .bytes = model->weights.bytes,
+    };
+}

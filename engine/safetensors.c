@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * safetensors.c - the strict reader. It judges every byte of the header before it believes one,
+ * reads through one descriptor with explicit offsets, and maps nothing, so that nobody can pull the
+ * data away. It knows files and tensors and no model: which tensors there must be is the business
+ * of weights.c.
+ * It is long because each way in which a header can lie has its own check and its own sentence.
+ */
+#include "safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "sha256.h"
+
+enum {
+    MAX_HEADER = 16 << 20,
+    PORTION =
+        16384, /* bytes read at once where they need converting; small, for it is on the stack */
+    MAGIC_BYTES = 512
+};
+
+_Static_assert(sizeof(off_t) == 8, "files may be larger than 2 GiB");
+
+struct palme_safetensors {
+    int fd;
+    uint64_t size, data;          /* of the file; where the data begins */
+    json_t *metadata;             /* object of strings, or NULL */
+    char *names;                  /* of all tensors */
+    struct palme_tensor *tensors; /* in the order of their data */
+    struct palme_tensor **sorted; /* by name */
+    size_t count;
+};
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [PALME_DTYPE_F32] = { "F32", 4 },   [PALME_DTYPE_F16] = { "F16", 2 },
+    [PALME_DTYPE_BF16] = { "BF16", 2 }, [PALME_DTYPE_I8] = { "I8", 1 },
+    [PALME_DTYPE_U8] = { "U8", 1 },     [PALME_DTYPE_I32] = { "I32", 4 },
+    [PALME_DTYPE_I64] = { "I64", 8 },
+};
+enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
+
+const char *palme_dtype_name(enum palme_dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+size_t palme_dtype_size(enum palme_dtype dtype)
+{
+    return dtypes[dtype].size;
+}
+
+/* ---- The file ----------------------------------------------------------------------------- */
+
+/* Reads exactly `length` bytes. Returns 0, an errno, or -1 if the file ends before them. */
+static int read_at(int fd, void *out, size_t length, uint64_t offset)
+{
+    char *bytes = out;
+
+    while (length > 0) {
+        ssize_t n = pread(fd, bytes, length, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        if (n == 0)
+            return -1;
+        bytes += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+static const char *read_failure(int error)
+{
+    return error < 0 ? "the file has become shorter" : strerror(error);
+}
+
+/* Opens a regular file and takes its size once. A fifo without a writer does not block, and a
+ * device is refused after the open, which O_NONBLOCK and O_NOCTTY keep from waiting and from taking
+ * a terminal. */
+static int open_regular(struct palme_safetensors *file, const char *path,
+                        const struct palme_report *report)
+{
+    struct stat status;
+    const char *kind;
+
+    do
+        file->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    while (file->fd < 0 && errno == EINTR);
+    if (file->fd < 0) {
+        int error = errno;
+
+        if ((error == ENOENT || error == ENOTDIR) && strstr(path, "://"))
+            return palme_fail(report, PALME_ERROR_NOT_FOUND,
+                              "there is no such file; this is a URI, and a file name is wanted");
+        if (error == ENOENT || error == ENOTDIR)
+            return palme_fail(report, PALME_ERROR_NOT_FOUND, "there is no such file");
+        if (error == ENXIO)
+            return palme_fail(report, PALME_ERROR_OPEN,
+                              "is a socket or a device, not a regular file");
+        return palme_fail(report, PALME_ERROR_OPEN, "cannot be opened: %s", strerror(error));
+    }
+    if (fstat(file->fd, &status) < 0)
+        return palme_fail(report, PALME_ERROR_OPEN, "cannot be examined: %s", strerror(errno));
+    if (!S_ISREG(status.st_mode)) {
+        kind = S_ISDIR(status.st_mode)                              ? "a directory"
+               : S_ISFIFO(status.st_mode)                           ? "a fifo"
+               : S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) ? "a device"
+                                                                    : "no regular file";
+        return palme_fail(report, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
+    }
+    file->size = (uint64_t)status.st_size;
+    return PALME_OK;
+}
+
+/* ---- What other kinds of file look like --------------------------------------------------- */
+
+static const char convertible[] = "; convert it to a model file with the scripts in models/";
+
+static const struct {
+    size_t at, length;
+    const char *magic, *kind;
+    int is_checkpoint;
+} kinds[] = {
+    { 0, 4, "PK\3\4", "a zip archive, as PyTorch's .pt files are", 1 },
+    { 0, 4, "PK\5\6", "an empty zip archive", 0 },
+    { 0, 4, "GGUF", "a GGUF file", 1 },
+    { 0, 4, "tjgg", "a GGML file", 1 },
+    { 0, 4, "lmgg", "a GGML file", 1 },
+    { 0, 4, "fmgg", "a GGML file", 1 },
+    { 4, 4, "TFL3", "a TensorFlow Lite file", 1 },
+    { 0, 8, "\211HDF\r\n\032\n", "an HDF5 file", 1 },
+    { 0, 6, "\223NUMPY", "a NumPy file", 1 },
+    { 257, 5, "ustar", "a tar archive", 0 },
+    { 0, 3, "\037\213\010", "a gzip file", 0 },
+    { 0, 6, "\3757zXZ", "an xz file", 0 },
+    { 0, 4, "\050\265\057\375", "a zstd file", 0 },
+    { 0, 4, "\177ELF", "a program", 0 },
+    { 0, 4, "\211PNG", "a PNG picture", 0 },
+    { 0, 3, "\377\330\377", "a JPEG picture", 0 },
+    { 4, 4, "ftyp", "an MP4 video", 0 },
+    { 0, 4, "\032\105\337\243", "a Matroska or WebM video", 0 },
+    { 0, 4, "RIFF", "a RIFF file", 0 },
+    { 0, 27, "version https://git-lfs.git",
+      "the stand-in that Git LFS leaves for a file it has not fetched", 0 },
+    { 0, 5, "<html", "a web page", 0 },
+    { 0, 5, "<!DOC", "a web page", 0 },
+    { 0, 5, "<!doc", "a web page", 0 },
+};
+
+static int is_text(const unsigned char *s, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((s[i] < 0x20 && s[i] != '\t' && s[i] != '\n' && s[i] != '\r' && s[i] != '\f') ||
+            s[i] == 0x7f)
+            return 0;
+    return length > 0;
+}
+
+/* An ONNX file is a protobuf: field 1, the version of the format, a small number; then one of the
+ * fields 2..8 of its outermost message, which are strings, messages or the model's version. */
+static int is_onnx(const unsigned char *s, size_t length)
+{
+    static const unsigned char next[] = { 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42 };
+
+    return length > 3 && s[0] == 0x08 && s[1] >= 1 && s[1] < 64 && memchr(next, s[2], sizeof next);
+}
+
+/* What the first bytes of a file say it is, or NULL. */
+static const char *other_kind(const unsigned char *s, size_t length, int *is_checkpoint)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (kinds[i].at + kinds[i].length <= length &&
+            memcmp(s + kinds[i].at, kinds[i].magic, kinds[i].length) == 0) {
+            *is_checkpoint = kinds[i].is_checkpoint;
+            return kinds[i].kind;
+        }
+    *is_checkpoint = 1;
+    if (length > 2 && s[0] == 0x80 && s[1] >= 2 && s[1] <= 5)
+        return "a Python pickle, as PyTorch's older .pt and .bin files are";
+    if (is_onnx(s, length))
+        return "an ONNX file";
+    *is_checkpoint = 0;
+    return is_text(s, length) ? "text" : NULL;
+}
+
+/* Reads the length of the header, which is then known to be sane: 2 <= length <= MAX_HEADER, all of
+ * it inside the file, beginning with a brace. */
+static int read_length(struct palme_safetensors *file, uint64_t *length,
+                       const struct palme_report *report)
+{
+    unsigned char s[MAGIC_BYTES];
+    size_t known = file->size < sizeof s ? (size_t)file->size : sizeof s;
+    unsigned long long size = file->size, n = 0;
+    const char *kind;
+    int error, begins, is_checkpoint;
+
+    if (size == 0)
+        return palme_fail(report, PALME_ERROR_KIND, "is empty, not a model file");
+    error = read_at(file->fd, s, known, 0);
+    if (error)
+        return palme_fail(report, PALME_ERROR_READ, "cannot be read: %s", read_failure(error));
+    for (int i = 7; i >= 0 && known >= 8; i--)
+        n = n << 8 | s[i];
+    begins = known >= 8 && (known == 8 || s[8] == '{');
+    *length = n;
+    if (begins && known > 8 && n >= 2 && n <= MAX_HEADER && n <= size - 8)
+        return PALME_OK;
+    kind = other_kind(s, known, &is_checkpoint);
+    if (kind)
+        return palme_fail(report, PALME_ERROR_KIND, "is not a model file: it looks like %s%s", kind,
+                          is_checkpoint ? convertible : "");
+    if (size < 8)
+        return palme_fail(report, PALME_ERROR_KIND, "is not a model file: it has only %llu bytes",
+                          size);
+    if (!begins)
+        return palme_fail(report, PALME_ERROR_KIND,
+                          "is not a model file: no safetensors header begins at byte 8");
+    if (n < 2 || n > MAX_HEADER)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "is damaged: its header would have %llu bytes; 2 to %d are allowed", n,
+                          MAX_HEADER);
+    return palme_fail(report, PALME_ERROR_FORMAT,
+                      "is cut short: its header has %llu bytes, and only %llu follow the length", n,
+                      size - 8);
+}
+
+/* ---- The header --------------------------------------------------------------------------- */
+
+static int judge_metadata(const json_t *metadata, const struct palme_report *report)
+{
+    struct palme_shown shown;
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(metadata))
+        return palme_fail(report, PALME_ERROR_FORMAT, "header: __metadata__ is not an object");
+    json_object_foreach((json_t *)metadata, key, value) if (
+        !json_is_string(value)) return palme_fail(report, PALME_ERROR_FORMAT,
+                                                  "header: __metadata__ key %s is not a string",
+                                                  palme_show(&shown, key, strlen(key)));
+    return PALME_OK;
+}
+
+/* Judges one tensor by itself: check 4. Its offsets are still relative to the data. */
+static int judge_tensor(struct palme_tensor *tensor, const json_t *entry,
+                        const struct palme_report *report)
+{
+    const json_t *dtype = json_object_get(entry, "dtype"), *shape = json_object_get(entry, "shape");
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    struct palme_shown name, found;
+    int64_t begin, end, bytes;
+    size_t type;
+
+    palme_show(&name, tensor->name, strlen(tensor->name));
+    if (!json_is_object(entry) || json_object_size(entry) != 3 || !dtype || !shape || !offsets)
+        return palme_fail(
+            report, PALME_ERROR_FORMAT,
+            "tensor %s: its header entry must have dtype, shape and data_offsets, nothing else",
+            name.text);
+    if (!json_is_string(dtype))
+        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string",
+                          name.text);
+    for (type = 0; type < DTYPES; type++)
+        if (strcmp(json_string_value(dtype), dtypes[type].name) == 0)
+            break;
+    if (type == DTYPES)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "tensor %s: unknown dtype %s; F32, F16, BF16 and I8 are used", name.text,
+                          palme_show(&found, json_string_value(dtype), json_string_length(dtype)));
+    tensor->dtype = (enum palme_dtype)type;
+
+    if (!json_is_array(shape) || json_array_size(shape) < 1 ||
+        json_array_size(shape) > PALME_MAX_RANK)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "tensor %s: shape must be a list of 1 to %d dimensions", name.text,
+                          PALME_MAX_RANK);
+    tensor->rank = (int)json_array_size(shape);
+    tensor->count = 1;
+    for (int i = 0; i < tensor->rank; i++) {
+        const json_t *dimension = json_array_get(shape, (size_t)i);
+
+        tensor->shape[i] = json_integer_value(dimension);
+        if (!json_is_integer(dimension) || tensor->shape[i] < 1)
+            return palme_fail(report, PALME_ERROR_FORMAT,
+                              "tensor %s: dimension %d of its shape is not an integer above 0",
+                              name.text, i);
+        if (__builtin_mul_overflow(tensor->count, tensor->shape[i], &tensor->count))
+            return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
+                              name.text);
+    }
+    if (__builtin_mul_overflow(tensor->count, (int64_t)dtypes[type].size, &bytes))
+        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
+                          name.text);
+
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
+        !json_is_integer(json_array_get(offsets, 0)) ||
+        !json_is_integer(json_array_get(offsets, 1)))
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "tensor %s: data_offsets must be two integers", name.text);
+    begin = json_integer_value(json_array_get(offsets, 0));
+    end = json_integer_value(json_array_get(offsets, 1));
+    if (begin < 0 || end < begin)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "tensor %s: data_offsets [%lld, %lld) are negative or run backwards",
+                          name.text, (long long)begin, (long long)end);
+    if (end - begin != bytes)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "tensor %s: its shape in %s takes %lld bytes, but data_offsets span %lld",
+                          name.text, dtypes[type].name, (long long)bytes, (long long)(end - begin));
+    tensor->offset = (uint64_t)begin;
+    tensor->bytes = (uint64_t)bytes;
+    return PALME_OK;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct palme_tensor *x = a, *y = b;
+
+    return x->offset != y->offset ? x->offset < y->offset ? -1 : 1 : strcmp(x->name, y->name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct palme_tensor *const *x = a, *const *y = b;
+
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* Judges the tensors together: sorted, they must cover the data without gap or overlap (check 5).
+ */
+static int judge_layout(struct palme_safetensors *file, const struct palme_report *report)
+{
+    unsigned long long at = 0, total = file->size - file->data;
+    struct palme_shown name, before;
+
+    for (size_t i = 0; i < file->count; i++) {
+        struct palme_tensor *tensor = &file->tensors[i];
+        unsigned long long begin = tensor->offset, end = tensor->offset + tensor->bytes;
+
+        palme_show(&name, tensor->name, strlen(tensor->name));
+        if (begin < at)
+            return palme_fail(
+                report, PALME_ERROR_FORMAT,
+                "tensor %s: its data from byte %llu overlaps tensor %s, which ends at %llu",
+                name.text, begin, palme_show(&before, tensor[-1].name, strlen(tensor[-1].name)),
+                at);
+        if (begin > at)
+            return palme_fail(report, PALME_ERROR_FORMAT,
+                              "tensor %s: its data begins at byte %llu and leaves a gap after %llu",
+                              name.text, begin, at);
+        if (end > total)
+            return palme_fail(
+                report, PALME_ERROR_FORMAT,
+                "is cut short: tensor %s is bytes %llu to %llu of the data, which has %llu",
+                name.text, begin, end, total);
+        tensor->offset += file->data;
+        at = end;
+    }
+    if (at != total)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "%llu bytes follow the last tensor, which ends at byte %llu of the data",
+                          total - at, at);
+    return PALME_OK;
+}
+
+/* Takes the tensors out of the parsed header into memory of our own. */
+static int take_tensors(struct palme_safetensors *file, json_t *root,
+                        const struct palme_report *report)
+{
+    size_t count = 0, bytes = 0, used = 0;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(root, key, value) if (strcmp(key, "__metadata__") != 0)
+    {
+        count++;
+        bytes += strlen(key) + 1;
+    }
+    file->names = malloc(bytes + 1);
+    file->tensors = calloc(count + 1, sizeof *file->tensors);
+    file->sorted = calloc(count + 1, sizeof *file->sorted);
+    if (!file->names || !file->tensors || !file->sorted)
+        return palme_fail(report, PALME_ERROR_MEMORY,
+                          "not enough memory for the header of %zu tensors", count);
+    json_object_foreach(root, key, value)
+    {
+        size_t length = strlen(key) + 1;
+        struct palme_tensor *tensor = &file->tensors[file->count];
+        int status;
+
+        if (strcmp(key, "__metadata__") == 0)
+            continue;
+        tensor->name = memcpy(file->names + used, key, length);
+        used += length;
+        status = judge_tensor(tensor, value, report);
+        if (status < 0)
+            return status;
+        file->count++;
+    }
+    qsort(file->tensors, file->count, sizeof *file->tensors, by_offset);
+    for (size_t i = 0; i < file->count; i++)
+        file->sorted[i] = &file->tensors[i];
+    qsort(file->sorted, file->count, sizeof *file->sorted, by_name);
+    return judge_layout(file, report);
+}
+
+static int read_header(struct palme_safetensors *file, uint64_t length,
+                       const struct palme_report *report)
+{
+    char *text = malloc((size_t)length);
+    json_t *root = NULL;
+    int status, error;
+
+    if (!text)
+        return palme_fail(report, PALME_ERROR_MEMORY,
+                          "not enough memory for a header of %llu bytes",
+                          (unsigned long long)length);
+    error = read_at(file->fd, text, (size_t)length, 8);
+    if (error)
+        status = palme_fail(report, PALME_ERROR_READ, "its header cannot be read: %s",
+                            read_failure(error));
+    else
+        status = palme_json_load(&root, text, (size_t)length, "header", report);
+    free(text);
+    if (status < 0)
+        return status;
+    file->data = 8 + length;
+    file->metadata = json_incref(json_object_get(root, "__metadata__"));
+    if (file->metadata)
+        status = judge_metadata(file->metadata, report);
+    if (status == PALME_OK)
+        status = take_tensors(file, root, report);
+    json_decref(root);
+    return status;
+}
+
+/* ---- The digest --------------------------------------------------------------------------- */
+
+static int verify_digest(const struct palme_safetensors *file, const struct palme_report *report)
+{
+    const char *wanted = palme_safetensors_metadata(file, "sha256", NULL);
+    struct palme_sha256 sum;
+    unsigned char bytes[PORTION];
+    struct palme_shown shown;
+    char found[65];
+
+    if (!wanted)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "cannot be verified: its metadata has no sha256");
+    palme_sha256_start(&sum);
+    for (uint64_t at = file->data; at < file->size;) {
+        size_t part = file->size - at < sizeof bytes ? (size_t)(file->size - at) : sizeof bytes;
+        int error = read_at(file->fd, bytes, part, at);
+
+        if (error)
+            return palme_fail(report, PALME_ERROR_READ, "cannot be read at byte %llu: %s",
+                              (unsigned long long)at, read_failure(error));
+        palme_sha256_feed(&sum, bytes, part);
+        at += part;
+    }
+    palme_sha256_finish(&sum, found);
+    if (strcmp(wanted, found) != 0)
+        return palme_fail(report, PALME_ERROR_FORMAT,
+                          "is damaged: its sha256 is %s, and the metadata says %s", found,
+                          palme_show(&shown, wanted, strlen(wanted)));
+    return PALME_OK;
+}
+
+/* ---- For everyone ------------------------------------------------------------------------- */
+
+int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
+                           const struct palme_report *report)
+{
+    uint64_t length = 0;
+    int status, flags;
+
+    *file = calloc(1, sizeof **file);
+    if (!*file)
+        return palme_fail(report, PALME_ERROR_MEMORY, "not enough memory");
+    (*file)->fd = -1;
+    status = open_regular(*file, path, report);
+    if (status == PALME_OK) {
+        flags = fcntl((*file)->fd, F_GETFL);
+        if (flags >= 0)
+            fcntl((*file)->fd, F_SETFL, flags & ~O_NONBLOCK);
+        status = read_length(*file, &length, report);
+    }
+    if (status == PALME_OK)
+        status = read_header(*file, length, report);
+    if (status == PALME_OK && verify)
+        status = verify_digest(*file, report);
+    if (status < 0)
+        palme_safetensors_close(file);
+    return status;
+}
+
+void palme_safetensors_close(struct palme_safetensors **file)
+{
+    if (!file || !*file)
+        return;
+    if ((*file)->fd >= 0)
+        close((*file)->fd);
+    json_decref((*file)->metadata);
+    free((*file)->names);
+    free((*file)->tensors);
+    free((*file)->sorted);
+    free(*file);
+    *file = NULL;
+}
+
+const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key,
+                                       size_t *length)
+{
+    const json_t *value = json_object_get(file->metadata, key);
+
+    if (length)
+        *length = json_string_length(value);
+    return json_string_value(value);
+}
+
+struct palme_tensor *palme_safetensors_find(struct palme_safetensors *file, const char *name)
+{
+    struct palme_tensor wanted = { .name = name }, *key = &wanted, **found;
+
+    found = bsearch(&key, file->sorted, file->count, sizeof *file->sorted, by_name);
+    return found ? *found : NULL;
+}
+
+struct palme_tensor *palme_safetensors_list(struct palme_safetensors *file, size_t *count)
+{
+    *count = file->count;
+    return file->tensors;
+}
+
+/* ---- Data --------------------------------------------------------------------------------- */
+
+static float float_of_bits(uint32_t bits)
+{
+    float value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float float_of_half(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
+             fraction = half & 0x3ff;
+
+    if (exponent == 31) /* infinity and NaN */
+        return float_of_bits(sign | 0x7f800000 | fraction << 13);
+    if (exponent == 0) { /* zero and subnormals: fraction * 2^-24, exact in a float */
+        float value = (float)fraction * 0x1p-24f;
+
+        return sign ? -value : value;
+    }
+    return float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+static void convert(float *out, const unsigned char *bytes, enum palme_dtype dtype, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        switch (dtype) {
+        case PALME_DTYPE_F16:
+            out[i] = float_of_half((uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8));
+            break;
+        case PALME_DTYPE_BF16:
+            out[i] = float_of_bits((uint32_t)bytes[2 * i] << 16 | (uint32_t)bytes[2 * i + 1] << 24);
+            break;
+        default: out[i] = (int8_t)bytes[i];
+        }
+}
+
+int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
+                          const struct palme_tensor *tensor, int64_t first, int64_t count,
+                          const struct palme_report *report)
+{
+    size_t size = dtypes[tensor->dtype].size;
+    struct palme_shown name;
+    int error;
+
+    palme_show(&name, tensor->name, strlen(tensor->name));
+    if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
+        return palme_fail(report, PALME_ERROR_ARGUMENT,
+                          "tensor %s: %lld elements from %lld are not all there", name.text,
+                          (long long)count, (long long)first);
+    error = read_at(file->fd, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
+    if (error)
+        return palme_fail(report, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
+                          name.text, (long long)first, read_failure(error));
+    return PALME_OK;
+}
+
+int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
+                      int64_t first, int64_t count, const struct palme_report *report)
+{
+    unsigned char bytes[PORTION];
+    int64_t most = PORTION / (int64_t)dtypes[tensor->dtype].size;
+    struct palme_shown name;
+
+    if (tensor->dtype == PALME_DTYPE_F32)
+        return palme_tensor_read_raw(file, out, tensor, first, count, report);
+    if (tensor->dtype > PALME_DTYPE_I8)
+        return palme_fail(report, PALME_ERROR_ARGUMENT, "tensor %s: %s is not read as float",
+                          palme_show(&name, tensor->name, strlen(tensor->name)),
+                          dtypes[tensor->dtype].name);
+    while (count > 0) {
+        int64_t part = count < most ? count : most;
+        int status = palme_tensor_read_raw(file, bytes, tensor, first, part, report);
+
+        if (status < 0)
+            return status;
+        convert(out, bytes, tensor->dtype, (size_t)part);
+        out += part;
+        first += part;
+        count -= part;
+    }
+    return PALME_OK;
+}

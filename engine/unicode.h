@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * unicode.h - the three classes of characters that byte-level BPE splits words by.
+ */
+#ifndef PALME_UNICODE_H
+#define PALME_UNICODE_H
+
+#include <stdint.h>
+
+enum palme_char_class {
+    PALME_CHAR_OTHER = 0,
+    PALME_CHAR_LETTER, /* general category L */
+    PALME_CHAR_NUMBER, /* general category N */
+    PALME_CHAR_SPACE   /* property White_Space */
+};
+
+/* The class of any code point; numbers beyond Unicode are PALME_CHAR_OTHER. */
+enum palme_char_class palme_char_class(uint32_t code_point);
+
+#endif
