@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_params.c - a model's parameters: defaults, limits, wrong types, contradictions.
+ */
+#include "check.h"
+#include "model.h"
+#include "model_builder.h"
+
+static struct heard heard;
+static const struct palme_report report = { heard_log, &heard, "model file" };
+
+static int read_params(struct palme_params *params, const char *json, int plain)
+{
+    memset(&heard, 0, sizeof heard);
+    memset(params, 0x55, sizeof *params);
+    return (plain ? palme_params_read_plain : palme_params_read)(params, json, strlen(json),
+                                                                 &report);
+}
+
+/* The default configuration of the model's description with a change: keys of `change` replace
+ * others, and a key whose value is the string "absent" goes away. To be freed. */
+static char *config_with(const char *change)
+{
+    json_t *config = json_loads("{\"image_size\":256,\"patch_size\":32,\"encoder_dim\":512,"
+                                "\"encoder_depth\":6,\"encoder_heads\":8,"
+                                "\"num_tokens\":20000,\"max_seq_len\":1024,\"decoder_dim\":512,"
+                                "\"decoder_depth\":6,\"decoder_heads\":8,"
+                                "\"alibi_num_heads\":4,\"use_abs_pos_emb\":false,\"cross_attend\":"
+                                "true,\"alibi_pos_bias\":true,"
+                                "\"rotary_xpos\":true,\"attn_flash\":true,\"qk_norm\":true,\"bos_"
+                                "token\":1,\"eos_token\":2}",
+                                0, NULL);
+    json_error_t error;
+    json_t *changes = json_loads(change, 0, &error), *value;
+    const char *key;
+    char *text;
+
+    CHECK_MESSAGE(changes != NULL, "%s: %s", change, error.text);
+    json_object_update(config, changes);
+    json_object_foreach(changes, key, value) if (json_is_string(value) &&
+                                                 strcmp(json_string_value(value), "absent") == 0)
+        json_object_del(config, key);
+    text = json_dumps(config, 0);
+    json_decref(changes);
+    json_decref(config);
+    return text;
+}
+
+static void refuse(const char *change, const char *word, const char *other_word)
+{
+    char *json = config_with(change);
+    struct palme_params params;
+    int status = read_params(&params, json, 0);
+
+    CHECK_MESSAGE(status == PALME_ERROR_FORMAT, "%s: status %d", change, status);
+    CHECK_MESSAGE(heard.errors == 1 && heard.warnings == 0, "%s: %d errors, %d warnings", change,
+                  heard.errors, heard.warnings);
+    CHECK_MESSAGE(strncmp(heard.error, "model file: ", 12) == 0 && strstr(heard.error, word) &&
+                      strstr(heard.error, other_word),
+                  "%s: no \"%s\" and \"%s\" in: %s", change, word, other_word, heard.error);
+    CHECK_MESSAGE(params.default_prompt == NULL, "%s: something is owned", change);
+    free(json);
+}
+
+static void accept(struct palme_params *params, const char *change)
+{
+    char *json = config_with(change);
+    int status = read_params(params, json, 0);
+
+    CHECK_MESSAGE(status == PALME_OK, "%s: status %d: %s", change, status, heard.error);
+    free(json);
+}
+
+static void check_defaults(void)
+{
+    struct palme_params p;
+
+    accept(&p, "{}");
+    CHECK_INT(heard.warnings, 0);
+    CHECK_INT(p.image_size, 256);
+    CHECK_INT(p.patch_size, 32);
+    CHECK_INT(p.encoder_dim, 512);
+    CHECK_INT(p.num_tokens, 20000);
+    CHECK_INT(p.alibi_num_heads, 4);
+    CHECK_INT(p.cross_attend, 1);
+    CHECK_INT(p.use_abs_pos_emb, 0);
+    CHECK_INT(p.qk_norm, 1);
+    CHECK_INT(p.stem, PALME_STEM_NONE);
+    CHECK_INT(p.train_length, 1024);
+    CHECK_INT(p.xpos_center, 511);
+    CHECK_INT(p.bos_token, 1);
+    CHECK_INT(p.eos_token, 2);
+    CHECK_INT(p.pad_token, -1);
+    CHECK_STR(p.default_prompt, "");
+    CHECK_INT(p.default_beams, 1);
+    CHECK_CLOSE(p.length_penalty, 0.7, 0);
+    CHECK_INT(p.no_repeat_ngram, 0);
+    CHECK_INT(p.min_length, 1);
+    CHECK_INT(p.has_min_score, 0);
+    CHECK_INT(palme_params_patches(&p), 64);
+    CHECK_INT(palme_params_patch_values(&p), 3072);
+    palme_params_clear(&p);
+    CHECK(p.default_prompt == NULL);
+    palme_params_clear(&p);
+
+    accept(&p, "{\"alibi_num_heads\":null,\"train_length\":26,\"pad_token\":0,\"default_prompt\":"
+               "\"a photo of\","
+               "\"default_beams\":16,\"length_penalty\":1,\"no_repeat_ngram\":3,\"min_length\":4,"
+               "\"min_score\":-1.5,"
+               "\"precisions\":[\"f32\",\"bf16\",\"int8\"],\"image_resize\":\"squash\",\"stem\":"
+               "\"efficientnet_lite2\"}");
+    CHECK_INT(heard.warnings, 0);
+    CHECK_INT(p.alibi_num_heads, 8);
+    CHECK_INT(p.xpos_center, 12);
+    CHECK_INT(p.pad_token, 0);
+    CHECK_STR(p.default_prompt, "a photo of");
+    CHECK_INT(p.default_beams, 16);
+    CHECK_CLOSE(p.length_penalty, 1, 0);
+    CHECK_INT(p.no_repeat_ngram, 3);
+    CHECK_INT(p.min_length, 4);
+    CHECK_INT(p.has_min_score, 1);
+    CHECK_CLOSE(p.min_score, -1.5, 0);
+    CHECK_INT(p.stem, PALME_STEM_LITE2);
+    CHECK_STR(palme_stem_name(p.stem), "efficientnet_lite2");
+    CHECK_INT(palme_params_patch_values(&p), 1280);
+    palme_params_clear(&p);
+
+    /* The prefix decoder counts the image tokens: (64 + 26 - 1) / 2. */
+    accept(&p, "{\"cross_attend\":false,\"train_length\":26}");
+    CHECK_INT(p.xpos_center, 44);
+    palme_params_clear(&p);
+    accept(&p, "{\"cross_attend\":false,\"train_length\":26,\"xpos_center\":0}");
+    CHECK_INT(p.xpos_center, 0);
+    palme_params_clear(&p);
+}
+
+/* Each integer below and above its limits, as another type, and absent. */
+static void check_integers(void)
+{
+    static const struct {
+        const char *key;
+        int least, required;
+    } keys[] = {
+        { "image_size", 1, 1 },      { "patch_size", 1, 1 },      { "encoder_dim", 1, 1 },
+        { "encoder_depth", 1, 1 },   { "encoder_heads", 1, 1 },   { "num_tokens", 1, 1 },
+        { "max_seq_len", 1, 1 },     { "decoder_dim", 1, 1 },     { "decoder_depth", 1, 1 },
+        { "decoder_heads", 1, 1 },   { "alibi_num_heads", 1, 1 }, { "bos_token", 0, 1 },
+        { "eos_token", 0, 1 },       { "pad_token", 0, 0 },       { "train_length", 1, 0 },
+        { "xpos_center", 0, 0 },     { "default_beams", 1, 0 },   { "min_length", 0, 0 },
+        { "no_repeat_ngram", 0, 0 },
+    };
+    static const char *const huge[] = { "10000000", "2147483647", "2147483648", "4294967297",
+                                        "9223372036854775807" };
+    static const char *const wrong[] = { "\"8\"", "8.0", "true", "[8]", "{}" };
+    char change[128];
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        for (int k = 0; k < 2; k++) {
+            snprintf(change, sizeof change, "{\"%s\":%d}", keys[i].key,
+                     k ? keys[i].least - 1 : -2147483647);
+            refuse(change, keys[i].key, "allowed");
+        }
+        for (int k = 0; k < 5; k++) {
+            snprintf(change, sizeof change, "{\"%s\":%s}", keys[i].key, huge[k]);
+            refuse(change, keys[i].key, "allowed");
+            snprintf(change, sizeof change, "{\"%s\":%s}", keys[i].key, wrong[k]);
+            refuse(change, keys[i].key, "an integer");
+        }
+        if (strcmp(keys[i].key, "alibi_num_heads") != 0) {
+            snprintf(change, sizeof change, "{\"%s\":null}", keys[i].key);
+            refuse(change, keys[i].key, "null");
+        }
+        snprintf(change, sizeof change, "{\"%s\":\"absent\"}", keys[i].key);
+        if (keys[i].required)
+            refuse(change, keys[i].key, "missing");
+    }
+}
+
+static void check_booleans(void)
+{
+    static const char *const keys[] = { "use_abs_pos_emb", "cross_attend", "alibi_pos_bias",
+                                        "rotary_xpos",     "attn_flash",   "qk_norm" };
+    static const char *const wrong[] = { "1", "0", "\"true\"", "null", "[]" };
+    char change[128];
+
+    for (size_t i = 0; i < 6; i++) {
+        for (int k = 0; k < 5; k++) {
+            snprintf(change, sizeof change, "{\"%s\":%s}", keys[i], wrong[k]);
+            refuse(change, keys[i], "true or false");
+        }
+        snprintf(change, sizeof change, "{\"%s\":\"absent\"}", keys[i]);
+        refuse(change, keys[i], "missing");
+    }
+}
+
+static void check_others(void)
+{
+    static const struct {
+        const char *change, *word, *other;
+    } bad[] = {
+        { "{\"patch_size\":33}", "image_size 256", "patch_size 33" },
+        { "{\"patch_size\":512}", "image_size 256", "patch_size 512" },
+        { "{\"image_size\":4096,\"patch_size\":8}", "patches", "65536" },
+        { "{\"image_size\":4096,\"patch_size\":1}", "patches", "65536" },
+        { "{\"alibi_num_heads\":9}", "alibi_num_heads 9", "decoder_heads 8" },
+        { "{\"decoder_heads\":3}", "alibi_num_heads 4", "decoder_heads 3" },
+        { "{\"stem\":\"resnet\"}", "stem", "resnet" },
+        { "{\"stem\":null}", "stem", "string" },
+        { "{\"stem\":0}", "stem", "string" },
+        { "{\"stem\":\"efficientnet_lite0\",\"patch_size\":16}", "efficientnet_lite0",
+          "patch_size 32" },
+        { "{\"image_resize\":\"crop\"}", "image_resize", "crop" },
+        { "{\"image_resize\":1}", "image_resize", "string" },
+        { "{\"bos_token\":20000}", "bos_token", "20000" },
+        { "{\"eos_token\":20000}", "eos_token", "20000" },
+        { "{\"pad_token\":20000}", "pad_token", "20000" },
+        { "{\"num_tokens\":2}", "eos_token", "2" },
+        { "{\"default_prompt\":7}", "default_prompt", "string" },
+        { "{\"default_beams\":17}", "default_beams", "17" },
+        { "{\"length_penalty\":-0.1}", "length_penalty", "-0.1" },
+        { "{\"length_penalty\":1e300}", "length_penalty", "allowed" },
+        { "{\"length_penalty\":\"1\"}", "length_penalty", "number" },
+        { "{\"length_penalty\":null}", "length_penalty", "number" },
+        { "{\"min_score\":\"x\"}", "min_score", "number" },
+        { "{\"min_score\":-1e300}", "min_score", "allowed" },
+        { "{\"precisions\":\"f32\"}", "precisions", "array" },
+        { "{\"precisions\":[]}", "precisions", "empty" },
+        { "{\"precisions\":[1]}", "precisions", "string" },
+        { "{\"precisions\":[\"f16\"]}", "precisions", "f16" },
+        { "{\"precisions\":[\"f32\",\"f32\"]}", "precisions", "twice" },
+        /* The prefix decoder's image tokens need room, and a text after them. */
+        { "{\"cross_attend\":false,\"max_seq_len\":64,\"xpos_center\":0}", "64 image tokens",
+          "max_seq_len" },
+        { "{\"cross_attend\":false,\"max_seq_len\":24,\"xpos_center\":0}", "64 image tokens",
+          "24" },
+        /* Gains of the rotation that overflow. */
+        { "{\"xpos_center\":60000}", "xpos_center", "60000" },
+        { "{\"max_seq_len\":65536,\"xpos_center\":0}", "xpos_center 0", "max_seq_len 65536" },
+        /* Sizes that each are allowed and together are not. */
+        { "{\"max_seq_len\":20000,\"xpos_center\":10000,\"decoder_depth\":512,\"decoder_heads\":"
+          "512}",
+          "max_seq_len", "memory" },
+        { "{\"image_size\":4096,\"patch_size\":16,\"encoder_heads\":513}", "encoder_heads", "513" },
+        { "{\"image_size\":4096,\"patch_size\":16,\"encoder_dim\":16384}", "image_size", "memory" },
+        { "{\"image_size\":4096,\"patch_size\":16,\"decoder_depth\":512,\"decoder_heads\":64,\"max_"
+          "seq_len\":1}",
+          "image_size", "memory" },
+    };
+    struct palme_params p;
+    static char long_prompt[5000];
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuse(bad[i].change, bad[i].word, bad[i].other);
+    strcpy(long_prompt, "{\"default_prompt\":\"");
+    memset(long_prompt + 19, 'a', 4097);
+    strcpy(long_prompt + 19 + 4097, "\"}");
+    refuse(long_prompt, "default_prompt", "4097");
+
+    /* Valid ones next to those. */
+    accept(&p, "{\"alibi_num_heads\":9,\"alibi_pos_bias\":false}");
+    palme_params_clear(&p);
+    accept(&p, "{\"decoder_heads\":1,\"alibi_num_heads\":1}");
+    palme_params_clear(&p);
+    accept(&p, "{\"cross_attend\":false,\"max_seq_len\":65}");
+    palme_params_clear(&p);
+    accept(&p, "{\"rotary_xpos\":false,\"max_seq_len\":65536,\"xpos_center\":0}");
+    palme_params_clear(&p);
+    accept(&p, "{\"image_size\":512,\"patch_size\":8}"); /* 4096 image tokens */
+    CHECK_INT(palme_params_patches(&p), 4096);
+    palme_params_clear(&p);
+    accept(&p, "{\"bos_token\":19999,\"eos_token\":19999}");
+    palme_params_clear(&p);
+}
+
+static void check_json(void)
+{
+    static const struct {
+        const char *json, *word;
+    } bad[] = {
+        { "", "config" },
+        { "[]", "object" },
+        { "7", "JSON" },
+        { "{\"image_size\":1,\"image_size\":1}", "duplicate" },
+        { "{\"a\":[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]}", "nested" },
+        { "{\"image_size\":1e999}", "config" },
+        { "{} {}", "config" },
+    };
+    struct palme_params p;
+    static char large[70000];
+    char *json;
+    size_t used;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK_INT(read_params(&p, bad[i].json, 0), PALME_ERROR_FORMAT);
+        CHECK_MESSAGE(strstr(heard.error, bad[i].word) != NULL, "%s: %s", bad[i].json, heard.error);
+        CHECK_INT(read_params(&p, bad[i].json, 1), PALME_ERROR_FORMAT);
+    }
+    memset(large, ' ', 70000);
+    CHECK_INT(palme_params_read(&p, large, 70000, &report), PALME_ERROR_FORMAT);
+    CHECK(strstr(heard.error, "70000") != NULL);
+
+    /* Unknown keys: some are named, all are counted, and their number does not matter. */
+    accept(&p, "{\"future\":[1,2],\"colour\\n\":\"red\"}");
+    CHECK_INT(heard.warnings, 2);
+    CHECK(strstr(heard.warning, "unknown key future") &&
+          strstr(heard.warning, "unknown key colour? "));
+    palme_params_clear(&p);
+    used = (size_t)snprintf(large, sizeof large, "{");
+    for (int i = 0; i < 3000; i++)
+        used += (size_t)snprintf(large + used, sizeof large - used, "%s\"key%d\":%d", i ? "," : "",
+                                 i, i);
+    strcpy(large + used, "}");
+    json = config_with(large);
+    CHECK_INT(read_params(&p, json, 0), PALME_OK);
+    CHECK_INT(heard.warnings, 6);
+    CHECK(strstr(heard.warning, "2995 more") != NULL);
+    palme_params_clear(&p);
+    free(json);
+}
+
+static void check_plain(void)
+{
+    struct palme_params p;
+
+    CHECK_INT(read_params(&p, "{}", 1), PALME_OK);
+    CHECK_INT(p.image_size, 256);
+    CHECK_INT(p.patch_size, 32);
+    CHECK_INT(p.encoder_dim, 512);
+    CHECK_INT(p.encoder_depth, 6);
+    CHECK_INT(p.encoder_heads, 8);
+    CHECK_INT(p.num_tokens, 20000);
+    CHECK_INT(p.max_seq_len, 1024);
+    CHECK_INT(p.decoder_dim, 512);
+    CHECK_INT(p.decoder_depth, 6);
+    CHECK_INT(p.decoder_heads, 8);
+    CHECK_INT(p.alibi_num_heads, 4);
+    CHECK_INT(p.use_abs_pos_emb, 0);
+    CHECK_INT(p.cross_attend, 1);
+    CHECK_INT(p.alibi_pos_bias, 1);
+    CHECK_INT(p.rotary_xpos, 1);
+    CHECK_INT(p.attn_flash, 1);
+    CHECK_INT(p.qk_norm, 0);
+    CHECK_INT(p.bos_token, 0);
+    CHECK_INT(p.eos_token, -1);
+    CHECK_INT(p.pad_token, -1);
+    CHECK_STR(p.default_prompt, "");
+    palme_params_clear(&p);
+    CHECK_INT(
+        read_params(
+            &p, "{\"qk_norm\":true,\"stem\":\"none\",\"decoder_heads\":2,\"alibi_num_heads\":null}",
+            1),
+        PALME_OK);
+    CHECK_INT(p.qk_norm, 0);
+    CHECK_INT(p.alibi_num_heads, 2);
+    CHECK_INT(heard.warnings, 1);
+    CHECK(strstr(heard.warning, "unknown key stem") != NULL);
+    palme_params_clear(&p);
+    CHECK_INT(read_params(&p, "{\"decoder_heads\":2}", 1), PALME_ERROR_FORMAT);
+    CHECK(strstr(heard.error, "alibi_num_heads 4") != NULL);
+    CHECK_INT(read_params(&p, "{\"num_tokens\":0}", 1), PALME_ERROR_FORMAT);
+}
+
+int main(void)
+{
+    check_defaults();
+    check_integers();
+    check_booleans();
+    check_others();
+    check_json();
+    check_plain();
+    return check_done();
+}

@@ -1,0 +1,178 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# layout.sh - who may include whom, and whose names are seen. Silent when clean; names the culprit.
+#
+#     sh tests/layout.sh [OBJECT...]     libpalme-engine.a, libpalme.so and libgstpalme.so, those that exist
+#
+# CC is the C compiler and CXX the C++ compiler (left out where there is none).
+set -u
+for object in "$@"; do
+    shift
+    set -- "$@" "$(realpath "$object")"
+done
+cd "$(dirname "$0")/.."
+LC_ALL=C
+export LC_ALL
+complaints=$(mktemp)
+trap 'rm -f "$complaints"' EXIT
+complain() { echo "$*" | tee -a "$complaints"; }
+
+# The headers that a file takes in, without quotes or angles.
+ours() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"([^"]*)".*/\1/p' "$1"; }
+theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\1/p' "$1"; }
+
+# ---- Who may include whom. Own header, palme.h and config.h are everybody's in engine/. ----------------
+# Arrows point down only:
+#   palme.c session.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        weights.c ▶ safetensors.h
+#   safetensors.c params.c tokenizer.c ▶ json.h (alone has jansson.h)     anything that can fail ▶ report.h
+engine_may() {
+    case $1 in
+    palme.h) ;;
+    palme.c) echo model.h safetensors.h tokenizer.h report.h ;;
+    session.c) echo model.h image.h tokenizer.h report.h ;;
+    model.h) echo layers.h report.h ;;
+    params.c) echo model.h json.h report.h ;;
+    weights.c) echo model.h safetensors.h report.h ;;
+    stem.c | encoder.c | decoder.c | sample.c | beam.c) echo model.h ;;
+    layers.h) echo compute.h kernels.h ;;
+    layers.c) ;;
+    compute.h) echo kernels.h ;;
+    compute.c | kernels.[ch] | image.[ch] | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    json.h | safetensors.h | tokenizer.h) echo report.h ;;
+    json.c) echo report.h ;;
+    safetensors.c) echo json.h sha256.h report.h ;;
+    tokenizer.c) echo bpe.h unicode.h json.h report.h ;;
+    bpe.h) echo tokenizer.h ;;
+    bpe.c) echo unicode.h tokenizer.h report.h ;;
+    utf8.c) echo tokenizer.h ;;
+    *) return 1 ;;
+    esac
+}
+# The parts of the element that know of no engine, and what they may know of each other.
+element_may() {
+    case $1 in
+    gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
+    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmepicture.[ch]) ;;
+    gstpalmetext.[ch]) echo gstpalmecues.h ;;
+    gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
+    gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;
+    gstpalme.c | gstpalmecaption.[ch] | gstpalmeframe.[ch]) echo "$element_headers" ;;
+    *) return 1 ;;
+    esac
+}
+element_headers=$(ls gst-palme | grep '\.h$')
+
+judge() { # FILE FOLDER ALLOWED... ; the own header is always allowed
+    file=$1 own=$(basename "$1" | sed 's/\.[ch]$/.h/')
+    shift
+    for header in $(ours "$file"); do
+        case " $* $own " in
+        *" $header "*) ;;
+        *) complain "$file: may not include \"$header\"" ;;
+        esac
+    done
+}
+
+for file in engine/*.[ch]; do
+    if may=$(engine_may "$(basename "$file")"); then
+        judge "$file" $may palme.h config.h
+    else
+        complain "$file: is not in the table of tests/layout.sh"
+    fi
+    for header in $(theirs "$file"); do
+        case $header in
+        cblas.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
+        jansson.h) [ "$file" = engine/json.h ] ;;
+        immintrin.h | *mmintrin.h | arm_neon.h) [ "$file" = engine/vec.h ] ;;
+        glib* | gst/* | *.hpp | *palme*) false ;;
+        esac || complain "$file: may not include <$header>"
+    done
+done
+
+for file in gst-palme/*.[ch]; do
+    if may=$(element_may "$(basename "$file")"); then
+        judge "$file" $may
+    else
+        complain "$file: is not in the table of tests/layout.sh"
+    fi
+    for header in $(theirs "$file"); do
+        case $header in
+        jansson.h | cblas.h | omp.h | palme*) complain "$file: may not include <$header>" ;;
+        esac
+    done
+done
+
+for file in examples/*.[ch]; do
+    case $file in
+    examples/caption*) judge "$file" palme.h captionsource.h captiontext.h gstpalmesanitize.h ;;
+    *) judge "$file" ;;
+    esac
+    for header in $(theirs "$file"); do
+        case $file:$header in
+        *:palme.h) [ "$file" = examples/engine.c ] ;;
+        examples/engine.c:g[ls][it][bt]*) false ;;
+        *:jansson.h | *:cblas.h | *:omp.h) false ;;
+        esac || complain "$file: may not include <$header>"
+    done
+done
+
+# ---- The public header stands alone, in both languages ---------------------------------------------------
+probe() { # WORDS... : a compiler and its options
+    said=$(printf '#include "palme.h"\nint palme_probe;\n' |
+        "$@" -Werror -Wall -Wextra -pedantic -Iengine -fsyntax-only - 2>&1) ||
+        complain "engine/palme.h: does not compile alone with $*:
+$said"
+}
+probe ${CC:-cc} -x c -std=c99
+if command -v "${CXX:-c++}" >/dev/null; then
+    probe "${CXX:-c++}" -x c++ -std=c++11
+elif ${CC:-cc} -x c++ -fsyntax-only /dev/null 2>/dev/null; then
+    probe ${CC:-cc} -x c++ -std=c++11
+fi
+
+# ---- Whose names are seen --------------------------------------------------------------------------------
+# What sanitizers and coverage add begins with two underscores.
+only() { # FILE PATTERN SYMBOLS
+    [ -n "$3" ] || complain "$1: nm shows no symbol"
+    for symbol in $3; do
+        case $symbol in
+        __odr_asan* | __asan* | __ubsan* | __gcov* | __llvm* | __sancov*) continue ;;
+        esac
+        echo "$symbol" | grep -qE "$2" || complain "$1: exports $symbol"
+    done
+}
+for object in "$@"; do
+    case $object in
+    *.a)
+        only "$object" '^palme_' "$(nm -g --defined-only "$object" 2>/dev/null | awk 'NF == 3 { print $3 }')"
+        # The library does not print, exit or read the environment, and leaves the process's settings alone.
+        for symbol in $(nm -u "$object" 2>/dev/null | awk 'NF == 2 { print $2 }' | sort -u); do
+            case $symbol in
+            printf | fprintf | vprintf | vfprintf | __*printf_chk | puts | putchar | fputs | fputc | \
+                fwrite | perror | stdout | stderr | exit | _exit | quick_exit | abort | getenv | \
+                secure_getenv | setenv | putenv | setlocale | signal | sigaction | \
+                openblas_set_num_threads | rand | srand | strtok)
+                case $symbol in
+                __sn*printf_chk | __vsn*printf_chk) ;;
+                *) complain "$object: uses $symbol" ;;
+                esac
+                ;;
+            esac
+        done
+        ;;
+    *libgstpalme*) only "$object" '^gst_plugin_palme_' "$(nm -D --defined-only "$object" | awk '{ print $3 }')" ;;
+    *libpalme.so*)
+        exported=$(nm -D --defined-only "$object" | awk '{ print $3 }')
+        only "$object" '^palme_' "$exported"
+        for symbol in $exported; do
+            grep -q "$symbol(" engine/palme.h || case $symbol in
+            __*) ;;
+            *) complain "$object: exports $symbol, which palme.h does not declare" ;;
+            esac
+        done
+        ;;
+    esac
+done
+
+[ ! -s "$complaints" ]
