@@ -6,7 +6,7 @@
  * kernels give the same bits for any number of threads. Threads wait asleep: in a pipeline something else
  * always wants the processors, and a thread that spins takes them from the very work it waits for. That is
  * why the default is a small pool of our own; OpenMP (meson's option threads=openmp) spins for a while after
- * each region, which only the environment could change, and it ends the process when it cannot create a thread.
+ * each region, which only the environment could change, and it ends the process when a thread is refused.
  *
  * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
  * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is 1 in our own threads, and is

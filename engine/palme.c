@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * palme.c - the model as the outside sees it: opening, closing, what it is. Sessions are in session.c.
+ * palme.c - the model as the outside sees it: opening, closing, what it is.
  */
 #include "model.h"
 

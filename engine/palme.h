@@ -144,7 +144,7 @@ struct palme_image {
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
 /* How captions are made. All zero is the default: greedy (or the model's beams), at most 32 tokens.
- * docs: the meaning of each is the usual one; sums are in double, ties go to the lower token id. */
+ * Sums are in double, and ties go to the lower token id. */
 struct palme_options {
     int max_length;         /* most generated tokens, the end token included; 0: 32 */
     int beams;              /* 0: the model's default; 1: one sentence, greedy or sampled; 2..16: beam
