@@ -23,8 +23,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if PALME_HAVE_OPENMP
+#if PALME_THREADS_OPENMP
 #include <omp.h>
+#elif PALME_HAVE_BLAS
+/* There are these where BLAS brings an OpenMP of its own, whichever that is, and NULL elsewhere. */
+void omp_set_num_threads(int threads) __attribute__((weak));
+int omp_get_max_threads(void) __attribute__((weak));
 #endif
 #if PALME_HAVE_BLAS
 #include <cblas.h>
@@ -70,6 +74,27 @@ struct palme_pool {
 #endif
 };
 
+#if PALME_THREADS_POOL || PALME_HAVE_BLAS
+/* How many threads BLAS may use when the calling thread calls it; returns how many it might before. */
+static int blas_threads(int threads)
+{
+#if PALME_THREADS_OPENMP
+    int before = omp_get_max_threads();
+
+    omp_set_num_threads(threads);
+    return before;
+#elif PALME_HAVE_BLAS
+    int before = omp_get_max_threads ? omp_get_max_threads() : 1;
+
+    if (omp_set_num_threads)
+        omp_set_num_threads(threads);
+    return before;
+#else
+    return threads;
+#endif
+}
+#endif
+
 /* ---- The pool ----------------------------------------------------------------------------- */
 
 #if PALME_THREADS_POOL
@@ -87,9 +112,7 @@ static void *pool_thread(void *user)
     struct palme_pool *pool = user;
     unsigned seen = 0;
 
-#if PALME_HAVE_OPENMP
-    omp_set_num_threads(1);
-#endif
+    blas_threads(1);
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->quit && (!pool->job || pool->generation == seen))
@@ -335,11 +358,7 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     else if (parts > 1)
         job.column_step = at_least(out / parts + 1, 64, out, 16);
     job.column_parts = (out + job.column_step - 1) / job.column_step;
-#if PALME_HAVE_OPENMP
-    int before = omp_get_max_threads();
-
-    omp_set_num_threads(PALME_THREADS_OPENMP ? threads : 1);
-#endif
+    int before = blas_threads(PALME_THREADS_OPENMP ? threads : 1);
     int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
 #if PALME_THREADS_OPENMP
     /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
@@ -348,9 +367,7 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
 #else
     palme_parallel(c, count, flops, blas_part, &job);
 #endif
-#if PALME_HAVE_OPENMP
-    omp_set_num_threads(before);
-#endif
+    blas_threads(before);
 }
 #else
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,

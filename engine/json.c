@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * json.c - JSON by jansson, which recurses into nested values: a scan bounds their depth first.
+ * json.c - JSON by jansson, which recurses into nested values and takes some 80 times the size of a text that
+ * is nothing but brackets: a scan bounds depth and number of the values first.
  */
 #include "json.h"
 
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 16 };
+enum {
+    MAX_DEPTH = 16,
+    BYTES_EACH = 8,  /* of text for each object or array; the tightest real ones are merges, ["a","b"], */
+    FREE_CONTAINERS = 64
+};
 
-/* Whether brackets outside of strings nest at most MAX_DEPTH deep. It judges nothing else: text
- * that is no JSON may pass, and the parser refuses it at the place where it goes wrong. */
-static int is_shallow(const char *text, size_t length)
+/* What is wrong with the brackets outside of strings, or NULL. It judges nothing else: text that is no JSON
+ * may pass, and the parser refuses it at the place where it goes wrong. */
+static const char *bracket_problem(const char *text, size_t length)
 {
+    size_t containers = 0;
     int depth = 0, in_string = 0;
+
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (in_string) {
@@ -23,13 +32,27 @@ static int is_shallow(const char *text, size_t length)
         } else if (c == '"') {
             in_string = 1;
         } else if (c == '{' || c == '[') {
+            containers++;
             if (++depth > MAX_DEPTH)
-                return 0;
+                return "JSON is nested more than 16 deep";
         } else if ((c == '}' || c == ']') && depth > 0) {
             depth--;
         }
     }
-    return 1;
+    if (containers > FREE_CONTAINERS && containers > length / BYTES_EACH)
+        return "JSON has more objects and arrays than a model file can need";
+    return NULL;
+}
+
+/* jansson 2.14 writes out of bounds where the buffer of a long string cannot grow, so memory for the worst
+ * is asked for, and given back, before it starts. */
+static int memory_is_there(size_t length)
+{
+    void *probe = length < SIZE_MAX / 32 ? malloc(32 * length + 65536) : NULL;
+    int is = probe != NULL;
+
+    free(probe);
+    return is;
 }
 
 int palme_json_load(json_t **root, const char *text, size_t length, const char *what,
@@ -39,9 +62,11 @@ int palme_json_load(json_t **root, const char *text, size_t length, const char *
     struct palme_shown shown;
 
     *root = NULL;
-    if (!is_shallow(text, length))
-        return palme_fail(report, PALME_ERROR_FORMAT, "%s: JSON is nested more than %d deep", what,
-                          MAX_DEPTH);
+    const char *problem = bracket_problem(text, length);
+    if (problem)
+        return palme_fail(report, PALME_ERROR_FORMAT, "%s: %s", what, problem);
+    if (!memory_is_there(length))
+        return palme_fail(report, PALME_ERROR_MEMORY, "%s: not enough memory", what);
     memset(&error, 0, sizeof error);
     *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (!*root) {

@@ -225,6 +225,11 @@ static void check_json(void)
     for (int i = 0; i < 5000; i++)
         used += (size_t)snprintf(deep + used, sizeof deep - used, "{\"a\":");
     refuse_header(deep, 0, "nested");
+    used = (size_t)snprintf(deep, sizeof deep, "{\"a\":[");
+    for (int i = 0; i < 10000; i++)
+        used += (size_t)snprintf(deep + used, sizeof deep - used, "%s{}", i ? "," : "");
+    strcpy(deep + used, "]}");
+    refuse_header(deep, 0, "more objects and arrays");
     accept_header("{}", 0);
     accept_header("{}   \n", 0); /* writers pad with spaces */
     accept_header("{\"__metadata__\":{\"k\":\"[[[[[[[[[[[[[[[[[[[[\"}}", 0);
