@@ -69,8 +69,7 @@ static const float *scales_of(struct builder *b, const struct built_tensor *t)
 /* What a reader must make of a tensor's element. */
 static float value_of(const struct built_tensor *t, const float *scales, size_t index)
 {
-    return scales ? t->values[index] * scales[index / (t->count / (size_t)t->shape[0])]
-                  : t->values[index];
+    return scales ? t->values[index] * scales[index / (t->count / (size_t)t->shape[0])] : t->values[index];
 }
 
 static int same(float a, float b)
@@ -106,8 +105,8 @@ static void compare_norm(struct builder *b, const struct palme_norm *norm, const
 }
 
 /* Undoes the packing by the definition of the two layouts. */
-static void compare_linear(struct builder *b, const struct palme_linear *l, const char *name,
-                           int bias, int many)
+static void compare_linear(struct builder *b, const struct palme_linear *l, const char *name, int bias,
+                           int many)
 {
     const struct built_tensor *t;
     const float *scales;
@@ -143,8 +142,8 @@ static void compare_linear(struct builder *b, const struct palme_linear *l, cons
         CHECK_MESSAGE(l->b == NULL, "%s is there", full);
 }
 
-static void compare_attention(struct builder *b, const struct palme_attention_block *block,
-                              const char *stack, int index, int many, int kv_many)
+static void compare_attention(struct builder *b, const struct palme_attention_block *block, const char *stack,
+                              int index, int many, int kv_many)
 {
     char name[128];
 
@@ -160,8 +159,8 @@ static void compare_attention(struct builder *b, const struct palme_attention_bl
     compare_linear(b, &block->out, name, 0, many);
 }
 
-static void compare_mlp(struct builder *b, const struct palme_mlp_block *block, const char *stack,
-                        int index, int many)
+static void compare_mlp(struct builder *b, const struct palme_mlp_block *block, const char *stack, int index,
+                        int many)
 {
     char name[128];
 
@@ -278,16 +277,14 @@ static const struct {
     { "smallest", "{}" },
     { "one of everything", "{\"image_size\":1,\"patch_size\":1,\"encoder_dim\":1,\"decoder_dim\":1,"
                            "\"num_tokens\":4,\"max_seq_len\":1}" },
-    { "two layers",
-      "{\"encoder_depth\":2,\"decoder_depth\":3,\"encoder_heads\":2,\"decoder_heads\":3}" },
+    { "two layers", "{\"encoder_depth\":2,\"decoder_depth\":3,\"encoder_heads\":2,\"decoder_heads\":3}" },
     { "other widths", "{\"encoder_dim\":5,\"decoder_dim\":17,\"num_tokens\":97}" },
     { "prefix", "{\"cross_attend\":false,\"decoder_depth\":2,\"encoder_dim\":7}" },
     { "positions", "{\"rotary_xpos\":false,\"use_abs_pos_emb\":true}" },
     { "positions that rotary replaces", "{\"use_abs_pos_emb\":true}" },
-    { "several portions",
-      "{\"num_tokens\":4200,\"decoder_dim\":130,\"patch_size\":64,\"image_size\":128}" },
-    { "one row longer than a portion",
-      "{\"image_size\":300,\"patch_size\":300,\"encoder_dim\":3}" },
+    { "several portions", "{\"num_tokens\":4200,\"decoder_dim\":130,\"patch_size\":64,\"image_size\":128}" },
+    { "more rows than a portion", "{\"num_tokens\":5000,\"decoder_dim\":3}" },
+    { "one row longer than a portion", "{\"image_size\":300,\"patch_size\":300,\"encoder_dim\":3}" },
 };
 
 static void check_shapes(void)
@@ -302,8 +299,7 @@ static void check_shapes(void)
 
             builder_convert_all(b, types[k]);
             status = load(&m, b);
-            CHECK_MESSAGE(status == PALME_OK, "%s in %s: %s", shapes[i].what, types[k],
-                          heard.error);
+            CHECK_MESSAGE(status == PALME_OK, "%s in %s: %s", shapes[i].what, types[k], heard.error);
             if (status == PALME_OK)
                 compare(b, &m);
             unload(&m);
@@ -318,12 +314,9 @@ static void check_stems(void)
         int blocks, last_in, last_out;
         long long parameters;
     } stems[] = {
-        { "{\"stem\":\"efficientnet_lite0\",\"image_size\":64,\"patch_size\":32}", 16, 192, 320,
-          3350000 },
-        { "{\"stem\":\"efficientnet_lite1\",\"image_size\":64,\"patch_size\":32}", 21, 192, 320,
-          4108848 },
-        { "{\"stem\":\"efficientnet_lite2\",\"image_size\":64,\"patch_size\":32}", 21, 208, 352,
-          4782024 },
+        { "{\"stem\":\"efficientnet_lite0\",\"image_size\":64,\"patch_size\":32}", 16, 192, 320, 3350000 },
+        { "{\"stem\":\"efficientnet_lite1\",\"image_size\":64,\"patch_size\":32}", 21, 192, 320, 4108848 },
+        { "{\"stem\":\"efficientnet_lite2\",\"image_size\":64,\"patch_size\":32}", 21, 208, 352, 4782024 },
     };
     static const int strides[2][5] = { { 0, 1, 3, 5, 11 },
                                        { 0, 1, 4, 7, 15 } }; /* first blocks with stride 2 */
@@ -370,14 +363,12 @@ static void check_stems(void)
 
 /* ---- Names -------------------------------------------------------------------------------- */
 
-static void refuse(struct builder *b, int status, const char *word, const char *other_word,
-                   const char *what)
+static void refuse(struct builder *b, int status, const char *word, const char *other_word, const char *what)
 {
     struct loaded m;
     int found = load(&m, b);
 
-    CHECK_MESSAGE(found == status, "%s: status %d, wanted %d: %s", what, found, status,
-                  heard.error);
+    CHECK_MESSAGE(found == status, "%s: status %d, wanted %d: %s", what, found, status, heard.error);
     CHECK_MESSAGE(heard.errors == 1, "%s: %d messages", what, heard.errors);
     CHECK_MESSAGE(strncmp(heard.error, "model: ", 7) == 0 && strstr(heard.error, word) &&
                       strstr(heard.error, other_word),
@@ -407,11 +398,9 @@ static void check_names(void)
 
     b = builder_new("{}", 3);
     builder_add(b, "decoder.to_logits.bias", "F32", 1, (long long[]){ 40 }, NULL);
-    refuse(b, PALME_ERROR_FORMAT, "decoder.net.to_logits.bias", "decoder.to_logits.bias",
-           "a tensor twice");
+    refuse(b, PALME_ERROR_FORMAT, "decoder.net.to_logits.bias", "decoder.to_logits.bias", "a tensor twice");
     b = builder_new("{}", 3);
-    builder_add(b, "decoder.net.attn_layers.rotary_pos_emb.scale", "F32", 1, (long long[]){ 16 },
-                NULL);
+    builder_add(b, "decoder.net.attn_layers.rotary_pos_emb.scale", "F32", 1, (long long[]){ 16 }, NULL);
     builder_add(b, "decoder.attn_layers.rotary_pos_emb.scale", "F32", 1, (long long[]){ 16 }, NULL);
     refuse(b, PALME_ERROR_FORMAT, "rotary_pos_emb.scale", "twice", "a buffer twice");
 }
@@ -636,8 +625,7 @@ static void check_slopes(void)
         { "{\"decoder_heads\":7,\"alibi_num_heads\":1}", { 0.00390625f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":2}", { 0.0625f, 0.00390625f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":3}", { 0.0625f, 0.00390625f, 0.25f } },
-        { "{\"decoder_heads\":7,\"alibi_num_heads\":4}",
-          { 0.25f, 0.0625f, 0.015625f, 0.00390625f } },
+        { "{\"decoder_heads\":7,\"alibi_num_heads\":4}", { 0.25f, 0.0625f, 0.015625f, 0.00390625f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":6}",
           { 0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":null}",
@@ -709,9 +697,8 @@ int main(void)
     check_shapes();
     check_stems();
     check_names();
-    check_each_tensor(
-        "{\"encoder_dim\":3,\"decoder_dim\":5,\"rotary_xpos\":false,\"use_abs_pos_emb\":true,"
-        "\"num_tokens\":4}");
+    check_each_tensor("{\"encoder_dim\":3,\"decoder_dim\":5,\"rotary_xpos\":false,\"use_abs_pos_emb\":true,"
+                      "\"num_tokens\":4}");
     check_scales();
     check_contradictions();
     check_buffers();
