@@ -5,6 +5,8 @@
  */
 #include "kernels.h"
 
+#include "config.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -220,10 +222,14 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
     }
 }
 
-void palme_kernels_init(struct palme_kernels *kernels)
+#if PALME_HAVE_AVX2
+void palme_kernels_init_avx2(struct palme_kernels *kernels); /* kernels_simd.c */
+#endif
+
+void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level)
 {
     *kernels = (struct palme_kernels){
-        .level = "c",
+        .level = palme_cpu_name(PALME_CPU_C),
         .layernorm = layernorm_c,
         .gelu = gelu_c,
         .add = add_c,
@@ -236,4 +242,11 @@ void palme_kernels_init(struct palme_kernels *kernels)
         .conv_rgb = conv_rgb_c,
         .depthwise = depthwise_c,
     };
+    (void)level;
+#if PALME_HAVE_AVX2
+    if (level >= PALME_CPU_AVX2) {
+        palme_kernels_init_avx2(kernels);
+        kernels->level = palme_cpu_name(PALME_CPU_AVX2);
+    }
+#endif
 }

@@ -12,6 +12,8 @@
 
 #include <stddef.h>
 
+#include "cpu.h"
+
 enum {
     PALME_HEAD = 64,  /* dimensions of an attention head, always */
     PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
@@ -78,7 +80,8 @@ struct palme_kernels {
                       int in_width, int left, int channels, int size, int stride);
 };
 
-/* The plain C table. */
-void palme_kernels_init(struct palme_kernels *kernels);
+/* The plain C table, overwritten by what each level up to `level` improves, lowest first. The level is one that
+ * palme_cpu_detect allows on this machine. */
+void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level);
 
 #endif

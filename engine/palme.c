@@ -95,6 +95,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
     static const struct palme_setup none;
     struct palme_safetensors *file = NULL;
     struct palme_model *model;
+    enum palme_cpu_level level = palme_cpu_detect();
     int status = PALME_ERROR_MEMORY;
 
     *out = NULL;
@@ -111,6 +112,15 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         model->report.subject = NULL;
         goto fail;
     }
+    if (setup->level && palme_cpu_level(setup->level) < 0) {
+        struct palme_shown shown;
+
+        status = palme_fail(&model->report, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
+                            palme_show(&shown, setup->level, strlen(setup->level)));
+        goto fail;
+    }
+    if (setup->level && palme_cpu_level(setup->level) < (int)level)
+        level = (enum palme_cpu_level)palme_cpu_level(setup->level);
     if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
         goto fail;
     status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)
@@ -126,7 +136,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         status = no_memory(model);
         goto fail;
     }
-    palme_kernels_init(&model->kernels);
+    palme_kernels_init(&model->kernels, level);
     if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
         no_memory(model);
         goto fail;

@@ -71,6 +71,7 @@ typedef struct palme_session palme_session;
 struct palme_setup {
     int threads;      /* compute threads; 0: one for each processor this process may use */
     int verify;       /* non-zero: check the file's sha256, an error if it has none */
+    const char *level; /* highest instruction set to use: "c", "avx2"; NULL: the machine's best */
     palme_log_fn log; /* may be NULL; kept until palme_model_close */
     void *log_user;
 };
@@ -82,7 +83,7 @@ struct palme_info {
     const char *card;           /* model card, Markdown, or "" */
     const char *default_prompt; /* used when no prompt is given; "" for none */
     const char *stem;           /* "none", "efficientnet_lite0", ... */
-    const char *level;          /* kernels in use: "c", ... */
+    const char *level;          /* instruction set of the kernels in use: "c", "avx2" */
     const char *precision;      /* weights as they are computed with: "f32" */
     int image_size;             /* side of the model's square picture, pixels */
     int patch_size;             /* a picture's sides are multiples of it; see palme_look_planar */

@@ -2,12 +2,14 @@
  *
  * check_golden.c - every stage of the engine against recorded numbers of the reference.
  *
- *     check_golden [--model FILE] PATH...
+ *     check_golden [--model FILE] [--level NAME] PATH...
  *
  * A folder holds expected.safetensors and one of: model.safetensors, a model file of its own or a plain
  * checkpoint beside a config.json with the constructor's arguments; generate.json, whose weights come from a
  * formula; nothing, and then --model names the model file. variants.safetensors beside it is compared as well.
  * A file named sampling.safetensors is compared with the filters. Other paths that are no folders are ignored.
+ *
+ * --level names the instruction set of the kernels; without it they are the machine's best.
  *
  * Each compared tensor gets a line with the largest absolute difference and the tolerance; the exit status is
  * 0 only if none is missed. Tolerances are those of the fixtures' description; they are never widened here.
@@ -27,6 +29,7 @@
 #include <string.h>
 
 static int lines, missed;
+static const char *kernels; /* the level that was asked for, or NULL */
 
 static void compare_line(const char *folder, const char *name, double difference, double tolerance)
 {
@@ -731,7 +734,7 @@ static int exists(const char *path)
 
 static int open_for(struct engine *e, const char *folder, const char *model_option, const char *path)
 {
-    const struct palme_setup setup = { .log = print_log };
+    const struct palme_setup setup = { .log = print_log, .level = kernels };
     char other[4096], generated[4096];
     size_t length;
     int status;
@@ -824,6 +827,8 @@ int main(int argc, char **argv)
 
         if (strcmp(argv[i], "--model") == 0 && i + 1 < argc) {
             model = argv[++i];
+        } else if (strcmp(argv[i], "--level") == 0 && i + 1 < argc) {
+            kernels = argv[++i];
         } else if (stat(argv[i], &st) < 0) {
             printf("note %s: %s; ignored\n", argv[i], strerror(errno));
         } else if (S_ISDIR(st.st_mode)) {

@@ -38,8 +38,10 @@ engine_may() {
     stem.c | encoder.c | decoder.c | sample.c | beam.c) echo model.h ;;
     layers.h) echo compute.h kernels.h ;;
     layers.c) ;;
+    kernels.h) echo cpu.h ;;
+    kernels_simd.c) echo kernels.h vec.h ;;
     compute.h) echo kernels.h ;;
-    compute.c | kernels.[ch] | image.[ch] | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    compute.c | kernels.c | cpu.[ch] | vec.h | image.[ch] | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
     json.c) echo report.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;

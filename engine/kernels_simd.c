@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * kernels_simd.c - the loops of kernels.c in vector words. The build compiles this file once per level with
+ * that level's flags; everything but the level's init is static, since what is emitted here may not run on
+ * every machine.
+ *
+ * Tails are masked loads and stores: no scalar remainder is left. A row of a linear layer is summed in one
+ * order, with one fused multiply-add per weight, whatever the number of rows.
+ */
+#include "vec.h"
+
+#include "kernels.h"
+
+#include <math.h>
+
+/* ---- exp and erf ---------------------------------------------------------------------------- */
+
+/* exp(x) for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a polynomial for e^r (its
+ * coefficients are those of the Taylor series, whose rest is below half a unit in the last place there). */
+static inline vf vec_exp(vf x)
+{
+    vf low = vf_set(-87.3f), clamped = vf_min(vf_max(x, low), vf_set(88.0f));
+    vf n = vf_round(vf_mul(clamped, vf_set(1.44269504f)));
+    vf r = vf_fma(n, vf_set(-0.693145752f), clamped); /* ln 2 in two parts, so that n ln 2 is exact */
+    vf y = vf_set(1.0f / 5040);
+
+    r = vf_fma(n, vf_set(-1.42860677e-6f), r);
+    y = vf_fma(y, r, vf_set(1.0f / 720));
+    y = vf_fma(y, r, vf_set(1.0f / 120));
+    y = vf_fma(y, r, vf_set(1.0f / 24));
+    y = vf_fma(y, r, vf_set(1.0f / 6));
+    y = vf_fma(y, r, vf_set(0.5f));
+    y = vf_fma(y, r, vf_set(1));
+    y = vf_fma(y, r, vf_set(1));
+    return vf_less(x, low, vf_set(0), vf_mul(y, vf_power_of_2(n)));
+}
+
+static inline vf polynomial(const float *coefficients, int count, vf x)
+{
+    vf y = vf_set(coefficients[0]);
+
+    for (int i = 1; i < count; i++)
+        y = vf_fma(y, x, vf_set(coefficients[i]));
+    return y;
+}
+
+/* 1 + erf(x). Near 0, erf(x) = x P(x^2); elsewhere erfc(|x|) = e^(-x^2) t Q(t), t = 1 / (1 + |x| / 2). The
+ * coefficients come from models/fit_erf.py, which also says how far off they are. */
+static inline vf vec_erf_plus_1(vf x)
+{
+    static const float near[] = { -9.68966287e-06f, 0.000112747068f, -0.000848543423f, 0.00522113824f,
+                                  -0.0268654749f,   0.112837836f,    -0.376126379f,    1.12837923f };
+    static const float far[] = { -0.0438234098f, 0.238885075f, -0.431838989f, 0.243926525f, -0.0158935338f,
+                                 0.201475441f,   0.242916703f, 0.282437801f,  0.282081872f };
+    vf z = vf_min(vf_abs(x), vf_set(9.3f)), square = vf_mul(z, z);
+    vf t = vf_div(vf_set(1), vf_fma(z, vf_set(0.5f), vf_set(1)));
+    vf tail = vf_mul(vf_mul(t, polynomial(far, 9, t)), vec_exp(vf_sub(vf_set(0), square)));
+    vf beyond = vf_less(x, vf_set(0), tail, vf_sub(vf_set(2), tail));
+
+    return vf_less(z, vf_set(1), vf_fma(x, polynomial(near, 8, square), vf_set(1)), beyond);
+}
+
+/* ---- Vectors -------------------------------------------------------------------------------- */
+
+/* How many lanes are left of n at i. */
+static inline int left(int n, int i)
+{
+    return n - i < VF ? n - i : VF;
+}
+
+/* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
+ * thousands of values by its error, and a linear layer adds those up again. */
+enum { BLOCK = 8 * VF };
+
+static double sum_of(const float *x, int n)
+{
+    double sum = 0;
+
+    for (int first = 0; first < n; first += BLOCK) {
+        int end = n - first < BLOCK ? n : first + BLOCK;
+        vf part = vf_set(0);
+
+        for (int i = first; i < end; i += VF)
+            part = vf_add(part, vf_load_n(x + i, left(end, i)));
+        sum += vf_sum_double(part);
+    }
+    return sum;
+}
+
+/* The sum of (x - mean)^2. */
+static double squares_of(const float *x, vf mean, int n)
+{
+    double sum = 0;
+
+    for (int first = 0; first < n; first += BLOCK) {
+        int end = n - first < BLOCK ? n : first + BLOCK;
+        vf part = vf_set(0);
+
+        for (int i = first; i < end; i += VF) {
+            vf d = vf_keep_n(vf_sub(vf_load_n(x + i, left(end, i)), mean), left(end, i), 0);
+
+            part = vf_fma(d, d, part);
+        }
+        sum += vf_sum_double(part);
+    }
+    return sum;
+}
+
+static void layernorm(float *y, const float *x, const float *w, const float *b, int n)
+{
+    vf mean = vf_set((float)(sum_of(x, n) / n));
+    vf factor = vf_set((float)(1 / sqrt(squares_of(x, mean, n) / n + 1e-5)));
+
+    for (int i = 0; i < n; i += VF) {
+        int k = left(n, i);
+        vf d = vf_mul(vf_sub(vf_load_n(x + i, k), mean), factor);
+
+        vf_store_n(y + i, vf_fma(d, vf_load_n(w + i, k), vf_load_n(b + i, k)), k);
+    }
+}
+
+static void gelu(float *x, int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        int k = left(n, i);
+        vf v = vf_load_n(x + i, k);
+
+        vf_store_n(x + i, vf_mul(vf_mul(v, vf_set(0.5f)), vec_erf_plus_1(vf_mul(v, vf_set(0.70710678f)))), k);
+    }
+}
+
+static void add(float *x, const float *y, int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        int k = left(n, i);
+
+        vf_store_n(x + i, vf_add(vf_load_n(x + i, k), vf_load_n(y + i, k)), k);
+    }
+}
+
+static void relu6(float *x, int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        int k = left(n, i);
+
+        vf_store_n(x + i, vf_min(vf_max(vf_load_n(x + i, k), vf_set(0)), vf_set(6)), k);
+    }
+}
+
+static void normalize(float *x, int n)
+{
+    double norm = sqrt(squares_of(x, vf_set(0), n));
+    vf factor = vf_set((float)(1 / (norm < 1e-12 ? 1e-12 : norm)));
+    for (int i = 0; i < n; i += VF)
+        vf_store_n(x + i, vf_mul(vf_load_n(x + i, left(n, i)), factor), left(n, i));
+}
+
+static double log_sum_exp(const float *x, int n)
+{
+    vf best = vf_set(-INFINITY);
+    double sum = 0;
+
+    for (int i = 0; i < n; i += VF)
+        best = vf_max(vf_keep_n(vf_load_n(x + i, left(n, i)), left(n, i), -INFINITY), best);
+    float top = vf_largest(best);
+    if (isinf(top))
+        return top;
+    for (int first = 0; first < n; first += BLOCK) {
+        int end = n - first < BLOCK ? n : first + BLOCK;
+        vf part = vf_set(0);
+
+        for (int i = first; i < end; i += VF) {
+            vf e = vec_exp(vf_sub(vf_load_n(x + i, left(end, i)), vf_set(top)));
+
+            part = vf_add(part, vf_keep_n(e, left(end, i), 0));
+        }
+        sum += vf_sum_double(part);
+    }
+    return top + log(sum);
+}
+
+static void rotate(float *x, const float *cosine, const float *sine, const float *gain)
+{
+    for (int k = 0; k < PALME_ROTARY; k += VF) {
+        vf a = vf_load(x + k), b = vf_load(x + k + PALME_ROTARY);
+        vf c = vf_load(cosine + k), s = vf_load(sine + k), g = vf_load(gain + k);
+
+        vf_store(x + k, vf_mul(vf_sub(vf_mul(a, c), vf_mul(b, s)), g));
+        vf_store(x + k + PALME_ROTARY, vf_mul(vf_fma(b, c, vf_mul(a, s)), g));
+    }
+}
+
+/* ---- Linear layers -------------------------------------------------------------------------- */
+
+enum {
+    PARTS = PALME_PANEL / VF, /* vectors of a panel */
+    TILE_ROWS = 6,            /* rows whose sums stay in registers */
+    WIDE = 4                  /* panels of a single row: enough sums in flight to hide the latency */
+};
+
+/* `rows` and `panels` are constants where this is called, so that the sums are registers. */
+static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w,
+                                                       const float *b, const int rows, const int panels,
+                                                       int in, int out, ptrdiff_t y_stride,
+                                                       ptrdiff_t x_stride)
+{
+    vf sum[TILE_ROWS * WIDE * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
+    size_t panel = (size_t)in * PALME_PANEL;
+
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = vf_set(0);
+    for (int k = 0; k < in; k++) {
+        for (int p = 0; p < panels; p++) {
+            for (int part = 0; part < PARTS; part++) {
+                vf weight = vf_load(w + (size_t)p * panel + (size_t)k * PALME_PANEL + part * VF);
+
+                for (int r = 0; r < rows; r++) {
+                    vf *s = &sum[(r * panels + p) * PARTS + part];
+
+                    *s = vf_fma(vf_set(x[r * x_stride + k]), weight, *s);
+                }
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < panels * PARTS && i * VF < out; i++) {
+            vf s = sum[r * panels * PARTS + i];
+
+            vf_store_n(y + r * y_stride + i * VF, b ? vf_add(s, vf_load(b + i * VF)) : s,
+                       left(out, i * VF));
+        }
+    }
+}
+
+static void linear(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
+                   ptrdiff_t y_stride, ptrdiff_t x_stride)
+{
+    int first = 0;
+
+    if (rows == 1) {
+        for (; out - first > (WIDE - 1) * PALME_PANEL; first += WIDE * PALME_PANEL)
+            tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE, in,
+                 out - first < WIDE * PALME_PANEL ? out - first : WIDE * PALME_PANEL, y_stride, x_stride);
+    }
+    for (; first < out; first += PALME_PANEL) {
+        const float *panel = w + (size_t)first * in, *bias = b ? b + first : NULL;
+        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL, row = 0;
+
+        for (; rows - row >= TILE_ROWS; row += TILE_ROWS)
+            tile(y + row * y_stride + first, x + row * x_stride, panel, bias, TILE_ROWS, 1, in, outs,
+                 y_stride, x_stride);
+        float *to = y + row * y_stride + first;
+        const float *from = x + row * x_stride;
+        switch (rows - row) {
+        case 5: tile(to, from, panel, bias, 5, 1, in, outs, y_stride, x_stride); break;
+        case 4: tile(to, from, panel, bias, 4, 1, in, outs, y_stride, x_stride); break;
+        case 3: tile(to, from, panel, bias, 3, 1, in, outs, y_stride, x_stride); break;
+        case 2: tile(to, from, panel, bias, 2, 1, in, outs, y_stride, x_stride); break;
+        case 1: tile(to, from, panel, bias, 1, 1, in, outs, y_stride, x_stride); break;
+        default: break;
+        }
+    }
+}
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+enum { KEY_TILE = 64, HEAD = PALME_HEAD / VF };
+
+/* The scores of VF keys, of which the first n exist. */
+static inline vf scores(const vf q[HEAD], const float *k, ptrdiff_t stride, int n)
+{
+    vf dot[VF];
+
+    for (int j = 0; j < VF; j++) {
+        const float *key = k + (j < n ? j : 0) * stride; /* a key that exists, whose score is dropped */
+
+        dot[j] = vf_mul(q[0], vf_load(key));
+        for (int d = 1; d < HEAD; d++)
+            dot[j] = vf_fma(q[d], vf_load(key + d * VF), dot[j]);
+    }
+    return vf_sums(dot);
+}
+
+static void attend_row(float *out, const float *query, const float *k, const float *v,
+                       const struct palme_attend *shape, int position)
+{
+    static const float count_up[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    int last = position < shape->visible ? shape->visible : position + 1;
+    int end = last < shape->keys ? last : shape->keys;
+    float score[KEY_TILE], top = -INFINITY;
+    vf q[HEAD], sum[HEAD], total = vf_set(0), scale = vf_set(shape->scale), slope = vf_set(-shape->slope);
+
+    for (int d = 0; d < HEAD; d++) {
+        q[d] = vf_load(query + d * VF);
+        sum[d] = vf_set(0);
+    }
+    for (int first = 0; first < end; first += KEY_TILE) {
+        int count = end - first < KEY_TILE ? end - first : KEY_TILE;
+        vf best = vf_set(top);
+
+        for (int j = 0; j < count; j += VF) {
+            vf distance = vf_sub(vf_set((float)(position - first - j)), vf_load(count_up));
+            vf s = vf_mul(scores(q, k + (first + j) * shape->k_stride, shape->k_stride, left(count, j)),
+                          scale);
+
+            s = vf_keep_n(vf_fma(vf_abs(distance), slope, s), left(count, j), -INFINITY);
+            best = vf_max(s, best);
+            vf_store(score + j, s);
+        }
+        float high = vf_largest(best);
+        if (isinf(high))
+            continue;
+        vf shrink = vf_set(top == high ? 1 : expf(top - high));
+        total = vf_mul(total, shrink);
+        for (int d = 0; d < HEAD; d++)
+            sum[d] = vf_mul(sum[d], shrink);
+        top = high;
+        for (int j = 0; j < count; j += VF) {
+            vf weight = vec_exp(vf_sub(vf_load(score + j), vf_set(top)));
+
+            total = vf_add(total, weight);
+            vf_store(score + j, weight);
+        }
+        for (int j = 0; j < count; j++) {
+            const float *value = v + (first + j) * shape->v_stride;
+            vf weight = vf_set(score[j]);
+
+            for (int d = 0; d < HEAD; d++)
+                sum[d] = vf_fma(weight, vf_load(value + d * VF), sum[d]);
+        }
+    }
+    float all = vf_sum(total);
+    vf factor = vf_set(all > 0 ? 1 / all : 0);
+    for (int d = 0; d < HEAD; d++)
+        vf_store(out + d * VF, vf_mul(sum[d], factor));
+}
+
+static void attend(float *out, const float *q, const float *k, const float *v,
+                   const struct palme_attend *shape)
+{
+    for (int i = 0; i < shape->rows; i++)
+        attend_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape, shape->first + i);
+}
+
+/* ---- Convolutions of the stem --------------------------------------------------------------- */
+
+static inline vf bounded(vf x)
+{
+    return vf_min(vf_max(x, vf_set(0)), vf_set(6));
+}
+
+static void conv_rgb(float *y, const float *const x[3], const float *w, const float *b, int width,
+                     int in_width, int left_pad, int out)
+{
+    enum { MOST = 4 }; /* vectors of outputs at a time */
+
+    for (int i = 0; i < width; i++) {
+        for (int first = 0; first < out; first += MOST * VF) {
+            vf sum[MOST];
+
+            for (int o = 0; o < MOST; o++)
+                sum[o] = first + o * VF < out ? vf_load_n(b + first + o * VF, left(out, first + o * VF))
+                                              : vf_set(0);
+            for (int ky = 0; ky < 3; ky++) {
+                for (int kx = 0; kx < 3; kx++) {
+                    int column = 2 * i - left_pad + kx;
+
+                    if (!x[ky] || column < 0 || column >= in_width)
+                        continue;
+                    for (int c = 0; c < 3; c++) {
+                        const float *tap = w + (size_t)((ky * 3 + kx) * 3 + c) * out + first;
+                        vf value = vf_set(x[ky][column * 3 + c]);
+
+                        for (int o = 0; o < MOST; o++)
+                            if (first + o * VF < out)
+                                sum[o] = vf_fma(value, vf_load_n(tap + o * VF, left(out, first + o * VF)),
+                                                sum[o]);
+                    }
+                }
+            }
+            for (int o = 0; o < MOST; o++)
+                if (first + o * VF < out)
+                    vf_store_n(y + (size_t)i * out + first + o * VF, bounded(sum[o]),
+                               left(out, first + o * VF));
+        }
+    }
+}
+
+static void depthwise(float *y, const float *const x[], const float *w, const float *b, int width,
+                      int in_width, int left_pad, int channels, int size, int stride)
+{
+    for (int i = 0; i < width; i++) {
+        int column = stride * i - left_pad;
+        int from = column < 0 ? -column : 0, to = in_width - column < size ? in_width - column : size;
+
+        for (int c = 0; c < channels; c += VF) {
+            int n = left(channels, c);
+            vf sum = vf_load_n(b + c, n);
+
+            for (int ky = 0; ky < size; ky++) {
+                if (!x[ky])
+                    continue;
+                for (int kx = from; kx < to; kx++)
+                    sum = vf_fma(vf_load_n(x[ky] + (size_t)(column + kx) * channels + c, n),
+                                 vf_load_n(w + (size_t)(ky * size + kx) * channels + c, n), sum);
+            }
+            vf_store_n(y + (size_t)i * channels + c, bounded(sum), n);
+        }
+    }
+}
+
+/* ---- The level ------------------------------------------------------------------------------ */
+
+void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels);
+
+void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
+{
+    kernels->layernorm = layernorm;
+    kernels->gelu = gelu;
+    kernels->add = add;
+    kernels->relu6 = relu6;
+    kernels->normalize = normalize;
+    kernels->log_sum_exp = log_sum_exp;
+    kernels->rotate = rotate;
+    kernels->linear = linear;
+    kernels->attend = attend;
+    kernels->conv_rgb = conv_rgb;
+    kernels->depthwise = depthwise;
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_kernels.c - each kernel of each level of this machine against the plain C one, at ugly sizes.
+ *
+ *     check_kernels [--bench] [SEED]
+ *
+ * Inputs and outputs end at a page that cannot be touched, and bytes around the outputs are compared. The
+ * tolerance is derived: some roundings of the sum of the absolute terms. With --bench it prints the time of each
+ * kernel and the ratio to plain C, from one run. A level that brings no kernel fails.
+ */
+#include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "kernels.h"
+
+static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 33, 63, 64, 65, 127,
+                             257, 768, 1000 };
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static uint64_t random_state;
+
+static double random_unit(void) /* -1 .. 1 */
+{
+    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1;
+}
+
+/* ---- Buffers that end at a forbidden page -------------------------------------------------- */
+
+struct buffer {
+    unsigned char *map;
+    size_t mapped;
+    float *data; /* [count], unaligned as the end of the page wills */
+    size_t count;
+};
+
+enum { CANARY = 0xA5, GUARD = 64 };
+
+static struct buffer buffer_new(size_t count)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = count * sizeof(float) + GUARD;
+    struct buffer b = { .count = count };
+
+    b.mapped = (bytes + page - 1) / page * page + page;
+    b.map = mmap(NULL, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b.map == MAP_FAILED || mprotect(b.map + b.mapped - page, page, PROT_NONE) < 0)
+        exit(1);
+    memset(b.map, CANARY, b.mapped - page);
+    b.data = (float *)(void *)(b.map + b.mapped - page - count * sizeof(float));
+    return b;
+}
+
+static int buffer_guarded(const struct buffer *b)
+{
+    for (int i = 1; i <= GUARD; i++)
+        if (((unsigned char *)b->data)[-i] != CANARY)
+            return 0;
+    return 1;
+}
+
+static void buffer_free(struct buffer *b)
+{
+    munmap(b->map, b->mapped);
+}
+
+enum kind { RANDOM, ZERO, TINY, HUGE_VALUES, KINDS };
+
+static struct buffer buffer_filled(size_t count, enum kind kind)
+{
+    static const double scale[KINDS] = { 1, 0, 1e-30, 1e4 };
+    struct buffer b = buffer_new(count);
+
+    for (size_t i = 0; i < count; i++)
+        b.data[i] = (float)(random_unit() * scale[kind]);
+    return b;
+}
+
+/* ---- Comparing ---------------------------------------------------------------------------- */
+
+static const struct palme_kernels *truth, *tried;
+static int is_new; /* the pointer differs from the one of the level below */
+
+/* |found - wanted| <= tolerance[i], or relative to the largest wanted where tolerance is NULL. */
+static void compare(const char *name, int size, const struct buffer *found, const struct buffer *wanted,
+                    const double *tolerance, double common)
+{
+    double worst = 0;
+    size_t at = 0;
+
+    for (size_t i = 0; i < wanted->count; i++) {
+        double limit = tolerance ? tolerance[i] : common;
+        double ratio = fabs((double)found->data[i] - wanted->data[i]) / (limit + 1e-37);
+
+        if (!(ratio <= worst)) {
+            worst = ratio;
+            at = i;
+        }
+    }
+    CHECK_MESSAGE(worst <= 1, "%s %s, size %d: element %zu is %.9g, wanted %.9g", tried->level, name, size, at,
+                  at < found->count ? found->data[at] : 0, at < wanted->count ? wanted->data[at] : 0);
+    CHECK_MESSAGE(buffer_guarded(found), "%s %s, size %d: wrote before its output", tried->level, name, size);
+}
+
+static const double EPS = 5.9604644775390625e-08; /* half a unit in the last place of 1 */
+
+static void check_layernorm(void)
+{
+    for (int s = 0; s < SIZES; s++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            size_t n = (size_t)sizes[s];
+            struct buffer x = buffer_filled(n, kind), w = buffer_filled(n, RANDOM), b = buffer_filled(n, RANDOM);
+            struct buffer found = buffer_new(n), wanted = buffer_new(n);
+
+            truth->layernorm(wanted.data, x.data, w.data, b.data, sizes[s]);
+            tried->layernorm(found.data, x.data, w.data, b.data, sizes[s]);
+            /* values up to sqrt(n) deviations; the mean carries a rounding of the largest value, which counts
+             * against the deviation. */
+            compare("layernorm", sizes[s], &found, &wanted, NULL, 32 * EPS * (1 + sqrt((double)n)));
+            tried->layernorm(x.data, x.data, w.data, b.data, sizes[s]);
+            CHECK(memcmp(x.data, found.data, n * sizeof(float)) == 0);
+            buffer_free(&x), buffer_free(&w), buffer_free(&b), buffer_free(&found), buffer_free(&wanted);
+        }
+    }
+}
+
+/* Kernels that change n values in place, value by value. */
+static void check_values(const char *name, void (*t)(float *, int), void (*f)(float *, int), double scale,
+                         double relative, double absolute)
+{
+    for (int s = 0; s < SIZES; s++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            size_t n = (size_t)sizes[s];
+            struct buffer wanted = buffer_filled(n, kind), found = buffer_new(n);
+            double *tolerance = malloc(n * sizeof *tolerance);
+
+            for (size_t i = 0; i < n; i++)
+                found.data[i] = wanted.data[i] *= (float)(kind == HUGE_VALUES ? 1 : scale);
+            t(wanted.data, sizes[s]);
+            f(found.data, sizes[s]);
+            for (size_t i = 0; i < n; i++)
+                tolerance[i] = relative * fabs(wanted.data[i]) + absolute;
+            compare(name, sizes[s], &found, &wanted, tolerance, 0);
+            free(tolerance);
+            buffer_free(&wanted), buffer_free(&found);
+        }
+    }
+}
+
+static void check_add(void)
+{
+    for (int s = 0; s < SIZES; s++) {
+        size_t n = (size_t)sizes[s];
+        struct buffer wanted = buffer_filled(n, RANDOM), found = buffer_new(n), y = buffer_filled(n, HUGE_VALUES);
+
+        memcpy(found.data, wanted.data, n * sizeof(float));
+        truth->add(wanted.data, y.data, sizes[s]);
+        tried->add(found.data, y.data, sizes[s]);
+        compare("add", sizes[s], &found, &wanted, NULL, 0);
+        buffer_free(&wanted), buffer_free(&found), buffer_free(&y);
+    }
+}
+
+static void check_log_sum_exp(void)
+{
+    for (int s = 0; s < SIZES; s++) {
+        for (int kind = 0; kind <= KINDS; kind++) {
+            size_t n = (size_t)sizes[s];
+            struct buffer x = buffer_filled(n, kind < KINDS ? kind : RANDOM);
+
+            if (kind == KINDS) /* what a damaged model gives */
+                for (size_t i = 0; i < n; i++)
+                    x.data[i] = i % 3 ? x.data[i] * 20 : i % 2 ? NAN : -INFINITY;
+            double wanted = truth->log_sum_exp(x.data, sizes[s]), found = tried->log_sum_exp(x.data, sizes[s]);
+            CHECK_MESSAGE(found == wanted || fabs(found - wanted) <= 32 * EPS * (1 + fabs(wanted)),
+                          "%s log_sum_exp, size %d kind %d: %.9g, wanted %.9g", tried->level, sizes[s], kind, found,
+                          wanted);
+            buffer_free(&x);
+        }
+    }
+}
+
+static void check_rotate(void)
+{
+    for (int i = 0; i < 50; i++) {
+        struct buffer c = buffer_filled(16, RANDOM), s = buffer_filled(16, RANDOM), g = buffer_filled(16, RANDOM);
+        struct buffer wanted = buffer_filled(64, RANDOM), found = buffer_new(64);
+
+        memcpy(found.data, wanted.data, 64 * sizeof(float));
+        truth->rotate(wanted.data, c.data, s.data, g.data);
+        tried->rotate(found.data, c.data, s.data, g.data);
+        compare("rotate", 64, &found, &wanted, NULL, 6 * EPS);
+        CHECK(memcmp(found.data + 32, wanted.data + 32, 32 * sizeof(float)) == 0);
+        buffer_free(&c), buffer_free(&s), buffer_free(&g), buffer_free(&wanted), buffer_free(&found);
+    }
+}
+
+static void check_linear(void)
+{
+    static const int rows[] = { 1, 2, 3, 4, 5, 6, 7, 12, 13 }, outs[] = { 1, 7, 15, 16, 17, 48, 49, 63, 64, 65, 130 };
+
+    for (int s = 0; s < SIZES; s++) {
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+            for (size_t o = 0; o < sizeof outs / sizeof *outs; o++) {
+                int in = sizes[s], out = outs[o], gap = s % 3, n = rows[r];
+                size_t panels = (size_t)(out + 15) / 16, x_stride = (size_t)(in + gap), y_stride = (size_t)(out + gap);
+                size_t x_size = (size_t)(n - 1) * x_stride + (size_t)in, y_size = (size_t)(n - 1) * y_stride + (size_t)out;
+                struct buffer x = buffer_filled(x_size, (s + (int)r) % KINDS), w = buffer_filled(panels * 16 * (size_t)in, RANDOM);
+                struct buffer b = buffer_filled(panels * 16, RANDOM), found = buffer_new(y_size), wanted = buffer_new(y_size);
+                const float *bias = o % 2 ? b.data : NULL;
+                double *tolerance = calloc(y_size, sizeof *tolerance);
+                int gaps = 1;
+
+                truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride);
+                tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride);
+                for (int row = 0; row < n; row++) {
+                    double terms = 1;
+
+                    for (int k = 0; k < in; k++)
+                        terms += fabs(x.data[(size_t)row * x_stride + (size_t)k]);
+                    for (int i = 0; i < out; i++) /* `in` roundings of partial sums, most of them small */
+                        tolerance[(size_t)row * y_stride + (size_t)i] = 4 * sqrt((double)in + 4) * EPS * terms;
+                    for (int i = 0; row + 1 < n && i < gap; i++) {
+                        unsigned char *byte = (unsigned char *)&found.data[(size_t)row * y_stride + (size_t)(out + i)];
+
+                        gaps &= *byte == CANARY;
+                        wanted.data[(size_t)row * y_stride + (size_t)(out + i)] = found.data[(size_t)row * y_stride + (size_t)(out + i)];
+                    }
+                }
+                CHECK_MESSAGE(gaps, "%s linear %d x %d x %d: wrote between rows", tried->level, n, in, out);
+                compare("linear", in, &found, &wanted, tolerance, 0);
+                /* One row alone gives the same bits. */
+                struct buffer one = buffer_new((size_t)out);
+                tried->linear(one.data, x.data + (size_t)(n - 1) * x_stride, w.data, bias, 1, in, out, out, in);
+                CHECK_MESSAGE(memcmp(one.data, found.data + (size_t)(n - 1) * y_stride, (size_t)out * sizeof(float)) == 0,
+                              "%s linear %d x %d x %d: a row alone is another", tried->level, n, in, out);
+                free(tolerance);
+                buffer_free(&x), buffer_free(&w), buffer_free(&b), buffer_free(&found), buffer_free(&wanted);
+                buffer_free(&one);
+            }
+        }
+    }
+}
+
+static void check_attend(void)
+{
+    static const int keys[] = { 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 200 };
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        for (int form = 0; form < 6; form++) {
+            int n = keys[i], rows = form == 1 ? 1 : n < 5 ? n : 5, extra = form % 3 * 8;
+            struct palme_attend shape = {
+                .rows = rows, .keys = n, .first = form < 3 ? n - rows : form == 5 ? n : 0,
+                .visible = form == 0 ? n : form == 2 ? n / 2 : form == 5 ? 0 : form == 4 ? n : 0,
+                .out_stride = 64 + extra, .q_stride = 64 + extra, .k_stride = 64 + extra, .v_stride = 64 + extra,
+                .scale = form == 3 ? 10 : 0.125f, .slope = form % 2 ? 0.25f : 0,
+            };
+            size_t stride = (size_t)shape.q_stride, q_size = (size_t)(rows - 1) * stride + 64;
+            size_t k_size = (size_t)(n - 1) * stride + 64;
+            struct buffer q = buffer_filled(q_size, RANDOM), k = buffer_filled(k_size, RANDOM), v = buffer_filled(k_size, RANDOM);
+            struct buffer found = buffer_filled(q_size, ZERO), wanted = buffer_filled(q_size, ZERO);
+
+            if (form == 4) /* scores far apart: the maximum moves from tile to tile */
+                for (size_t j = 0; j < k_size; j++)
+                    k.data[j] *= (float)(1 + j / stride);
+            truth->attend(wanted.data, q.data, k.data, v.data, &shape);
+            tried->attend(found.data, q.data, k.data, v.data, &shape);
+            /* A score of size s has an error of some roundings of the sum of its 64 terms, which the exponential
+             * passes on to the weights as a relative one. */
+            double largest = 0;
+            for (size_t j = 0; j < k_size; j++)
+                largest = fmax(largest, fabs(k.data[j]));
+            compare("attend", n, &found, &wanted, NULL, 8 * EPS * (8 + 16 * largest * shape.scale + n * shape.slope));
+            buffer_free(&q), buffer_free(&k), buffer_free(&v), buffer_free(&found), buffer_free(&wanted);
+        }
+    }
+}
+
+static void check_convolutions(void)
+{
+    static const int channels[] = { 1, 3, 8, 16, 17, 32, 40, 96, 130 };
+
+    for (int form = 0; form < 72; form++) {
+        int count = channels[form % 9], size = form / 9 % 2 ? 5 : 3, stride = form / 18 % 2 ? 2 : 1, in_width = 1 + form % 11;
+        int depthwise = form / 36 % 2, ins = depthwise ? count : 3, left;
+        const float *rows[5];
+        struct buffer x[5];
+
+        if (!depthwise)
+            size = 3, stride = 2;
+        int width = (in_width + stride - 1) / stride, total = (width - 1) * stride + size - in_width;
+        left = total > 0 ? total / 2 : 0;
+        for (int ky = 0; ky < size; ky++) {
+            x[ky] = buffer_filled((size_t)in_width * (size_t)ins, form % KINDS);
+            rows[ky] = (form + ky) % 4 == 3 ? NULL : x[ky].data;
+        }
+        struct buffer w = buffer_filled((size_t)(size * size * count * (depthwise ? 1 : 3)), RANDOM);
+        struct buffer b = buffer_filled((size_t)count, RANDOM);
+        struct buffer found = buffer_new((size_t)(width * count)), wanted = buffer_new((size_t)(width * count));
+
+        if (depthwise) {
+            truth->depthwise(wanted.data, rows, w.data, b.data, width, in_width, left, count, size, stride);
+            tried->depthwise(found.data, rows, w.data, b.data, width, in_width, left, count, size, stride);
+        } else {
+            truth->conv_rgb(wanted.data, rows, w.data, b.data, width, in_width, left, count);
+            tried->conv_rgb(found.data, rows, w.data, b.data, width, in_width, left, count);
+        }
+        compare(depthwise ? "depthwise" : "conv_rgb", count, &found, &wanted, NULL,
+                28 * EPS * (1 + (form % KINDS == HUGE_VALUES ? 1e4 : 1) * size));
+        for (int ky = 0; ky < size; ky++)
+            buffer_free(&x[ky]);
+        buffer_free(&w), buffer_free(&b), buffer_free(&found), buffer_free(&wanted);
+    }
+}
+
+/* ---- The bench ---------------------------------------------------------------------------- */
+
+static float pool_a[1 << 20], pool_b[1 << 20], pool_c[1 << 20];
+static const struct palme_kernels *benched;
+
+static void bench_linear_1(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 1, 512, 2048, 2048, 512); }
+static void bench_linear_64(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512); }
+static void bench_layernorm(void) { benched->layernorm(pool_c, pool_a, pool_b, pool_b, 512); }
+static void bench_gelu(void) { benched->gelu(pool_a, 2048); }
+static void bench_log_sum_exp(void) { benched->log_sum_exp(pool_a, 20000); }
+
+static void bench_attend(void)
+{
+    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 0.125f, 0 };
+
+    benched->attend(pool_c, pool_a, pool_b, pool_b + 65536, &shape);
+}
+
+static void bench_depthwise(void)
+{
+    const float *rows[5] = { pool_a, pool_a + 20000, pool_a + 40000, pool_a + 60000, pool_a + 80000 };
+
+    benched->depthwise(pool_c, rows, pool_b, pool_b, 64, 64, 2, 288, 5, 1);
+}
+
+static double seconds(void (*run)(void))
+{
+    double best = 1e9;
+
+    for (int repeat = 0; repeat < 7; repeat++) {
+        struct timespec a, b;
+        double taken = 0;
+        long count = 0;
+
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        do {
+            run();
+            count++;
+            clock_gettime(CLOCK_MONOTONIC, &b);
+            taken = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
+        } while (taken < 0.01);
+        if (taken / (double)count < best)
+            best = taken / (double)count;
+    }
+    return best;
+}
+
+static void bench(const struct palme_kernels *c, const struct palme_kernels *level)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+        double flops;
+    } all[] = {
+        { "linear 1 x 512 x 2048", bench_linear_1, 2.0 * 512 * 2048 },
+        { "linear 64 x 512 x 2048", bench_linear_64, 2.0 * 64 * 512 * 2048 },
+        { "attend 16 x 1024 keys", bench_attend, 4.0 * 16 * 1024 * 64 },
+        { "depthwise 5x5, 64 x 288", bench_depthwise, 2.0 * 25 * 64 * 288 },
+        { "layernorm 512", bench_layernorm, 0 },
+        { "gelu 2048", bench_gelu, 0 },
+        { "log_sum_exp 20000", bench_log_sum_exp, 0 },
+    };
+
+    for (size_t i = 0; i < sizeof pool_a / sizeof *pool_a; i++) {
+        pool_a[i] = (float)random_unit();
+        pool_b[i] = (float)random_unit();
+    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        benched = c;
+        double plain = seconds(all[i].run);
+        benched = level;
+        double fast = seconds(all[i].run);
+
+        printf("%-26s %-5s %10.0f ns, %5.1f times plain C", all[i].name, level->level, fast * 1e9, plain / fast);
+        if (all[i].flops > 0)
+            printf(", %6.1f GFLOP/s", all[i].flops / fast * 1e-9);
+        printf("\n");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct palme_kernels below, level;
+    int with_bench = argc > 1 && strcmp(argv[1], "--bench") == 0;
+    enum palme_cpu_level best = palme_cpu_detect();
+
+    random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : (uint64_t)time(NULL);
+    printf("seed %llu; this machine has the level %s\n", (unsigned long long)random_state, palme_cpu_name(best));
+    for (int l = PALME_CPU_C + 1; l < PALME_CPU_LEVELS; l++)
+        if (l > (int)best)
+            printf("%s: not run, this machine or this build lacks it\n", palme_cpu_name((enum palme_cpu_level)l));
+    if (best == PALME_CPU_C)
+        return CHECK_SKIP;
+
+    struct palme_kernels c;
+    palme_kernels_init(&c, PALME_CPU_C);
+    truth = &c;
+    below = c;
+    for (int l = PALME_CPU_C + 1; l <= (int)best; l++) {
+        const void *const *old = (const void *const *)(const void *)&below;
+        const void *const *now = (const void *const *)(const void *)&level;
+
+        palme_kernels_init(&level, (enum palme_cpu_level)l);
+        tried = &level;
+        is_new = 0;
+        for (size_t i = 1; i < sizeof level / sizeof *now; i++)
+            is_new += now[i] != old[i];
+        printf("%s: %d new kernels\n", level.level, is_new);
+        CHECK_MESSAGE(is_new > 0, "the level %s brings no kernel", level.level);
+        check_layernorm();
+        /* 0.5 x (1 + erf) of a rounded argument; far on the left the tail loses digits but is tiny */
+        check_values("gelu", truth->gelu, tried->gelu, 6, 4 * EPS, 4 * EPS);
+        check_values("relu6", truth->relu6, tried->relu6, 20, 0, 0);
+        check_values("normalize", truth->normalize, tried->normalize, 1, 8 * EPS, 1e-30);
+        check_add();
+        check_log_sum_exp();
+        check_rotate();
+        check_linear();
+        check_attend();
+        check_convolutions();
+        if (with_bench)
+            bench(&c, &level);
+        below = level;
+    }
+    return check_done();
+}
