@@ -231,7 +231,7 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
         return palme_fail(report, PALME_ERROR_FORMAT,
                           "is damaged: its header would have %llu bytes; 2 to %d are allowed", n,
                           MAX_HEADER);
-    return palme_fail(report, PALME_ERROR_FORMAT,
+    return palme_fail(report, PALME_ERROR_READ,
                       "is cut short: its header has %llu bytes, and only %llu follow the length", n,
                       size - 8);
 }
@@ -362,7 +362,7 @@ static int judge_layout(struct palme_safetensors *file, const struct palme_repor
                               name.text, begin, at);
         if (end > total)
             return palme_fail(
-                report, PALME_ERROR_FORMAT,
+                report, PALME_ERROR_READ,
                 "is cut short: tensor %s is bytes %llu to %llu of the data, which has %llu",
                 name.text, begin, end, total);
         tensor->offset += file->data;

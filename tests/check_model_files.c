@@ -112,7 +112,7 @@ static void check_every_prefix(void)
             continue;
         CHECK(truncate(path, (off_t)cut) == 0);
         status = try_file("cut at", cut);
-        CHECK_MESSAGE(status == (cut < 8 ? PALME_ERROR_KIND : PALME_ERROR_FORMAT),
+        CHECK_MESSAGE(status == (cut < 8 ? PALME_ERROR_KIND : PALME_ERROR_READ),
                       "cut at %zu: status %d: %s", cut, status, heard.error);
         if (cut >= 8 + header)
             CHECK_MESSAGE(strstr(heard.error, "tensor ") != NULL, "cut at %zu: no tensor is named: %s", cut,

@@ -60,8 +60,8 @@ static const char *write_header(const char *header, size_t length, uint64_t clai
 
 static void refuse_header(const char *header, size_t data, const char *word)
 {
-    refuse(write_header(header, strlen(header), strlen(header), data), PALME_ERROR_FORMAT, word,
-           header);
+    refuse(write_header(header, strlen(header), strlen(header), data),
+           strstr(word, "cut short") ? PALME_ERROR_READ : PALME_ERROR_FORMAT, word, header);
 }
 
 static void accept_header(const char *header, size_t data)
@@ -159,8 +159,8 @@ static void check_length_lies(void)
     } lies[] = {
         { 0, 4096, PALME_ERROR_FORMAT },
         { 1, 4096, PALME_ERROR_FORMAT },
-        { 4096, 4096, PALME_ERROR_FORMAT },
-        { 4089, 4096, PALME_ERROR_FORMAT },
+        { 4096, 4096, PALME_ERROR_READ },
+        { 4089, 4096, PALME_ERROR_READ },
         { (16 << 20) + 1, 40 << 20, PALME_ERROR_FORMAT },
         { 32 << 20, 40 << 20, PALME_ERROR_FORMAT },
         { 1ull << 40, 40 << 20, PALME_ERROR_FORMAT },
@@ -196,7 +196,7 @@ static void check_short_files(void)
         refuse(path, PALME_ERROR_KIND, "not a model file", "short");
     }
     write_bytes(path, bytes, 8);
-    refuse(path, PALME_ERROR_FORMAT, "cut short", "the length alone");
+    refuse(path, PALME_ERROR_READ, "cut short", "the length alone");
 }
 
 static void check_json(void)
