@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmeframe.c - what palmecaption does with each frame.
+ *
+ * The way of a frame in async mode: pick up a caption that is ready and say it; if the frame is
+ * due and the worker idle, draw the small picture and hand it over; put the caption in effect on
+ * the buffer and tell the text pad. In sync mode the frame that is due is handed over first, waits
+ * for its own caption, and goes on with it. Text goes out through the queue of gstpalmetext.c,
+ * never from here.
+ */
+#include "gstpalmeframe.h"
+
+#include <string.h>
+
+#include "gstpalmemeta.h"
+
+GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
+#define GST_CAT_DEFAULT gst_palme_caption_debug
+
+/* With interval=0 there is no interval to fall behind; captions that are older than this are late
+ * whatever was asked for. */
+#define LATE (1 * GST_SECOND)
+
+/* Flags of frames that are no new picture, or none to show. */
+#define NOT_A_PICTURE (GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_CORRUPTED \
+    | GST_BUFFER_FLAG_DECODE_ONLY)
+
+/* The place in the stream that something is said at. */
+typedef struct
+{
+  GstClockTime pts, duration, stream_time, running_time;
+  guint64 number;
+} Place;
+
+static void
+locate (GstPalmeCaption * self, Place * place, GstClockTime pts,
+    GstClockTime duration)
+{
+  const GstSegment *segment = &GST_BASE_TRANSFORM (self)->segment;
+
+  place->pts = pts;
+  place->duration = duration;
+  place->stream_time = place->running_time = GST_CLOCK_TIME_NONE;
+  place->number = self->frames;
+  if (GST_CLOCK_TIME_IS_VALID (pts) && segment->format == GST_FORMAT_TIME) {
+    place->stream_time =
+        gst_segment_to_stream_time (segment, GST_FORMAT_TIME, pts);
+    place->running_time =
+        gst_segment_to_running_time (segment, GST_FORMAT_TIME, pts);
+  }
+}
+
+/* ---- Saying a caption ------------------------------------------------------------------------ */
+
+/* TRUE if it differs from the last one. */
+static gboolean
+set_caption (GstPalmeCaption * self, const gchar * text)
+{
+  gboolean changed = g_strcmp0 (self->caption, text) != 0;
+  gchar *old = NULL;
+
+  if (changed) {
+    GST_OBJECT_LOCK (self);
+    old = self->caption;
+    self->caption = g_strdup (text);
+    GST_OBJECT_UNLOCK (self);
+    g_free (old);
+  }
+  return changed;
+}
+
+/* In sync mode an old caption would pass for the own one of a frame that got none. */
+static void
+drop_caption (GstPalmeCaption * self)
+{
+  self->meta_fresh = self->text_fresh = FALSE;
+  if (set_caption (self, NULL))
+    g_object_notify_by_pspec (G_OBJECT (self),
+        gst_palme_caption_pspec (GST_PALME_PROP_CAPTION));
+}
+
+static void
+post_caption (GstPalmeCaption * self, const GstPalmeResult * result)
+{
+  const GstPalmeJob *job = &result->job;
+  gchar *markup = g_markup_escape_text (result->text, -1);
+
+  gst_element_post_message (GST_ELEMENT (self),
+      gst_message_new_element (GST_OBJECT (self),
+          gst_structure_new ("palmecaption",
+              "text", G_TYPE_STRING, result->text,
+              "markup", G_TYPE_STRING, markup,
+              "timestamp", G_TYPE_UINT64, job->pts,
+              "stream-time", G_TYPE_UINT64, job->stream_time,
+              "running-time", G_TYPE_UINT64, job->running_time,
+              "duration", G_TYPE_UINT64, job->duration,
+              "latency", G_TYPE_UINT64, result->times.latency,
+              "score", G_TYPE_DOUBLE, result->score, NULL)));
+  g_free (markup);
+}
+
+static gboolean
+is_doubled (GstPalmeCaption * self, GstClockTime delay)
+{
+  if (self->warned_delay > 0 && delay / 2 < self->warned_delay)
+    return FALSE;
+  self->warned_delay = delay;
+  return TRUE;
+}
+
+/* Warns when captions fall behind, each time that it is twice as bad as at the last warning. A slow
+ * source is no reason: there a caption waits for the next frame to appear on. */
+static void
+warn_if_late (GstPalmeCaption * self, const GstPalmeResult * result,
+    GstClockTime delay, guint64 frames, GstClockTime interval)
+{
+  GstClockTime latency = result->times.latency;
+
+  if (self->sync) {
+    if (!self->live || interval == 0 || latency <= interval
+        || !is_doubled (self, latency))
+      return;
+    GST_ELEMENT_WARNING (self, CORE, CLOCK,
+        ("Captions hold the live video up: a caption takes %" GST_TIME_FORMAT
+            ", the interval is %" GST_TIME_FORMAT ". Use mode=async, a larger "
+            "\"interval\" or more \"threads\".", GST_TIME_ARGS (latency),
+            GST_TIME_ARGS (interval)), (NULL));
+  } else {
+    if (frames < 2 || delay <= (interval > 0 ? interval : LATE)
+        || !is_doubled (self, delay))
+      return;
+    GST_ELEMENT_WARNING (self, CORE, CLOCK,
+        ("Captions fall behind: this one came %" GST_TIME_FORMAT
+            " after its frame, it took %" GST_TIME_FORMAT ", the interval is %"
+            GST_TIME_FORMAT ". A larger \"interval\" or more \"threads\" help; "
+            "for exact captions of a file use mode=sync.",
+            GST_TIME_ARGS (delay), GST_TIME_ARGS (latency),
+            GST_TIME_ARGS (interval)), (NULL));
+  }
+}
+
+static void
+note_times (GstPalmeCaption * self, const GstPalmeResult * result,
+    GstClockTime delay)
+{
+  gboolean grew, latency_grew = FALSE;
+
+  GST_OBJECT_LOCK (self);
+  self->last_latency = result->times.latency;
+  grew = delay > self->max_delay;
+  if (grew)
+    self->max_delay = delay;
+  if (self->sync && self->live && result->times.latency > self->live_latency) {
+    self->live_latency = result->times.latency;
+    latency_grew = TRUE;
+  }
+  GST_OBJECT_UNLOCK (self);
+
+  g_object_notify_by_pspec (G_OBJECT (self),
+      gst_palme_caption_pspec (GST_PALME_PROP_LAST_LATENCY));
+  if (grew)
+    g_object_notify_by_pspec (G_OBJECT (self),
+        gst_palme_caption_pspec (GST_PALME_PROP_MAX_OBSERVED_DELAY));
+  if (latency_grew)
+    gst_element_post_message (GST_ELEMENT (self),
+        gst_message_new_latency (GST_OBJECT (self)));
+}
+
+/* A caption could not be made. FALSE if that is to stop the stream. */
+static gboolean
+fail (GstPalmeCaption * self, const GstPalmeResult * result)
+{
+  GstPalmeOnError on_error;
+
+  GST_OBJECT_LOCK (self);
+  on_error = self->settings.on_error;
+  GST_OBJECT_UNLOCK (self);
+
+  if (self->sync)
+    drop_caption (self);
+
+  if (on_error == GST_PALME_ON_ERROR_ERROR) {
+    GST_ELEMENT_ERROR (self, STREAM, DECODE,
+        ("A frame could not be captioned: %s. With on-error=warn the video "
+            "goes on.", result->reason), ("status %d: %s", result->status,
+            palme_strerror (result->status)));
+    return FALSE;
+  }
+  GST_ELEMENT_WARNING (self, STREAM, DECODE,
+      ("A frame could not be captioned: %s. The video goes on.",
+          result->reason), ("status %d: %s", result->status,
+          palme_strerror (result->status)));
+  return TRUE;
+}
+
+/* Says a result at a place, and clears it. FALSE if the stream is to stop. */
+static gboolean
+deliver (GstPalmeCaption * self, GstPalmeResult * result, const Place * place)
+{
+  GstPalmeJob *job = &result->job;
+  GstClockTime interval, delay = 0;
+  gboolean changed, quiet, post, ok = TRUE;
+
+  if (result->status < 0) {
+    ok = fail (self, result);
+    gst_palme_result_clear (result);
+    return ok;
+  }
+
+  GST_OBJECT_LOCK (self);
+  post = self->settings.post_messages;
+  quiet = self->settings.only_on_change;
+  interval = self->settings.interval;
+  GST_OBJECT_UNLOCK (self);
+
+  if (GST_CLOCK_TIME_IS_VALID (place->running_time)
+      && GST_CLOCK_TIME_IS_VALID (job->running_time)
+      && place->running_time > job->running_time)
+    delay = place->running_time - job->running_time;
+
+  changed = set_caption (self, result->text);
+  self->caption_pts = job->pts;
+  self->caption_latency = result->times.latency;
+  self->caption_score = result->score;
+  self->meta_fresh = self->text_fresh = TRUE;
+  quiet = quiet && !changed;
+
+  GST_LOG_OBJECT (self, "caption of frame %" GST_TIME_FORMAT " after %"
+      GST_TIME_FORMAT, GST_TIME_ARGS (job->pts),
+      GST_TIME_ARGS (result->times.latency));
+  if (post && !quiet)
+    post_caption (self, result);
+  if (!quiet)
+    gst_palme_caption_emit (self, result->text, job->pts, job->running_time,
+        result->times.latency);
+  if (changed)
+    g_object_notify_by_pspec (G_OBJECT (self),
+        gst_palme_caption_pspec (GST_PALME_PROP_CAPTION));
+  note_times (self, result, delay);
+  warn_if_late (self, result, delay, place->number - job->frame, interval);
+
+  gst_palme_result_clear (result);
+  return TRUE;
+}
+
+void
+gst_palme_frame_forget (GstPalmeCaption * self)
+{
+  gst_palme_schedule_reset (&self->schedule);
+  gst_palme_schedule_reset (&self->arrivals);
+  self->frame_pts = self->frame_duration = GST_CLOCK_TIME_NONE;
+  drop_caption (self);
+}
+
+/* ---- Which frame, and how -------------------------------------------------------------------- */
+
+static void
+decide_mode (GstPalmeCaption * self)
+{
+  GstQuery *query = gst_query_new_latency ();
+  GstPalmeMode mode;
+  gboolean live = FALSE;
+
+  if (gst_pad_peer_query (GST_BASE_TRANSFORM_SINK_PAD (self), query))
+    gst_query_parse_latency (query, &live, NULL, NULL);
+  gst_query_unref (query);
+
+  GST_OBJECT_LOCK (self);
+  mode = self->settings.mode;
+  self->sync = mode == GST_PALME_MODE_SYNC
+      || (mode == GST_PALME_MODE_AUTO && !live);
+  GST_OBJECT_UNLOCK (self);
+  self->live = live;
+  self->decided = TRUE;
+  gst_palme_text_set_exact (self->text, self->sync);
+  GST_INFO_OBJECT (self, "mode is %s, upstream is %slive",
+      self->sync ? "sync" : "async", live ? "" : "not ");
+}
+
+/* The time of a frame that has none: when it came. */
+static GstClockTime
+arrival (GstPalmeCaption * self)
+{
+  GstClockTime now = gst_element_get_current_running_time (GST_ELEMENT (self));
+
+  if (!GST_CLOCK_TIME_IS_VALID (now))
+    now = g_get_monotonic_time () * GST_USECOND;
+  return now;
+}
+
+static void
+warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
+    const gchar * reason)
+{
+  GstMemory *memory =
+      gst_buffer_n_memory (buffer) > 0 ? gst_buffer_peek_memory (buffer, 0) :
+      NULL;
+
+  gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_UNMAPPABLE);
+  if (self->warned_unmappable)
+    return;
+  self->warned_unmappable = TRUE;
+  GST_ELEMENT_WARNING (self, STREAM, FORMAT,
+      ("A frame cannot be read: %s. It passes without a caption. Put "
+          "videoconvert, or an element that downloads to system memory, before "
+          "palmecaption.", reason), ("memory \"%s\", %" G_GSIZE_FORMAT
+          " bytes", memory
+          && memory->allocator ? memory->allocator->mem_type : "none",
+          gst_buffer_get_size (buffer)));
+}
+
+/* Draws the frame into the worker's picture and hands it over. FALSE if it cannot be read. */
+static gboolean
+hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
+    guint8 * picture)
+{
+  GstPalmeJob job = { 0 };
+  const gchar *reason = NULL;
+  gint64 start = g_get_monotonic_time ();
+
+  if (!gst_palme_picture_take (&self->picture, picture,
+          self->model.info.image_size, buffer, &reason)) {
+    warn_unmappable (self, buffer, reason);
+    if (self->sync)
+      drop_caption (self);
+    return FALSE;
+  }
+
+  job.pts = place->pts;
+  job.duration = GST_BUFFER_DURATION (buffer);
+  job.stream_time = place->stream_time;
+  job.running_time = place->running_time;
+  job.frame = place->number;
+  GST_OBJECT_LOCK (self);
+  gst_palme_caption_options (self, &job.options);
+  job.prompt = g_strdup (self->settings.prompt);
+  job.time_limit = self->settings.time_limit;
+  GST_OBJECT_UNLOCK (self);
+  gst_palme_worker_submit (self->worker, &job,
+      (g_get_monotonic_time () - start) * GST_USECOND);
+  return TRUE;
+}
+
+/* A frame that is due: hands it over, in sync mode waits for its caption. */
+static GstFlowReturn
+take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
+    GstPalmeSchedule * schedule, GstClockTime time, GstClockTime interval)
+{
+  GstPalmeResult result;
+  guint8 *picture;
+  gboolean handed;
+
+  gst_palme_worker_count (self->worker, GST_PALME_COUNT_DUE);
+  if (self->sync && !GST_CLOCK_TIME_IS_VALID (place->pts)) {
+    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_NO_PTS);
+    gst_palme_schedule_take (schedule, time, interval);
+    return GST_FLOW_OK;
+  }
+
+  picture = gst_palme_worker_begin (self->worker, self->sync);
+  if (picture == NULL) {
+    if (self->sync)
+      return GST_FLOW_FLUSHING;
+    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
+    return GST_FLOW_OK;
+  }
+  handed = hand_over (self, buffer, place, picture);
+  gst_palme_schedule_take (schedule, time, interval);
+  g_atomic_int_set (&self->caption_now, FALSE);
+  if (!handed || !self->sync)
+    return GST_FLOW_OK;
+
+  if (!gst_palme_worker_take (self->worker, GST_CLOCK_TIME_NONE, &result))
+    return GST_FLOW_FLUSHING;
+  return deliver (self, &result, place) ? GST_FLOW_OK : GST_FLOW_ERROR;
+}
+
+static GstFlowReturn
+take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
+    GstClockTime interval)
+{
+  GstPalmeSchedule *schedule = &self->schedule;
+  GstClockTime time = place->pts;
+
+  if (!GST_CLOCK_TIME_IS_VALID (time)) {
+    schedule = &self->arrivals;
+    time = arrival (self);
+  }
+  if (!gst_palme_schedule_is_due (schedule, time, interval)
+      && !g_atomic_int_get (&self->caption_now))
+    return GST_FLOW_OK;
+  return take_frame (self, buffer, place, schedule, time, interval);
+}
+
+/* Picks up a caption that is ready. FALSE if the stream is to stop. */
+static gboolean
+collect (GstPalmeCaption * self, const Place * place)
+{
+  GstPalmeResult result;
+
+  if (!gst_palme_worker_take (self->worker, 0, &result))
+    return TRUE;
+  return deliver (self, &result, place);
+}
+
+static void
+attach (GstPalmeCaption * self, GstBuffer * buffer)
+{
+  GstPalmeMetaValues values = {
+    .text = self->caption,
+    .timestamp = self->caption_pts,
+    .fresh = self->meta_fresh,
+    .latency = self->caption_latency,
+    .has_score = TRUE,
+    .score = self->caption_score,
+    .model = self->model.info.name,
+  };
+  gchar *name;
+
+  if (self->caption == NULL)
+    return;
+  name = gst_object_get_name (GST_OBJECT (self));
+  values.source = name;
+  gst_palme_meta_set (buffer, &values);
+  self->meta_fresh = FALSE;
+  g_free (name);
+}
+
+static void
+tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
+    GstClockTime interval)
+{
+  GstClockTime next = GST_CLOCK_TIME_NONE;
+
+  if (!GST_CLOCK_TIME_IS_VALID (place->pts))
+    return;
+  if (self->sync) {
+    next = gst_palme_schedule_next (&self->schedule, interval);
+    if (next <= place->pts)
+      next = place->pts + 1;
+  }
+  /* A frame that is no picture is a GAP and leaves running cues alone. */
+  gst_palme_text_frame (self->text, place->pts, place->duration,
+      picture ? (self->caption ? self->caption : "") : NULL,
+      picture && self->text_fresh, next);
+  if (picture)
+    self->text_fresh = FALSE;
+}
+
+/* The duration of a frame, or what stands in for it. */
+static GstClockTime
+duration_of (GstPalmeCaption * self, GstBuffer * buffer)
+{
+  const GstVideoInfo *info = &self->picture.in;
+
+  if (GST_BUFFER_DURATION_IS_VALID (buffer))
+    return GST_BUFFER_DURATION (buffer);
+  if (self->picture.known && GST_VIDEO_INFO_FPS_N (info) > 0
+      && GST_VIDEO_INFO_FPS_D (info) > 0)
+    return gst_util_uint64_scale_int (GST_SECOND, GST_VIDEO_INFO_FPS_D (info),
+        GST_VIDEO_INFO_FPS_N (info));
+  return GST_SECOND / 30;
+}
+
+GstFlowReturn
+gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
+{
+  gboolean picture = !GST_BUFFER_FLAG_IS_SET (buffer, NOT_A_PICTURE);
+  GstFlowReturn flow = GST_FLOW_OK;
+  GstClockTime interval;
+  Place place;
+
+  if (!self->decided)
+    decide_mode (self);
+  gst_palme_worker_count (self->worker, GST_PALME_COUNT_FRAMES);
+  locate (self, &place, GST_BUFFER_PTS (buffer), duration_of (self, buffer));
+  self->frames++;
+  if (GST_CLOCK_TIME_IS_VALID (place.stream_time))
+    gst_object_sync_values (GST_OBJECT (self), place.stream_time);
+  GST_OBJECT_LOCK (self);
+  interval = self->settings.interval;
+  GST_OBJECT_UNLOCK (self);
+
+  if (!self->sync && !collect (self, &place))
+    return GST_FLOW_ERROR;
+  if (picture)
+    flow = take_if_due (self, buffer, &place, interval);
+  if (flow != GST_FLOW_OK)
+    return flow;
+
+  attach (self, buffer);
+  tell_text (self, &place, picture, interval);
+  if (GST_CLOCK_TIME_IS_VALID (place.pts)) {
+    self->frame_pts = place.pts;
+    self->frame_duration = place.duration;
+  }
+  return GST_FLOW_OK;
+}
+
+/* ---- Without a frame ------------------------------------------------------------------------- */
+
+gboolean
+gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event)
+{
+  GstClockTime pts, duration;
+  Place place;
+
+  if (!self->decided || self->sync)
+    return FALSE;
+  gst_event_parse_gap (event, &pts, &duration);
+  locate (self, &place, pts, duration);
+  /* An error is posted already; the event passes. */
+  collect (self, &place);
+  if (!self->text_fresh || !GST_CLOCK_TIME_IS_VALID (pts))
+    return FALSE;
+  tell_text (self, &place, TRUE, 0);
+  return TRUE;
+}
+
+void
+gst_palme_frame_drain (GstPalmeCaption * self)
+{
+  const GstSegment *segment = &GST_BASE_TRANSFORM (self)->segment;
+  GstPalmeResult result;
+  GstClockTime timeout, pts;
+  Place place;
+
+  if (!self->decided || self->sync
+      || !gst_palme_worker_is_busy (self->worker))
+    return;
+  GST_OBJECT_LOCK (self);
+  timeout = self->settings.drain_timeout;
+  GST_OBJECT_UNLOCK (self);
+
+  GST_DEBUG_OBJECT (self, "waiting for the last caption, at most %"
+      GST_TIME_FORMAT, GST_TIME_ARGS (timeout));
+  if (!gst_palme_worker_take (self->worker, timeout, &result)) {
+    GST_INFO_OBJECT (self, "the last caption is given up");
+    gst_palme_worker_abort (self->worker);
+    return;
+  }
+
+  /* It appears after the last frame, or on it if nothing is shown after it. */
+  pts = self->frame_pts;
+  if (GST_CLOCK_TIME_IS_VALID (pts)
+      && pts < MIN (segment->stop, G_MAXUINT64 - 1) - MIN (segment->stop,
+          self->frame_duration))
+    pts += self->frame_duration;
+  locate (self, &place, pts, self->frame_duration);
+  if (deliver (self, &result, &place) && self->text_fresh)
+    tell_text (self, &place, TRUE, 0);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmepicture.h - makes the small RGB picture that the engine sees from a video frame of any
+ * raw format. It belongs to the streaming thread and knows no engine.
+ */
+#ifndef GST_PALME_PICTURE_H
+#define GST_PALME_PICTURE_H
+
+#include <gst/gst.h>
+#include <gst/video/video.h>
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  gboolean known;               /* the caps describe raw video */
+  gboolean failed;              /* no converter for these caps; said once, not tried again */
+  gint size;                    /* side of the picture */
+  GstVideoInfo in, out;
+  GstVideoConverter *converter; /* made with the first due frame */
+} GstPalmePicture;
+
+/* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */
+gsize gst_palme_picture_stride (gint size);
+gsize gst_palme_picture_bytes (gint size);
+
+/* New caps. Caps that say nothing about pixels are taken as well: their frames cannot be read. */
+void gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps);
+
+/* Forgets caps and converter. */
+void gst_palme_picture_clear (GstPalmePicture * picture);
+
+/* Draws the frame into `rgb`, which has gst_palme_picture_bytes (size). FALSE if the frame cannot
+ * be read; then *reason says why, a constant sentence fragment. */
+gboolean gst_palme_picture_take (GstPalmePicture * picture, guint8 * rgb,
+    gint size, GstBuffer * buffer, const gchar ** reason);
+
+G_END_DECLS
+
+#endif

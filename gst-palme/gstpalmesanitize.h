@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmesanitize.h - makes text of any origin fit to be shown: one line of valid UTF-8.
+ */
+#ifndef GST_PALME_SANITIZE_H
+#define GST_PALME_SANITIZE_H
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* The longest caption, in characters. */
+#define GST_PALME_TEXT_MAX 512
+
+/* Reads `size` bytes, which may be anything, NUL included, and returns a new string: valid UTF-8
+ * of at most GST_PALME_TEXT_MAX characters on one line, without control, direction or zero-width
+ * characters, without "-->", without spaces at its ends or two in a row. Sanitising the result
+ * again changes nothing. It is not escaped for markup. Free it with g_free(). */
+gchar *gst_palme_sanitize (const gchar * text, gsize size);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmeschedule.h - which frame is due: a grid of time, never a count of frames, because frame
+ * rates of 0/1 and variable ones are normal. It belongs to the streaming thread and knows no
+ * buffer.
+ */
+#ifndef GST_PALME_SCHEDULE_H
+#define GST_PALME_SCHEDULE_H
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+/* All zero is the start: the next frame is due. */
+typedef struct
+{
+  gboolean running;             /* FALSE: the next frame is due, whatever its time */
+  GstClockTime last;            /* the grid point of the last frame that was taken */
+} GstPalmeSchedule;
+
+/* The next frame is due again. */
+void gst_palme_schedule_reset (GstPalmeSchedule * schedule);
+
+/* Is the frame of this time due? A frame that is due and is not taken leaves the next one due. */
+gboolean gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
+    GstClockTime time, GstClockTime interval);
+
+/* The frame is taken: the grid goes on by one interval, or starts anew at `time` after a jump of
+ * more than an interval. */
+void gst_palme_schedule_take (GstPalmeSchedule * schedule, GstClockTime time,
+    GstClockTime interval);
+
+/* From which time on a frame is due, GST_CLOCK_TIME_NONE if the grid has no beginning yet. */
+GstClockTime gst_palme_schedule_next (const GstPalmeSchedule * schedule,
+    GstClockTime interval);
+
+G_END_DECLS
+
+#endif

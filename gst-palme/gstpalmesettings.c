@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmesettings.c - the properties of palmecaption that a user sets.
+ *
+ * It holds values and judges them; what a value does is decided where it is used. Numbers out of
+ * range, and those that are none, never come here, since GObject judges them by the table below.
+ */
+#include "gstpalmesettings.h"
+
+#include <string.h>
+
+#define MAX_PROMPT 4096
+
+#define DEFAULT_INTERVAL GST_SECOND
+#define DEFAULT_MAX_LENGTH 32
+#define DEFAULT_CUE_DURATION GST_SECOND
+#define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
+
+#define FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
+#define READY (FLAGS | GST_PARAM_MUTABLE_READY)
+#define PLAYING (FLAGS | GST_PARAM_MUTABLE_PLAYING)
+#define CONTROLLABLE (PLAYING | GST_PARAM_CONTROLLABLE)
+
+GType
+gst_palme_mode_get_type (void)
+{
+  static GType type = 0;
+  static const GEnumValue values[] = {
+    {GST_PALME_MODE_AUTO, "sync, or async if upstream is live", "auto"},
+    {GST_PALME_MODE_ASYNC, "Video never waits; a caption appears when it is ready", "async"},
+    {GST_PALME_MODE_SYNC, "Each due frame waits for its own caption", "sync"},
+    {0, NULL, NULL}
+  };
+
+  if (g_once_init_enter (&type)) {
+    GType t = g_enum_register_static ("GstPalmeMode", values);
+
+    g_once_init_leave (&type, t);
+  }
+  return type;
+}
+
+GType
+gst_palme_precision_get_type (void)
+{
+  static GType type = 0;
+  static const GEnumValue values[] = {
+    {GST_PALME_PRECISION_AUTO, "The best that this machine computes", "auto"},
+    {GST_PALME_PRECISION_F32, "32 bit floating point", "f32"},
+    {0, NULL, NULL}
+  };
+
+  if (g_once_init_enter (&type)) {
+    GType t = g_enum_register_static ("GstPalmePrecision", values);
+
+    g_once_init_leave (&type, t);
+  }
+  return type;
+}
+
+GType
+gst_palme_on_error_get_type (void)
+{
+  static GType type = 0;
+  static const GEnumValue values[] = {
+    {GST_PALME_ON_ERROR_WARN, "Post a warning; the video goes on", "warn"},
+    {GST_PALME_ON_ERROR_ERROR, "Post an error; the stream stops", "error"},
+    {0, NULL, NULL}
+  };
+
+  if (g_once_init_enter (&type)) {
+    GType t = g_enum_register_static ("GstPalmeOnError", values);
+
+    g_once_init_leave (&type, t);
+  }
+  return type;
+}
+
+void
+gst_palme_settings_init (GstPalmeSettings * settings)
+{
+  memset (settings, 0, sizeof *settings);
+  settings->mode = GST_PALME_MODE_AUTO;
+  settings->auto_overlay = TRUE;
+  settings->interval = DEFAULT_INTERVAL;
+  settings->max_length = DEFAULT_MAX_LENGTH;
+  settings->top_p = 1.0;
+  settings->cue_duration = DEFAULT_CUE_DURATION;
+  settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
+  settings->post_messages = TRUE;
+}
+
+void
+gst_palme_settings_clear (GstPalmeSettings * settings)
+{
+  g_clear_pointer (&settings->model, g_free);
+  g_clear_pointer (&settings->prompt, g_free);
+}
+
+static void
+install_load (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:model:
+   *
+   * The model file, in the file system's own encoding. Without it the environment variable
+   * PALME_MODEL names the file, and without that the installed default model is used.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_MODEL,
+      g_param_spec_string ("model", "Model",
+          "Model file (NULL = PALME_MODEL of the environment, then the installed model)",
+          NULL, READY));
+  /**
+   * GstPalmeCaption:threads:
+   *
+   * Compute threads. 0 takes one less than the processors that the process may use, so that one is
+   * left for the video, and at least 1.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_THREADS,
+      g_param_spec_uint ("threads", "Threads",
+          "Compute threads (0 = usable processors less one, at least 1)",
+          0, 256, 0, READY));
+  /**
+   * GstPalmeCaption:precision:
+   *
+   * The precision of the weights after loading.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_PRECISION,
+      g_param_spec_enum ("precision", "Precision",
+          "Precision of the weights after loading",
+          gst_palme_precision_get_type (), GST_PALME_PRECISION_AUTO, READY));
+  /**
+   * GstPalmeCaption:mode:
+   *
+   * async: video never waits, a caption appears on the first frame after it is ready. sync: each due
+   * frame waits for its own caption, exact and repeatable. auto: async if upstream is live, else sync.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_MODE,
+      g_param_spec_enum ("mode", "Mode",
+          "Whether due frames wait for their own caption",
+          gst_palme_mode_get_type (), GST_PALME_MODE_AUTO, READY));
+  /**
+   * GstPalmeCaption:auto-overlay:
+   *
+   * Show captions in a textoverlay downstream whose text pad is not linked and whose text is empty.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_AUTO_OVERLAY,
+      g_param_spec_boolean ("auto-overlay", "Auto overlay",
+          "Show captions in a textoverlay downstream that nobody else uses",
+          TRUE, READY));
+}
+
+static void
+install_decoding (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:prompt:
+   *
+   * Words that the caption continues from, at most 4 KiB of UTF-8. NULL is the model's own prompt,
+   * the empty string is none. The prompt is not part of the caption.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_PROMPT,
+      g_param_spec_string ("prompt", "Prompt",
+          "Words to continue from (NULL = the model's own, empty = none)",
+          NULL, PLAYING));
+  /**
+   * GstPalmeCaption:max-length:
+   *
+   * Most tokens of a caption.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_MAX_LENGTH,
+      g_param_spec_uint ("max-length", "Maximum length",
+          "Most new tokens of a caption", 1, 1024, DEFAULT_MAX_LENGTH,
+          PLAYING));
+  /**
+   * GstPalmeCaption:time-limit:
+   *
+   * A caption that takes longer ends as it is.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_TIME_LIMIT,
+      g_param_spec_uint64 ("time-limit", "Time limit",
+          "A caption that takes longer ends as it is, in ns (0 = no limit)",
+          0, G_MAXUINT64, 0, PLAYING));
+  /**
+   * GstPalmeCaption:temperature:
+   *
+   * 0 takes the likeliest word each time (greedy); above it words are drawn.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_TEMPERATURE,
+      g_param_spec_double ("temperature", "Temperature",
+          "How freely words are drawn (0 = always the likeliest)",
+          0.0, 5.0, 0.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:top-k:
+   *
+   * Words are drawn from the k likeliest.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_TOP_K,
+      g_param_spec_uint ("top-k", "Top k",
+          "Draw from the k likeliest tokens (0 = all)",
+          0, G_MAXUINT, 0, PLAYING));
+  /**
+   * GstPalmeCaption:top-p:
+   *
+   * Words are drawn from the smallest set that has this probability.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_TOP_P,
+      g_param_spec_double ("top-p", "Top p",
+          "Draw from the likeliest tokens that have this probability together",
+          0.0, 1.0, 1.0, PLAYING));
+  /**
+   * GstPalmeCaption:seed:
+   *
+   * Seed of the drawing. It starts anew with each picture, so equal frames give equal text.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_SEED,
+      g_param_spec_uint64 ("seed", "Seed", "Seed of the drawing",
+          0, G_MAXUINT64, 0, PLAYING));
+  /**
+   * GstPalmeCaption:beams:
+   *
+   * Sentences that are followed at once; the best one becomes the caption.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_BEAMS,
+      g_param_spec_uint ("beams", "Beams",
+          "Sentences that are followed at once (0 = the model's own setting)",
+          0, 8, 0, PLAYING));
+}
+
+static void
+install_stream (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:interval:
+   *
+   * Time between captioned frames. With 0 each frame is due; in async mode that means as often as the
+   * engine can.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_INTERVAL,
+      g_param_spec_uint64 ("interval", "Interval",
+          "Time between captioned frames in ns (0 = every frame)",
+          0, G_MAXUINT64, DEFAULT_INTERVAL, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:only-on-change:
+   *
+   * Neither message nor signal for a caption that equals the last one. Metadata and cues go on.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_ONLY_ON_CHANGE,
+      g_param_spec_boolean ("only-on-change", "Only on change",
+          "No message and no signal for an unchanged caption", FALSE,
+          PLAYING));
+  /**
+   * GstPalmeCaption:cue-duration:
+   *
+   * The longest cue on the text pad. 0 makes one cue per caption, which suits subtitle files and makes
+   * qtmux and mp4mux hang.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_CUE_DURATION,
+      g_param_spec_uint64 ("cue-duration", "Cue duration",
+          "Longest cue on the text pad in ns (0 = one cue per caption: good for "
+          "subtitle files, but qtmux and mp4mux hang with it)",
+          0, G_MAXUINT64, DEFAULT_CUE_DURATION, PLAYING));
+  /**
+   * GstPalmeCaption:drain-timeout:
+   *
+   * The longest wait for the last caption at the end of the stream, in async mode.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_DRAIN_TIMEOUT,
+      g_param_spec_uint64 ("drain-timeout", "Drain timeout",
+          "Longest wait for the last caption at EOS in ns",
+          0, G_MAXUINT64, DEFAULT_DRAIN_TIMEOUT, PLAYING));
+  /**
+   * GstPalmeCaption:post-messages:
+   *
+   * Post an element message named palmecaption for each caption.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_POST_MESSAGES,
+      g_param_spec_boolean ("post-messages", "Post messages",
+          "Post an element message for each caption", TRUE, PLAYING));
+  /**
+   * GstPalmeCaption:on-error:
+   *
+   * What is posted when a frame cannot be captioned.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, GST_PALME_SETTING_ON_ERROR,
+      g_param_spec_enum ("on-error", "On error",
+          "What a failed caption posts", gst_palme_on_error_get_type (),
+          GST_PALME_ON_ERROR_WARN, PLAYING));
+}
+
+void
+gst_palme_settings_install (GObjectClass * klass)
+{
+  install_load (klass);
+  install_stream (klass);
+  install_decoding (klass);
+
+  gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_palme_precision_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_palme_on_error_get_type (), 0);
+}
+
+gboolean
+gst_palme_settings_is_fixed (guint id)
+{
+  return id <= GST_PALME_SETTING_AUTO_OVERLAY;
+}
+
+static const gchar *
+set_model (GstPalmeSettings * settings, const GValue * value)
+{
+  g_free (settings->model);
+  settings->model = g_value_dup_string (value);
+  /* In gst-launch an empty string is the way to say "none". */
+  if (settings->model != NULL && settings->model[0] == '\0')
+    g_clear_pointer (&settings->model, g_free);
+  return NULL;
+}
+
+static const gchar *
+set_prompt (GstPalmeSettings * settings, const GValue * value)
+{
+  const gchar *text = g_value_get_string (value);
+
+  if (text != NULL) {
+    if (strlen (text) > MAX_PROMPT)
+      return "it is longer than 4096 bytes";
+    if (!g_utf8_validate (text, -1, NULL))
+      return "it is not valid UTF-8";
+  }
+  g_free (settings->prompt);
+  settings->prompt = g_strdup (text);
+  return NULL;
+}
+
+const gchar *
+gst_palme_settings_set (GstPalmeSettings * settings, guint id,
+    const GValue * value, gboolean locked)
+{
+  if (locked && gst_palme_settings_is_fixed (id))
+    return "it can be changed in the states NULL and READY only";
+
+  switch (id) {
+    case GST_PALME_SETTING_MODEL:
+      return set_model (settings, value);
+    case GST_PALME_SETTING_THREADS:
+      settings->threads = g_value_get_uint (value);
+      break;
+    case GST_PALME_SETTING_PRECISION:
+      settings->precision = g_value_get_enum (value);
+      break;
+    case GST_PALME_SETTING_MODE:
+      settings->mode = g_value_get_enum (value);
+      break;
+    case GST_PALME_SETTING_AUTO_OVERLAY:
+      settings->auto_overlay = g_value_get_boolean (value);
+      break;
+    case GST_PALME_SETTING_INTERVAL:
+      settings->interval = g_value_get_uint64 (value);
+      break;
+    case GST_PALME_SETTING_PROMPT:
+      return set_prompt (settings, value);
+    case GST_PALME_SETTING_MAX_LENGTH:
+      settings->max_length = g_value_get_uint (value);
+      break;
+    case GST_PALME_SETTING_TIME_LIMIT:
+      settings->time_limit = g_value_get_uint64 (value);
+      break;
+    case GST_PALME_SETTING_TEMPERATURE:
+      settings->temperature = g_value_get_double (value);
+      break;
+    case GST_PALME_SETTING_TOP_K:
+      settings->top_k = g_value_get_uint (value);
+      break;
+    case GST_PALME_SETTING_TOP_P:
+      settings->top_p = g_value_get_double (value);
+      break;
+    case GST_PALME_SETTING_SEED:
+      settings->seed = g_value_get_uint64 (value);
+      break;
+    case GST_PALME_SETTING_BEAMS:
+      settings->beams = g_value_get_uint (value);
+      break;
+    case GST_PALME_SETTING_ONLY_ON_CHANGE:
+      settings->only_on_change = g_value_get_boolean (value);
+      break;
+    case GST_PALME_SETTING_CUE_DURATION:
+      settings->cue_duration = g_value_get_uint64 (value);
+      break;
+    case GST_PALME_SETTING_DRAIN_TIMEOUT:
+      settings->drain_timeout = g_value_get_uint64 (value);
+      break;
+    case GST_PALME_SETTING_POST_MESSAGES:
+      settings->post_messages = g_value_get_boolean (value);
+      break;
+    case GST_PALME_SETTING_ON_ERROR:
+      settings->on_error = g_value_get_enum (value);
+      break;
+    default:
+      g_assert_not_reached ();
+  }
+  return NULL;
+}
+
+gboolean
+gst_palme_settings_get (const GstPalmeSettings * settings, guint id,
+    GValue * value)
+{
+  switch (id) {
+    case GST_PALME_SETTING_MODEL:
+      g_value_set_string (value, settings->model);
+      break;
+    case GST_PALME_SETTING_THREADS:
+      g_value_set_uint (value, settings->threads);
+      break;
+    case GST_PALME_SETTING_PRECISION:
+      g_value_set_enum (value, settings->precision);
+      break;
+    case GST_PALME_SETTING_MODE:
+      g_value_set_enum (value, settings->mode);
+      break;
+    case GST_PALME_SETTING_AUTO_OVERLAY:
+      g_value_set_boolean (value, settings->auto_overlay);
+      break;
+    case GST_PALME_SETTING_INTERVAL:
+      g_value_set_uint64 (value, settings->interval);
+      break;
+    case GST_PALME_SETTING_PROMPT:
+      g_value_set_string (value, settings->prompt);
+      break;
+    case GST_PALME_SETTING_MAX_LENGTH:
+      g_value_set_uint (value, settings->max_length);
+      break;
+    case GST_PALME_SETTING_TIME_LIMIT:
+      g_value_set_uint64 (value, settings->time_limit);
+      break;
+    case GST_PALME_SETTING_TEMPERATURE:
+      g_value_set_double (value, settings->temperature);
+      break;
+    case GST_PALME_SETTING_TOP_K:
+      g_value_set_uint (value, settings->top_k);
+      break;
+    case GST_PALME_SETTING_TOP_P:
+      g_value_set_double (value, settings->top_p);
+      break;
+    case GST_PALME_SETTING_SEED:
+      g_value_set_uint64 (value, settings->seed);
+      break;
+    case GST_PALME_SETTING_BEAMS:
+      g_value_set_uint (value, settings->beams);
+      break;
+    case GST_PALME_SETTING_ONLY_ON_CHANGE:
+      g_value_set_boolean (value, settings->only_on_change);
+      break;
+    case GST_PALME_SETTING_CUE_DURATION:
+      g_value_set_uint64 (value, settings->cue_duration);
+      break;
+    case GST_PALME_SETTING_DRAIN_TIMEOUT:
+      g_value_set_uint64 (value, settings->drain_timeout);
+      break;
+    case GST_PALME_SETTING_POST_MESSAGES:
+      g_value_set_boolean (value, settings->post_messages);
+      break;
+    case GST_PALME_SETTING_ON_ERROR:
+      g_value_set_enum (value, settings->on_error);
+      break;
+    default:
+      return FALSE;
+  }
+  return TRUE;
+}

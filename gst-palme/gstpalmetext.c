@@ -1,0 +1,888 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The request pad `text`: what gstpalmetext.h promises.
+ *
+ * The order of this file: the queue, the task, frames, the pad's own functions, events of the
+ * video, the pad's life. Which frame starts a cue is told by gstpalmecues.c. The file is long
+ * because queue, task and pad share one lock; split, each half would explain the other's lock.
+ *
+ * Why a thread of our own and not the pad's GstTask: deactivating a pad waits for the pad's task,
+ * and that task may hang in a push into an element that nobody deactivates. A release in PLAYING
+ * would then hang with it. Our thread holds references to what it uses, so it can be left behind
+ * until its push returns.
+ */
+#include "gstpalmetext.h"
+
+#include "gstpalmecues.h"
+
+GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
+#define GST_CAT_DEFAULT palme_text_debug
+
+/* Items that wait at most; the pad is far behind then and old cues are of no use. */
+#define MAX_ITEMS 4096
+/* How long a stop, a flush or a release waits for a push that runs. */
+#define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
+
+/* One run of the task. A run that hangs in a push is left behind: it is no longer text->runner,
+ * touches nothing but its own members when the push returns, and ends. */
+typedef struct
+{
+  GstPalmeText *text;           /* a reference */
+  GstPad *pad;                  /* a reference, the thread gives it back */
+  GThread *thread;              /* a reference, for bury() */
+  gboolean busy;                /* pushes right now */
+  gboolean done;                /* the thread has nothing left to do but to end */
+  gint refs;
+} Runner;
+
+struct _GstPalmeText
+{
+  gint refs;
+  GstElement *owner;            /* for calls that come from the element itself */
+  GWeakRef element;             /* the same, for the thread and the pad's functions */
+  GMutex lock;                  /* all below; nothing is called with it that could come back */
+  GCond wake;                   /* the queue or the runner changed */
+  GCond idle;                   /* a push returned */
+
+  GstPad *pad;                  /* a reference; NULL if none was requested */
+  Runner *runner;               /* a reference; NULL while stopped */
+  gboolean started;             /* between start and stop */
+  gboolean flushing;
+  GstFlowReturn flow;           /* what ended the pushing; OK while it goes on */
+  guint epoch;                  /* rises when the result of a push no longer counts */
+  GQueue queue;                 /* GstBuffer (cue) and GstEvent, each a reference */
+  guint64 drops;
+
+  GstEvent *upstream_start;     /* the video's stream-start */
+  GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
+  GstEvent *caps;               /* made with it */
+  GstEvent *segment_event;
+  GstEvent *eos_event;
+  GstSegment segment;           /* of segment_event; format UNDEFINED if there is none */
+
+  GstPalmeCues cues;
+};
+
+static GstPalmeText *
+text_ref (GstPalmeText * text)
+{
+  g_atomic_int_inc (&text->refs);
+  return text;
+}
+
+static void
+text_unref (gpointer data)
+{
+  GstPalmeText *text = data;
+
+  if (!g_atomic_int_dec_and_test (&text->refs))
+    return;
+  g_weak_ref_clear (&text->element);
+  g_mutex_clear (&text->lock);
+  g_cond_clear (&text->wake);
+  g_cond_clear (&text->idle);
+  g_free (text);
+}
+
+static void
+text_unref_closure (gpointer data, GClosure * closure)
+{
+  (void) closure;
+  text_unref (data);
+}
+
+static void
+runner_unref (Runner * runner)
+{
+  if (!g_atomic_int_dec_and_test (&runner->refs))
+    return;
+  text_unref (runner->text);
+  g_free (runner);
+}
+
+/* --- the queue; all with the lock held ----------------------------------------------------- */
+
+static gboolean
+item_is_event (gconstpointer item, GstEventType type)
+{
+  return item && GST_IS_EVENT (item) && GST_EVENT_TYPE (item) == type;
+}
+
+/* Two GAPs as one: from the start of the first to the end of the second, or the second alone where
+ * they do not follow each other. Takes both. */
+static GstEvent *
+merge_gaps (GstEvent * first, GstEvent * second)
+{
+  GstClockTime a, a_duration, b, b_duration;
+  GstEvent *merged = second;
+
+  gst_event_parse_gap (first, &a, &a_duration);
+  gst_event_parse_gap (second, &b, &b_duration);
+  if (b > a && GST_CLOCK_TIME_IS_VALID (b_duration)) {
+    merged = gst_event_new_gap (a, b - a + b_duration);
+    gst_event_set_seqnum (merged, gst_event_get_seqnum (second));
+    gst_event_unref (second);
+  }
+  gst_event_unref (first);
+  return merged;
+}
+
+/* Appends an item, takes it. GAPs that wait merge, so do segments with nothing between. */
+static void
+append (GstPalmeText * text, gpointer item)
+{
+  gpointer tail = g_queue_peek_tail (&text->queue);
+
+  if (item_is_event (tail, GST_EVENT_GAP) && item_is_event (item, GST_EVENT_GAP)) {
+    item = merge_gaps (g_queue_pop_tail (&text->queue), item);
+  } else if (item_is_event (tail, GST_EVENT_SEGMENT) && item_is_event (item, GST_EVENT_SEGMENT)) {
+    gst_event_unref (g_queue_pop_tail (&text->queue));
+  }
+  g_queue_push_tail (&text->queue, item);
+}
+
+/* Removes a waiting item and merges what meets over the hole. */
+static void
+drop_item (GstPalmeText * text, GList * link)
+{
+  GList *before = link->prev, *after = link->next;
+
+  if (GST_IS_BUFFER (link->data))
+    text->drops++;
+  gst_mini_object_unref (link->data);
+  g_queue_delete_link (&text->queue, link);
+  if (!before || !after)
+    return;
+  if (item_is_event (before->data, GST_EVENT_GAP) && item_is_event (after->data, GST_EVENT_GAP)) {
+    after->data = merge_gaps (before->data, after->data);
+    g_queue_delete_link (&text->queue, before);
+  } else if (item_is_event (before->data, GST_EVENT_SEGMENT)
+      && item_is_event (after->data, GST_EVENT_SEGMENT)) {
+    gst_event_unref (before->data);
+    g_queue_delete_link (&text->queue, before);
+  }
+}
+
+/* Makes room for a newer cue in async mode, where one cue waits. */
+static void
+drop_cues (GstPalmeText * text)
+{
+  GList *link, *next;
+
+  for (link = text->queue.head; link; link = next) {
+    next = link->next;
+    if (GST_IS_BUFFER (link->data))
+      drop_item (text, link);
+  }
+}
+
+/* Keeps the queue bounded when the consumer is stuck: the oldest cue goes, else the oldest GAP. */
+static void
+drop_oldest (GstPalmeText * text)
+{
+  GList *link, *gap = NULL;
+
+  for (link = text->queue.head; link && !GST_IS_BUFFER (link->data); link = link->next) {
+    if (!gap && item_is_event (link->data, GST_EVENT_GAP))
+      gap = link;
+  }
+  if (link || gap)
+    drop_item (text, link ? link : gap);
+}
+
+static void
+clear_queue (GstPalmeText * text)
+{
+  g_queue_clear_full (&text->queue, (GDestroyNotify) gst_mini_object_unref);
+}
+
+static gboolean
+is_active (GstPalmeText * text)
+{
+  return text->runner && text->flow == GST_FLOW_OK && !text->flushing;
+}
+
+/* Queues an item, takes it; dropped when nothing is being pushed. */
+static void
+enqueue (GstPalmeText * text, gpointer item)
+{
+  if (!is_active (text)) {
+    gst_mini_object_unref (item);
+    return;
+  }
+  if (GST_IS_BUFFER (item) && !text->cues.exact)
+    drop_cues (text);
+  append (text, item);
+  if (g_queue_get_length (&text->queue) > MAX_ITEMS)
+    drop_oldest (text);
+  g_cond_signal (&text->wake);
+}
+
+static void
+enqueue_event (GstPalmeText * text, GstEvent * event)
+{
+  if (event)
+    enqueue (text, gst_event_ref (event));
+}
+
+/* What is still to be said before something else begins, or at the end of all. */
+static void
+enqueue_rest (GstPalmeText * text, gboolean end_of_stream)
+{
+  GstBuffer *cue = gst_palme_cues_finish (&text->cues, &text->segment, end_of_stream);
+
+  if (cue)
+    enqueue (text, cue);
+}
+
+static void
+forget_stream_start (GstPalmeText * text)
+{
+  gst_clear_event (&text->stream_start);
+  gst_clear_event (&text->caps);
+}
+
+static void
+forget_segment (GstPalmeText * text)
+{
+  gst_clear_event (&text->segment_event);
+  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
+}
+
+/* Begins to push (again): sticky events first. The pad does not send those that are the same
+ * events as before to a peer that has them already. */
+static void
+restart (GstPalmeText * text)
+{
+  clear_queue (text);
+  gst_palme_cues_reset (&text->cues);
+  text->flow = GST_FLOW_OK;
+  text->epoch++;
+  if (text->stream_start) {
+    enqueue_event (text, text->stream_start);
+    enqueue_event (text, text->caps);
+    enqueue_event (text, text->segment_event);
+    enqueue_event (text, text->eos_event);
+  }
+}
+
+/* --- the task ------------------------------------------------------------------------------ */
+
+static GstFlowReturn
+push_item (GstPad * pad, gpointer item)
+{
+  gboolean gap;
+
+  if (GST_IS_BUFFER (item))
+    return gst_pad_push (pad, item);
+  gap = GST_EVENT_TYPE (item) == GST_EVENT_GAP;
+  if (gst_pad_push_event (pad, item) || !gap)
+    return GST_FLOW_OK;
+  return gst_pad_is_linked (pad) ? GST_FLOW_OK : GST_FLOW_NOT_LINKED;
+}
+
+static void
+post_flow_error (GstPalmeText * text, GstPad * pad, GstFlowReturn flow)
+{
+  GstElement *element = g_weak_ref_get (&text->element);
+
+  GST_WARNING_OBJECT (pad, "downstream of text says %s", gst_flow_get_name (flow));
+  if (!element)
+    return;
+  GST_ELEMENT_FLOW_ERROR (element, flow);
+  gst_object_unref (element);
+}
+
+static gpointer
+run (gpointer data)
+{
+  Runner *runner = data;
+  GstPalmeText *text = runner->text;
+
+  g_mutex_lock (&text->lock);
+  while (text->runner == runner) {
+    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue) : NULL;
+    guint epoch = text->epoch;
+    gboolean failed = FALSE;
+    GstFlowReturn flow;
+
+    if (!item) {
+      g_cond_wait (&text->wake, &text->lock);
+      continue;
+    }
+    runner->busy = TRUE;
+    g_mutex_unlock (&text->lock);
+    flow = push_item (runner->pad, item);
+    g_mutex_lock (&text->lock);
+    /* A flush, a new peer or a stop came meanwhile: the result speaks of what is gone. */
+    if (flow < GST_FLOW_OK && text->runner == runner && epoch == text->epoch) {
+      GST_INFO_OBJECT (runner->pad, "pushing ends: %s", gst_flow_get_name (flow));
+      text->flow = flow;
+      clear_queue (text);
+      failed = flow < GST_FLOW_EOS;
+    }
+    if (failed) {
+      g_mutex_unlock (&text->lock);
+      post_flow_error (text, runner->pad, flow);
+      g_mutex_lock (&text->lock);
+    }
+    runner->busy = FALSE;
+    g_cond_broadcast (&text->idle);
+  }
+  g_mutex_unlock (&text->lock);
+  gst_object_unref (runner->pad);
+  g_mutex_lock (&text->lock);
+  runner->done = TRUE;
+  g_cond_broadcast (&text->idle);
+  g_mutex_unlock (&text->lock);
+  runner_unref (runner);
+  return NULL;
+}
+
+/* Lock held. Waits until the push that runs has returned, or all of the thread's work, but not long:
+ * it may hang in an element that nobody stops, or be the caller itself (a probe that releases the
+ * pad). */
+static void
+wait_for (GstPalmeText * text, Runner * runner, gboolean * condition, gboolean value)
+{
+  gint64 end = g_get_monotonic_time () + IDLE_WAIT;
+
+  if (runner->thread == g_thread_self ())
+    return;
+  while (*condition != value && g_cond_wait_until (&text->idle, &text->lock, end));
+}
+
+/* No lock held. What follows dismiss(): the thread ends, or is left behind. Takes the runner. */
+static void
+bury (GstPalmeText * text, Runner * runner)
+{
+  gboolean done;
+
+  if (!runner)
+    return;
+  g_mutex_lock (&text->lock);
+  wait_for (text, runner, &runner->done, TRUE);
+  done = runner->done;
+  g_mutex_unlock (&text->lock);
+  if (done)
+    g_thread_join (runner->thread);
+  else
+    g_thread_unref (runner->thread);
+  runner_unref (runner);
+}
+
+/* Lock held. FALSE if no thread can be had. */
+static gboolean
+launch (GstPalmeText * text)
+{
+  Runner *runner;
+
+  if (!text->started || !text->pad || text->runner)
+    return TRUE;
+  runner = g_new0 (Runner, 1);
+  runner->refs = 2;             /* the thread's and text->runner */
+  runner->text = text_ref (text);
+  runner->pad = gst_object_ref (text->pad);
+  text->runner = runner;
+  restart (text);
+  runner->thread = g_thread_try_new ("palme-text", run, runner, NULL);
+  if (runner->thread)
+    return TRUE;
+  text->runner = NULL;
+  clear_queue (text);
+  gst_object_unref (runner->pad);
+  runner->refs = 1;
+  runner_unref (runner);
+  return FALSE;
+}
+
+/* Lock held. Ends the run; returns it for bury(). */
+static Runner *
+dismiss (GstPalmeText * text)
+{
+  Runner *runner = text->runner;
+
+  text->runner = NULL;
+  clear_queue (text);
+  gst_palme_cues_reset (&text->cues);
+  g_cond_broadcast (&text->wake);
+  return runner;
+}
+
+static void
+report_no_thread (GstPalmeText * text)
+{
+  GST_ELEMENT_ERROR (text->owner, RESOURCE, FAILED,
+      ("The text pad cannot start a thread. Close other programs or raise the limit of threads."),
+      (NULL));
+}
+
+/* --- frames and stream-start ---------------------------------------------------------------- */
+
+/* Our stream-start needs the video's one on the sink pad, and that is there only after the
+ * element has handled it. So it is made when it is first needed. No lock held. */
+static void
+ensure_stream_start (GstPalmeText * text)
+{
+  GstEvent *upstream = NULL, *event, *caps_event;
+  GstPad *pad = NULL;
+  GstCaps *caps;
+  gchar *id;
+  guint group;
+
+  g_mutex_lock (&text->lock);
+  if (text->pad && text->upstream_start && !text->stream_start) {
+    upstream = gst_event_ref (text->upstream_start);
+    pad = gst_object_ref (text->pad);
+  }
+  g_mutex_unlock (&text->lock);
+  if (!upstream)
+    return;
+
+  id = gst_pad_create_stream_id (pad, text->owner, "text");
+  event = gst_event_new_stream_start (id);
+  g_free (id);
+  gst_event_set_stream_flags (event, GST_STREAM_FLAG_SPARSE);
+  gst_event_set_seqnum (event, gst_event_get_seqnum (upstream));
+  if (gst_event_parse_group_id (upstream, &group))
+    gst_event_set_group_id (event, group);
+  caps = gst_caps_new_simple ("text/x-raw", "format", G_TYPE_STRING, "utf8", NULL);
+  caps_event = gst_event_new_caps (caps);
+  gst_caps_unref (caps);
+
+  g_mutex_lock (&text->lock);
+  if (text->pad == pad && text->upstream_start == upstream && !text->stream_start) {
+    text->stream_start = g_steal_pointer (&event);
+    text->caps = g_steal_pointer (&caps_event);
+    enqueue_event (text, text->stream_start);
+    enqueue_event (text, text->caps);
+  }
+  g_mutex_unlock (&text->lock);
+  gst_clear_event (&event);
+  gst_clear_event (&caps_event);
+  gst_event_unref (upstream);
+  gst_object_unref (pad);
+}
+
+void
+gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
+    const gchar * caption, gboolean fresh, GstClockTime next_due)
+{
+  GstMiniObject *items[GST_PALME_CUES_MAX];
+  guint i, count;
+
+  if (!GST_CLOCK_TIME_IS_VALID (pts))
+    return;
+  if (!GST_CLOCK_TIME_IS_VALID (duration) || duration == 0)
+    duration = GST_SECOND / 30;
+  ensure_stream_start (text);
+  g_mutex_lock (&text->lock);
+  if (is_active (text) && text->segment.format == GST_FORMAT_TIME) {
+    count = gst_palme_cues_frame (&text->cues, items, &text->segment, pts, duration, caption,
+        fresh, next_due);
+    for (i = 0; i < count; i++)
+      enqueue (text, items[i]);
+  }
+  g_mutex_unlock (&text->lock);
+}
+
+/* --- the pad's own functions --------------------------------------------------------------- */
+
+/* The element's src pad through the pad's private data: a pad requested in PLAYING is active
+ * before it has a parent. NULL when the element is going away. */
+static GstPad *
+get_video_pad (GstPad * pad)
+{
+  GstPalmeText *text = gst_pad_get_element_private (pad);
+  GstElement *element = g_weak_ref_get (&text->element);
+  GstPad *video = NULL;
+
+  if (element) {
+    video = gst_element_get_static_pad (element, "src");
+    gst_object_unref (element);
+  }
+  return video;
+}
+
+/* Seeks and the like take the way that the video's take. QoS of the text would slow down a
+ * decoder of the video, and there is nothing to reconfigure. */
+static gboolean
+text_pad_event (GstPad * pad, GstObject * parent, GstEvent * event)
+{
+  GstPad *video = NULL;
+  gboolean ok = TRUE;
+
+  (void) parent;
+  if (GST_EVENT_TYPE (event) != GST_EVENT_QOS && GST_EVENT_TYPE (event) != GST_EVENT_RECONFIGURE) {
+    video = get_video_pad (pad);
+    ok = FALSE;
+  }
+  if (!video) {
+    gst_event_unref (event);
+    return ok;
+  }
+  ok = gst_pad_send_event (video, event);
+  gst_object_unref (video);
+  return ok;
+}
+
+static gboolean
+text_pad_query (GstPad * pad, GstObject * parent, GstQuery * query)
+{
+  GstPad *video;
+  gboolean ok = FALSE;
+
+  switch (GST_QUERY_TYPE (query)) {
+    case GST_QUERY_LATENCY:    /* the video's answer, so that a muxer waits for both alike */
+    case GST_QUERY_POSITION:
+    case GST_QUERY_DURATION:
+    case GST_QUERY_SEEKING:
+    case GST_QUERY_SEGMENT:
+      video = get_video_pad (pad);
+      if (video) {
+        ok = gst_pad_query (video, query);
+        gst_object_unref (video);
+      }
+      return ok;
+    default:
+      return gst_pad_query_default (pad, parent, query);
+  }
+}
+
+/* A new peer begins with the sticky events and, at the next frame, a cue of its own. */
+static void
+text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
+{
+  GstPalmeText *text = data;
+
+  (void) peer;
+  g_mutex_lock (&text->lock);
+  if (text->pad == pad && text->runner && !text->flushing) {
+    restart (text);
+    g_cond_signal (&text->wake);
+  }
+  g_mutex_unlock (&text->lock);
+}
+
+/* --- events of the video ------------------------------------------------------------------- */
+
+static void
+on_stream_start (GstPalmeText * text, GstEvent * event)
+{
+  g_mutex_lock (&text->lock);
+  enqueue_rest (text, FALSE);
+  gst_event_replace (&text->upstream_start, event);
+  forget_stream_start (text);
+  gst_clear_event (&text->eos_event);
+  gst_palme_cues_reset (&text->cues);
+  text->epoch++;                /* what a push of the old stream still returns ends nothing */
+  if (text->flow != GST_FLOW_OK) {
+    clear_queue (text);
+    text->flow = GST_FLOW_OK;
+  }
+  g_mutex_unlock (&text->lock);
+}
+
+static void
+on_segment (GstPalmeText * text, GstEvent * event)
+{
+  GstSegment segment;
+
+  gst_event_copy_segment (event, &segment);
+  segment.position = 0;         /* the sender's bookkeeping */
+  g_mutex_lock (&text->lock);
+  if (!text->segment_event || !gst_segment_is_equal (&segment, &text->segment)) {
+    enqueue_rest (text, FALSE);
+    gst_palme_cues_segment (&text->cues, &text->segment, &segment);
+  }
+  text->segment = segment;
+  gst_event_replace (&text->segment_event, event);
+  enqueue_event (text, event);
+  g_mutex_unlock (&text->lock);
+}
+
+static void
+on_gap_or_eos (GstPalmeText * text, GstEvent * event)
+{
+  g_mutex_lock (&text->lock);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS) {
+    enqueue_rest (text, TRUE);
+    gst_event_replace (&text->eos_event, event);
+    enqueue_event (text, event);
+  } else if (text->segment.format == GST_FORMAT_TIME) {
+    enqueue_event (text, event);
+  }
+  g_mutex_unlock (&text->lock);
+}
+
+static void
+on_flush (GstPalmeText * text, GstEvent * event)
+{
+  gboolean start = GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START;
+  GstPad *pad;
+
+  g_mutex_lock (&text->lock);
+  text->flushing = TRUE;
+  text->epoch++;
+  clear_queue (text);
+  gst_palme_cues_reset (&text->cues);
+  pad = text->pad && text->started ? gst_object_ref (text->pad) : NULL;
+  g_mutex_unlock (&text->lock);
+
+  if (pad) {
+    gst_pad_push_event (pad, gst_event_ref (event));
+    gst_object_unref (pad);
+  }
+
+  g_mutex_lock (&text->lock);
+  if (start) {
+    Runner *runner = text->runner;
+
+    if (runner) {
+      g_atomic_int_inc (&runner->refs);
+      wait_for (text, runner, &runner->busy, FALSE);
+    }
+    g_mutex_unlock (&text->lock);
+    if (runner)
+      runner_unref (runner);
+    return;
+  }
+  text->flushing = FALSE;
+  forget_stream_start (text);   /* a new one is another event, so it is sent again */
+  gst_clear_event (&text->eos_event);
+  forget_segment (text);
+  restart (text);
+  g_mutex_unlock (&text->lock);
+  ensure_stream_start (text);
+}
+
+void
+gst_palme_text_event (GstPalmeText * text, GstEvent * event)
+{
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_STREAM_START:
+      on_stream_start (text, event);
+      break;
+    case GST_EVENT_SEGMENT:
+      ensure_stream_start (text);
+      on_segment (text, event);
+      break;
+    case GST_EVENT_GAP:
+    case GST_EVENT_EOS:
+      ensure_stream_start (text);
+      on_gap_or_eos (text, event);
+      break;
+    case GST_EVENT_FLUSH_START:
+    case GST_EVENT_FLUSH_STOP:
+      on_flush (text, event);
+      break;
+    default:
+      break;
+  }
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+GstPalmeText *
+gst_palme_text_new (GstElement * element)
+{
+  static gsize once = 0;
+  GstPalmeText *text = g_new0 (GstPalmeText, 1);
+
+  if (g_once_init_enter (&once)) {
+    GST_DEBUG_CATEGORY_INIT (palme_text_debug, "palmetext", 0, "text pad of palmecaption");
+    g_once_init_leave (&once, 1);
+  }
+  text->refs = 1;
+  text->owner = element;
+  g_weak_ref_init (&text->element, element);
+  g_mutex_init (&text->lock);
+  g_cond_init (&text->wake);
+  g_cond_init (&text->idle);
+  g_queue_init (&text->queue);
+  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
+  text->cues.longest = GST_SECOND;
+  gst_palme_cues_reset (&text->cues);
+  return text;
+}
+
+static void
+forget_stream (GstPalmeText * text)
+{
+  gst_clear_event (&text->upstream_start);
+  forget_stream_start (text);
+  gst_clear_event (&text->eos_event);
+  forget_segment (text);
+  text->flushing = FALSE;
+  text->flow = GST_FLOW_OK;
+  text->epoch++;
+}
+
+void
+gst_palme_text_free (GstPalmeText * text)
+{
+  GstPad *pad;
+
+  if (!text)
+    return;
+  gst_palme_text_stop (text);
+  g_mutex_lock (&text->lock);
+  pad = g_steal_pointer (&text->pad);
+  g_mutex_unlock (&text->lock);
+  if (pad)
+    gst_object_unref (pad);
+  text_unref (text);
+}
+
+GstPad *
+gst_palme_text_request_pad (GstPalmeText * text, GstPadTemplate * templ)
+{
+  GstPad *pad = gst_pad_new_from_template (templ, "text");
+  GstEvent *stickies[3] = { NULL, NULL, NULL };
+  gboolean taken, started, launched;
+  guint i;
+
+  gst_object_ref_sink (pad);
+  gst_pad_set_element_private (pad, text);
+  gst_pad_set_event_function_full (pad, text_pad_event, text_ref (text), text_unref);
+  gst_pad_set_query_function (pad, text_pad_query);
+  gst_pad_use_fixed_caps (pad);
+  g_signal_connect_data (pad, "linked", G_CALLBACK (text_pad_linked), text_ref (text),
+      text_unref_closure, 0);
+  g_mutex_lock (&text->lock);
+  taken = text->pad != NULL;
+  if (!taken)
+    text->pad = gst_object_ref (pad);
+  started = text->started;
+  g_mutex_unlock (&text->lock);
+  if (taken) {
+    gst_object_unref (pad);
+    return NULL;
+  }
+
+  if (started) {
+    gst_pad_set_active (pad, TRUE);
+    ensure_stream_start (text);
+    g_mutex_lock (&text->lock);
+    if (text->stream_start) {
+      stickies[0] = gst_event_ref (text->stream_start);
+      stickies[1] = gst_event_ref (text->caps);
+      if (text->segment_event)
+        stickies[2] = gst_event_ref (text->segment_event);
+    }
+    g_mutex_unlock (&text->lock);
+    for (i = 0; i < G_N_ELEMENTS (stickies); i++) {
+      if (stickies[i])
+        gst_pad_store_sticky_event (pad, stickies[i]);
+      gst_clear_event (&stickies[i]);
+    }
+  }
+  gst_element_add_pad (text->owner, pad);
+
+  g_mutex_lock (&text->lock);
+  launched = launch (text);
+  g_mutex_unlock (&text->lock);
+  if (!launched)
+    report_no_thread (text);
+  gst_object_unref (pad);
+  return pad;
+}
+
+void
+gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad)
+{
+  Runner *runner;
+
+  g_mutex_lock (&text->lock);
+  if (text->pad != pad) {
+    g_mutex_unlock (&text->lock);
+    return;
+  }
+  text->pad = NULL;             /* its reference is ours from here on */
+  forget_stream_start (text);
+  runner = dismiss (text);
+  g_mutex_unlock (&text->lock);
+
+  gst_pad_set_active (pad, FALSE);
+  bury (text, runner);
+  gst_element_remove_pad (text->owner, pad);
+  gst_object_unref (pad);
+}
+
+gboolean
+gst_palme_text_is_linked (GstPalmeText * text)
+{
+  GstPad *pad;
+  gboolean linked;
+
+  g_mutex_lock (&text->lock);
+  pad = text->pad ? gst_object_ref (text->pad) : NULL;
+  g_mutex_unlock (&text->lock);
+  if (!pad)
+    return FALSE;
+  linked = gst_pad_is_linked (pad);
+  gst_object_unref (pad);
+  return linked;
+}
+
+void
+gst_palme_text_start (GstPalmeText * text)
+{
+  gboolean launched;
+
+  g_mutex_lock (&text->lock);
+  forget_stream (text);
+  text->drops = 0;
+  text->started = TRUE;
+  launched = launch (text);
+  g_mutex_unlock (&text->lock);
+  if (!launched)
+    report_no_thread (text);
+}
+
+void
+gst_palme_text_stop (GstPalmeText * text)
+{
+  Runner *runner;
+  GstPad *pad;
+
+  g_mutex_lock (&text->lock);
+  text->started = FALSE;
+  runner = dismiss (text);
+  forget_stream (text);
+  pad = runner && text->pad ? gst_object_ref (text->pad) : NULL;
+  g_mutex_unlock (&text->lock);
+
+  if (pad) {
+    gst_pad_set_active (pad, FALSE);
+    gst_object_unref (pad);
+  }
+  bury (text, runner);
+}
+
+void
+gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration)
+{
+  g_mutex_lock (&text->lock);
+  text->cues.longest = MIN (duration, G_MAXINT64);
+  g_mutex_unlock (&text->lock);
+}
+
+void
+gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode)
+{
+  g_mutex_lock (&text->lock);
+  text->cues.exact = sync_mode;
+  g_mutex_unlock (&text->lock);
+}
+
+guint64
+gst_palme_text_get_drops (GstPalmeText * text)
+{
+  guint64 drops;
+
+  g_mutex_lock (&text->lock);
+  drops = text->drops;
+  g_mutex_unlock (&text->lock);
+  return drops;
+}

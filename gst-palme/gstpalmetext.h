@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The request pad `text` of palmecaption: its task, its queue, cues and GAPs.
+ *
+ * The element tells this part what passes on the video side (events, frames with the caption that
+ * is in effect on them). This part decides which frame starts a cue and which is a GAP, and a
+ * thread of its own pushes both, so that a slow or blocked consumer of text never holds the video.
+ *
+ * This part knows nothing of the engine, of pictures and of metadata, and it sanitises nothing: a
+ * caption is valid UTF-8 on one line when it comes here.
+ *
+ * Threads: every function may be called from any thread, unless it says otherwise. No lock is held
+ * while something is pushed, posted or added, so a caller must hold none that its own pad functions
+ * or its bus handlers need.
+ */
+#ifndef GST_PALME_TEXT_H
+#define GST_PALME_TEXT_H
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+typedef struct _GstPalmeText GstPalmeText;
+
+/* One for each element, made in its init. The element is not referenced; its `sink` pad has to be
+ * there when the first event comes. Never NULL. */
+GstPalmeText *gst_palme_text_new (GstElement * element);
+
+/* For the element's finalize, after the base class has released the request pad in dispose. Stops
+ * what still runs. NULL is fine. */
+void gst_palme_text_free (GstPalmeText * text);
+
+/* The element's request_new_pad: makes the pad `text` and adds it to the element; the result is
+ * the element's and not the caller's. NULL if there is one already. In PAUSED and PLAYING the pad
+ * is active and carries stream-start, caps and segment when this returns. A requested name other
+ * than "text" is for the caller to refuse. */
+GstPad *gst_palme_text_request_pad (GstPalmeText * text, GstPadTemplate * templ);
+
+/* The element's release_pad, in every state, also while a push on the pad blocks: waiting items
+ * are dropped, the pad is deactivated and removed from the element. It waits a moment for a push
+ * that runs, never for longer than 50 ms. Another pad than ours is ignored. */
+void gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad);
+
+/* TRUE if the pad exists and has a peer. */
+gboolean gst_palme_text_is_linked (GstPalmeText * text);
+
+/* READY->PAUSED before chaining up: forgets the last stream, counts drops from 0, starts the task. */
+void gst_palme_text_start (GstPalmeText * text);
+
+/* PAUSED->READY before chaining up: unblocks a push on our pad, drops what waits, ends the task.
+ * Also to be called when a READY->PAUSED that was started fails. Twice is fine. */
+void gst_palme_text_stop (GstPalmeText * text);
+
+/* Each event of the sink pad, in its order and from the thread that brings it, borrowed. The place
+ * is before the event goes on to `src`, for EOS after the drain. What it does:
+ *   STREAM_START  the text stream starts anew: own id, the group id copied, sparse
+ *   SEGMENT       a copy, behind the items that wait
+ *   GAP           a copy, behind the items that wait
+ *   FLUSH_START   passes at once; the queue is dropped, the caption's slices too
+ *   FLUSH_STOP    passes, the task runs again, sticky events are sent again
+ *   EOS           behind the items that wait
+ *   others        nothing (the caps of the pad are its own, tags of the video are not text's)
+ */
+void gst_palme_text_event (GstPalmeText * text, GstEvent * event);
+
+/* The longest cue; 0 is one cue per caption. Counts from the next cue on. The default is 1 s. */
+void gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration);
+
+/* TRUE in sync mode: no waiting cue is replaced by a newer one (above 4096 waiting items the
+ * oldest cue goes). FALSE, the default, is async mode: one cue waits, the newest. Call it before
+ * the first frame that follows gst_palme_text_start. */
+void gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode);
+
+/* Each video frame, in order, from the streaming thread and before the frame is pushed, linked or
+ * not, also frames that are never due (flagged GAP, unmappable).
+ *
+ * pts        of the frame; a frame without one does nothing here
+ * duration   of the frame or its stand-in (1/frame rate, else 1/30 s); NONE means 1/30 s
+ * caption    in effect on this frame: a text starts or continues cues, "" shows nothing from here
+ *            on, NULL makes this frame a GAP and leaves the rest as it is. Borrowed.
+ * fresh      TRUE on the first frame that carries this caption
+ * next_due   sync mode: the PTS from which on a frame is due next, that is, the element's
+ *            next_due after it was advanced for this frame; cues end where that frame is
+ *            expected to start. It is > pts. In async mode, or when unknown: GST_CLOCK_TIME_NONE.
+ *            (With interval=0 every frame is due: give pts + 1.)
+ *
+ * The rules of a cue: it starts at the PTS of the frame, lasts at most the cue duration, ends at
+ * the segment's stop at the latest, and no cue starts before an earlier one has ended. */
+void gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
+    const gchar * caption, gboolean fresh, GstClockTime next_due);
+
+/* Cues dropped since gst_palme_text_start because the consumer of text is slow. */
+guint64 gst_palme_text_get_drops (GstPalmeText * text);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmeworker.c - the thread that owns the session.
+ *
+ * The picture belongs to the streaming thread while the slot is empty and to the worker from the
+ * hand-over until the result is there; so one picture is enough. The serial makes results
+ * worthless: a flush, another segment and a stop raise it, the engine asks for it while it
+ * computes, and a result with an old one is dropped. The engine is never called with the lock
+ * held, and the stop question takes no lock: serial and halt are read as atomics there, and
+ * written under the lock as well, so that nobody misses the wake-up.
+ */
+#include "gstpalmeworker.h"
+
+#include <string.h>
+
+#include "gstpalmepicture.h"
+#include "gstpalmesanitize.h"
+
+GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
+#define GST_CAT_DEFAULT gst_palme_caption_debug
+
+/* A caption is cut to GST_PALME_TEXT_MAX characters in the end; a model with huge tokens must not
+ * collect megabytes before. */
+#define MAX_RAW_TEXT 65536
+
+typedef enum
+{
+  SLOT_EMPTY,
+  SLOT_FILLED,
+  SLOT_RUNNING,
+  SLOT_DONE
+} Slot;
+
+struct _GstPalmeWorker
+{
+  GMutex lock;
+  GCond work;                   /* the slot was filled, or halt */
+  GCond news;                   /* the slot changed otherwise, abort, halt */
+
+  /* under the lock */
+  Slot slot;
+  gint job_serial;              /* of what is in the slot */
+  gint begin_serial;            /* at the last begin */
+  gint64 submitted;             /* monotonic, us */
+  GstPalmeJob job;
+  GstPalmeResult result;        /* when done */
+  GstPalmeStats stats;
+  gboolean flushing;
+
+  /* atomic */
+  gint serial;
+  gint halted;
+
+  /* the worker's own while it runs */
+  gint running_serial;
+  palme_session *session;
+  gint session_beams;           /* what it was opened for */
+
+  /* constant while the thread runs */
+  GstPalmeModel *model;
+  guint8 *picture;
+  gint size;
+  GThread *thread;
+};
+
+void
+gst_palme_result_clear (GstPalmeResult * result)
+{
+  g_free (result->job.prompt);
+  g_free (result->text);
+  g_free (result->reason);
+  memset (result, 0, sizeof *result);
+}
+
+GstPalmeWorker *
+gst_palme_worker_new (void)
+{
+  GstPalmeWorker *worker = g_new0 (GstPalmeWorker, 1);
+
+  g_mutex_init (&worker->lock);
+  g_cond_init (&worker->work);
+  g_cond_init (&worker->news);
+  worker->halted = TRUE;
+  gst_palme_stats_reset (&worker->stats, g_get_monotonic_time ());
+  return worker;
+}
+
+void
+gst_palme_worker_free (GstPalmeWorker * worker)
+{
+  if (worker == NULL)
+    return;
+  gst_palme_worker_stop (worker);
+  g_mutex_clear (&worker->lock);
+  g_cond_clear (&worker->work);
+  g_cond_clear (&worker->news);
+  g_free (worker);
+}
+
+/* ---- The engine's side: the worker thread -------------------------------------------------- */
+
+/* The stop question. */
+static gint
+is_stopped (void *user)
+{
+  GstPalmeWorker *worker = user;
+
+  return g_atomic_int_get (&worker->halted)
+      || g_atomic_int_get (&worker->serial) != worker->running_serial;
+}
+
+static gint
+beams_of (const GstPalmeWorker * worker, const struct palme_options *options)
+{
+  return options->beams > 0 ? options->beams : MAX (worker->model->info.beams,
+      1);
+}
+
+/* Opens the session for as many beams as were ever asked for, so that a number that goes up and
+ * down does not reopen it each time. All other options may change in an open session. */
+static gint
+open_session (GstPalmeWorker * worker, const struct palme_options *options)
+{
+  struct palme_options wanted = *options;
+  palme_session *session;
+  gint status;
+
+  wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
+  wanted.stop = is_stopped;
+  wanted.stop_user = worker;
+  status = palme_session_open (&session, worker->model->model, &wanted);
+  if (status < 0)
+    return status;
+  palme_session_close (&worker->session);
+  worker->session = session;
+  worker->session_beams = wanted.beams;
+  return PALME_OK;
+}
+
+static gint
+set_options (GstPalmeWorker * worker, struct palme_options *options)
+{
+  gint status;
+
+  if (beams_of (worker, options) > worker->session_beams) {
+    status = open_session (worker, options);
+    if (status < 0)
+      return status;
+  }
+  options->stop = is_stopped;
+  options->stop_user = worker;
+  return palme_session_set_options (worker->session, options);
+}
+
+static gint
+run_tokens (GstPalmeWorker * worker, GString * raw, gint64 deadline)
+{
+  const char *piece;
+  gint status;
+
+  while ((status = palme_next (worker->session, &piece)) == PALME_OK) {
+    if (raw->len < MAX_RAW_TEXT)
+      g_string_append (raw, piece);
+    if (is_stopped (worker))
+      return PALME_ERROR_STOPPED;
+    if (g_get_monotonic_time () >= deadline)
+      break;
+  }
+  return status == PALME_END ? PALME_OK : status;
+}
+
+/* Makes one caption. *tokens is set on success. */
+static void
+run_job (GstPalmeWorker * worker, GstPalmeResult * result, guint * tokens)
+{
+  struct palme_options options = result->job.options;
+  struct palme_image image = { .format = PALME_FORMAT_RGB };
+  gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
+  GString *raw = g_string_new (NULL);
+  gint status;
+
+  if (result->job.time_limit > 0
+      && result->job.time_limit / 1000 < (guint64) (G_MAXINT64 - start))
+    deadline = start + (gint64) (result->job.time_limit / 1000);
+  image.width = image.height = worker->size;
+  image.planes[0] = worker->picture;
+  image.strides[0] = (ptrdiff_t) gst_palme_picture_stride (worker->size);
+  worker->model->log.last[0] = '\0';
+
+  status = set_options (worker, &options);
+  if (status >= 0)
+    status = palme_look (worker->session, &image);
+  looked = g_get_monotonic_time ();
+  if (status >= 0 && result->job.prompt != NULL)
+    status = palme_prompt (worker->session, result->job.prompt);
+  if (status >= 0)
+    status = run_tokens (worker, raw, deadline);
+
+  result->status = status;
+  result->times.encode = (looked - start) * GST_USECOND;
+  result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
+  if (status >= 0) {
+    result->text = gst_palme_sanitize (raw->str, raw->len);
+    result->score = palme_caption_score (worker->session);
+    *tokens = MAX (palme_caption_length (worker->session), 0);
+  } else {
+    const gchar *said = worker->model->log.last;
+
+    result->reason =
+        gst_palme_sanitize (said[0] ? said : palme_strerror (status),
+        strlen (said[0] ? said : palme_strerror (status)));
+  }
+  g_string_free (raw, TRUE);
+  g_clear_pointer (&result->job.prompt, g_free);
+}
+
+static gpointer
+run (gpointer data)
+{
+  GstPalmeWorker *worker = data;
+  GstPalmeResult result;
+  gint64 submitted, now;
+  guint tokens;
+
+  g_mutex_lock (&worker->lock);
+  while (!g_atomic_int_get (&worker->halted)) {
+    if (worker->slot != SLOT_FILLED) {
+      g_cond_wait (&worker->work, &worker->lock);
+      continue;
+    }
+    memset (&result, 0, sizeof result);
+    result.job = worker->job;
+    worker->job.prompt = NULL;
+    worker->slot = SLOT_RUNNING;
+    worker->running_serial = worker->job_serial;
+    submitted = worker->submitted;
+    g_mutex_unlock (&worker->lock);
+
+    result.times.queue = (g_get_monotonic_time () - submitted) * GST_USECOND;
+    tokens = 0;
+    run_job (worker, &result, &tokens);
+
+    g_mutex_lock (&worker->lock);
+    now = g_get_monotonic_time ();
+    result.times.latency = (now - submitted) * GST_USECOND;
+    if (is_stopped (worker)) {
+      worker->stats.counts[GST_PALME_COUNT_STALE]++;
+      worker->slot = SLOT_EMPTY;
+      gst_palme_result_clear (&result);
+    } else {
+      if (result.status >= 0)
+        gst_palme_stats_caption (&worker->stats, &result.times, tokens, now);
+      else
+        worker->stats.counts[GST_PALME_COUNT_ERRORS]++;
+      worker->result = result;
+      worker->slot = SLOT_DONE;
+    }
+    g_cond_broadcast (&worker->news);
+  }
+  g_mutex_unlock (&worker->lock);
+  return NULL;
+}
+
+/* ---- Start and stop ------------------------------------------------------------------------ */
+
+gchar *
+gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
+    const struct palme_options *options, const gchar * name)
+{
+  gint status;
+  GError *error = NULL;
+  gchar *reason = NULL;
+
+  gst_palme_worker_stop (worker);
+
+  worker->model = model;
+  worker->size = model->info.image_size;
+  worker->picture = g_try_malloc0 (gst_palme_picture_bytes (worker->size));
+  if (worker->picture == NULL) {
+    reason = g_strdup_printf ("%" G_GSIZE_FORMAT
+        " bytes of memory for a picture cannot be had",
+        gst_palme_picture_bytes (worker->size));
+    goto fail;
+  }
+
+  model->log.last[0] = '\0';
+  status = open_session (worker, options);
+  if (status < 0) {
+    reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
+        beams_of (worker, options),
+        model->log.last[0] ? model->log.last : palme_strerror (status));
+    goto fail;
+  }
+  g_mutex_lock (&worker->lock);
+  g_atomic_int_set (&worker->halted, FALSE);
+  worker->flushing = FALSE;
+  gst_palme_stats_reset (&worker->stats, g_get_monotonic_time ());
+  g_mutex_unlock (&worker->lock);
+  worker->thread = g_thread_try_new (name, run, worker, &error);
+  if (worker->thread == NULL) {
+    reason = g_strdup_printf ("a thread cannot be had: %s", error->message);
+    g_clear_error (&error);
+    goto fail;
+  }
+  return NULL;
+
+fail:
+  gst_palme_worker_stop (worker);
+  return reason;
+}
+
+void
+gst_palme_worker_halt (GstPalmeWorker * worker)
+{
+  g_mutex_lock (&worker->lock);
+  g_atomic_int_set (&worker->halted, TRUE);
+  g_cond_broadcast (&worker->work);
+  g_cond_broadcast (&worker->news);
+  g_mutex_unlock (&worker->lock);
+}
+
+void
+gst_palme_worker_stop (GstPalmeWorker * worker)
+{
+  gst_palme_worker_halt (worker);
+  if (worker->thread != NULL) {
+    g_thread_join (worker->thread);
+    worker->thread = NULL;
+  }
+  palme_session_close (&worker->session);
+  worker->session_beams = 0;
+  g_clear_pointer (&worker->picture, g_free);
+  worker->model = NULL;
+  g_mutex_lock (&worker->lock);
+  worker->slot = SLOT_EMPTY;
+  g_clear_pointer (&worker->job.prompt, g_free);
+  gst_palme_result_clear (&worker->result);
+  g_mutex_unlock (&worker->lock);
+}
+
+/* ---- The element's side --------------------------------------------------------------------- */
+
+static void
+abort_locked (GstPalmeWorker * worker)
+{
+  g_atomic_int_inc (&worker->serial);
+  if (worker->slot == SLOT_FILLED || worker->slot == SLOT_DONE) {
+    worker->stats.counts[GST_PALME_COUNT_STALE]++;
+    g_clear_pointer (&worker->job.prompt, g_free);
+    gst_palme_result_clear (&worker->result);
+    worker->slot = SLOT_EMPTY;
+  }
+  g_cond_broadcast (&worker->news);
+}
+
+void
+gst_palme_worker_abort (GstPalmeWorker * worker)
+{
+  g_mutex_lock (&worker->lock);
+  abort_locked (worker);
+  g_mutex_unlock (&worker->lock);
+}
+
+void
+gst_palme_worker_set_flushing (GstPalmeWorker * worker, gboolean flushing)
+{
+  g_mutex_lock (&worker->lock);
+  worker->flushing = flushing;
+  if (flushing)
+    abort_locked (worker);
+  g_mutex_unlock (&worker->lock);
+}
+
+/* Does what was begun still count? */
+static gboolean
+is_current (GstPalmeWorker * worker, gint serial)
+{
+  return !worker->flushing && !g_atomic_int_get (&worker->halted)
+      && serial == g_atomic_int_get (&worker->serial);
+}
+
+guint8 *
+gst_palme_worker_begin (GstPalmeWorker * worker, gboolean wait)
+{
+  guint8 *picture = NULL;
+
+  g_mutex_lock (&worker->lock);
+  worker->begin_serial = g_atomic_int_get (&worker->serial);
+  while (wait && worker->slot != SLOT_EMPTY
+      && is_current (worker, worker->begin_serial))
+    g_cond_wait (&worker->news, &worker->lock);
+  if (worker->slot == SLOT_EMPTY && is_current (worker, worker->begin_serial))
+    picture = worker->picture;
+  g_mutex_unlock (&worker->lock);
+  return picture;
+}
+
+void
+gst_palme_worker_submit (GstPalmeWorker * worker, GstPalmeJob * job,
+    GstClockTime resize)
+{
+  g_mutex_lock (&worker->lock);
+  gst_palme_stats_resized (&worker->stats, resize);
+  if (is_current (worker, worker->begin_serial)) {
+    worker->job = *job;
+    worker->job_serial = worker->begin_serial;
+    worker->submitted = g_get_monotonic_time ();
+    worker->slot = SLOT_FILLED;
+    g_cond_signal (&worker->work);
+  } else {
+    worker->stats.counts[GST_PALME_COUNT_STALE]++;
+    g_free (job->prompt);
+  }
+  job->prompt = NULL;
+  g_mutex_unlock (&worker->lock);
+}
+
+gboolean
+gst_palme_worker_take (GstPalmeWorker * worker, GstClockTime timeout,
+    GstPalmeResult * result)
+{
+  gint64 now = g_get_monotonic_time (), deadline = G_MAXINT64;
+  gboolean taken = FALSE;
+  gint serial;
+
+  if (timeout / 1000 < (guint64) (G_MAXINT64 - now))
+    deadline = now + (gint64) (timeout / 1000);
+
+  g_mutex_lock (&worker->lock);
+  /* A flush that came between the hand-over and this call has raised the serial already, so what
+   * counts is the serial of the hand-over. */
+  serial = timeout > 0 ? worker->begin_serial :
+      g_atomic_int_get (&worker->serial);
+  while (timeout > 0
+      && (worker->slot == SLOT_FILLED || worker->slot == SLOT_RUNNING)
+      && is_current (worker, serial)) {
+    if (deadline == G_MAXINT64)
+      g_cond_wait (&worker->news, &worker->lock);
+    else if (!g_cond_wait_until (&worker->news, &worker->lock, deadline))
+      break;
+  }
+  if (worker->slot == SLOT_DONE && is_current (worker, serial)) {
+    *result = worker->result;
+    memset (&worker->result, 0, sizeof worker->result);
+    worker->slot = SLOT_EMPTY;
+    taken = TRUE;
+  }
+  g_mutex_unlock (&worker->lock);
+  return taken;
+}
+
+gboolean
+gst_palme_worker_is_busy (GstPalmeWorker * worker)
+{
+  gboolean busy;
+
+  g_mutex_lock (&worker->lock);
+  busy = worker->slot != SLOT_EMPTY;
+  g_mutex_unlock (&worker->lock);
+  return busy;
+}
+
+void
+gst_palme_worker_count (GstPalmeWorker * worker, GstPalmeCount count)
+{
+  g_mutex_lock (&worker->lock);
+  worker->stats.counts[count]++;
+  g_mutex_unlock (&worker->lock);
+}
+
+GstStructure *
+gst_palme_worker_describe (GstPalmeWorker * worker)
+{
+  GstStructure *structure;
+
+  g_mutex_lock (&worker->lock);
+  structure = gst_palme_stats_describe (&worker->stats,
+      g_get_monotonic_time ());
+  g_mutex_unlock (&worker->lock);
+  return structure;
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_cues.c - which frame starts a cue and where it ends: gstpalmecues.c alone, on made-up
+ * frames. The pad that pushes them is check_text.c's.
+ */
+#include <gst/check/gstcheck.h>
+#include <string.h>
+
+#include "gstpalmecues.h"
+
+#define MS GST_MSECOND
+#define NONE GST_CLOCK_TIME_NONE
+
+/* A cue that came out, and the number of GAPs since the one before. */
+typedef struct
+{
+  GstClockTime pts, end;
+  guint gaps;
+  gchar text[24];
+} Cue;
+
+typedef struct
+{
+  GstPalmeCues cues;
+  GstSegment segment;
+  Cue out[4096];
+  guint n, gaps, items;
+} Run;
+
+static Run *
+run_new (gboolean exact, GstClockTime longest)
+{
+  Run *run = g_new0 (Run, 1);
+
+  gst_palme_cues_reset (&run->cues);
+  run->cues.exact = exact;
+  run->cues.longest = longest;
+  gst_segment_init (&run->segment, GST_FORMAT_TIME);
+  return run;
+}
+
+static void
+run_free (Run * run)
+{
+  gst_palme_cues_reset (&run->cues);
+  g_free (run);
+}
+
+static void
+take (Run * run, GstMiniObject * item)
+{
+  if (GST_IS_BUFFER (item)) {
+    Cue *cue = &run->out[run->n++];
+
+    fail_unless (run->n < G_N_ELEMENTS (run->out));
+    fail_unless (GST_BUFFER_PTS_IS_VALID (item) && GST_BUFFER_DURATION_IS_VALID (item));
+    cue->pts = GST_BUFFER_PTS (item);
+    cue->end = cue->pts + GST_BUFFER_DURATION (item);
+    cue->gaps = run->gaps;
+    run->gaps = 0;
+    gst_buffer_extract (GST_BUFFER (item), 0, cue->text, sizeof cue->text - 1);
+  } else {
+    fail_unless (GST_EVENT_TYPE (item) == GST_EVENT_GAP);
+    run->gaps++;
+  }
+  gst_mini_object_unref (item);
+}
+
+static void
+frame (Run * run, GstClockTime pts, GstClockTime duration, const gchar * caption, gboolean fresh,
+    GstClockTime next_due)
+{
+  GstMiniObject *items[GST_PALME_CUES_MAX];
+  guint i, n = gst_palme_cues_frame (&run->cues, items, &run->segment, pts, duration, caption,
+      fresh, next_due);
+
+  fail_unless (n >= 1 && n <= GST_PALME_CUES_MAX);
+  run->items += n;
+  for (i = 0; i < n; i++)
+    take (run, items[i]);
+}
+
+#define is_cue(cue_, pts_, end_, text_)                                \
+  G_STMT_START {                                                       \
+    fail_unless_equals_uint64 ((cue_).pts, (pts_));                    \
+    fail_unless_equals_uint64 ((cue_).end, (end_));                    \
+    fail_unless_equals_string ((cue_).text, (text_));                  \
+  } G_STMT_END
+
+static void
+no_overlap (Run * run)
+{
+  guint i;
+
+  for (i = 1; i < run->n; i++)
+    fail_unless (run->out[i].pts >= run->out[i - 1].end, "cue %u overlaps", i);
+}
+
+/* Frames at a rate, a due frame each interval, the caption is the number of the due frame: what
+ * the element does in sync mode. */
+static void
+sync_run (Run * run, guint num, guint den, guint frames, GstClockTime interval)
+{
+  GstClockTime next_due = 0, duration = gst_util_uint64_scale_int (GST_SECOND, den, num);
+  gint number = -1;
+  guint i;
+
+  for (i = 0; i < frames; i++) {
+    GstClockTime pts = gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
+    gboolean due = pts >= next_due;
+    gchar text[24];
+
+    if (due) {
+      number++;
+      next_due = MAX (next_due + interval, pts + 1);
+    }
+    g_snprintf (text, sizeof text, "%d", number);
+    frame (run, pts, duration, text, due, next_due);
+  }
+}
+
+GST_START_TEST (test_sync_ten_fps)
+{
+  Run *run = run_new (TRUE, GST_SECOND);
+  guint i;
+  gchar text[8];
+
+  sync_run (run, 10, 1, 40, GST_SECOND);
+  fail_unless_equals_int (run->n, 4);
+  for (i = 0; i < 4; i++) {
+    g_snprintf (text, sizeof text, "%u", i);
+    is_cue (run->out[i], i * GST_SECOND, (i + 1) * GST_SECOND, text);
+  }
+  fail_unless_equals_int (run->out[1].gaps, 9);
+  fail_unless_equals_int (run->items, 40);
+  run_free (run);
+}
+GST_END_TEST
+
+/* Every slice rate and frame rate: the cues cover the video without a hole of more than a rounding
+ * error, never overlap, never last longer than asked for, and a due frame starts its own cue. */
+GST_START_TEST (test_sync_rates)
+{
+  static const guint rates[][2] = { {10, 1}, {24, 1}, {25, 1}, {30, 1}, {60, 1}, {30000, 1001},
+  {24000, 1001}, {60000, 1001}, {15, 2}, {1, 1}, {1, 3}, {7, 1}, {1000, 1} };
+  static const GstClockTime longest[] = { 500 * MS, GST_SECOND, 333 * MS, 4 * GST_SECOND, 0, 10 * MS };
+  static const GstClockTime intervals[] = { GST_SECOND, 2 * GST_SECOND, 4 * GST_SECOND, 300 * MS, 1 };
+  guint r, l, v, i;
+
+  for (r = 0; r < G_N_ELEMENTS (rates); r++)
+    for (l = 0; l < G_N_ELEMENTS (longest); l++)
+      for (v = 0; v < G_N_ELEMENTS (intervals); v++) {
+        guint num = rates[r][0], den = rates[r][1];
+        guint frames = MAX (8, num / den * 8);
+        GstClockTime duration = gst_util_uint64_scale_int (GST_SECOND, den, num);
+        GstClockTime next_due = 0;
+        Run *run;
+        gint number = -1;
+        guint c = 0;
+
+        if (frames > 4000)
+          frames = 4000;
+        run = run_new (TRUE, longest[l]);
+        sync_run (run, num, den, frames, intervals[v]);
+        no_overlap (run);
+        fail_unless_equals_int (run->items, frames);
+        for (i = 0; i < run->n; i++) {
+          /* Shorter than a frame is not possible without a hole, so there may be one. */
+          if (longest[l])
+            fail_unless (run->out[i].end - run->out[i].pts <= longest[l]);
+          if (i && (longest[l] == 0 || longest[l] >= duration + 1))
+            fail_unless (run->out[i].pts - run->out[i - 1].end <= frames,
+                "%u/%u longest %" G_GUINT64_FORMAT " interval %" G_GUINT64_FORMAT " cue %u: hole of %"
+                G_GUINT64_FORMAT, num, den, longest[l], intervals[v], i,
+                run->out[i].pts - run->out[i - 1].end);
+        }
+        for (i = 0; i < frames; i++) {
+          GstClockTime pts = gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
+
+          if (pts < next_due)
+            continue;
+          number++;
+          next_due = MAX (next_due + intervals[v], pts + 1);
+          while (c < run->n && run->out[c].pts < pts)
+            c++;
+          fail_unless (c < run->n && run->out[c].pts == pts, "due frame %d has no cue", number);
+          fail_unless_equals_int (atoi (run->out[c].text), number);
+        }
+        run_free (run);
+      }
+}
+GST_END_TEST
+
+/* A camera: frames up to 4 ms off the grid and now and then one missing. A due frame starts its own
+ * cue; where frames kept to the grid by chance, an old cue may reach into it by the jitter. */
+GST_START_TEST (test_sync_jitter)
+{
+  Run *run = run_new (TRUE, 500 * MS);
+  GRand *random = g_rand_new_with_seed (5);
+  GstClockTime next_due = 0, duration = 33333333;
+  GstClockTime due_pts[64];
+  gint number = -1;
+  guint i, c = 0, late = 0;
+
+  for (i = 0; i < 600; i++) {
+    GstClockTime pts = 5 * MS + i * duration + g_rand_int_range (random, -4 * (gint) MS, 4 * MS);
+    gchar text[24];
+    gboolean due = pts >= next_due;
+
+    if (g_rand_int_range (random, 0, 10) == 0)
+      continue;
+    if (due) {
+      number++;
+      due_pts[number] = pts;
+      next_due = MAX (next_due + GST_SECOND, pts + 1);
+    }
+    g_snprintf (text, sizeof text, "%d", number);
+    frame (run, pts, duration, text, due, next_due);
+  }
+  no_overlap (run);
+  for (i = 0; i <= (guint) number; i++) {
+    while (c < run->n && atoi (run->out[c].text) < (gint) i)
+      c++;
+    fail_unless (c < run->n);
+    fail_unless_equals_int (atoi (run->out[c].text), i);
+    fail_unless (run->out[c].pts >= due_pts[i] && run->out[c].pts <= due_pts[i] + duration / 2);
+    late += run->out[c].pts > due_pts[i];
+  }
+  fail_unless (number >= 15 && late <= 1, "%u of %d late", late, number);
+  g_rand_free (random);
+  run_free (run);
+}
+GST_END_TEST
+
+/* Async: slices repeat; a new caption waits for the edge of the slice; no cue lies in the past. */
+GST_START_TEST (test_async)
+{
+  Run *run = run_new (FALSE, GST_SECOND);
+  guint i;
+
+  for (i = 0; i < 40; i++)
+    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "" : i < 17 ? "one" : "two", i == 3 || i == 17, NONE);
+  fail_unless_equals_int (run->n, 4);
+  is_cue (run->out[0], 300 * MS, 1300 * MS, "one");
+  is_cue (run->out[1], 1300 * MS, 2300 * MS, "one");
+  is_cue (run->out[2], 2300 * MS, 3300 * MS, "two");
+  is_cue (run->out[3], 3300 * MS, 4300 * MS, "two");
+  fail_unless_equals_int (run->out[0].gaps, 3);
+  fail_unless_equals_int (run->items, 40);
+  run_free (run);
+}
+GST_END_TEST
+
+GST_START_TEST (test_empty_and_null)
+{
+  Run *run = run_new (FALSE, 300 * MS);
+  guint i;
+
+  /* NULL changes nothing and starts nothing; "" ends the caption. */
+  for (i = 0; i < 12; i++)
+    frame (run, i * 100 * MS, 100 * MS, i == 3 ? NULL : i < 6 ? "a" : "", i == 0 || i == 6, NONE);
+  fail_unless_equals_int (run->n, 2);
+  is_cue (run->out[0], 0, 300 * MS, "a");
+  is_cue (run->out[1], 400 * MS, 700 * MS, "a");
+  fail_unless_equals_int (run->items, 12);
+  run_free (run);
+}
+GST_END_TEST
+
+/* One cue per caption. In sync mode its end is known, in async mode it comes when it is. */
+GST_START_TEST (test_one_cue_per_caption)
+{
+  Run *run = run_new (TRUE, 0);
+  GstBuffer *last;
+  guint i;
+
+  sync_run (run, 10, 1, 80, 4 * GST_SECOND);
+  fail_unless_equals_int (run->n, 2);
+  is_cue (run->out[0], 0, 4 * GST_SECOND, "0");
+  is_cue (run->out[1], 4 * GST_SECOND, 8 * GST_SECOND, "1");
+  run_free (run);
+
+  run = run_new (FALSE, 0);
+  for (i = 0; i < 50; i++)
+    frame (run, i * 100 * MS, 100 * MS, i < 2 ? NULL : i < 30 ? "a" : i < 37 ? "b" : i < 40 ? "" : "c",
+        i == 2 || i == 30 || i == 37 || i == 40, NONE);
+  fail_unless_equals_int (run->n, 2);
+  is_cue (run->out[0], 200 * MS, 3000 * MS, "a");
+  is_cue (run->out[1], 3000 * MS, 3700 * MS, "b");
+  fail_unless_equals_int (run->items, 52);
+  last = gst_palme_cues_finish (&run->cues, &run->segment, FALSE);
+  fail_unless (last && GST_BUFFER_PTS (last) == 4 * GST_SECOND);
+  fail_unless_equals_uint64 (GST_BUFFER_DURATION (last), GST_SECOND);
+  gst_buffer_unref (last);
+  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, FALSE) == NULL);
+  /* A cue duration that is set while a caption is held ends it. */
+  frame (run, 5 * GST_SECOND, 100 * MS, "d", TRUE, NONE);
+  fail_unless_equals_int (run->n, 2);
+  run->cues.longest = GST_SECOND;
+  frame (run, 5100 * MS, 100 * MS, "d", FALSE, NONE);
+  fail_unless_equals_int (run->n, 4);
+  is_cue (run->out[2], 5 * GST_SECOND, 5100 * MS, "d");
+  is_cue (run->out[3], 5100 * MS, 6100 * MS, "d");
+  run_free (run);
+}
+GST_END_TEST
+
+/* A caption that waits for the edge of a slice when the stream ends is said after that slice. */
+GST_START_TEST (test_last_caption)
+{
+  Run *run = run_new (FALSE, GST_SECOND);
+  GstBuffer *last;
+  guint i;
+
+  for (i = 0; i < 16; i++)
+    frame (run, i * 100 * MS, 100 * MS, i < 14 ? "a" : "b", i == 0 || i == 14, NONE);
+  fail_unless_equals_int (run->n, 2);
+  is_cue (run->out[1], 1000 * MS, 2000 * MS, "a");
+  last = gst_palme_cues_finish (&run->cues, &run->segment, TRUE);
+  fail_unless (last != NULL);
+  take (run, GST_MINI_OBJECT (last));
+  is_cue (run->out[2], 2000 * MS, 3000 * MS, "b");
+  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
+
+  /* Not in the middle of a stream, not once it was said, not if it was taken back. */
+  frame (run, 2500 * MS, 100 * MS, "c", TRUE, NONE);
+  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, FALSE) == NULL);
+  frame (run, 2600 * MS, 100 * MS, "d", TRUE, NONE);
+  frame (run, 3000 * MS, 100 * MS, "d", FALSE, NONE);
+  fail_unless_equals_int (run->n, 4);
+  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
+  frame (run, 3100 * MS, 100 * MS, "e", TRUE, NONE);
+  frame (run, 3200 * MS, 100 * MS, "", TRUE, NONE);
+  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
+  run_free (run);
+}
+GST_END_TEST
+
+GST_START_TEST (test_segment)
+{
+  Run *run = run_new (FALSE, GST_SECOND);
+  GstSegment next;
+  guint i;
+
+  run->segment.start = 50 * MS;
+  run->segment.stop = 1500 * MS;
+  for (i = 0; i < 20; i++)
+    frame (run, i * 100 * MS, 100 * MS, "a", i == 0, NONE);
+  fail_unless_equals_int (run->n, 2);
+  is_cue (run->out[0], 50 * MS, 1000 * MS, "a");
+  is_cue (run->out[1], 1000 * MS, 1500 * MS, "a");
+  fail_unless_equals_int (run->items, 20);
+
+  /* The next segment goes on in running time after 0.6 s of the first; the cue lasted 1.45 s. */
+  gst_segment_init (&next, GST_FORMAT_TIME);
+  next.start = 10 * GST_SECOND;
+  next.base = 600 * MS;
+  gst_palme_cues_segment (&run->cues, &run->segment, &next);
+  run->segment = next;
+  for (i = 0; i < 10; i++)
+    frame (run, 10 * GST_SECOND + i * 100 * MS, 100 * MS, "b", i == 0, NONE);
+  fail_unless_equals_int (run->n, 3);
+  is_cue (run->out[2], 10850 * MS, 11850 * MS, "b");
+  run_free (run);
+
+  /* Backwards: GAPs only. */
+  run = run_new (FALSE, GST_SECOND);
+  run->segment.rate = -1.0;
+  run->segment.stop = 4 * GST_SECOND;
+  for (i = 40; i > 0; i--)
+    frame (run, (i - 1) * 100 * MS, 100 * MS, "a", i == 40, NONE);
+  fail_unless_equals_int (run->n, 0);
+  fail_unless_equals_int (run->gaps, 40);
+  run_free (run);
+}
+GST_END_TEST
+
+/* Times from bad sources: no overflow, no endless wait, no burst. */
+GST_START_TEST (test_odd_times)
+{
+  Run *run = run_new (TRUE, G_MAXINT64);
+  const GstClockTime year = (GstClockTime) 365 * 24 * 3600 * GST_SECOND, last = NONE - 1;
+  guint i;
+
+  frame (run, last - 5, 100 * MS, "end", TRUE, last);
+  frame (run, last, 100 * MS, "end", FALSE, last);
+  frame (run, last, NONE - 1, "end", FALSE, last);
+  fail_unless (run->n <= 1);
+  run_free (run);
+
+  run = run_new (FALSE, GST_SECOND);
+  frame (run, 0, 100 * MS, "a", TRUE, NONE);
+  frame (run, year, 100 * MS, "a", FALSE, NONE);
+  frame (run, 200 * MS, 100 * MS, "a", FALSE, NONE);    /* back: it does not wait for a year */
+  frame (run, 200 * MS, 100 * MS, "a", FALSE, NONE);    /* again the same */
+  frame (run, 100 * MS, 100 * MS, "a", FALSE, NONE);    /* a little back: no second cue */
+  fail_unless_equals_int (run->n, 3);
+  is_cue (run->out[1], year, year + GST_SECOND, "a");
+  is_cue (run->out[2], 200 * MS, 1200 * MS, "a");
+  run_free (run);
+
+  /* Frames of a nanosecond and of a year. */
+  run = run_new (TRUE, GST_SECOND);
+  for (i = 0; i < 20; i++)
+    frame (run, i, 1, "a", i == 0, 10 + i / 10 * 10);
+  frame (run, GST_SECOND, year, "b", TRUE, 2 * GST_SECOND);
+  no_overlap (run);
+  is_cue (run->out[0], 0, 10, "a");
+  is_cue (run->out[1], 10, 20, "a");
+  is_cue (run->out[2], GST_SECOND, 2 * GST_SECOND, "b");
+  fail_unless_equals_int (run->n, 3);
+  run_free (run);
+}
+GST_END_TEST
+
+static Suite *
+cues_suite (void)
+{
+  Suite *suite = suite_create ("cues");
+  TCase *tcase = tcase_create ("cues");
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_test (tcase, test_sync_ten_fps);
+  tcase_add_test (tcase, test_sync_rates);
+  tcase_add_test (tcase, test_sync_jitter);
+  tcase_add_test (tcase, test_async);
+  tcase_add_test (tcase, test_empty_and_null);
+  tcase_add_test (tcase, test_one_cue_per_caption);
+  tcase_add_test (tcase, test_last_caption);
+  tcase_add_test (tcase, test_segment);
+  tcase_add_test (tcase, test_odd_times);
+  return suite;
+}
+
+GST_CHECK_MAIN (cues);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_worker.c - the worker thread by itself, over the stand-in engine: what a pipeline meets
+ * only by chance, such as a flush that comes between two steps of the streaming thread, is done
+ * here in order.
+ */
+#include <string.h>
+
+#include "captionhost.h"
+#include "gstpalmestats.h"
+#include "gstpalmeworker.h"
+
+GST_DEBUG_CATEGORY (gst_palme_caption_debug);
+
+static GstPalmeModel model;
+static GstPalmeWorker *worker;
+
+static void
+start (const gchar * lines)
+{
+  struct palme_options options = { 0 };
+
+  GST_DEBUG_CATEGORY_INIT (gst_palme_caption_debug, "palmecaption", 0, "");
+  memset (&model, 0, sizeof model);
+  fail_unless (palme_model_open (&model.model, caption_model (lines),
+          NULL) == PALME_OK);
+  palme_model_info (model.model, &model.info);
+  worker = gst_palme_worker_new ();
+  fail_unless (gst_palme_worker_begin (worker, TRUE) == NULL,
+      "a worker that was not started takes nothing");
+  fail_unless (gst_palme_worker_start (worker, &model, &options,
+          "test") == NULL);
+}
+
+static void
+end (void)
+{
+  gst_palme_worker_free (worker);
+  palme_model_close (&model.model);
+}
+
+static void
+submit (GstClockTime pts)
+{
+  GstPalmeJob job = {.pts = pts,.prompt = g_strdup ("words") };
+
+  gst_palme_worker_submit (worker, &job, 5);
+  fail_unless (job.prompt == NULL);
+}
+
+static guint64
+stat (const gchar * field)
+{
+  GstStructure *stats = gst_palme_worker_describe (worker);
+  guint64 value;
+
+  fail_unless (gst_structure_get_uint64 (stats, field, &value));
+  gst_structure_free (stats);
+  return value;
+}
+
+GST_START_TEST (test_slot)
+{
+  GstPalmeResult result;
+
+  caption_hold ();
+  start ("hold=@/hold\ntext={n} {prompt}\n");
+  fail_if (gst_palme_worker_take (worker, 0, &result));
+  fail_if (gst_palme_worker_is_busy (worker));
+  fail_unless (gst_palme_worker_begin (worker, FALSE) != NULL);
+  submit (7);
+  fail_unless (gst_palme_worker_is_busy (worker));
+  /* One slot: nothing queues behind it. */
+  fail_unless (gst_palme_worker_begin (worker, FALSE) == NULL);
+  fail_if (gst_palme_worker_take (worker, 0, &result));
+  fail_if (gst_palme_worker_take (worker, GST_MSECOND, &result));
+  caption_release ();
+  fail_unless (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless_equals_string (result.text, "0 words");
+  fail_unless_equals_uint64 (result.job.pts, 7);
+  fail_unless (result.job.prompt == NULL && result.reason == NULL);
+  fail_unless (result.times.latency >= result.times.queue
+      + result.times.encode + result.times.decode);
+  gst_palme_result_clear (&result);
+  fail_if (gst_palme_worker_is_busy (worker));
+  fail_if (gst_palme_worker_take (worker, 0, &result));
+  fail_unless_equals_uint64 (stat ("captions"), 1);
+  fail_unless_equals_uint64 (stat ("resize-mean"), 5);
+  end ();
+}
+
+GST_END_TEST;
+
+/* Between begin and submit, and between submit and take. */
+GST_START_TEST (test_abort_between)
+{
+  GstPalmeResult result;
+
+  start (NULL);
+  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  gst_palme_worker_abort (worker);
+  submit (1);
+  fail_if (gst_palme_worker_is_busy (worker));
+  fail_unless_equals_uint64 (stat ("stale"), 1);
+  fail_if (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+
+  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  submit (2);
+  gst_palme_worker_abort (worker);
+  fail_if (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  fail_unless_equals_uint64 (stat ("stale"), 2);
+  submit (3);
+  fail_unless (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless_equals_uint64 (result.job.pts, 3);
+  gst_palme_result_clear (&result);
+  end ();
+}
+
+GST_END_TEST;
+
+/* A frame that reaches the worker after the flush began is not captioned, however late it comes. */
+GST_START_TEST (test_flushing)
+{
+  GstPalmeResult result;
+
+  start (NULL);
+  gst_palme_worker_set_flushing (worker, TRUE);
+  fail_unless (gst_palme_worker_begin (worker, FALSE) == NULL);
+  fail_unless (gst_palme_worker_begin (worker, TRUE) == NULL);
+  gst_palme_worker_set_flushing (worker, FALSE);
+  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  submit (1);
+  while (stat ("captions") == 0)
+    g_usleep (1000);
+  /* A result that is ready is worthless as well. */
+  gst_palme_worker_set_flushing (worker, TRUE);
+  fail_if (gst_palme_worker_take (worker, 0, &result));
+  gst_palme_worker_set_flushing (worker, FALSE);
+  fail_if (gst_palme_worker_take (worker, 0, &result));
+  fail_unless_equals_uint64 (stat ("stale"), 1);
+  end ();
+}
+
+GST_END_TEST;
+
+static gpointer
+take (gpointer data)
+{
+  GstPalmeResult result;
+
+  return GINT_TO_POINTER (gst_palme_worker_take (data, GST_CLOCK_TIME_NONE,
+          &result));
+}
+
+static gpointer
+begin (gpointer data)
+{
+  return gst_palme_worker_begin (data, TRUE);
+}
+
+/* Who waits is woken by abort, flush and halt; an engine that does not listen holds only its own
+ * thread. */
+GST_START_TEST (test_wake)
+{
+  GThread *thread;
+  gint way;
+
+  for (way = 0; way < 3; way++) {
+    caption_hold ();
+    start ("hold=@/hold\ndeaf=1\njournal=@/journal\n");
+    fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+    submit (1);
+    caption_wait_journal ("look", way + 1);
+    thread = g_thread_new ("take", take, worker);
+    g_usleep (5000);
+    if (way == 0)
+      gst_palme_worker_abort (worker);
+    else if (way == 1)
+      gst_palme_worker_set_flushing (worker, TRUE);
+    else
+      gst_palme_worker_halt (worker);
+    fail_unless (g_thread_join (thread) == NULL);
+
+    /* Nor does anybody wait who comes after that. */
+    fail_unless (take (worker) == NULL);
+
+    /* The engine still works on the old picture, so nothing can be begun; the wait for that ends
+     * too. */
+    if (way == 0) {
+      thread = g_thread_new ("begin", begin, worker);
+      g_usleep (5000);
+      gst_palme_worker_abort (worker);
+      fail_unless (g_thread_join (thread) == NULL);
+    }
+    caption_release ();
+    if (way < 2) {
+      gst_palme_worker_set_flushing (worker, FALSE);
+      fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+      fail_unless_equals_uint64 (stat ("captions"), 0);
+      fail_unless_equals_uint64 (stat ("stale"), 1);
+    }
+    end ();
+  }
+}
+
+GST_END_TEST;
+
+GST_START_TEST (test_counters)
+{
+  GstPalmeStats stats;
+  GstPalmeTimes times = { 1, 2, 3, 0 };
+  GstStructure *y;
+  guint64 value;
+  gdouble rate;
+  guint i;
+
+  gst_palme_stats_reset (&stats, 100 * G_USEC_PER_SEC);
+  for (i = 1; i <= 1000; i++) {
+    times.latency = i;
+    gst_palme_stats_caption (&stats, &times, 3,
+        (100 + i / 10) * (gint64) G_USEC_PER_SEC);
+  }
+  y = gst_palme_stats_describe (&stats, 200 * (gint64) G_USEC_PER_SEC);
+  gst_structure_get_uint64 (y, "captions", &value);
+  fail_unless_equals_uint64 (value, 1000);
+  gst_structure_get_uint64 (y, "tokens", &value);
+  fail_unless_equals_uint64 (value, 3000);
+  gst_structure_get_uint64 (y, "latency-mean", &value);
+  fail_unless_equals_uint64 (value, 500);
+  gst_structure_get_uint64 (y, "latency-max", &value);
+  fail_unless_equals_uint64 (value, 1000);
+  /* Of the newest 256, 745 to 1000, 99 in 100 are at most the 254th. */
+  gst_structure_get_uint64 (y, "latency-p99", &value);
+  fail_unless_equals_uint64 (value, 998);
+  gst_structure_get_uint64 (y, "decode-mean", &value);
+  fail_unless_equals_uint64 (value, 3);
+  /* Ten a second from second 171 on, one in second 200. */
+  gst_structure_get_double (y, "captions-per-second", &rate);
+  fail_unless_equals_float (rate, (29 * 10 + 1) / 30.0);
+  gst_structure_free (y);
+  /* Long after that nothing is left of the rate. */
+  y = gst_palme_stats_describe (&stats, 900 * (gint64) G_USEC_PER_SEC);
+  gst_structure_get_double (y, "captions-per-second", &rate);
+  fail_unless_equals_float (rate, 0);
+  gst_structure_free (y);
+}
+
+GST_END_TEST;
+
+static Suite *
+worker_suite (void)
+{
+  Suite *suite = suite_create ("worker");
+  TCase *tcase = tcase_create ("all");
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_checked_fixture (tcase, caption_setup, caption_teardown);
+  tcase_add_test (tcase, test_slot);
+  tcase_add_test (tcase, test_abort_between);
+  tcase_add_test (tcase, test_flushing);
+  tcase_add_test (tcase, test_wake);
+  tcase_add_test (tcase, test_counters);
+  return suite;
+}
+
+GST_CHECK_MAIN (worker);

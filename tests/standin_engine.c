@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * standin_engine.c - a stand-in for the engine behind the same header, palme.h, for tests of the
+ * element. It computes nothing: its "model file" is a text that says how to behave. It is not
+ * installed and shares no line with the engine.
+ *
+ * The file begins with the line "standin" and holds lines key=value; a line that begins with # is
+ * skipped. Values know the escapes \n \t \\ and \xHH. Keys:
+ *
+ *   name=        name of the model (default "standin")
+ *   image_size=  side of the picture in pixels (default 32)
+ *   beams=       the model's own beams (default 1)
+ *   text=        the caption (default "caption {n}"), with these replaced:
+ *                {n} count of captions that this model has begun, from 0; {luma} {r} {g} {b} mean
+ *                values of the picture; {prompt} {max_length} {temperature} {top_k} {top_p} {seed}
+ *                {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
+ *                smallest and largest value of the picture
+ *   piece=       bytes in each answer of palme_next (default: one word with its space); characters may
+ *                be cut in two
+ *   score=       what palme_caption_score answers (default -0.5)
+ *   open_ms=     how long palme_model_open takes
+ *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
+ *   next_ms=     the same for each palme_next
+ *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   deaf=1       the stop question is never asked
+ *   fail_look=   k: of each k looks the last one fails (1: all)
+ *   fail_status= with this status (default -8)
+ *   fail_next=1  palme_next fails with fail_status in place of the first piece
+ *   prompt_status=  what palme_prompt answers (default 0)
+ *   open_status= palme_model_open fails with this status
+ *   session_status= palme_session_open fails with this status
+ *   message=     sentence for the log function: an error if something fails, else a warning
+ *   journal=     name of a file to which each call appends a line: open, session BEAMS, look, stopped,
+ *                end TEXT, close
+ *
+ * A file that does not begin with "standin" is "another kind of file", as with the real engine.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "palme.h"
+
+enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
+
+struct palme_model {
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], journal[MAX_VALUE], message[MAX_VALUE];
+    int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
+    int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
+    double score;
+    int threads;
+    palme_log_fn log;
+    void *log_user;
+    atomic_int looks, captions, sessions;
+};
+
+struct palme_session {
+    struct palme_model *model;
+    struct palme_options options;
+    char prompt[4097];
+    char text[MAX_TEXT]; /* the whole caption; empty before the first palme_next */
+    char piece[MAX_TEXT];
+    size_t at;
+    int number, has_picture, begun, tokens, opened_beams;
+    int width, height, low, high;
+    double mean[3];
+};
+
+static void journal(const struct palme_model *model, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void journal(const struct palme_model *model, const char *format, ...)
+{
+    char line[MAX_TEXT];
+    va_list args;
+    int n, fd;
+
+    if (!model->journal[0])
+        return;
+    va_start(args, format);
+    n = vsnprintf(line, sizeof line - 1, format, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    if ((size_t)n > sizeof line - 2)
+        n = (int)sizeof line - 2;
+    line[n++] = '\n';
+    fd = open(model->journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        /* One write for a line, so that lines of two threads do not mix. */
+        if (write(fd, line, (size_t)n) < 0)
+            (void)0;
+        close(fd);
+    }
+}
+
+static void say(const struct palme_model *model, enum palme_log_level level, const char *text)
+{
+    if (model->log)
+        model->log(model->log_user, level, text);
+}
+
+static void sleep_ms(int ms)
+{
+    struct timespec t = { ms / 1000, (ms % 1000) * 1000000L };
+
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
+}
+
+static long long now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int stopped(const struct palme_session *session)
+{
+    if (session->model->deaf || !session->options.stop)
+        return 0;
+    return session->options.stop(session->options.stop_user);
+}
+
+/* Works for so long, and as long as the hold file exists if `hold` is set. Non-zero: stopped. */
+static int work(const struct palme_session *session, int ms, int hold)
+{
+    long long end = now_ns() + ms * 1000000LL;
+
+    while (now_ns() < end ||
+           (hold && session->model->hold[0] && access(session->model->hold, F_OK) == 0)) {
+        if (stopped(session)) {
+            journal(session->model, "stopped");
+            return 1;
+        }
+        sleep_ms(1);
+    }
+    if (stopped(session)) {
+        journal(session->model, "stopped");
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- The model file ----------------------------------------------------------------------- */
+
+static void unescape(char *y, const char *x, size_t size)
+{
+    size_t n = 0;
+
+    while (*x && n + 1 < size) {
+        unsigned value;
+
+        if (x[0] == '\\' && x[1] == 'n') {
+            y[n++] = '\n';
+            x += 2;
+        } else if (x[0] == '\\' && x[1] == 't') {
+            y[n++] = '\t';
+            x += 2;
+        } else if (x[0] == '\\' && x[1] == '\\') {
+            y[n++] = '\\';
+            x += 2;
+        } else if (x[0] == '\\' && x[1] == 'x' && sscanf(x + 2, "%2x", &value) == 1) {
+            y[n++] = (char)value;
+            x += 4;
+        } else {
+            y[n++] = *x++;
+        }
+    }
+    y[n] = '\0';
+}
+
+static void read_line(struct palme_model *model, const char *line)
+{
+    const struct {
+        const char *key;
+        int *value;
+    } numbers[] = {
+        { "image_size", &model->image_size }, { "beams", &model->beams },
+        { "piece", &model->piece }, { "look_ms", &model->look_ms },
+        { "next_ms", &model->next_ms }, { "open_ms", &model->open_ms },
+        { "deaf", &model->deaf }, { "fail_look", &model->fail_look },
+        { "fail_status", &model->fail_status }, { "fail_next", &model->fail_next },
+        { "prompt_status", &model->prompt_status }, { "open_status", &model->open_status },
+        { "session_status", &model->session_status },
+    };
+    const struct {
+        const char *key;
+        char *value;
+    } strings[] = {
+        { "name", model->name }, { "text", model->text }, { "hold", model->hold },
+        { "journal", model->journal }, { "message", model->message },
+    };
+    const char *equals = strchr(line, '=');
+    size_t length, i;
+
+    if (line[0] == '#' || !equals)
+        return;
+    length = (size_t)(equals - line);
+    for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (strlen(numbers[i].key) == length && memcmp(numbers[i].key, line, length) == 0)
+            *numbers[i].value = atoi(equals + 1);
+    for (i = 0; i < sizeof strings / sizeof strings[0]; i++)
+        if (strlen(strings[i].key) == length && memcmp(strings[i].key, line, length) == 0)
+            unescape(strings[i].value, equals + 1, MAX_VALUE);
+    if (length == 5 && memcmp("score", line, length) == 0)
+        model->score = strtod(equals + 1, NULL);
+}
+
+static int fail_open(struct palme_model *model, int status, const char *path, const char *reason)
+{
+    char text[2 * MAX_VALUE];
+
+    snprintf(text, sizeof text, "%s: %s", path, reason);
+    say(model, PALME_LOG_ERROR, model->message[0] ? model->message : text);
+    free(model);
+    return status;
+}
+
+int palme_model_open(palme_model **out, const char *path, const struct palme_setup *setup)
+{
+    struct palme_model *model;
+    char line[MAX_VALUE];
+    struct stat st;
+    FILE *file;
+    int fd;
+
+    if (!out)
+        return PALME_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!path)
+        return PALME_ERROR_ARGUMENT;
+    model = calloc(1, sizeof *model);
+    if (!model)
+        return PALME_ERROR_MEMORY;
+    strcpy(model->name, "standin");
+    strcpy(model->text, "caption {n}");
+    model->image_size = 32;
+    model->beams = 1;
+    model->fail_status = PALME_ERROR_MEMORY;
+    model->score = -0.5;
+    model->threads = setup && setup->threads ? setup->threads : 1;
+    if (setup) {
+        model->log = setup->log;
+        model->log_user = setup->log_user;
+    }
+
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return fail_open(model, errno == ENOENT ? PALME_ERROR_NOT_FOUND : PALME_ERROR_OPEN, path,
+                         strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return fail_open(model, PALME_ERROR_OPEN, path, "not a regular file");
+    }
+    file = fdopen(fd, "r");
+    if (!file) {
+        close(fd);
+        return fail_open(model, PALME_ERROR_MEMORY, path, "no memory");
+    }
+    if (!fgets(line, sizeof line, file) || strcmp(line, "standin\n") != 0) {
+        fclose(file);
+        return fail_open(model, PALME_ERROR_KIND, path, "is another kind of file");
+    }
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        read_line(model, line);
+    }
+    fclose(file);
+    journal(model, "open");
+    sleep_ms(model->open_ms);
+    if (model->open_status < 0)
+        return fail_open(model, model->open_status, path, palme_strerror(model->open_status));
+    if (model->message[0])
+        say(model, PALME_LOG_WARNING, model->message);
+    *out = model;
+    return PALME_OK;
+}
+
+void palme_model_close(palme_model **model)
+{
+    if (!model || !*model)
+        return;
+    journal(*model, "close");
+    free(*model);
+    *model = NULL;
+}
+
+void palme_model_info(const palme_model *model, struct palme_info *info)
+{
+    memset(info, 0, sizeof *info);
+    info->name = model->name;
+    info->language = "en";
+    info->card = "";
+    info->default_prompt = "";
+    info->stem = "none";
+    info->level = "c";
+    info->precision = "f32";
+    info->image_size = model->image_size;
+    info->patch_size = 1;
+    info->vocabulary = 256;
+    info->max_context = 64;
+    info->beams = model->beams;
+    info->threads = model->threads;
+    info->parameters = 1000;
+    info->bytes = 4000;
+}
+
+/* ---- Sessions ----------------------------------------------------------------------------- */
+
+static int beams_of(const struct palme_model *model, const struct palme_options *options)
+{
+    return options && options->beams ? options->beams : model->beams;
+}
+
+int palme_session_open(palme_session **out, const palme_model *model,
+                       const struct palme_options *options)
+{
+    struct palme_session *session;
+
+    if (!out)
+        return PALME_ERROR_ARGUMENT;
+    *out = NULL;
+    if (!model)
+        return PALME_ERROR_ARGUMENT;
+    if (model->session_status < 0) {
+        say(model, PALME_LOG_ERROR, "the session wants 123 MiB");
+        return model->session_status;
+    }
+    session = calloc(1, sizeof *session);
+    if (!session)
+        return PALME_ERROR_MEMORY;
+    session->model = (struct palme_model *)model;
+    if (options)
+        session->options = *options;
+    session->opened_beams = beams_of(model, options);
+    atomic_fetch_add(&session->model->sessions, 1);
+    journal(model, "session %d", session->opened_beams);
+    *out = session;
+    return PALME_OK;
+}
+
+void palme_session_close(palme_session **session)
+{
+    if (!session)
+        return;
+    free(*session);
+    *session = NULL;
+}
+
+int palme_session_set_options(palme_session *session, const struct palme_options *options)
+{
+    if (!session || !options || beams_of(session->model, options) > session->opened_beams)
+        return PALME_ERROR_ARGUMENT;
+    session->options = *options;
+    return PALME_OK;
+}
+
+int palme_look(palme_session *session, const struct palme_image *image)
+{
+    struct palme_model *model;
+    int x, y, c, looks;
+
+    if (!session || !image || image->format != PALME_FORMAT_RGB || !image->planes[0])
+        return PALME_ERROR_ARGUMENT;
+    model = session->model;
+    session->has_picture = session->begun = 0;
+    session->at = 0;
+    session->tokens = 0;
+    session->prompt[0] = session->text[0] = '\0';
+    session->width = image->width;
+    session->height = image->height;
+    session->low = 255;
+    session->high = 0;
+    for (c = 0; c < 3; c++) {
+        double sum = 0;
+
+        for (y = 0; y < image->height; y++)
+            for (x = 0; x < image->width; x++) {
+                int value = image->planes[0][y * image->strides[0] + 3 * x + c];
+
+                sum += value;
+                session->low = value < session->low ? value : session->low;
+                session->high = value > session->high ? value : session->high;
+            }
+        session->mean[c] = sum / image->width / image->height;
+    }
+    looks = atomic_fetch_add(&model->looks, 1) + 1;
+    journal(model, "look");
+    if (work(session, model->look_ms, 1))
+        return PALME_ERROR_STOPPED;
+    if (model->fail_look > 0 && looks % model->fail_look == 0) {
+        say(model, PALME_LOG_ERROR, "the look was told to fail");
+        return model->fail_status;
+    }
+    session->number = atomic_fetch_add(&model->captions, 1);
+    session->has_picture = 1;
+    return PALME_OK;
+}
+
+int palme_look_planar(palme_session *session, const float *pixels, int height, int width)
+{
+    (void)session, (void)pixels, (void)height, (void)width;
+    return PALME_ERROR_ARGUMENT;
+}
+
+int palme_prompt(palme_session *session, const char *text)
+{
+    if (!session || !session->has_picture || session->begun)
+        return PALME_ERROR_ARGUMENT;
+    if (session->model->prompt_status)
+        return session->model->prompt_status;
+    if (text && strlen(text) >= sizeof session->prompt)
+        return PALME_ERROR_TEXT;
+    strcpy(session->prompt, text ? text : "");
+    return PALME_OK;
+}
+
+/* Writes one replaced word; returns how many bytes of the pattern it stands for, 0 if none. */
+static size_t replace(const struct palme_session *session, const char *pattern, FILE *y)
+{
+    const struct palme_options *o = &session->options;
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = {
+        { "{n}", session->number },
+        { "{r}", session->mean[0] },
+        { "{g}", session->mean[1] },
+        { "{b}", session->mean[2] },
+        { "{luma}", (session->mean[0] + session->mean[1] + session->mean[2]) / 3 },
+        { "{max_length}", o->max_length },
+        { "{top_k}", o->top_k },
+        { "{seed}", (double)o->seed },
+        { "{beams}", o->beams },
+        { "{opened}", atomic_load(&session->model->sessions) },
+        { "{width}", session->width },
+        { "{height}", session->height },
+        { "{low}", session->low },
+        { "{high}", session->high },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (strncmp(pattern, numbers[i].key, strlen(numbers[i].key)) == 0) {
+            fprintf(y, "%lld", (long long)(numbers[i].value + 0.5));
+            return strlen(numbers[i].key);
+        }
+    }
+    /* Hundredths, so that no decimal point of some locale is printed. */
+    if (strncmp(pattern, "{temperature}", 13) == 0) {
+        fprintf(y, "%d", (int)(o->temperature * 100 + 0.5));
+        return 13;
+    }
+    if (strncmp(pattern, "{top_p}", 7) == 0) {
+        fprintf(y, "%d", (int)(o->top_p * 100 + 0.5));
+        return 7;
+    }
+    if (strncmp(pattern, "{prompt}", 8) == 0) {
+        fputs(session->prompt, y);
+        return 8;
+    }
+    return 0;
+}
+
+static void begin(struct palme_session *session)
+{
+    const char *x = session->model->text;
+    FILE *y = fmemopen(session->text, sizeof session->text, "w");
+
+    while (y && *x) {
+        size_t n = replace(session, x, y);
+
+        if (n == 0)
+            fputc(*x++, y);
+        x += n;
+    }
+    if (y)
+        fclose(y);
+    session->text[sizeof session->text - 1] = '\0';
+    session->begun = 1;
+}
+
+int palme_next(palme_session *session, const char **piece)
+{
+    struct palme_model *model;
+    const char *rest;
+    size_t n;
+
+    if (!session || !piece)
+        return PALME_ERROR_ARGUMENT;
+    *piece = "";
+    if (!session->has_picture)
+        return PALME_ERROR_ARGUMENT;
+    model = session->model;
+    if (work(session, model->next_ms, 0))
+        return PALME_ERROR_STOPPED;
+    if (model->fail_next)
+        return model->fail_status;
+    if (!session->begun)
+        begin(session);
+    rest = session->text + session->at;
+    session->tokens++;
+    if (!*rest) {
+        journal(model, "end %s", session->text);
+        session->has_picture = 0;
+        return PALME_END;
+    }
+    n = strlen(rest);
+    if (model->piece > 0) {
+        n = (size_t)model->piece < n ? (size_t)model->piece : n;
+    } else {
+        const char *space = strchr(rest + 1, ' ');
+
+        n = space ? (size_t)(space - rest) : n;
+    }
+    memcpy(session->piece, rest, n);
+    session->piece[n] = '\0';
+    session->at += n;
+    *piece = session->piece;
+    return PALME_OK;
+}
+
+int palme_caption_length(const palme_session *session)
+{
+    return session ? session->tokens : 0;
+}
+
+double palme_caption_score(const palme_session *session)
+{
+    return session ? session->model->score : 0;
+}
+
+/* ---- The rest ----------------------------------------------------------------------------- */
+
+const char *palme_strerror(int status)
+{
+    switch (status) {
+    case PALME_OK: return "fine";
+    case PALME_END: return "the sentence has ended";
+    case PALME_ERROR_ARGUMENT: return "an argument that cannot be meant";
+    case PALME_ERROR_NOT_FOUND: return "no such file";
+    case PALME_ERROR_OPEN: return "not a regular, readable file";
+    case PALME_ERROR_READ: return "reading failed";
+    case PALME_ERROR_KIND: return "not a model file";
+    case PALME_ERROR_FORMAT: return "a damaged model file";
+    case PALME_ERROR_VERSION: return "an unknown version";
+    case PALME_ERROR_MEMORY: return "no memory";
+    case PALME_ERROR_CONTEXT: return "the context is full";
+    case PALME_ERROR_STOPPED: return "stopped";
+    case PALME_ERROR_TEXT: return "a prompt that cannot be used";
+    default: return "unknown status";
+    }
+}
+
+const char *palme_version(void)
+{
+    return "0.0.0";
+}
