@@ -124,7 +124,8 @@ start_cue (GstPalmeCues * cues, const GstSegment * segment, GstClockTime pts,
 
   /* While a cue is shown no other starts. A frame that comes a little before its end is the one
    * on the edge. A frame from before the cue is another matter: the source has jumped back. */
-  if (GST_CLOCK_TIME_IS_VALID (cues->end) && pts < cues->end && add (pts, duration) >= cues->start) {
+  if (GST_CLOCK_TIME_IS_VALID (cues->end) && pts < cues->end
+      && add (pts, duration) >= cues->start) {
     if (cues->end - pts > duration / 2)
       return NULL;
     start = cues->end;

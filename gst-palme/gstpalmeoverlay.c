@@ -257,7 +257,8 @@ gst_palme_overlay_new (GstElement * element, GstPad * srcpad)
   GstPalmeOverlay *overlay = g_new0 (GstPalmeOverlay, 1);
 
   if (g_once_init_enter (&once)) {
-    GST_DEBUG_CATEGORY_INIT (palme_overlay_debug, "palmeoverlay", 0, "auto-overlay of palmecaption");
+    GST_DEBUG_CATEGORY_INIT (palme_overlay_debug, "palmeoverlay", 0,
+        "auto-overlay of palmecaption");
     g_once_init_leave (&once, 1);
   }
   overlay->element = element;

@@ -44,7 +44,8 @@ void gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad);
 /* TRUE if the pad exists and has a peer. */
 gboolean gst_palme_text_is_linked (GstPalmeText * text);
 
-/* READY->PAUSED before chaining up: forgets the last stream, counts drops from 0, starts the task. */
+/* READY->PAUSED before chaining up: forgets the last stream, counts drops from 0, starts the
+ * task. */
 void gst_palme_text_start (GstPalmeText * text);
 
 /* PAUSED->READY before chaining up: unblocks a push on our pad, drops what waits, ends the task.
@@ -85,7 +86,8 @@ void gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode);
  *            (With interval=0 every frame is due: give pts + 1.)
  *
  * The rules of a cue: it starts at the PTS of the frame, lasts at most the cue duration, ends at
- * the segment's stop at the latest, and no cue starts before an earlier one has ended. */
+ * the segment's stop at the latest, and no cue starts before an earlier one has ended. So a new
+ * caption waits for the end of the cue that is shown; at EOS one that still waits gets its cue. */
 void gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
     const gchar * caption, gboolean fresh, GstClockTime next_due);
 
