@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
+#
+#     sh tests/packages.sh build demo test python     any of these groups
+set -eu
+
+build='gcc libc6-dev meson ninja-build pkg-config libjansson-dev libopenblas-openmp-dev
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev'
+# textoverlay and the X sinks are in gstreamer1.0-x; v4l2src, autovideosink, jpegdec, vp8enc and matroskamux
+# in -good; webvttenc, webpdec and jpegparse in -bad.
+demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
+# The screen test looks at a screenshot.
+test="$demo xvfb imagemagick"
+python='python3-venv'
+
+wanted=
+for group in "$@"; do
+    case $group in
+    build) wanted="$wanted $build" ;;
+    demo) wanted="$wanted $demo" ;;
+    test) wanted="$wanted $test" ;;
+    python) wanted="$wanted $python" ;;
+    *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
+    esac
+done
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    echo "packages.sh: no apt on this system; what is needed is called in Debian:" $wanted
+    exit 0
+fi
+missing=
+for package in $wanted; do
+    case " $missing " in *" $package "*) continue ;; esac
+    case $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) in
+    *' ok installed') ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "packages.sh: please install as root:$missing" >&2
+        exit 1
+    fi
+    sudo=sudo
+fi
+echo "== Installing with ${sudo:+sudo }apt-get:$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y "$@" >"$log" 2>&1; }
+if ! apt update || ! apt install --no-install-recommends $missing; then
+    tail -n 20 "$log" >&2
+    echo "packages.sh: apt-get failed" >&2
+    exit 1
+fi
