@@ -25,7 +25,7 @@
 enum { EXIT_FINE = 0, EXIT_SOME_FAILED = 1, EXIT_CANNOT = 2 };
 
 struct settings {
-    const char *model, *prompt;
+    const char *model, *prompt, *level;
     int threads, beams, max_length, verify;
     enum caption_format format;
     guint64 every;
@@ -49,6 +49,7 @@ static const char help[] =
     "\n"
     "  --model FILE       the model file; else $PALME_MODEL, else the installed one\n"
     "  --threads N        compute threads; 0, the default: as many as there are processors\n"
+    "  --cpu LEVEL        highest instruction set to use: c, avx2; default: the machine's best\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"
     "  --max-length N     most tokens of a caption, 1 to 1024; default 32\n"
     "  --prompt TEXT      words to go on from; the caption is what follows them\n"
@@ -219,6 +220,7 @@ static int run_engine(const struct settings *settings, char **items, int count)
 {
     struct palme_setup setup = { .threads = settings->threads,
                                  .verify = settings->verify,
+                                 .level = settings->level,
                                  .log = engine_says };
     struct palme_options options = { .beams = settings->beams, .max_length = settings->max_length };
     const char *path = find_model(settings);
@@ -264,7 +266,8 @@ static int parse(struct settings *s, int argc, char **argv)
         { "beams", required_argument, NULL, 'b' },   { "max-length", required_argument, NULL, 'l' },
         { "prompt", required_argument, NULL, 'p' },  { "format", required_argument, NULL, 'f' },
         { "every", required_argument, NULL, 'e' },   { "verify", no_argument, NULL, 'v' },
-        { "help", no_argument, NULL, 'h' },          { "version", no_argument, NULL, 'V' },
+        { "cpu", required_argument, NULL, 'c' },     { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
         { NULL, 0, NULL, 0 }
     };
     double seconds;
@@ -276,6 +279,7 @@ static int parse(struct settings *s, int argc, char **argv)
         case 'm': s->model = optarg; break;
         case 'p': s->prompt = optarg; break;
         case 'v': s->verify = 1; break;
+        case 'c': s->level = optarg; break;
         case 't':
             if ((s->threads = number_of("threads", optarg, 0, 256)) < 0)
                 return EXIT_CANNOT;

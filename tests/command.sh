@@ -146,7 +146,7 @@ for option in --help --version; do
     check "$option prints" -s out
 done
 for bad in '--beams 17' '--beams x' '--max-length 0' '--threads -1' '--every -1' '--every x' '--format xml' \
-    '--nothing' '--model /none'; do
+    '--nothing' '--model /none' '--cpu 486'; do
     run $bad dog.jpg
     check "$bad is refused" $status = 2
     check "$bad: with words" -s err
@@ -157,6 +157,8 @@ check "no file is refused" $status = 2
 run --beams 3 --threads 1 --max-length 5 --model "$PALME_MODEL" --format text dog.jpg
 check "all options at once" $status = 0
 check "--max-length is short" "$(wc -w <out)" -le 5
+run --cpu c --format text dog.jpg
+check "--cpu" "$(cat out)" = "$words"
 run --verify dog.jpg
 check "--verify asks for a checksum" $status = 2 -a "$(grep -c sha256 err)" = 1 -o $status = 0
 run --prompt 'two dogs' --format text dog.jpg
