@@ -8,7 +8,6 @@
  * as a stall. Only tests build it.
  */
 #include <gst/base/gstpushsrc.h>
-#include <gst/video/gstvideopool.h>
 #include <gst/video/video.h>
 
 #define BUFFERS 4
