@@ -210,16 +210,15 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
     for (int i = 0; i < rows * panels * PARTS; i++)
         sum[i] = vf_set(0);
     for (int k = 0; k < in; k++) {
-        for (int p = 0; p < panels; p++) {
-            for (int part = 0; part < PARTS; part++) {
-                vf weight = vf_load(w + (size_t)p * panel + (size_t)k * PALME_PANEL + part * VF);
+        vf weight[WIDE * PARTS]; /* held for all rows: with one value of x at a time that fits 16 registers */
 
-                for (int r = 0; r < rows; r++) {
-                    vf *s = &sum[(r * panels + p) * PARTS + part];
+        for (int i = 0; i < panels * PARTS; i++)
+            weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
+        for (int r = 0; r < rows; r++) {
+            vf value = vf_set(x[r * x_stride + k]);
 
-                    *s = vf_fma(vf_set(x[r * x_stride + k]), weight, *s);
-                }
-            }
+            for (int i = 0; i < panels * PARTS; i++)
+                sum[r * panels * PARTS + i] = vf_fma(value, weight[i], sum[r * panels * PARTS + i]);
         }
     }
     for (int r = 0; r < rows; r++) {
