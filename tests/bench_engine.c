@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * bench_engine.c - how long the parts of a caption take, and how near that is to what the machine can do.
+ *
+ *     bench_engine [--model FILE] [--precision P] [--cpu LEVEL] [--threads N] [--reps N]
+ *     bench_engine --serve [--precision P] [--cpu LEVEL]
+ *
+ * Without a model the default configuration with generated weights is measured, and without --threads both 1 and
+ * 2. The roofline is measured in the same run, before and after the parts, and the better one counts. A part's
+ * bound is the sum over its products of the longer of two times: its arithmetic at the measured peak, and reading
+ * its weights once at the measured bandwidth. Attention counts with its arithmetic, the stem's convolutions too;
+ * norms, activations and caches count nothing, so the bound cannot be reached quite. Bandwidth is that of a
+ * working set as large as the weights of one step.
+ *
+ * --serve answers lines, see bench_serve.c.
+ */
+#include "bench_serve.h"
+#include "generated.h"
+#include "roofline.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    STEPS = 16,    /* tokens of a caption */
+    TOGETHER = 4,  /* captions at a time */
+    PREFILL = 64,  /* tokens of a prefill */
+    ROOF_TRIES = 8,
+    STEP_REPS = 4  /* times as many repetitions for what is short */
+};
+
+/* ---- Bounds ------------------------------------------------------------------------------- */
+
+/* What the machine did at most, per second, on some number of threads. */
+struct roof {
+    double flops, bytes;
+    double weight_bytes; /* of one weight */
+};
+
+static double product(const struct roof *roof, double rows, double in, double out)
+{
+    double compute = 2 * rows * in * out / roof->flops, read = in * out * roof->weight_bytes / roof->bytes;
+
+    return compute > read ? compute : read;
+}
+
+static double layer(const struct roof *roof, double rows, const struct palme_linear *l)
+{
+    return l->w ? product(roof, rows, l->in, l->out) : 0;
+}
+
+/* q k^T and the weighted sum of v. */
+static double attention(const struct roof *roof, double rows, double keys, int heads)
+{
+    return 4 * rows * keys * heads * PALME_HEAD / roof->flops;
+}
+
+static double stem_bound(const struct palme_stem *stem, const struct roof *roof, int side)
+{
+    double taps = 27.0 * PALME_STEM_FIRST;
+
+    side = (side + 1) / 2;
+    double seconds = 2 * taps * side * side / roof->flops;
+    for (int i = 0; i < stem->blocks; i++) {
+        const struct palme_stem_block *block = &stem->block[i];
+
+        if (block->expand.w)
+            seconds += layer(roof, (double)side * side, &block->expand);
+        side = (side + block->stride - 1) / block->stride;
+        taps = (double)block->size * block->size * block->middle;
+        seconds += 2 * taps * side * side / roof->flops + layer(roof, (double)side * side, &block->project);
+    }
+    return seconds + layer(roof, (double)side * side, &stem->head);
+}
+
+static double encoder_bound(const palme_model *model, const struct roof *roof)
+{
+    const struct palme_params *p = &model->params;
+    double tokens = palme_params_patches(p), seconds = layer(roof, tokens, &model->weights.patch);
+
+    if (p->stem != PALME_STEM_NONE)
+        seconds += stem_bound(&model->weights.stem, roof, p->image_size);
+    for (int l = 0; l < p->encoder_depth; l++) {
+        const struct palme_encoder_layer *e = &model->weights.encoder[l];
+
+        seconds += layer(roof, tokens, &e->attention.q) + layer(roof, tokens, &e->attention.k) +
+                   layer(roof, tokens, &e->attention.v) + layer(roof, tokens, &e->attention.out) +
+                   layer(roof, tokens, &e->mlp.up) + layer(roof, tokens, &e->mlp.down) +
+                   attention(roof, tokens, tokens, p->encoder_heads);
+    }
+    return seconds;
+}
+
+static double see_bound(const palme_model *model, const struct roof *roof)
+{
+    const struct palme_params *p = &model->params;
+    double tokens = palme_params_patches(p), seconds = layer(roof, tokens, &model->weights.encoder_to_decoder);
+
+    for (int l = 0; p->cross_attend && l < p->decoder_depth; l++)
+        seconds += layer(roof, tokens, &model->weights.decoder[l].cross.k) +
+                   layer(roof, tokens, &model->weights.decoder[l].cross.v);
+    return seconds;
+}
+
+/* A pass of `rows` rows that see `keys` keys each, on average, and of which `wanted` get logits. */
+static double decode_bound(const palme_model *model, const struct roof *roof, double rows, double keys,
+                           double wanted)
+{
+    const struct palme_params *p = &model->params;
+    double seconds = wanted > 0 ? layer(roof, wanted, &model->weights.logits) : 0;
+
+    for (int l = 0; l < p->decoder_depth; l++) {
+        const struct palme_decoder_layer *d = &model->weights.decoder[l];
+
+        seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) +
+                   layer(roof, rows, &d->self.v) + layer(roof, rows, &d->self.out) +
+                   layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
+                   attention(roof, rows, keys, p->decoder_heads);
+        if (p->cross_attend)
+            seconds += layer(roof, rows, &d->cross.q) + layer(roof, rows, &d->cross.out) +
+                       attention(roof, rows, palme_params_patches(p), p->decoder_heads);
+    }
+    return seconds;
+}
+
+/* Bytes of weights that one step reads. */
+static double step_bytes(const palme_model *model, double weight_bytes)
+{
+    const struct roof only_reading = { .flops = 1e300, .bytes = 1, .weight_bytes = weight_bytes };
+
+    return decode_bound(model, &only_reading, 1, 1, 1);
+}
+
+/* ---- Parts -------------------------------------------------------------------------------- */
+
+struct bench {
+    struct host host;
+    struct sentence sentences[TOGETHER];
+    float *images; /* [TOGETHER][3][S][S] */
+    float *logits; /* [TOGETHER][V] */
+    int text[PREFILL], ids[TOGETHER * STEPS];
+    int steps, prefill; /* as many of STEPS and PREFILL as the context holds */
+    int filled;         /* positions before the text */
+};
+
+static void run_encoder(struct bench *b) { host_encode(&b->host, b->images); }
+static void run_see(struct bench *b) { host_see(&b->host, &b->sentences[0]); }
+static void run_begin(struct bench *b) { host_begin(&b->host, &b->sentences[0]); }
+
+static void run_prefill(struct bench *b)
+{
+    b->sentences[0].cache.length = b->filled;
+    host_feed(&b->host, b->logits, &b->sentences[0], b->text, b->prefill, b->prefill - 1);
+}
+
+static void run_steps(struct bench *b, int count)
+{
+    int ids[TOGETHER];
+
+    for (int i = 0; i < count; i++) {
+        ids[i] = b->text[i];
+        b->sentences[i].cache.length = b->filled + b->steps - 1; /* whatever stands there: the last step of a caption */
+    }
+    host_step(&b->host, b->logits, b->sentences, ids, count);
+}
+
+static void run_step(struct bench *b) { run_steps(b, 1); }
+static void run_steps_together(struct bench *b) { run_steps(b, TOGETHER); }
+
+static void run_captions(struct bench *b, int count, int together)
+{
+    size_t side = (size_t)b->host.model->params.image_size;
+
+    for (int i = 0; i < count; i += together)
+        host_caption(&b->host, b->ids + i * b->steps, b->logits, b->sentences + i,
+                     b->images + (size_t)i * 3 * side * side, together, b->text[0], b->steps);
+}
+
+static void run_caption(struct bench *b) { run_captions(b, 1, 1); }
+static void run_captions_in_turn(struct bench *b) { run_captions(b, TOGETHER, 1); }
+static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, TOGETHER); }
+
+static double bound_encoder(const struct bench *b, const struct roof *roof)
+{
+    return encoder_bound(b->host.model, roof);
+}
+
+static double bound_see(const struct bench *b, const struct roof *roof)
+{
+    return see_bound(b->host.model, roof);
+}
+
+static double bound_begin(const struct bench *b, const struct roof *roof)
+{
+    return b->filled ? decode_bound(b->host.model, roof, b->filled, b->filled, 0) : 0;
+}
+
+static double bound_prefill(const struct bench *b, const struct roof *roof)
+{
+    return decode_bound(b->host.model, roof, b->prefill, b->filled + (b->prefill + 1) / 2.0, 1);
+}
+
+static double bound_step(const struct bench *b, const struct roof *roof)
+{
+    return decode_bound(b->host.model, roof, 1, b->filled + b->steps, 1);
+}
+
+static double bound_steps_together(const struct bench *b, const struct roof *roof)
+{
+    return decode_bound(b->host.model, roof, TOGETHER, b->filled + b->steps, TOGETHER);
+}
+
+static double bound_captions(const struct bench *b, const struct roof *roof, int count)
+{
+    double seconds = count * (bound_encoder(b, roof) + bound_see(b, roof) + bound_begin(b, roof));
+
+    for (int t = 0; t < b->steps; t++)
+        seconds += decode_bound(b->host.model, roof, count, b->filled + t + 1, count);
+    return seconds;
+}
+
+static double bound_caption(const struct bench *b, const struct roof *roof)
+{
+    return bound_captions(b, roof, 1);
+}
+
+static double bound_captions_in_turn(const struct bench *b, const struct roof *roof)
+{
+    return TOGETHER * bound_captions(b, roof, 1);
+}
+
+static double bound_captions_together(const struct bench *b, const struct roof *roof)
+{
+    return bound_captions(b, roof, TOGETHER);
+}
+
+static const struct part {
+    const char *name;
+    void (*run)(struct bench *b);
+    double (*bound)(const struct bench *b, const struct roof *roof);
+    int times; /* as many repetitions */
+} parts[] = {
+    { "encoder", run_encoder, bound_encoder, 1 },
+    { "cross K/V", run_see, bound_see, STEP_REPS },
+    { "picture as prefix", run_begin, bound_begin, 1 },
+    { "prefill", run_prefill, bound_prefill, 1 },
+    { "one step", run_step, bound_step, STEP_REPS },
+    { "one step of 4", run_steps_together, bound_steps_together, STEP_REPS },
+    { "one caption", run_caption, bound_caption, 1 },
+    { "4 captions in turn", run_captions_in_turn, bound_captions_in_turn, 1 },
+    { "4 captions together", run_captions_together, bound_captions_together, 1 },
+};
+
+enum { PARTS = sizeof parts / sizeof *parts };
+
+/* ---- Measuring ---------------------------------------------------------------------------- */
+
+struct timing {
+    double median, least; /* seconds */
+};
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static struct timing measure(struct bench *b, const struct part *part, int reps)
+{
+    double *seconds = calloc((size_t)reps, sizeof *seconds);
+    struct timing timing = { 0, 0 };
+
+    if (!seconds)
+        return timing;
+    part->run(b); /* warms up */
+    for (int r = 0; r < reps; r++) {
+        double since = roofline_now();
+
+        part->run(b);
+        seconds[r] = (roofline_now() - since) / 1e9;
+    }
+    qsort(seconds, (size_t)reps, sizeof *seconds, compare_doubles);
+    timing.least = seconds[0];
+    timing.median = (seconds[(reps - 1) / 2] + seconds[reps / 2]) / 2;
+    free(seconds);
+    return timing;
+}
+
+static void look_up(struct roof *roof, double bytes, int threads, const char **level)
+{
+    double flops = roofline_multiply(threads, ROOF_TRIES, level), read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
+
+    roof->flops = flops > roof->flops ? flops : roof->flops;
+    roof->bytes = read > roof->bytes ? read : roof->bytes;
+}
+
+static int bench_open(struct bench *b)
+{
+    const struct palme_params *p = &b->host.model->params;
+    size_t size = 3 * (size_t)p->image_size * (size_t)p->image_size * TOGETHER;
+    int context = host_context(&b->host), missing = 0;
+
+    b->steps = context < STEPS ? context : STEPS;
+    b->prefill = context < PREFILL ? context : PREFILL;
+    b->filled = host_prefix(&b->host);
+    b->images = calloc(size, sizeof *b->images);
+    b->logits = calloc(TOGETHER * (size_t)p->num_tokens, sizeof *b->logits);
+    for (int i = 0; i < TOGETHER; i++)
+        missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
+    if (missing || !b->images || !b->logits)
+        return -1;
+    for (size_t i = 0; i < size; i++)
+        b->images[i] = (float)(i * 2654435761u % 256) / 255;
+    for (int i = 0; i < PREFILL; i++)
+        b->text[i] = (7 * i + 3) % p->num_tokens;
+    for (int i = 0; i < TOGETHER; i++) {
+        host_encode(&b->host, b->images);
+        host_see(&b->host, &b->sentences[i]);
+        host_begin(&b->host, &b->sentences[i]);
+    }
+    return 0;
+}
+
+static void bench_close(struct bench *b)
+{
+    for (int i = 0; i < TOGETHER; i++)
+        sentence_close(&b->sentences[i]);
+    free(b->images);
+    free(b->logits);
+    host_close(&b->host);
+}
+
+static void print_log(void *user, enum palme_log_level level, const char *message)
+{
+    (void)user;
+    if (level != PALME_LOG_INFO)
+        fprintf(stderr, "%s\n", message);
+}
+
+/* The name that the system has for the processor. */
+static void print_machine(void)
+{
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    char line[256], name[256] = "an unnamed processor";
+
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "model name%*[^:]: %255[^\n]", name) == 1)
+            break;
+    if (file)
+        fclose(file);
+    printf("%s, %ld processors\n", name, sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+/* Measures one number of threads and prints its table. */
+static int bench_threads(const char *path, const char *cpu, const struct host_precision *precision, int threads,
+                         int reps)
+{
+    struct bench b = { .steps = 0 };
+    struct roof roof = { .weight_bytes = precision->weight_bytes };
+    struct timing timings[PARTS];
+    const char *level = "?";
+
+    if (host_open(&b.host, path, threads, cpu, precision, print_log, NULL) < 0)
+        return 1;
+    if (bench_open(&b) < 0) {
+        fprintf(stderr, "no memory\n");
+        bench_close(&b);
+        return 1;
+    }
+    double bytes = step_bytes(b.host.model, precision->weight_bytes);
+
+    look_up(&roof, bytes, threads, &level);
+    for (int i = 0; i < PARTS; i++)
+        timings[i] = measure(&b, &parts[i], reps * parts[i].times);
+    look_up(&roof, bytes, threads, &level);
+
+    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f GB/s from %.1f MB\n", threads,
+           threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level, roof.flops / 1e9, level,
+           roof.bytes / 1e9, bytes / 1e6);
+    printf("%-22s %10s %10s %10s %9s %9s\n", "", "median ms", "min ms", "bound ms", "of bound", "at min");
+    for (int i = 0; i < PARTS; i++) {
+        double bound = parts[i].bound(&b, &roof);
+
+        if (bound > 0)
+            printf("%-22s %10.3f %10.3f %10.3f %8.1f%% %8.1f%%\n", parts[i].name, timings[i].median * 1e3,
+                   timings[i].least * 1e3, bound * 1e3, 100 * bound / timings[i].median,
+                   100 * bound / timings[i].least);
+    }
+    fflush(stdout);
+    bench_close(&b);
+    return 0;
+}
+
+static int bench(const char *model, const char *cpu, const struct host_precision *precision, int threads,
+                 int reps)
+{
+    char generated[4096];
+    int status;
+
+    if (!precision->built) {
+        fprintf(stderr, "the engine does not compute in %s\n", precision->name);
+        return 1;
+    }
+    if (!model && generated_model(generated, sizeof generated, BENCH_FOLDER) < 0)
+        return 1;
+    print_machine();
+    printf("%s, %d repetitions and more; caption: encoder and up to %d tokens; prefill: up to %d\n",
+           model ? model : "the default configuration with generated weights", reps, STEPS, PREFILL);
+    if (threads) {
+        status = bench_threads(model ? model : generated, cpu, precision, threads, reps);
+    } else {
+        status = bench_threads(model ? model : generated, cpu, precision, 1, reps);
+        if (status == 0)
+            status = bench_threads(model ? model : generated, cpu, precision, 2, reps);
+    }
+    if (!model)
+        unlink(generated);
+    return status;
+}
+
+static int usage(const char *program)
+{
+    fprintf(stderr,
+            "usage: %s [--model FILE] [--precision auto|f32|bf16|int8] [--cpu LEVEL] [--threads 1..64] "
+            "[--reps N]\n"
+            "       %s --serve [--precision auto|f32|bf16|int8] [--cpu LEVEL]\n",
+            program, program);
+    return 2;
+}
+
+/* A whole number of 1..most, or 0. */
+static int count_of(const char *word, int most)
+{
+    char *end;
+    long value = strtol(word, &end, 10);
+
+    return *word && !*end && value >= 1 && value <= most ? (int)value : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct host_precision *precision = host_precision_find("auto");
+    const char *model = NULL, *cpu = NULL;
+    int serve = 0, threads = 0, reps = 11;
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+        if (strcmp(argv[i], "--serve") == 0) {
+            serve = 1;
+            continue;
+        }
+        if (!value)
+            return usage(argv[0]);
+        if (strcmp(argv[i], "--model") == 0)
+            model = value;
+        else if (strcmp(argv[i], "--cpu") == 0)
+            cpu = value;
+        else if (strcmp(argv[i], "--precision") == 0)
+            precision = host_precision_find(value);
+        else if (strcmp(argv[i], "--threads") == 0)
+            threads = count_of(value, 64) ? count_of(value, 64) : -1;
+        else if (strcmp(argv[i], "--reps") == 0)
+            reps = count_of(value, 100000);
+        else
+            return usage(argv[0]);
+        i++;
+    }
+    if (!precision || threads < 0 || reps == 0 || (serve && (model || threads)))
+        return usage(argv[0]);
+    return serve ? bench_serve(precision, cpu) : bench(model, cpu, precision, threads, reps);
+}

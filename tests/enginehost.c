@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * enginehost.c - the engine driven from inside.
+ */
+#include "enginehost.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct host_precision precisions[] = {
+    { "f32", 4, 1 },
+    { "bf16", 2, 0 },
+    { "int8", 1, 0 },
+};
+
+const struct host_precision *host_precision_find(const char *name)
+{
+    if (strcmp(name, "auto") == 0)
+        return &precisions[0];
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
+        if (strcmp(name, precisions[i].name) == 0)
+            return &precisions[i];
+    return NULL;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+int host_prefix(const struct host *h)
+{
+    return h->model->params.cross_attend ? 0 : palme_params_patches(&h->model->params);
+}
+
+int host_context(const struct host *h)
+{
+    return h->model->params.max_seq_len - host_prefix(h);
+}
+
+int host_open(struct host *h, const char *path, int threads, const char *level,
+              const struct host_precision *precision, palme_log_fn log, void *user)
+{
+    const struct palme_setup setup = { .threads = threads, .level = level, .log = log, .log_user = user };
+
+    memset(h, 0, sizeof *h);
+    h->precision = precision;
+    int status = palme_model_open(&h->model, path, &setup);
+    if (status < 0)
+        return status;
+
+    const struct palme_params *p = &h->model->params;
+    size_t patches = (size_t)palme_params_patches(p), side = (size_t)p->image_size;
+    size_t positions = (size_t)p->max_seq_len, rows = larger(patches, HOST_ROWS);
+    float *angles = calloc(4 * positions * PALME_ROTARY, sizeof *angles);
+    size_t scratch = larger(palme_encoder_scratch(h->model, p->image_size, p->image_size),
+                            palme_decoder_scratch(h->model, (int)rows));
+
+    h->compute = (struct palme_compute){ .kernels = &h->model->kernels, .pool = h->model->pool };
+    h->rotary.cos = angles;
+    h->rows = calloc(rows, sizeof *h->rows);
+    h->pixels = calloc(side * side * 3, sizeof *h->pixels);
+    h->context = calloc(patches * (size_t)p->encoder_dim, sizeof *h->context);
+    h->mapped = calloc(patches * (size_t)p->decoder_dim, sizeof *h->mapped);
+    h->scratch = calloc(scratch, sizeof *h->scratch);
+    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch) {
+        host_close(h);
+        return PALME_ERROR_MEMORY;
+    }
+    h->rotary.sin = angles + positions * PALME_ROTARY;
+    h->rotary.gain = angles + 2 * positions * PALME_ROTARY;
+    h->rotary.anti = angles + 3 * positions * PALME_ROTARY;
+    h->rotary.positions = p->rotary_xpos ? (int)positions : 0;
+    palme_rotary_fill(&h->rotary, &h->model->weights, p->xpos_center);
+    return PALME_OK;
+}
+
+void host_close(struct host *h)
+{
+    free(h->rotary.cos);
+    free(h->rows);
+    free(h->pixels);
+    free(h->context);
+    free(h->mapped);
+    free(h->scratch);
+    palme_model_close(&h->model);
+    memset(h, 0, sizeof *h);
+}
+
+int sentence_open(struct sentence *s, const struct host *h, int text)
+{
+    const struct palme_params *p = &h->model->params;
+    size_t width = 2 * (size_t)p->decoder_depth * (size_t)p->decoder_heads * PALME_HEAD;
+    size_t patches = (size_t)palme_params_patches(p);
+
+    memset(s, 0, sizeof *s);
+    s->cache.capacity = host_prefix(h) + text;
+    s->picture.capacity = (int)patches;
+    s->cache.kv = calloc((size_t)s->cache.capacity * width, sizeof(float));
+    s->picture.kv = calloc(p->cross_attend ? patches * width : 1, sizeof(float));
+    if (s->cache.kv && s->picture.kv)
+        return 0;
+    sentence_close(s);
+    return -1;
+}
+
+void sentence_close(struct sentence *s)
+{
+    free(s->cache.kv);
+    free(s->picture.kv);
+    memset(s, 0, sizeof *s);
+}
+
+void host_encode(struct host *h, const float *image)
+{
+    int side = h->model->params.image_size;
+    size_t area = (size_t)side * (size_t)side;
+
+    for (size_t i = 0; i < area; i++)
+        for (size_t c = 0; c < 3; c++)
+            h->pixels[3 * i + c] = image[c * area + i];
+    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, h->scratch);
+}
+
+void host_see(struct host *h, struct sentence *s)
+{
+    palme_decoder_see(h->model, &h->compute, &s->picture, h->mapped, h->context, h->tokens, h->scratch);
+}
+
+static struct palme_row row_of(const struct host *h, struct sentence *s, int token)
+{
+    return (struct palme_row){ .cache = &s->cache, .picture = &s->picture, .rotary = &h->rotary, .token = token };
+}
+
+void host_begin(struct host *h, struct sentence *s)
+{
+    int prefix = host_prefix(h);
+
+    s->cache.length = 0;
+    s->cache.visible = prefix;
+    for (int i = 0; i < prefix; i++) {
+        h->rows[i] = row_of(h, s, 0);
+        h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->params.decoder_dim;
+    }
+    if (prefix)
+        palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, h->scratch);
+}
+
+void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids, int n, int first)
+{
+    for (int at = 0, rows; at < n; at += rows) {
+        rows = n - at < HOST_ROWS ? n - at : HOST_ROWS;
+        int from = first <= at ? 0 : first < at + rows ? first - at : rows; /* the first row with logits */
+
+        for (int i = 0; i < rows; i++)
+            h->rows[i] = row_of(h, s, ids[at + i]);
+        palme_decode(h->model, &h->compute, logits, h->rows, rows, from, h->scratch);
+        if (logits)
+            logits += (size_t)(rows - from) * (size_t)h->model->params.num_tokens;
+    }
+}
+
+void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int count)
+{
+    int vocabulary = h->model->params.num_tokens;
+
+    for (int i = 0; i < count; i++)
+        h->rows[i] = row_of(h, &s[i], ids[i]);
+    palme_decode(h->model, &h->compute, logits, h->rows, count, 0, h->scratch);
+    for (int i = 0; i < count; i++) {
+        int best = palme_argmax(logits + (size_t)i * (size_t)vocabulary, vocabulary);
+
+        ids[i] = best < 0 ? 0 : best; /* no logit is a number: the answer is worthless, the index must not be */
+    }
+}
+
+void host_caption(struct host *h, int *ids, float *logits, struct sentence *s, const float *images, int count,
+                  int prompt, int n)
+{
+    size_t side = (size_t)h->model->params.image_size;
+    int last[HOST_ROWS];
+
+    for (int i = 0; i < count; i++) {
+        host_encode(h, images + (size_t)i * 3 * side * side);
+        host_see(h, &s[i]);
+        host_begin(h, &s[i]);
+        last[i] = prompt;
+    }
+    for (int t = 0; t < n; t++) {
+        host_step(h, logits, s, last, count);
+        for (int i = 0; i < count; i++)
+            ids[i * n + t] = last[i];
+    }
+}
