@@ -5,6 +5,8 @@
  *     bench_engine [--model FILE] [--precision P] [--cpu LEVEL] [--threads N] [--reps N]
  *     bench_engine --serve [--precision P] [--cpu LEVEL]
  *
+ * First come single products, whose weights stay in the caches, then the parts of a caption.
+ *
  * Without a model the default configuration with generated weights is measured, and without --threads both 1 and
  * 2. The roofline is measured in the same run, before and after the parts, and the better one counts. A part's
  * bound is the sum over its products of the longer of two times: its arithmetic at the measured peak, and reading
@@ -28,6 +30,7 @@ enum {
     STEPS = 16,    /* tokens of a caption */
     TOGETHER = 4,  /* captions at a time */
     PREFILL = 64,  /* tokens of a prefill */
+    PRODUCT_ROWS = 64,
     ROOF_TRIES = 8,
     STEP_REPS = 4  /* times as many repetitions for what is short */
 };
@@ -141,6 +144,7 @@ struct bench {
     struct sentence sentences[TOGETHER];
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
+    float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
     int steps, prefill; /* as many of STEPS and PREFILL as the context holds */
     int filled;         /* positions before the text */
@@ -182,6 +186,37 @@ static void run_captions(struct bench *b, int count, int together)
 static void run_caption(struct bench *b) { run_captions(b, 1, 1); }
 static void run_captions_in_turn(struct bench *b) { run_captions(b, TOGETHER, 1); }
 static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, TOGETHER); }
+
+/* The products of one feed-forward layer alone, on the rows of the picture; the weights stay in the caches. */
+static void run_product(struct bench *b, const struct palme_linear *l)
+{
+    palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
+}
+
+static void run_encoder_up(struct bench *b) { run_product(b, &b->host.model->weights.encoder[0].mlp.up); }
+static void run_encoder_down(struct bench *b) { run_product(b, &b->host.model->weights.encoder[0].mlp.down); }
+static void run_decoder_up(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.up); }
+static void run_decoder_down(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.down); }
+
+static double bound_encoder_up(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder[0].mlp.up);
+}
+
+static double bound_encoder_down(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder[0].mlp.down);
+}
+
+static double bound_decoder_up(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder[0].mlp.up);
+}
+
+static double bound_decoder_down(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder[0].mlp.down);
+}
 
 static double bound_encoder(const struct bench *b, const struct roof *roof)
 {
@@ -243,6 +278,10 @@ static const struct part {
     double (*bound)(const struct bench *b, const struct roof *roof);
     int times; /* as many repetitions */
 } parts[] = {
+    { "encoder up, 64 rows", run_encoder_up, bound_encoder_up, STEP_REPS },
+    { "encoder down, 64 rows", run_encoder_down, bound_encoder_down, STEP_REPS },
+    { "decoder up, 64 rows", run_decoder_up, bound_decoder_up, STEP_REPS },
+    { "decoder down, 64 rows", run_decoder_down, bound_decoder_down, STEP_REPS },
     { "encoder", run_encoder, bound_encoder, 1 },
     { "cross K/V", run_see, bound_see, STEP_REPS },
     { "picture as prefix", run_begin, bound_begin, 1 },
@@ -292,7 +331,8 @@ static struct timing measure(struct bench *b, const struct part *part, int reps)
 
 static void look_up(struct roof *roof, double bytes, int threads, const char **level)
 {
-    double flops = roofline_multiply(threads, ROOF_TRIES, level), read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
+    double flops = roofline_multiply(threads, ROOF_TRIES, level);
+    double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
     roof->flops = flops > roof->flops ? flops : roof->flops;
     roof->bytes = read > roof->bytes ? read : roof->bytes;
@@ -302,6 +342,7 @@ static int bench_open(struct bench *b)
 {
     const struct palme_params *p = &b->host.model->params;
     size_t size = 3 * (size_t)p->image_size * (size_t)p->image_size * TOGETHER;
+    size_t widest = 4 * PRODUCT_ROWS * (size_t)(p->encoder_dim > p->decoder_dim ? p->encoder_dim : p->decoder_dim);
     int context = host_context(&b->host), missing = 0;
 
     b->steps = context < STEPS ? context : STEPS;
@@ -309,10 +350,14 @@ static int bench_open(struct bench *b)
     b->filled = host_prefix(&b->host);
     b->images = calloc(size, sizeof *b->images);
     b->logits = calloc(TOGETHER * (size_t)p->num_tokens, sizeof *b->logits);
+    b->rows = calloc(widest, sizeof *b->rows);
+    b->product = calloc(widest, sizeof *b->product);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits)
+    if (missing || !b->images || !b->logits || !b->rows || !b->product)
         return -1;
+    for (size_t i = 0; i < widest; i++)
+        b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
     for (size_t i = 0; i < size; i++)
         b->images[i] = (float)(i * 2654435761u % 256) / 255;
     for (int i = 0; i < PREFILL; i++)
@@ -331,6 +376,8 @@ static void bench_close(struct bench *b)
         sentence_close(&b->sentences[i]);
     free(b->images);
     free(b->logits);
+    free(b->rows);
+    free(b->product);
     host_close(&b->host);
 }
 
