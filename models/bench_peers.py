@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""bench_peers.py - the engine beside other runtimes: the same weights, the same picture, one run.
+
+    python models/bench_peers.py BENCH_ENGINE [--model FILE] [--threads 1 2] [--rounds N] [--tokens N]
+
+BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
+configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
+installed: torch is needed, onnx with onnxscript and onnxruntime, and openvino are not. All have a KV cache and get
+the cross-attention's keys and values once per picture, except "torch, no cache", which computes all rows for each
+token as the plain loop of palme.py does.
+
+Peers take turns, so that whatever else the machine does meets all of them alike, and each gets a pause before its
+turn, in which the threads of the one before stop spinning. Medians and smallest times are shown. The ids of all f32
+captions must be the same; otherwise the exit status is 1.
+"""
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: spinning threads steal from the others
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import argparse
+import gc
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import modelfile
+from palme import HEAD, alibi_slopes, rotate
+
+PAUSE = 0.1     # seconds before a turn
+TOGETHER = 4    # captions at a time
+
+
+# ---- The model with a cache, as modules that can be exported -----------------------------------
+
+class See(nn.Module):
+    """context [B, P, E] -> keys and values of cross-attention, each [layers, B, heads, P, 64]."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.map = model.encoder_to_decoder
+        net = model.decoder.net
+        self.blocks = nn.ModuleList(b for kind, (_, b) in zip(net.kinds, net.attn_layers.layers) if kind == "cross")
+
+    def forward(self, context):
+        if self.map is not None:
+            context = self.map(context)
+        return (torch.stack([heads(b.to_k(context)) for b in self.blocks]),
+                torch.stack([heads(b.to_v(context)) for b in self.blocks]))
+
+
+def heads(x):
+    """[B, n, heads * 64] -> [B, heads, n, 64]"""
+    return x.unflatten(-1, (-1, HEAD)).transpose(1, 2)
+
+
+class Step(nn.Module):
+    """One token of each of B sentences: token [B], position [1], caches [layers, B, heads, n, 64] of n = position
+    tokens, cross as See has it -> logits [B, V], caches of n + 1."""
+
+    def __init__(self, model):
+        super().__init__()
+        config, net = model.config, model.decoder.net
+        if not (config.cross_attend and config.rotary_xpos):
+            sys.exit("only models with cross-attention and rotary_xpos are compared")
+        self.net, self.qk_norm = net, config.qk_norm
+        cos, sin, gain = net.rotary(config.max_seq_len, config.xpos_center, torch.zeros(1))
+        slopes = torch.zeros(config.decoder_heads, 1, 1)
+        if config.alibi_pos_bias:
+            slopes[:config.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(config.alibi_num_heads))
+        for name, table in (("cos", cos), ("sin", sin), ("gain", gain), ("slopes", slopes),
+                            ("places", torch.arange(config.max_seq_len))):
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, token, position, keys, values, cross_keys, cross_values):
+        x = self.net.token_emb.emb(token).unsqueeze(1)
+        cos, sin, gain = self.cos[position], self.sin[position], self.gain[position]
+        distance = (position - self.places[:keys.shape[3] + 1]).to(x.dtype)
+        bias = -self.slopes * distance
+        new_keys, new_values = [], []
+        for kind, ((norm,), block) in zip(self.net.kinds, self.net.attn_layers.layers):
+            i = len(new_keys)
+            if kind == "mlp":
+                x = x + block(norm(x))
+                continue
+            y = norm(x)
+            q = heads(block.to_q(y))
+            if kind == "self":
+                k, v = heads(block.to_k(y)), heads(block.to_v(y))
+                if self.qk_norm:
+                    q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
+                q, k, v = (rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain), rotate(v, cos, sin, 1 / gain))
+                new_keys.append(torch.cat([keys[i], k], 2))
+                new_values.append(torch.cat([values[i], v], 2))
+                y = F.scaled_dot_product_attention(q, new_keys[i], new_values[i], attn_mask=bias,
+                                                   scale=10.0 if self.qk_norm else None)
+            else:
+                y = F.scaled_dot_product_attention(q, cross_keys[i - 1], cross_values[i - 1])
+            x = x + block.to_out(y.transpose(1, 2).flatten(2))
+        logits = self.net.to_logits(self.net.attn_layers.final_norm(x))[:, 0]
+        return logits, torch.stack(new_keys), torch.stack(new_values)
+
+
+# ---- Peers ------------------------------------------------------------------------------------
+
+class Peer:
+    """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are the runtime's own."""
+    precision = "f32"
+
+    def caption(self, images, prompt, count):
+        """images [B, 3, S, S] as numpy -> ids, B lists. Encoders run one by one, as in the engine."""
+        crosses = [self.see(self.encode(image[None])) for image in images]
+        cross_keys, cross_values = (self.join([c[i] for c in crosses]) for i in (0, 1))
+        keys, values = self.empty(cross_keys), self.empty(cross_values)
+        token, ids = np.full(len(images), prompt, np.int64), []
+        for position in range(count):
+            logits, keys, values = self.step(token, position, keys, values, cross_keys, cross_values)
+            token = np.asarray(logits).argmax(-1)  # the first of equals
+            ids.append(token)
+        return [[int(t[b]) for t in ids] for b in range(len(images))]
+
+    def join(self, arrays):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, 1)
+
+    def empty(self, like):
+        return like[:, :, :, :0]
+
+    def timed_encode(self, images):
+        since = time.perf_counter_ns()
+        self.encode(images[:1])
+        return time.perf_counter_ns() - since
+
+    def timed_caption(self, images, prompt, count):
+        since = time.perf_counter_ns()
+        ids = self.caption(images, prompt, count)
+        return time.perf_counter_ns() - since, ids
+
+    def close(self):
+        pass
+
+
+class Torch(Peer):
+    name = f"PyTorch {torch.__version__.split('+')[0]}"
+
+    def __init__(self, model, threads, folder):
+        torch.set_num_threads(threads)
+        self.model, self.see_module, self.step_module = model, See(model).eval(), Step(model).eval()
+
+    def encode(self, image):
+        return self.model.encode(torch.from_numpy(image))
+
+    def see(self, context):
+        return self.see_module(context)
+
+    def step(self, token, position, *caches):
+        return self.step_module(torch.from_numpy(token), torch.tensor([position]), *caches)
+
+    def join(self, arrays):
+        return arrays[0] if len(arrays) == 1 else torch.cat(arrays, 1)
+
+
+class NoCache(Torch):
+    name = Torch.name + ", no cache"
+
+    def caption(self, images, prompt, count):
+        return [self.model.greedy(self.encode(image[None]), [prompt], count, stop=False)[0] for image in images]
+
+
+def examples(model):
+    """Inputs of the three modules, for whoever traces them."""
+    c = model.config
+    cross = torch.rand(c.decoder_depth, 1, c.decoder_heads, c.patches, HEAD)
+    cache = torch.rand(c.decoder_depth, 1, c.decoder_heads, 3, HEAD)
+    return {"encode": (torch.rand(1, 3, c.image_size, c.image_size),),
+            "see": (torch.rand(1, c.patches, c.encoder_dim),),
+            "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone())}
+
+
+class OnnxRuntime(Peer):
+    def __init__(self, model, threads, folder):
+        import onnxruntime
+        self.name = f"ONNX Runtime {onnxruntime.__version__}"
+        modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
+        names = {"encode": ["image"], "see": ["context"],
+                 "step": ["token", "position", "keys", "values", "cross_keys", "cross_values"]}
+        axes = {"token": {0: "b"}, "keys": {1: "b", 3: "n"}, "values": {1: "b", 3: "n"}, "cross_keys": {1: "b"},
+                "cross_values": {1: "b"}}
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        self.sessions, self.names = {}, names
+        for part, inputs in examples(model).items():
+            path = f"{folder}/{part}.onnx"
+            if not os.path.exists(path):
+                torch.onnx.export(modules[part], inputs, path, input_names=names[part], opset_version=17, dynamo=False,
+                                  dynamic_axes={k: v for k, v in axes.items() if k in names[part]})
+            self.sessions[part] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(self, part, *arrays):
+        return self.sessions[part].run(None, dict(zip(self.names[part], arrays)))
+
+    def encode(self, image):
+        return self.run("encode", image)[0]
+
+    def see(self, context):
+        return self.run("see", context)
+
+    def step(self, token, position, *caches):
+        return self.run("step", token, np.array([position]), *caches)
+
+
+class OpenVino(Peer):
+    def __init__(self, model, threads, folder):
+        import openvino
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]}"
+        modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
+        config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
+                  "PERFORMANCE_HINT": "LATENCY"}
+        core, self.requests = openvino.Core(), {}
+        for part, inputs in examples(model).items():
+            shapes = None
+            if part == "step":
+                cache, cross = list(inputs[2].shape), list(inputs[4].shape)
+                cache[1] = cross[1] = cache[3] = -1
+                shapes = [[-1], [1], cache, cache, cross, cross]
+            converted = openvino.convert_model(modules[part], example_input=inputs,
+                                               input=shapes or [list(x.shape) for x in inputs])
+            self.requests[part] = core.compile_model(converted, "CPU", config).create_infer_request()
+
+    def run(self, part, *arrays):
+        results = self.requests[part].infer(list(arrays), share_inputs=True)
+        return [np.array(results[i]) for i in range(len(results))]  # the request's own memory is used again
+
+    def encode(self, image):
+        return self.run("encode", image)[0]
+
+    def see(self, context):
+        return self.run("see", context)
+
+    def step(self, token, position, *caches):
+        return self.run("step", token, np.array([position]), *caches)
+
+
+class Ours:
+    """The engine behind its lines."""
+
+    def __init__(self, program, model_path, threads, precision, folder):
+        self.name, self.precision, self.folder = "gst-palme", precision, folder
+        self.process = subprocess.Popen([program, "--serve", "--precision", precision], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.ask(f"load {model_path} {threads}")
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer.startswith("ok"):
+            sys.exit(f"{line}: {answer.strip() or 'no answer'}")
+        return answer[2:]
+
+    def files(self, images):
+        paths = [f"{self.folder}/image{i}.raw" for i in range(len(images))]
+        for path, image in zip(paths, images):
+            image.astype("<f4").tofile(path)
+        return " ".join(paths)
+
+    def timed_encode(self, images):
+        return int(self.ask(f"encode 1 - {self.files(images[:1])}"))
+
+    def timed_caption(self, images, prompt, count):
+        ns, *captions = self.ask(f"caption 1 {count} {prompt} {self.files(images)}").split("|")
+        return int(ns), [[int(t) for t in caption.split()] for caption in captions]
+
+    def close(self):
+        self.process.stdin.write("quit\n")
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
+# ---- The run ----------------------------------------------------------------------------------
+
+def measure(peers, images, prompt, tokens, rounds):
+    """name -> [encode, caption, together], each a list of ns; and the ids that a peer's captions had."""
+    times, ids = {p.name: [[], [], []] for p in peers}, {}
+    for turn in range(rounds + 1):  # the first one warms up
+        for p in peers:
+            if isinstance(p, NoCache) and turn > 3:  # so slow that three do
+                continue
+            time.sleep(PAUSE)
+            found = [p.timed_encode(images), *(p.timed_caption(images[:n], prompt, tokens) for n in (1, len(images)))]
+            said = (found[1][1], found[2][1])
+            if ids.setdefault(p.name, said) != said or said[0][0] != said[1][0]:
+                sys.exit(f"{p.name} says something else the second time, or in company")
+            if turn:
+                for list_, ns in zip(times[p.name], (found[0], found[1][0], found[2][0])):
+                    list_.append(ns)
+    return times, {name: said[1] for name, said in ids.items()}
+
+
+def show(times, ours, threads):
+    print(f"\n{threads} thread{'s' if threads > 1 else ''}, f32, median (smallest) in ms; how many times as long as "
+          f"{ours} takes:\n")
+    print(f"| | encoder | one caption | | {TOGETHER} captions together | |\n|---|---|---|---|---|---|")
+    for name, columns in times.items():
+        cells = [f"{statistics.median(c) / 1e6:.1f} ({min(c) / 1e6:.1f})" for c in columns]
+        ratio = [f"{statistics.median(c) / statistics.median(o):.2f}x" for c, o in zip(columns, times[ours])]
+        print(f"| {name} | {cells[0]} | {cells[1]} | {ratio[1]} | {cells[2]} | {ratio[2]} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("bench_engine")
+    parser.add_argument("--model")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tokens", type=int, default=16)
+    args = parser.parse_args()
+    different = 0
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = args.model
+        if path is None:
+            path = f"{folder}/model.safetensors"
+            here = Path(__file__).resolve().parent
+            subprocess.run([sys.executable, here / "generate.py", here.parent / "tests/data/golden/default_size", path],
+                           check=True)
+        model = modelfile.load(path)
+        config, random = model.config, np.random.default_rng(1)
+        images = random.random((TOGETHER, 3, config.image_size, config.image_size), np.float32)
+        for threads in args.threads:
+            peers = [Ours(args.bench_engine, path, threads, "f32", folder)]
+            for kind in (Torch, OnnxRuntime, OpenVino, NoCache):
+                try:
+                    peers.append(kind(model, threads, folder))
+                except ImportError as missing:
+                    print(f"{kind.__name__} is left out: {missing}")
+            times, ids = measure(peers, images, config.bos_token, args.tokens, args.rounds)
+            show(times, peers[0].name, threads)
+            for name, said in ids.items():
+                if said != ids[peers[0].name]:
+                    print(f"{name} says {said}, {peers[0].name} {ids[peers[0].name]}")
+                    different = 1
+            for p in peers:
+                p.close()
+            del peers, p
+            gc.collect()
+    print("\nAll f32 captions have the same ids." if not different else "\nThe ids differ.")
+    return different
+
+
+if __name__ == "__main__":
+    sys.exit(main())
