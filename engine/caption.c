@@ -68,7 +68,9 @@ int palme_look(palme_session *session, const struct palme_image *image)
     }
     if ((status = begin(session)) < 0)
         return status;
-    palme_image_resize(session->square, image, side, session->image_scratch);
+    status = palme_image_resize(&session->compute, session->square, image, side, session->image_scratch);
+    if (status < 0)
+        return status;
     for (size_t i = 0; i < count; i++)
         session->pixels[i] = (float)session->square[i] / 255;
     return see(session, side, side);

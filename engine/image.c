@@ -1,75 +1,123 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * image.c - scales a picture to a square by a separable triangle filter, row by row: a row of the
- * picture is scaled in width once, as it comes, and added to the rows of the square that it belongs
- * to. Packed RGB only; the YUV formats are not read here yet.
+ * image.c - scales a picture to a square by a separable triangle filter, and makes RGB of it.
+ *
+ * A row of the square is the weighted sum of some rows of the picture, taken as the bytes stand in memory;
+ * then it is scaled in width; then its few pixels become RGB. All three are linear, so their order does not
+ * matter to the result, and this one does the least work: no picture of the full size is ever converted.
+ * A colour sample that stands for several pixels has the sum of their weights, so that subsampled planes are
+ * scaled as if each pixel had a copy of its sample.
  */
 #include "image.h"
 
 #include <stdint.h>
-#include <string.h>
 
 enum {
     MAX_SIDE = 32768,
-    OPEN_ROWS = 4 /* more than the rows of the square that a row of the picture adds to */
+    GROUP = 16, /* rows that are summed in one go */
+    MAX_PLANES = 3
 };
 
-/* Where the red, green and blue bytes of a pixel are. */
+/* How the bytes of a row become three rows of one colour each. */
+enum kind {
+    PACKED,  /* samples of several bytes: red, green and blue are where `place` says */
+    GRAY,    /* one plane, seen three times */
+    PLANAR,  /* a plane for each */
+    PAIRED,  /* the second plane alternates between the second and third colour */
+    STRIPED  /* Y U Y V */
+};
+
+/* What a sample of a plane is. */
+struct plane {
+    int bytes;
+    int across, down; /* pixels that it stands for */
+};
+
 struct layout {
-    int bytes; /* of a pixel */
-    int red, green, blue;
+    enum kind kind;
+    int yuv;
+    int planes;
+    struct plane plane[MAX_PLANES];
+    int place[3];
 };
 
 static const struct layout layouts[] = {
-    [PALME_FORMAT_RGB] = { 3, 0, 1, 2 },  [PALME_FORMAT_RGBX] = { 4, 0, 1, 2 },
-    [PALME_FORMAT_BGRX] = { 4, 2, 1, 0 }, [PALME_FORMAT_XRGB] = { 4, 1, 2, 3 },
-    [PALME_FORMAT_XBGR] = { 4, 3, 2, 1 }, [PALME_FORMAT_BGR] = { 3, 2, 1, 0 },
-    [PALME_FORMAT_GRAY8] = { 1, 0, 0, 0 },
+    [PALME_FORMAT_RGB] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 0, 1, 2 } },
+    [PALME_FORMAT_RGBX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 } },
+    [PALME_FORMAT_BGRX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 } },
+    [PALME_FORMAT_XRGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 } },
+    [PALME_FORMAT_XBGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 } },
+    [PALME_FORMAT_BGR] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 2, 1, 0 } },
+    [PALME_FORMAT_GRAY8] = { GRAY, 0, 1, { { 1, 1, 1 } }, { 0 } },
+    [PALME_FORMAT_I420] = { PLANAR, 1, 3, { { 1, 1, 1 }, { 1, 2, 2 }, { 1, 2, 2 } }, { 0 } },
+    [PALME_FORMAT_NV12] = { PAIRED, 1, 2, { { 1, 1, 1 }, { 2, 2, 2 } }, { 0 } },
+    [PALME_FORMAT_YUY2] = { STRIPED, 1, 1, { { 4, 2, 1 } }, { 0 } },
 };
+
+static int samples(int pixels, int each)
+{
+    return (pixels + each - 1) / each;
+}
+
+static const char *plane_problem(const struct palme_image *image, int p)
+{
+    const struct plane *plane = &layouts[image->format].plane[p];
+    ptrdiff_t row = (ptrdiff_t)samples(image->width, plane->across) * plane->bytes;
+    ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / MAX_SIDE;
+
+    if (!image->planes[p])
+        return p == 0 ? "the picture's first plane is NULL"
+             : p == 1 ? "the picture's second plane is NULL"
+                      : "the picture's third plane is NULL";
+    if (samples(image->height, plane->down) > 1 && stride < row && stride > -row)
+        return "the picture's stride is shorter than its rows";
+    if (stride > limit || stride < -limit)
+        return "the picture's stride is too large";
+    return NULL;
+}
 
 const char *palme_image_problem(const struct palme_image *image)
 {
-    ptrdiff_t row, limit = PTRDIFF_MAX / MAX_SIDE;
+    const char *problem = NULL;
 
     if (!image)
         return "there is no picture";
-    switch (image->format) {
-    case PALME_FORMAT_I420: return "the format I420 is not read yet: convert to RGB";
-    case PALME_FORMAT_NV12: return "the format NV12 is not read yet: convert to RGB";
-    case PALME_FORMAT_YUY2: return "the format YUY2 is not read yet: convert to RGB";
-    default: break;
-    }
     if ((int)image->format < 0 || (size_t)image->format >= sizeof layouts / sizeof layouts[0])
         return "the pixel format is unknown";
     if (image->width < 1 || image->height < 1)
         return "the picture's width or height is below 1";
     if (image->width > MAX_SIDE || image->height > MAX_SIDE)
         return "the picture's width or height is above 32768";
-    if (!image->planes[0])
-        return "the picture's first plane is NULL";
-    row = (ptrdiff_t)image->width * layouts[image->format].bytes;
-    if (image->height > 1 && image->strides[0] < row && image->strides[0] > -row)
-        return "the picture's stride is shorter than its rows";
-    if (image->strides[0] > limit || image->strides[0] < -limit)
-        return "the picture's stride is too large";
+    for (int p = 0; p < layouts[image->format].planes && !problem; p++)
+        problem = plane_problem(image, p);
+    if (problem || !layouts[image->format].yuv)
+        return problem;
+    if ((int)image->matrix < PALME_MATRIX_BT601 || image->matrix > PALME_MATRIX_BT2020)
+        return "the colour matrix is unknown";
+    if ((int)image->range < PALME_RANGE_LIMITED || image->range > PALME_RANGE_FULL)
+        return "the colour range is unknown";
     return NULL;
 }
 
-/* One side of the filter: how n places on the square see `length` pixels. */
+/* ---- The filter ----------------------------------------------------------------------------- */
+
+/* One side of the filter: how the places on the square see `length` pixels. */
 struct axis {
     double step;    /* pixels of the picture for one of the square */
     double support; /* reach of the triangle in pixels of the picture */
+    double slope;   /* 1 / support */
     int length;
+    int block; /* pixels that a sample stands for */
 };
 
-static struct axis axis_of(int length, int size)
+static struct axis axis_of(int length, int size, int block)
 {
-    double step = (double)length / size;
-    return (struct axis){ step, step > 1 ? step : 1, length };
+    double step = (double)length / size, support = step > 1 ? step : 1;
+    return (struct axis){ step, support, 1 / support, length, block };
 }
 
 /* The pixels first..end-1 that place i sees; there is always one. */
-static void window(int *first, int *end, const struct axis *axis, int i)
+static void pixels_seen(int *first, int *end, const struct axis *axis, int i)
 {
     double centre = (i + 0.5) * axis->step;
     double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
@@ -77,166 +125,238 @@ static void window(int *first, int *end, const struct axis *axis, int i)
     *end = high < axis->length ? (int)high : axis->length;
 }
 
-/* Weight of pixel k at place i, before the weights of a place are divided by their sum. */
-static double weight(const struct axis *axis, int i, int k)
+/* What place i sees: samples first..end-1, and the sum of the weights before they are divided by it. */
+struct window {
+    double centre, sum;
+    int first, end;
+    int first_pixel, end_pixel;
+};
+
+/* Weight of pixel k, before the weights of a place are divided by their sum. */
+static double pixel_weight(const struct axis *axis, double centre, int k)
 {
-    double distance = (k + 0.5 - (i + 0.5) * axis->step) / axis->support;
+    double distance = (k + 0.5 - centre) * axis->slope;
     if (distance < 0)
         distance = -distance;
     return distance < 1 ? 1 - distance : 0;
 }
 
-static double weight_sum(const struct axis *axis, int i)
+static struct window window_of(const struct axis *axis, int i)
 {
-    int first, end;
+    struct window w = { .centre = (i + 0.5) * axis->step };
+    pixels_seen(&w.first_pixel, &w.end_pixel, axis, i);
+    for (int k = w.first_pixel; k < w.end_pixel; k++)
+        w.sum += pixel_weight(axis, w.centre, k);
+    w.first = w.first_pixel / axis->block;
+    w.end = samples(w.end_pixel, axis->block);
+    return w;
+}
+
+/* Weight of sample k: that of all its pixels that the place sees. */
+static double sample_weight(const struct axis *axis, const struct window *w, int k)
+{
     double sum = 0;
-    window(&first, &end, axis, i);
-    for (int k = first; k < end; k++)
-        sum += weight(axis, i, k);
+    for (int j = k * axis->block; j < (k + 1) * axis->block; j++)
+        if (j >= w->first_pixel && j < w->end_pixel)
+            sum += pixel_weight(axis, w->centre, j);
     return sum;
 }
 
-/* A window spans at most 2 * support + 1 pixels, so those of all places together span at most
- * max(2 * length, 2 * size) + size. */
-static size_t most_weights(int size)
-{
-    return 2 * (size_t)MAX_SIDE + 3 * (size_t)size;
-}
+/* ---- Memory --------------------------------------------------------------------------------- */
+
+/* The weights of all places in width. */
+struct columns {
+    float *weights;    /* of place 0, of place 1, ... */
+    int *first, *taps; /* [size] */
+};
 
 /* The scratch, cut into pieces. */
 struct work {
-    double *sums[OPEN_ROWS]; /* each [size * 3]: rows of the square */
-    float *rows[2];          /* each [size * 3]: rows of the picture, scaled in width */
-    float *weights;          /* of place 0, of place 1, ... */
-    int *first, *taps;       /* [size]: the window of each place */
+    float *row;               /* [MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
+    float *colour[3];         /* each [MAX_SIDE]: the same, one colour each */
+    float *scaled[3];         /* each [size] */
+    struct columns columns[2]; /* for samples of one pixel and of two */
 };
+
+static void *piece(char *base, size_t *used, size_t count, size_t bytes)
+{
+    void *part = base ? base + *used : NULL;
+    *used += count * bytes;
+    return part;
+}
 
 static size_t lay_out(struct work *work, void *scratch, int size)
 {
     size_t n = (size_t)size, used = 0;
-    char *base = scratch;
-    if (work) {
-        for (int i = 0; i < OPEN_ROWS; i++)
-            work->sums[i] = (double *)base + (size_t)i * n * 3;
+
+    work->row = piece(scratch, &used, 4 * MAX_SIDE, sizeof(float));
+    for (int c = 0; c < 3; c++)
+        work->colour[c] = piece(scratch, &used, MAX_SIDE, sizeof(float));
+    for (int c = 0; c < 3; c++)
+        work->scaled[c] = piece(scratch, &used, n, sizeof(float));
+    for (int b = 0; b < 2; b++) {
+        /* A window spans at most 2 * support + 1 pixels, and one sample more than that divided by the block;
+         * those of all places together span at most max(2 * length, 2 * size) + 2 * size. */
+        work->columns[b].weights = piece(scratch, &used, 2 * MAX_SIDE + 4 * n, sizeof(float));
+        work->columns[b].first = piece(scratch, &used, n, sizeof(int));
+        work->columns[b].taps = piece(scratch, &used, n, sizeof(int));
     }
-    used += OPEN_ROWS * n * 3 * sizeof(double);
-    if (work) {
-        work->rows[0] = (float *)(base + used);
-        work->rows[1] = work->rows[0] + n * 3;
-    }
-    used += 2 * n * 3 * sizeof(float);
-    if (work)
-        work->weights = (float *)(base + used);
-    used += most_weights(size) * sizeof(float);
-    if (work) {
-        work->first = (int *)(base + used);
-        work->taps = work->first + n;
-    }
-    return used + 2 * n * sizeof(int);
+    return used;
 }
 
 size_t palme_image_scratch(int size)
 {
-    return lay_out(NULL, NULL, size);
+    struct work work;
+    return lay_out(&work, NULL, size);
 }
 
-static void prepare_columns(struct work *work, const struct axis *axis, int size)
+/* ---- The work ------------------------------------------------------------------------------- */
+
+static void prepare_columns(const struct columns *columns, int width, int size, int block)
 {
-    float *w = work->weights;
+    struct axis axis = axis_of(width, size, block);
+    float *w = columns->weights;
+
     for (int i = 0; i < size; i++) {
-        double sum = weight_sum(axis, i);
-        int end;
-        window(&work->first[i], &end, axis, i);
-        work->taps[i] = end - work->first[i];
-        for (int k = work->first[i]; k < end; k++)
-            *w++ = (float)(weight(axis, i, k) / sum);
+        struct window window = window_of(&axis, i);
+        double factor = 1 / window.sum;
+
+        columns->first[i] = window.first;
+        columns->taps[i] = window.end - window.first;
+        for (int k = window.first; k < window.end; k++)
+            *w++ = (float)(sample_weight(&axis, &window, k) * factor);
     }
 }
 
-/* out[size][3] = one row of the picture, scaled in width. The sums are in double: a window may have
- * 32768 pixels. */
-static void scale_row(float *out, const struct work *work, const uint8_t *row,
-                      const struct layout *layout, int size)
+/* y[n] = the bytes of plane p at place i in height. Returns the work in FLOP. */
+static double sum_plane(float *y, const struct palme_kernels *kernels, const struct palme_image *image, int p,
+                        int size, int i)
 {
-    const float *w = work->weights;
-    const int bytes = layout->bytes;
-    for (int i = 0; i < size; i++, out += 3) {
-        const uint8_t *red = row + (ptrdiff_t)work->first[i] * bytes + layout->red;
-        const uint8_t *green = red + (layout->green - layout->red);
-        const uint8_t *blue = red + (layout->blue - layout->red);
-        double r = 0, g = 0, b = 0;
-        ptrdiff_t at = 0;
-        for (int k = work->taps[i]; k > 0; k--, at += bytes, w++) {
-            r += (double)*w * red[at];
-            g += (double)*w * green[at];
-            b += (double)*w * blue[at];
+    const struct plane *plane = &layouts[image->format].plane[p];
+    const int n = samples(image->width, plane->across) * plane->bytes;
+    const struct axis axis = axis_of(image->height, size, plane->down);
+    const struct window window = window_of(&axis, i);
+    const double factor = 1 / window.sum;
+
+    for (int first = window.first; first < window.end; first += GROUP) {
+        const uint8_t *rows[GROUP];
+        float weights[GROUP];
+        int count = window.end - first < GROUP ? window.end - first : GROUP;
+
+        for (int k = 0; k < count; k++) {
+            rows[k] = image->planes[p] + (first + k) * image->strides[p];
+            weights[k] = (float)(sample_weight(&axis, &window, first + k) * factor);
         }
-        out[0] = (float)r;
-        out[1] = (float)g;
-        out[2] = (float)b;
+        kernels->sum_rows(y, rows, weights, count, n, first > window.first);
     }
+    return 2.0 * n * (window.end - window.first);
 }
 
-static void add_row(double *sums, const float *row, double w, int count)
-{
-    for (int i = 0; i < count; i++)
-        sums[i] += w * (double)row[i];
-}
-
-static void round_row(uint8_t *out, const double *sums, int count)
-{
-    for (int i = 0; i < count; i++) {
-        double v = sums[i] + 0.5;
-        out[i] = v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0;
-    }
-}
-
-void palme_image_resize(uint8_t *out, const struct palme_image *image, int size, void *scratch)
+/* Row i of the square as three rows of one colour each; returns the work in FLOP. */
+static double sum_colours(const float *colour[3], const struct work *work, const struct palme_kernels *kernels,
+                          const struct palme_image *image, int size, int i)
 {
     const struct layout *layout = &layouts[image->format];
-    const struct axis across = axis_of(image->width, size), down = axis_of(image->height, size);
-    const size_t count = (size_t)size * 3;
-    double sum[OPEN_ROWS];
+    const int half = samples(image->width, 2);
+    float *to[4] = { NULL };
+    double flops;
+
+    for (int c = 0; c < 3; c++)
+        colour[c] = work->colour[layout->kind == GRAY ? 0 : c];
+    switch (layout->kind) {
+    case PACKED:
+        for (int c = 0; c < 3; c++)
+            to[layout->place[c]] = work->colour[c];
+        flops = sum_plane(work->row, kernels, image, 0, size, i);
+        kernels->unzip(to, work->row, layout->plane[0].bytes, image->width);
+        return flops;
+    case PAIRED:
+        to[0] = work->colour[1];
+        to[1] = work->colour[2];
+        flops = sum_plane(work->colour[0], kernels, image, 0, size, i);
+        flops += sum_plane(work->row, kernels, image, 1, size, i);
+        kernels->unzip(to, work->row, 2, half);
+        return flops;
+    case STRIPED:
+        /* First Y from both others, then those from each other. */
+        to[0] = work->colour[0];
+        to[1] = work->colour[1];
+        flops = sum_plane(work->row, kernels, image, 0, size, i);
+        kernels->unzip(to, work->row, 2, 2 * half);
+        to[0] = work->colour[2];
+        to[1] = work->colour[2] + half;
+        kernels->unzip(to, work->colour[1], 2, half);
+        colour[1] = to[0];
+        colour[2] = to[1];
+        return flops;
+    default:
+        flops = 0;
+        for (int p = 0; p < layout->planes; p++)
+            flops += sum_plane(work->colour[p], kernels, image, p, size, i);
+        return flops;
+    }
+}
+
+/* RGB = m (x, 1), all in 0..255. */
+static void colours_of(float m[3][4], const struct palme_image *image)
+{
+    static const struct {
+        double red, blue; /* their part in the luma */
+    } matrices[] = {
+        [PALME_MATRIX_BT601] = { 0.299, 0.114 },
+        [PALME_MATRIX_BT709] = { 0.2126, 0.0722 },
+        [PALME_MATRIX_BT2020] = { 0.2627, 0.0593 },
+    };
+
+    for (int c = 0; c < 3; c++)
+        for (int k = 0; k < 4; k++)
+            m[c][k] = c == k;
+    if (!layouts[image->format].yuv)
+        return;
+    const double red = matrices[image->matrix].red, blue = matrices[image->matrix].blue;
+    const double green = 1 - red - blue;
+    const int limited = image->range == PALME_RANGE_LIMITED;
+    const double luma = limited ? 255.0 / 219 : 1, chroma = limited ? 255.0 / 224 : 1;
+    const double u[3] = { 0, -2 * blue * (1 - blue) / green * chroma, 2 * (1 - blue) * chroma };
+    const double v[3] = { 2 * (1 - red) * chroma, -2 * red * (1 - red) / green * chroma, 0 };
+    for (int c = 0; c < 3; c++) {
+        m[c][0] = (float)luma;
+        m[c][1] = (float)u[c];
+        m[c][2] = (float)v[c];
+        m[c][3] = (float)(-luma * (limited ? 16 : 0) - 128 * (u[c] + v[c]));
+    }
+}
+
+int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
+                       void *scratch)
+{
+    const struct palme_kernels *kernels = compute->kernels;
+    const int subsampled = layouts[image->format].yuv;
     struct work work;
-    int begun = 0, done = 0; /* rows done..begun-1 of the square are being added to */
+    float colours[3][4];
+    double flops = 0;
 
     lay_out(&work, scratch, size);
-    prepare_columns(&work, &across, size);
-    for (int y = 0; y < image->height; y++) {
-        float *row = work.rows[y & 1];
-        int first, end;
+    colours_of(colours, image);
+    prepare_columns(&work.columns[0], image->width, size, 1);
+    if (subsampled)
+        prepare_columns(&work.columns[1], image->width, size, 2);
+    for (int i = 0; i < size; i++) {
+        const float *colour[3];
 
-        scale_row(row, &work, image->planes[0] + y * image->strides[0], layout, size);
-        if (down.step <= 1) {
-            /* Enlarged: a row of the square sees at most two rows, this one and the one before. */
-            for (; done < size; done++) {
-                window(&first, &end, &down, done);
-                if (end > y + 1)
-                    break;
-                memset(work.sums[0], 0, count * sizeof(double));
-                for (int k = first; k < end; k++)
-                    add_row(work.sums[0], work.rows[k & 1],
-                            weight(&down, done, k) / weight_sum(&down, done), (int)count);
-                round_row(out + (size_t)done * count, work.sums[0], (int)count);
-            }
-            continue;
+        flops += sum_colours(colour, &work, kernels, image, size, i);
+        for (int c = 0; c < 3; c++) {
+            const struct columns *columns = &work.columns[subsampled && c > 0];
+
+            kernels->sum_spans(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps, size);
         }
-        /* Reduced: this row adds to two rows of the square, or three where rounding has it so. */
-        for (; begun < size && begun - done < OPEN_ROWS; begun++) {
-            window(&first, &end, &down, begun);
-            if (first > y)
-                break;
-            memset(work.sums[begun % OPEN_ROWS], 0, count * sizeof(double));
-            sum[begun % OPEN_ROWS] = weight_sum(&down, begun);
-        }
-        for (int i = done; i < begun; i++)
-            add_row(work.sums[i % OPEN_ROWS], row, weight(&down, i, y) / sum[i % OPEN_ROWS],
-                    (int)count);
-        for (; done < begun; done++) {
-            window(&first, &end, &down, done);
-            if (end > y + 1)
-                break;
-            round_row(out + (size_t)done * count, work.sums[done % OPEN_ROWS], (int)count);
+        kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
+                        (const float (*)[4])colours, size);
+        if (flops >= PALME_STOP_FLOPS) {
+            flops = 0;
+            if (palme_compute_stopped(compute))
+                return PALME_ERROR_STOPPED;
         }
     }
+    return PALME_OK;
 }

@@ -222,8 +222,10 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
     }
 }
 
+void palme_pixels_init_c(struct palme_kernels *kernels); /* pixels.c */
 #if PALME_HAVE_AVX2
 void palme_kernels_init_avx2(struct palme_kernels *kernels); /* kernels_simd.c */
+void palme_pixels_init_avx2(struct palme_kernels *kernels);  /* pixels_simd.c */
 #endif
 
 void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level)
@@ -242,10 +244,12 @@ void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level leve
         .conv_rgb = conv_rgb_c,
         .depthwise = depthwise_c,
     };
+    palme_pixels_init_c(kernels);
     (void)level;
 #if PALME_HAVE_AVX2
     if (level >= PALME_CPU_AVX2) {
         palme_kernels_init_avx2(kernels);
+        palme_pixels_init_avx2(kernels);
         kernels->level = palme_cpu_name(PALME_CPU_AVX2);
     }
 #endif

@@ -11,6 +11,7 @@
 #define PALME_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cpu.h"
 
@@ -78,6 +79,20 @@ struct palme_kernels {
      * is input column stride * i - left. w[ky][kx][channels]. */
     void (*depthwise)(float *y, const float *const x[], const float *w, const float *b, int width,
                       int in_width, int left, int channels, int size, int stride);
+
+    /* Rows of pictures (pixels.c). Inputs are read to their last element and not past it. */
+
+    /* y[n] = sum of w[k] * x[k][n] over k < rows, added to y[n] if `more`. */
+    void (*sum_rows)(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more);
+
+    /* y[c][n] = x[n][channels] for each c < channels, 2..4; a y[c] that is NULL is not wanted. */
+    void (*unzip)(float *const y[], const float *x, int channels, int n);
+
+    /* y[i] = sum of w * x[first[i] + k] over k < taps[i]. The weights of y[0], y[1], ... follow each other. */
+    void (*sum_spans)(float *y, const float *x, const float *w, const int *first, const int *taps, int n);
+
+    /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), rounded and kept in 0..255. */
+    void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);
 };
 
 /* The plain C table, overwritten by what each level up to `level` improves, lowest first. The level is one that

@@ -113,9 +113,10 @@ PALME_API void palme_model_info(const palme_model *model, struct palme_info *inf
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* The order of bytes is the order in memory. The YUV formats are declared so that frames can be
- * handed over as they come; this version reads the packed RGB ones and answers the others with
- * PALME_ERROR_ARGUMENT. */
+/* The order of bytes is the order in memory. A YUV picture of an odd width or height has one more colour
+ * sample than half of it; the last one belongs to a single pixel. The colour of a pixel is that of the block
+ * its sample stands for (2 x 2 pixels, 2 x 1 in YUY2), whatever siting the source had: the difference is at
+ * most half a pixel of the source, which a picture that is made smaller does not show. */
 enum palme_format {
     PALME_FORMAT_RGB = 0, /* 3 bytes a pixel */
     PALME_FORMAT_RGBX,    /* 4 bytes a pixel, the last is ignored, alpha too */
@@ -124,9 +125,9 @@ enum palme_format {
     PALME_FORMAT_XBGR,
     PALME_FORMAT_BGR,
     PALME_FORMAT_GRAY8,
-    PALME_FORMAT_I420,
-    PALME_FORMAT_NV12,
-    PALME_FORMAT_YUY2
+    PALME_FORMAT_I420, /* 3 planes: Y, U and V, these at half the width and height */
+    PALME_FORMAT_NV12, /* 2 planes: Y, and pairs U V at half the width and height */
+    PALME_FORMAT_YUY2  /* 1 plane: Y U Y V for two pixels, also where the second does not exist */
 };
 
 enum palme_matrix { PALME_MATRIX_BT601 = 0, PALME_MATRIX_BT709, PALME_MATRIX_BT2020 };

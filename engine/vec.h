@@ -12,6 +12,8 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
 
 #define VF 8
 #define VEC_NAME(function) function##_avx2
@@ -94,6 +96,77 @@ static inline vf vf_power_of_2(vf n)
 static inline vf vf_round(vf a)
 {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* ---- Words for pictures: bytes are 0..255 in memory, floats here */
+
+static inline vf vf_load_bytes(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+static inline vf vf_load_bytes_n(const uint8_t *p, int n)
+{
+    uint64_t bytes = 0;
+
+    memcpy(&bytes, p, (size_t)n);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes)));
+}
+
+/* p[n][3] = r, g, b, which are 0..255, rounded to the nearest. */
+static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
+{
+    const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
+                                           0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    __m256i colours = _mm256_or_si256(
+        _mm256_cvtps_epi32(r), _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtps_epi32(g), 8),
+                                               _mm256_slli_epi32(_mm256_cvtps_epi32(b), 16)));
+    uint8_t bytes[28];
+
+    colours = _mm256_shuffle_epi8(colours, close);
+    _mm_storeu_si128((__m128i *)(void *)bytes, _mm256_castsi256_si128(colours));
+    _mm_storeu_si128((__m128i *)(void *)(bytes + 12), _mm256_extracti128_si256(colours, 1));
+    if (n == VF)
+        memcpy(p, bytes, 3 * VF);
+    else
+        memcpy(p, bytes, 3 * (size_t)n);
+}
+
+/* y[c] = the elements c, c + 2, ... of x[0], x[1]; and so for 3 and 4. */
+static inline void vf_unzip_2(vf y[2], const vf x[2])
+{
+    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0x88));
+    __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0xDD));
+
+    y[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xD8));
+    y[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xD8));
+}
+
+static inline void vf_unzip_3(vf y[3], const vf x[3])
+{
+    /* Element 3 i + c is in lane (3 i + c) % 8 of a vector that no other of the same c shares a lane with. */
+    vf a = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x92), x[2], 0x24);
+    vf b = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x24), x[2], 0x49);
+    vf c = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x49), x[2], 0x92);
+
+    y[0] = _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 3, 6, 1, 4, 7, 2, 5));
+    y[1] = _mm256_permutevar8x32_ps(b, _mm256_setr_epi32(1, 4, 7, 2, 5, 0, 3, 6));
+    y[2] = _mm256_permutevar8x32_ps(c, _mm256_setr_epi32(2, 5, 0, 3, 6, 1, 4, 7));
+}
+
+static inline void vf_unzip_4(vf y[4], const vf x[4])
+{
+    vf low[2], high[2];
+
+    vf_unzip_2(low, x);
+    vf_unzip_2(high, x + 2);
+    vf even[2] = { low[0], high[0] }, odd[2] = { low[1], high[1] }, part[2];
+    vf_unzip_2(part, even);
+    y[0] = part[0];
+    y[2] = part[1];
+    vf_unzip_2(part, odd);
+    y[1] = part[0];
+    y[3] = part[1];
 }
 
 #else

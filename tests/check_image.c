@@ -5,8 +5,9 @@
  *
  *     check_image DATA_FOLDER
  *
- * Every picture lies between pages that cannot be read, and each of its rows between bytes that do
- * not belong to it. DATA_FOLDER has the file of models/make_image_cases.py.
+ * Every plane of a picture lies between pages that cannot be read, and each of its rows between bytes
+ * that do not belong to it. All is done with each level of kernels that this machine has. DATA_FOLDER has
+ * the file of models/make_image_cases.py.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,21 +16,22 @@
 #include "image.h"
 #include "safetensors.h"
 
-/* The engine's sums are in double but for one float for each row of the picture and its weights:
- * three roundings of at most 2^-24 relative, of values up to 255. */
-#define CLOSE (0.5 + 4 * 255.0 / (1 << 24))
-
+/* Where the red, green and blue bytes of a pixel are; or, where `bytes` is 0, YUV. */
 static const struct {
     enum palme_format format;
     const char *name;
     int bytes, red, green, blue;
 } formats[] = {
-    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2 },   { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2 },
-    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0 }, { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3 },
-    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1 }, { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0 },
-    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0 },
+    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2 },     { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2 },
+    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0 },   { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3 },
+    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1 },   { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0 },
+    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0 }, { PALME_FORMAT_I420, "I420", 0, 0, 0, 0 },
+    { PALME_FORMAT_NV12, "NV12", 0, 0, 0, 0 },   { PALME_FORMAT_YUY2, "YUY2", 0, 0, 0, 0 },
 };
-enum { FORMATS = sizeof formats / sizeof formats[0] };
+enum { FORMATS = sizeof formats / sizeof formats[0], MATRICES = 3, RANGES = 2 };
+
+static struct palme_kernels kernels;
+static struct palme_compute compute = { .kernels = &kernels };
 
 static unsigned random_byte(void)
 {
@@ -53,7 +55,7 @@ static void weights_of(double *w, int i, int length, int size)
 }
 
 /* out[size][size][3], not rounded, of pixels[height][width][3]. */
-static double *reference(const unsigned char *pixels, int width, int height, int size)
+static double *reference(const double *pixels, int width, int height, int size)
 {
     double *out = calloc((size_t)size * size * 3, sizeof *out);
     double *half = calloc((size_t)height * size * 3, sizeof *half);
@@ -62,7 +64,7 @@ static double *reference(const unsigned char *pixels, int width, int height, int
         weights_of(w, i, width, size);
         for (int k = 0; k < width; k++)
             for (int y = 0; w[k] > 0 && y < height; y++) {
-                const unsigned char *pixel = pixels + ((size_t)y * width + k) * 3;
+                const double *pixel = pixels + ((size_t)y * width + k) * 3;
                 for (int c = 0; c < 3; c++)
                     half[((size_t)y * size + i) * 3 + c] += w[k] * pixel[c];
             }
@@ -73,9 +75,121 @@ static double *reference(const unsigned char *pixels, int width, int height, int
             for (int x = 0; w[k] > 0 && x < size * 3; x++)
                 out[(size_t)i * size * 3 + x] += w[k] * half[(size_t)k * size * 3 + x];
     }
+    for (int i = 0; i < size * size * 3; i++)
+        out[i] = out[i] < 0 ? 0 : out[i] > 255 ? 255 : out[i];
     free(w);
     free(half);
     return out;
+}
+
+/* The planes of a picture without any space between rows. */
+struct planes {
+    int f, count; /* the format's place in the table, the number of planes */
+    int width, height;
+    enum palme_matrix matrix;
+    enum palme_range range;
+    size_t row[3], rows[3]; /* bytes of a row, rows */
+    unsigned char *bytes[3];
+};
+
+static struct planes random_planes(int f, int width, int height, int matrix, int range)
+{
+    const size_t w = (size_t)width, h = (size_t)height, half = (w + 1) / 2, low = (h + 1) / 2;
+    struct planes p = { .f = f, .count = 1, .width = width, .height = height,
+                        .matrix = (enum palme_matrix)matrix, .range = (enum palme_range)range,
+                        .row = { w * (size_t)formats[f].bytes }, .rows = { h, low, low } };
+    switch (formats[f].format) {
+    case PALME_FORMAT_I420:
+        p.count = 3;
+        p.row[0] = w;
+        p.row[1] = p.row[2] = half;
+        break;
+    case PALME_FORMAT_NV12:
+        p.count = 2;
+        p.row[0] = w;
+        p.row[1] = 2 * half;
+        break;
+    case PALME_FORMAT_YUY2: p.row[0] = 4 * half; break;
+    default: break;
+    }
+    for (int i = 0; i < p.count; i++) {
+        p.bytes[i] = malloc(p.row[i] * p.rows[i]);
+        for (size_t k = 0; k < p.row[i] * p.rows[i]; k++)
+            p.bytes[i][k] = (unsigned char)random_byte();
+    }
+    return p;
+}
+
+static void free_planes(struct planes *p)
+{
+    for (int i = 0; i < p->count; i++)
+        free(p->bytes[i]);
+}
+
+/* Pixel (x, y) in RGB, which may be out of 0..255. */
+static void decode(double rgb[3], const struct planes *p, int x, int y)
+{
+    static const double of_red[] = { 0.299, 0.2126, 0.2627 }, of_blue[] = { 0.114, 0.0722, 0.0593 };
+    const double kr = of_red[p->matrix], kb = of_blue[p->matrix];
+    const size_t low = (size_t)(y / 2), half = (size_t)(x / 2);
+    const unsigned char *row = p->bytes[0] + (size_t)y * p->row[0];
+    double luma, cb, cr;
+    switch (formats[p->f].format) {
+    case PALME_FORMAT_I420:
+        luma = row[x];
+        cb = p->bytes[1][low * p->row[1] + half];
+        cr = p->bytes[2][low * p->row[2] + half];
+        break;
+    case PALME_FORMAT_NV12:
+        luma = row[x];
+        cb = p->bytes[1][low * p->row[1] + 2 * half];
+        cr = p->bytes[1][low * p->row[1] + 2 * half + 1];
+        break;
+    case PALME_FORMAT_YUY2:
+        luma = row[2 * x];
+        cb = row[4 * half + 1];
+        cr = row[4 * half + 3];
+        break;
+    default:
+        row += x * formats[p->f].bytes;
+        rgb[0] = row[formats[p->f].red];
+        rgb[1] = row[formats[p->f].green];
+        rgb[2] = row[formats[p->f].blue];
+        return;
+    }
+    if (p->range == PALME_RANGE_LIMITED) {
+        luma = (luma - 16) * 255 / 219;
+        cb = (cb - 128) * 255 / 224;
+        cr = (cr - 128) * 255 / 224;
+    } else {
+        cb -= 128;
+        cr -= 128;
+    }
+    /* From the definitions Y = kr R + (1 - kr - kb) G + kb B, Cb = (B - Y) / 2 (1 - kb), and so for Cr. */
+    rgb[0] = luma + 2 * (1 - kr) * cr;
+    rgb[2] = luma + 2 * (1 - kb) * cb;
+    rgb[1] = (luma - kr * rgb[0] - kb * rgb[2]) / (1 - kr - kb);
+}
+
+static double *exact_square(const struct planes *p, int size)
+{
+    double *pixels = malloc((size_t)p->width * p->height * 3 * sizeof *pixels), *out;
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++)
+            decode(pixels + ((size_t)y * p->width + x) * 3, p, x, y);
+    out = reference(pixels, p->width, p->height, size);
+    free(pixels);
+    return out;
+}
+
+/* Half a step for the byte, and the roundings of the sums in float: rows are summed in groups of 16, columns
+ * in 8 lanes that are summed at the end, each weight is rounded once, and the matrix of YUV multiplies what
+ * was lost by at most 3.5 (Y and one colour) and adds a few roundings of terms up to 600. */
+static double close_enough(int f, int width, int height, int size)
+{
+    double rows = 2.0 * height / size + 2, columns = 2.0 * width / size + 2;
+    double roundings = 20 + rows / 16 + 8 + columns / 8;
+    return 0.5 + (formats[f].bytes ? roundings * 255 : 3.5 * roundings * 255 + 8 * 600) / (1 << 24);
 }
 
 /* ---- Pictures between guard pages ----------------------------------------------------------- */
@@ -102,53 +216,50 @@ static struct guarded guard(size_t bytes)
 
 enum { AT_END = 1, UPSIDE_DOWN = 2 };
 
-/* Lays pixels[height][width][3] out in a format with `pad` bytes between rows, runs the resize, and
- * compares. GRAY8 takes the red ones. `exact` is the reference for these pixels, grey or not. */
-static void check_layout(const unsigned char *pixels, const double *exact, int width, int height,
-                         int size, int f, int pad, int how)
+/* Lays the planes out with `pad` bytes between rows, runs the resize, and compares. */
+static void check_layout(const struct planes *p, const double *exact, int size, int pad, int how)
 {
-    const size_t row = (size_t)width * formats[f].bytes, stride = row + (size_t)pad;
-    const size_t bytes = stride * (size_t)(height - 1) + row, n = (size_t)size * size * 3;
-    const size_t scratch_bytes = palme_image_scratch(size);
-    struct guarded g = guard(bytes);
-    unsigned char *first = g.map + g.page + (how & AT_END ? g.usable - bytes : 0);
+    const size_t n = (size_t)size * size * 3, scratch_bytes = palme_image_scratch(size);
+    const double close = close_enough(p->f, p->width, p->height, size);
+    struct palme_image image = { .format = formats[p->f].format, .width = p->width, .height = p->height,
+                                 .matrix = p->matrix, .range = p->range };
+    struct guarded g[3];
     unsigned char *out = malloc(n + 32), *scratch = malloc(scratch_bytes + 32);
-    struct palme_image image = { .format = formats[f].format, .width = width, .height = height };
     double worst = 0;
     int outside = 0;
 
-    for (size_t i = 0; i < g.usable; i++)
-        g.map[g.page + i] = (unsigned char)random_byte();
-    for (int y = 0; y < height; y++) {
-        unsigned char *to = first + stride * (size_t)(how & UPSIDE_DOWN ? height - 1 - y : y);
-        for (int x = 0; x < width; x++, to += formats[f].bytes) {
-            const unsigned char *from = pixels + ((size_t)y * width + x) * 3;
-            to[formats[f].blue] = from[2];
-            to[formats[f].green] = from[1];
-            to[formats[f].red] = from[0];
-        }
+    for (int i = 0; i < p->count; i++) {
+        size_t stride = p->row[i] + (size_t)pad, bytes = stride * (p->rows[i] - 1) + p->row[i];
+        unsigned char *first;
+        g[i] = guard(bytes);
+        first = g[i].map + g[i].page + (how & AT_END ? g[i].usable - bytes : 0);
+        for (size_t k = 0; k < g[i].usable; k++)
+            g[i].map[g[i].page + k] = (unsigned char)(k * 37 + 11);
+        for (size_t y = 0; y < p->rows[i]; y++)
+            memcpy(first + stride * (how & UPSIDE_DOWN ? p->rows[i] - 1 - y : y),
+                   p->bytes[i] + y * p->row[i], p->row[i]);
+        image.planes[i] = how & UPSIDE_DOWN ? first + stride * (p->rows[i] - 1) : first;
+        image.strides[i] = how & UPSIDE_DOWN ? -(ptrdiff_t)stride : (ptrdiff_t)stride;
     }
-    image.planes[0] = how & UPSIDE_DOWN ? first + stride * (size_t)(height - 1) : first;
-    image.strides[0] = how & UPSIDE_DOWN ? -(ptrdiff_t)stride : (ptrdiff_t)stride;
     memset(out, 0xA5, n + 32);
-    memset(scratch, 0xA5, scratch_bytes + 32);
-    CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[f].name, width,
-                  height, palme_image_problem(&image));
-    palme_image_resize(out + 16, &image, size, scratch);
+    memset(scratch, 0xA5, 16);
+    memset(scratch + 16 + scratch_bytes, 0xA5, 16);
+    CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[p->f].name, p->width,
+                  p->height, palme_image_problem(&image));
+    CHECK_INT(palme_image_resize(&compute, out + 16, &image, size, scratch + 16), PALME_OK);
     for (int i = 0; i < 16; i++)
-        outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5) +
-                   (scratch[scratch_bytes + i] != 0xA5) +
+        outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5) + (scratch[i] != 0xA5) +
                    (scratch[scratch_bytes + 16 + i] != 0xA5);
-    for (size_t i = 0; i < n; i++) {
-        double wanted = exact[formats[f].bytes == 1 ? i / 3 * 3 : i];
-        worst = fmax(worst, fabs(out[16 + i] - wanted));
-    }
-    CHECK_MESSAGE(worst <= CLOSE && outside == 0,
-                  "%s %dx%d -> %d, pad %d, how %d: off by %g of 255, %d bytes outside changed",
-                  formats[f].name, width, height, size, pad, how, worst, outside);
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs(out[16 + i] - exact[i]));
+    CHECK_MESSAGE(worst <= close && outside == 0,
+                  "%s: %s %dx%d -> %d, matrix %d, range %d, pad %d, how %d: off by %g of 255, %d bytes "
+                  "outside changed", kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix,
+                  p->range, pad, how, worst, outside);
     free(scratch);
     free(out);
-    munmap(g.map, g.whole);
+    for (int i = 0; i < p->count; i++)
+        munmap(g[i].map, g[i].whole);
 }
 
 static unsigned char *random_picture(int width, int height)
@@ -160,16 +271,18 @@ static unsigned char *random_picture(int width, int height)
     return pixels;
 }
 
-/* One size in the formats from..to-1. */
+/* One size in the formats from..to-1; the matrices and ranges take turns. */
 static void check_size(int width, int height, int size, int from, int to)
 {
-    unsigned char *pixels = random_picture(width, height);
-    double *exact = reference(pixels, width, height, size);
-    for (int f = from; f < to; f++)
+    static int turn;
+    for (int f = from; f < to; f++, turn++) {
+        struct planes p = random_planes(f, width, height, turn % MATRICES, turn / MATRICES % RANGES);
+        double *exact = exact_square(&p, size);
         for (int how = 0; how < 4; how++)
-            check_layout(pixels, exact, width, height, size, f, how ? how * 2 + f % 2 : 0, how);
-    free(exact);
-    free(pixels);
+            check_layout(&p, exact, size, how ? how * 2 + f % 2 : 0, how);
+        free(exact);
+        free_planes(&p);
+    }
 }
 
 static void check_sizes(void)
@@ -177,19 +290,77 @@ static void check_sizes(void)
     static const int sizes[] = { 1, 2, 3, 4, 5, 8, 9, 16, 19 };
     static const int large[][3] = {
         { 32768, 1, 3 }, { 1, 32768, 3 }, { 32768, 2, 7 }, { 2, 32768, 7 }, { 32767, 3, 1 },
-        { 257, 255, 256 }, { 255, 257, 256 }, { 256, 256, 256 }, { 512, 512, 256 },
+        { 3, 32767, 1 }, { 257, 255, 256 }, { 255, 257, 256 }, { 256, 256, 256 }, { 512, 512, 256 },
         { 640, 480, 256 }, { 1, 1, 256 }, { 1000, 7, 33 }, { 7, 1000, 33 }, { 1920, 1080, 224 },
     };
     for (int width = 1; width <= 9; width++)
         for (int height = 1; height <= 9; height++)
             for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
                 check_size(width, height, sizes[i], 0, FORMATS);
-    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
-        check_size(large[i][0], large[i][1], large[i][2], (int)i % FORMATS, (int)i % FORMATS + 1);
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+        int f = (int)i % FORMATS, yuv = FORMATS - 3 + (int)i % 3;
+        check_size(large[i][0], large[i][1], large[i][2], f, f + 1);
+        check_size(large[i][0], large[i][1], large[i][2], yuv, yuv + 1);
+    }
+    /* Every length around the width of vectors, in each format. */
+    for (int width = 10; width <= 100; width++)
+        check_size(width, 2, 7, 0, FORMATS);
     /* Each ratio of heights moves the windows of neighbouring rows over each other differently. */
     for (int size = 1; size <= 24; size++)
         for (int height = 1; height <= 100; height++)
-            check_size(2, height, size, 1, 2);
+            check_size(2, height, size, height % 2 ? 1 : 7, height % 2 ? 2 : 8);
+}
+
+/* Colours that are known in all three ways of writing them, as recommendations BT.601, BT.709 and BT.2020
+ * have them. A byte of YUV is half a step away from the colour at most, which is up to 3.5 / 2 steps in RGB. */
+static void check_known_colours(void)
+{
+    static const struct {
+        enum palme_matrix matrix;
+        enum palme_range range;
+        unsigned char yuv[3], rgb[3];
+    } known[] = {
+        { PALME_MATRIX_BT601, PALME_RANGE_LIMITED, { 81, 90, 240 }, { 255, 0, 0 } },
+        { PALME_MATRIX_BT601, PALME_RANGE_LIMITED, { 145, 54, 34 }, { 0, 255, 0 } },
+        { PALME_MATRIX_BT601, PALME_RANGE_LIMITED, { 41, 240, 110 }, { 0, 0, 255 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_LIMITED, { 63, 102, 240 }, { 255, 0, 0 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_LIMITED, { 173, 42, 26 }, { 0, 255, 0 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_LIMITED, { 32, 240, 118 }, { 0, 0, 255 } },
+        { PALME_MATRIX_BT2020, PALME_RANGE_LIMITED, { 74, 97, 240 }, { 255, 0, 0 } },
+        { PALME_MATRIX_BT2020, PALME_RANGE_LIMITED, { 29, 240, 119 }, { 0, 0, 255 } },
+        { PALME_MATRIX_BT601, PALME_RANGE_FULL, { 76, 85, 255 }, { 255, 0, 0 } },
+        { PALME_MATRIX_BT601, PALME_RANGE_FULL, { 29, 255, 107 }, { 0, 0, 255 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_LIMITED, { 235, 128, 128 }, { 255, 255, 255 } },
+        { PALME_MATRIX_BT2020, PALME_RANGE_LIMITED, { 16, 128, 128 }, { 0, 0, 0 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_FULL, { 255, 128, 128 }, { 255, 255, 255 } },
+        { PALME_MATRIX_BT709, PALME_RANGE_FULL, { 0, 128, 128 }, { 0, 0, 0 } },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        for (int f = FORMATS - 3; f < FORMATS; f++) {
+            enum { SIDE = 6, WIDTH = 11, HEIGHT = 7 };
+            struct planes p = random_planes(f, WIDTH, HEIGHT, known[i].matrix, known[i].range);
+            struct palme_image image = { formats[f].format, WIDTH, HEIGHT,
+                                         { p.bytes[0], p.bytes[1], p.bytes[2] },
+                                         { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
+                                         known[i].matrix, known[i].range };
+            unsigned char out[SIDE * SIDE * 3];
+            void *scratch = malloc(palme_image_scratch(SIDE));
+            int worst = 0;
+            for (int k = 0; k < p.count; k++)
+                for (size_t at = 0; at < p.row[k] * p.rows[k]; at++)
+                    p.bytes[k][at] = known[i].yuv[p.count == 3   ? (size_t)k
+                                                  : p.count == 2 ? (k ? 1 + at % 2 : 0)
+                                                  : at % 2       ? 1 + at / 2 % 2
+                                                                 : 0];
+            CHECK_INT(palme_image_resize(&compute, out, &image, SIDE, scratch), PALME_OK);
+            for (int at = 0; at < SIDE * SIDE * 3; at++)
+                worst = abs(out[at] - known[i].rgb[at % 3]) > worst ? abs(out[at] - known[i].rgb[at % 3])
+                                                                    : worst;
+            CHECK_MESSAGE(worst <= 2, "%s: colour %zu as %s: off by %d", kernels.level, i, formats[f].name,
+                          worst);
+            free(scratch);
+            free_planes(&p);
+        }
 }
 
 /* A picture of one colour is that colour in every size, and channels are where the format says. */
@@ -200,7 +371,7 @@ static void check_colours(void)
     static const int sizes[][2] = { { 2, 2 }, { 5, 3 }, { 4000, 9 }, { 64, 48 } };
     for (size_t c = 0; c < sizeof colours / sizeof colours[0]; c++)
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
-            for (int f = 0; f < FORMATS; f++) {
+            for (int f = 0; formats[f].bytes; f++) {
                 const int size = 20, width = sizes[s][0], height = sizes[s][1];
                 unsigned char *bytes = malloc((size_t)width * height * 4), out[20 * 20 * 3];
                 void *scratch = malloc(palme_image_scratch(size));
@@ -214,7 +385,7 @@ static void check_colours(void)
                     pixel[formats[f].green] = colours[c][1];
                     pixel[formats[f].red] = colours[c][0];
                 }
-                palme_image_resize(out, &image, size, scratch);
+                palme_image_resize(&compute, out, &image, size, scratch);
                 for (int i = 0; i < size * size * 3; i++)
                     wrong += out[i] != colours[c][formats[f].bytes == 1 ? 0 : i % 3];
                 CHECK_MESSAGE(wrong == 0, "%s %dx%d, colour %zu: %d bytes are wrong",
@@ -231,7 +402,7 @@ static void check_identity(void)
         unsigned char *pixels = random_picture(size, size), *out = malloc((size_t)size * size * 3);
         void *scratch = malloc(palme_image_scratch(size));
         struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0 };
-        palme_image_resize(out, &image, size, scratch);
+        palme_image_resize(&compute, out, &image, size, scratch);
         CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied",
                       size, size);
         free(scratch);
@@ -268,9 +439,23 @@ static void check_problems(void)
         { { PALME_FORMAT_RGB, 32769, 1, { bytes }, { 98307 }, 0, 0 }, "32768" },
         { { PALME_FORMAT_RGB, 1, 2147483647, { bytes }, { 98307 }, 0, 0 }, "32768" },
         { { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0 }, "plane" },
-        { { PALME_FORMAT_I420, 2, 2, { bytes, bytes, bytes }, { 2, 1, 1 }, 0, 0 }, "I420" },
-        { { PALME_FORMAT_NV12, 2, 2, { bytes, bytes }, { 2, 2 }, 0, 0 }, "NV12" },
-        { { PALME_FORMAT_YUY2, 2, 2, { bytes }, { 4 }, 0, 0 }, "YUY2" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 0 }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { -3, -2, -2 }, 2, 1 }, NULL },
+        { { PALME_FORMAT_I420, 3, 2, { bytes, bytes, bytes }, { 3, 0, 0 }, 0, 0 }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 2, 2, 2 }, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 1, 2 }, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 1 }, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, most }, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, NULL, bytes }, { 3, 2, 2 }, 0, 0 }, "second" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes }, { 3, 2, 2 }, 0, 0 }, "third" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 3, 0 }, "matrix" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 2 }, "range" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 4 }, 1, 0 }, NULL },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 3 }, 1, 0 }, "stride" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes }, { 3, 4 }, 1, 0 }, "second" },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 8 }, 1, 1 }, NULL },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 7 }, 1, 1 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 77, 77 }, NULL },
         { { (enum palme_format)10, 2, 2, { bytes }, { 8 }, 0, 0 }, "format" },
         { { (enum palme_format)1000000, 2, 2, { bytes }, { 8 }, 0, 0 }, "format" },
     };
@@ -280,6 +465,40 @@ static void check_problems(void)
                       found ? found : "no problem");
     }
     CHECK(palme_image_problem(NULL) != NULL);
+}
+
+/* ---- The stop question ---------------------------------------------------------------------- */
+
+static int stop_after; /* questions that are answered with no */
+
+static int stop(void *user)
+{
+    return ++*(int *)user > stop_after;
+}
+
+/* A picture of 24 million pixels is work enough to be asked several times; a small one is not. */
+static void check_stop(void)
+{
+    enum { SIDE = 8, LARGE = 4900 };
+    unsigned char *bytes = calloc(LARGE, LARGE), out[SIDE * SIDE * 3];
+    void *scratch = malloc(palme_image_scratch(SIDE));
+    struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0 };
+    int asked = 0;
+    struct palme_compute stopping = { .kernels = &kernels, .stop = stop, .stop_user = &asked };
+
+    stop_after = 1;
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_ERROR_STOPPED);
+    CHECK_INT(asked, 2);
+    stop_after = 1000;
+    asked = stopping.stopped = 0;
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_OK);
+    CHECK(asked > 2);
+    asked = 0;
+    image.width = image.height = 100;
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_OK);
+    CHECK_INT(asked, 0);
+    free(scratch);
+    free(bytes);
 }
 
 /* ---- Pillow --------------------------------------------------------------------------------- */
@@ -320,7 +539,7 @@ static void check_pillow(const char *folder)
         image.width = (int)tensor->shape[1];
         image.planes[0] = pixels;
         image.strides[0] = image.width * 3;
-        palme_image_resize(out, &image, size, scratch);
+        palme_image_resize(&compute, out, &image, size, scratch);
         for (int64_t k = 0; k < list[i].count; k++)
             worst = abs(out[k] - wanted[k]) > worst ? abs(out[k] - wanted[k]) : worst;
         CHECK_MESSAGE(worst <= 1, "%s: %d steps from Pillow", list[i].name, worst);
@@ -342,9 +561,15 @@ int main(int argc, char **argv)
         return 1;
     }
     check_problems();
-    check_sizes();
-    check_colours();
-    check_identity();
-    check_pillow(argv[1]);
+    for (int level = PALME_CPU_C; level <= (int)palme_cpu_detect(); level++) {
+        palme_kernels_init(&kernels, (enum palme_cpu_level)level);
+        printf("level %s\n", kernels.level);
+        check_sizes();
+        check_colours();
+        check_known_colours();
+        check_identity();
+        check_stop();
+        check_pillow(argv[1]);
+    }
     return check_done();
 }

@@ -39,9 +39,11 @@ engine_may() {
     layers.h) echo compute.h kernels.h ;;
     layers.c) ;;
     kernels.h) echo cpu.h ;;
-    kernels_simd.c) echo kernels.h vec.h ;;
+    kernels_simd.c | pixels_simd.c) echo kernels.h vec.h ;;
+    pixels.c) echo kernels.h ;;
+    image.h) echo compute.h kernels.h ;;
     compute.h) echo kernels.h ;;
-    compute.c | kernels.c | cpu.[ch] | vec.h | image.[ch] | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    compute.c | kernels.c | cpu.[ch] | vec.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
     json.c) echo report.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;

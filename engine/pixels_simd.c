@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * pixels_simd.c - the loops of pixels.c in vector words, compiled once per level like kernels_simd.c.
+ * Everything but the level's init is static.
+ */
+#include "kernels.h"
+#include "vec.h"
+
+static inline int left(int n, int i)
+{
+    return n - i < VF ? n - i : VF;
+}
+
+static void sum_rows(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more)
+{
+    enum { WIDE = 4 }; /* vectors whose sums stay in registers */
+    int i = 0;
+
+    for (; n - i >= WIDE * VF; i += WIDE * VF) {
+        vf sum[WIDE];
+
+        for (int v = 0; v < WIDE; v++)
+            sum[v] = more ? vf_load(y + i + v * VF) : vf_set(0);
+        for (int k = 0; k < rows; k++) {
+            vf weight = vf_set(w[k]);
+
+            for (int v = 0; v < WIDE; v++)
+                sum[v] = vf_fma(vf_load_bytes(x[k] + i + v * VF), weight, sum[v]);
+        }
+        for (int v = 0; v < WIDE; v++)
+            vf_store(y + i + v * VF, sum[v]);
+    }
+    for (; i < n; i += VF) {
+        int count = left(n, i);
+        vf sum = more ? vf_load_n(y + i, count) : vf_set(0);
+
+        for (int k = 0; k < rows; k++)
+            sum = vf_fma(count == VF ? vf_load_bytes(x[k] + i) : vf_load_bytes_n(x[k] + i, count), vf_set(w[k]),
+                         sum);
+        vf_store_n(y + i, sum, count);
+    }
+}
+
+/* `channels` is a constant where this is called. */
+static inline __attribute__((always_inline)) void unzip_by(float *const y[], const float *x, const int channels,
+                                                           int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        vf in[4], out[4];
+        int count = left(n, i);
+
+        for (int v = 0; v < channels; v++) {
+            int rest = count * channels - v * VF;
+
+            in[v] = count == VF ? vf_load(x + (ptrdiff_t)i * channels + v * VF)
+                                : vf_load_n(x + (ptrdiff_t)i * channels + (rest > 0 ? v * VF : 0),
+                                            rest < 0 ? 0 : rest < VF ? rest : VF);
+        }
+        if (channels == 2)
+            vf_unzip_2(out, in);
+        else if (channels == 3)
+            vf_unzip_3(out, in);
+        else
+            vf_unzip_4(out, in);
+        for (int c = 0; c < channels; c++)
+            if (y[c])
+                vf_store_n(y[c] + i, out[c], count);
+    }
+}
+
+static void unzip(float *const y[], const float *x, int channels, int n)
+{
+    if (channels == 2)
+        unzip_by(y, x, 2, n);
+    else if (channels == 3)
+        unzip_by(y, x, 3, n);
+    else
+        unzip_by(y, x, 4, n);
+}
+
+static void sum_spans(float *y, const float *x, const float *w, const int *first, const int *taps, int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        vf sum[VF];
+
+        for (int j = 0; j < VF; j++) {
+            int count = j < n - i ? taps[i + j] : 0, k = 0;
+            const float *from = x + (count ? first[i + j] : 0);
+
+            sum[j] = vf_set(0);
+            for (; count - k >= VF; k += VF)
+                sum[j] = vf_fma(vf_load(w + k), vf_load(from + k), sum[j]);
+            if (k < count)
+                sum[j] = vf_fma(vf_load_n(w + k, count - k), vf_load_n(from + k, count - k), sum[j]);
+            w += count;
+        }
+        vf_store_n(y + i, vf_sums(sum), left(n, i));
+    }
+}
+
+static void colour(uint8_t *out, const float *const x[3], const float m[3][4], int n)
+{
+    for (int i = 0; i < n; i += VF) {
+        vf a = vf_load_n(x[0] + i, left(n, i)), b = vf_load_n(x[1] + i, left(n, i));
+        vf c = vf_load_n(x[2] + i, left(n, i)), v[3];
+
+        for (int to = 0; to < 3; to++) {
+            v[to] = vf_fma(vf_set(m[to][2]), c, vf_set(m[to][3]));
+            v[to] = vf_fma(vf_set(m[to][0]), a, vf_fma(vf_set(m[to][1]), b, v[to]));
+            v[to] = vf_min(vf_max(v[to], vf_set(0)), vf_set(255));
+        }
+        vf_store_colours_n(out + (ptrdiff_t)i * 3, v[0], v[1], v[2], left(n, i));
+    }
+}
+
+void VEC_NAME(palme_pixels_init)(struct palme_kernels *kernels);
+
+void VEC_NAME(palme_pixels_init)(struct palme_kernels *kernels)
+{
+    kernels->sum_rows = sum_rows;
+    kernels->unzip = unzip;
+    kernels->sum_spans = sum_spans;
+    kernels->colour = colour;
+}
