@@ -11,6 +11,7 @@
 #include "image.h"
 
 #include <stdint.h>
+#include <string.h>
 
 enum {
     MAX_SIDE = 32768,
@@ -21,7 +22,7 @@ enum {
 /* How the bytes of a row become three rows of one colour each. */
 enum kind {
     PACKED,  /* samples of several bytes: red, green and blue are where `place` says */
-    GRAY,    /* one plane, seen three times */
+    GRAY,    /* one plane, which is all three */
     PLANAR,  /* a plane for each */
     PAIRED,  /* the second plane alternates between the second and third colour */
     STRIPED  /* Y U Y V */
@@ -164,17 +165,18 @@ static double sample_weight(const struct axis *axis, const struct window *w, int
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
-/* The weights of all places in width. */
+/* The weights of all places in width: as many for each, zeros where it sees less. */
 struct columns {
-    float *weights;    /* of place 0, of place 1, ... */
-    int *first, *taps; /* [size] */
+    float *weights; /* [size][taps] */
+    int *first;     /* [size] */
+    int taps;
 };
 
 /* The scratch, cut into pieces. */
 struct work {
-    float *row;               /* [MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
-    float *colour[3];         /* each [MAX_SIDE]: the same, one colour each */
-    float *scaled[3];         /* each [size] */
+    float *row;                /* [MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
+    float *colour[3];          /* each [MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
+    float *scaled[3];          /* each [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
 };
 
@@ -191,15 +193,14 @@ static size_t lay_out(struct work *work, void *scratch, int size)
 
     work->row = piece(scratch, &used, 4 * MAX_SIDE, sizeof(float));
     for (int c = 0; c < 3; c++)
-        work->colour[c] = piece(scratch, &used, MAX_SIDE, sizeof(float));
+        work->colour[c] = piece(scratch, &used, MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
     for (int c = 0; c < 3; c++)
         work->scaled[c] = piece(scratch, &used, n, sizeof(float));
     for (int b = 0; b < 2; b++) {
-        /* A window spans at most 2 * support + 1 pixels, and one sample more than that divided by the block;
-         * those of all places together span at most max(2 * length, 2 * size) + 2 * size. */
-        work->columns[b].weights = piece(scratch, &used, 2 * MAX_SIDE + 4 * n, sizeof(float));
+        /* A window spans at most 2 * support + 1 pixels and no more than MAX_SIDE, one sample more than that
+         * divided by the block, and is filled up to whole portions: */
+        work->columns[b].weights = piece(scratch, &used, 2 * MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
         work->columns[b].first = piece(scratch, &used, n, sizeof(int));
-        work->columns[b].taps = piece(scratch, &used, n, sizeof(int));
     }
     return used;
 }
@@ -212,19 +213,27 @@ size_t palme_image_scratch(int size)
 
 /* ---- The work ------------------------------------------------------------------------------- */
 
-static void prepare_columns(const struct columns *columns, int width, int size, int block)
+static void prepare_columns(struct columns *columns, int width, int size, int block)
 {
     struct axis axis = axis_of(width, size, block);
+    int most = 0, count = samples(width, block);
     float *w = columns->weights;
 
     for (int i = 0; i < size; i++) {
         struct window window = window_of(&axis, i);
+        most = window.end - window.first > most ? window.end - window.first : most;
+    }
+    columns->taps = samples(most, PALME_SPAN) * PALME_SPAN;
+    for (int i = 0; i < size; i++) {
+        struct window window = window_of(&axis, i);
         double factor = 1 / window.sum;
+        int first = window.first < count - columns->taps ? window.first : count - columns->taps;
 
-        columns->first[i] = window.first;
-        columns->taps[i] = window.end - window.first;
-        for (int k = window.first; k < window.end; k++)
-            *w++ = (float)(sample_weight(&axis, &window, k) * factor);
+        /* Near the end of the row a span begins earlier, so that it ends with the row. */
+        first = first > 0 ? first : 0;
+        columns->first[i] = first;
+        for (int k = first; k < first + columns->taps; k++)
+            *w++ = k >= window.first && k < window.end ? (float)(sample_weight(&axis, &window, k) * factor) : 0;
     }
 }
 
@@ -253,7 +262,7 @@ static double sum_plane(float *y, const struct palme_kernels *kernels, const str
 }
 
 /* Row i of the square as three rows of one colour each; returns the work in FLOP. */
-static double sum_colours(const float *colour[3], const struct work *work, const struct palme_kernels *kernels,
+static double sum_colours(float *colour[3], const struct work *work, const struct palme_kernels *kernels,
                           const struct palme_image *image, int size, int i)
 {
     const struct layout *layout = &layouts[image->format];
@@ -262,7 +271,7 @@ static double sum_colours(const float *colour[3], const struct work *work, const
     double flops;
 
     for (int c = 0; c < 3; c++)
-        colour[c] = work->colour[layout->kind == GRAY ? 0 : c];
+        colour[c] = work->colour[c];
     switch (layout->kind) {
     case PACKED:
         for (int c = 0; c < 3; c++)
@@ -284,7 +293,7 @@ static double sum_colours(const float *colour[3], const struct work *work, const
         flops = sum_plane(work->row, kernels, image, 0, size, i);
         kernels->unzip(to, work->row, 2, 2 * half);
         to[0] = work->colour[2];
-        to[1] = work->colour[2] + half;
+        to[1] = work->colour[2] + half + PALME_SPAN;
         kernels->unzip(to, work->colour[1], 2, half);
         colour[1] = to[0];
         colour[2] = to[1];
@@ -332,23 +341,31 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
 {
     const struct palme_kernels *kernels = compute->kernels;
     const int subsampled = layouts[image->format].yuv;
+    const int one = layouts[image->format].kind == GRAY;
     struct work work;
     float colours[3][4];
     double flops = 0;
 
     lay_out(&work, scratch, size);
+    if (one)
+        work.scaled[1] = work.scaled[2] = work.scaled[0];
     colours_of(colours, image);
     prepare_columns(&work.columns[0], image->width, size, 1);
     if (subsampled)
         prepare_columns(&work.columns[1], image->width, size, 2);
     for (int i = 0; i < size; i++) {
-        const float *colour[3];
+        float *colour[3];
 
         flops += sum_colours(colour, &work, kernels, image, size, i);
-        for (int c = 0; c < 3; c++) {
+        for (int c = 0; c < (one ? 1 : 3); c++) {
             const struct columns *columns = &work.columns[subsampled && c > 0];
 
-            kernels->sum_spans(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps, size);
+            /* A row shorter than a span is read past its end, where weights are zero: what stands there must
+             * not be NaN. */
+            memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0,
+                   PALME_SPAN * sizeof(float));
+            kernels->sum_spans(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
+                               size);
         }
         kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
                         (const float (*)[4])colours, size);

@@ -18,6 +18,7 @@
 enum {
     PALME_HEAD = 64,  /* dimensions of an attention head, always */
     PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
+    PALME_SPAN = 8,   /* the taps of a filter come in portions of it */
     PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
 
@@ -88,8 +89,8 @@ struct palme_kernels {
     /* y[c][n] = x[n][channels] for each c < channels, 2..4; a y[c] that is NULL is not wanted. */
     void (*unzip)(float *const y[], const float *x, int channels, int n);
 
-    /* y[i] = sum of w * x[first[i] + k] over k < taps[i]. The weights of y[0], y[1], ... follow each other. */
-    void (*sum_spans)(float *y, const float *x, const float *w, const int *first, const int *taps, int n);
+    /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_SPAN. */
+    void (*sum_spans)(float *y, const float *x, const float *w, const int *first, int taps, int n);
 
     /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), rounded and kept in 0..255. */
     void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);

@@ -143,6 +143,26 @@ struct palme_image {
     enum palme_range range;      /* YUV only */
 };
 
+/* ---- Squares ------------------------------------------------------------------------------ */
+
+/* Makes the model's square of a picture away from any session: for whoever cannot keep the picture until a
+ * session looks at it, as with frames of video. A squarer needs no model, belongs to one thread at a time and
+ * takes all the memory it will ever use when it is opened: between 1 and 2 MB more or less, of which a picture
+ * touches what its width needs. */
+typedef struct palme_squarer palme_squarer;
+
+/* `size` is palme_info.image_size, 1..4096; `level` is that of palme_setup, NULL: the machine's best.
+ * Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *squarer is NULL. */
+PALME_API int palme_squarer_open(palme_squarer **squarer, int size, const char *level);
+
+/* Frees the squarer and sets *squarer to NULL. NULL and *squarer == NULL are fine. */
+PALME_API void palme_squarer_close(palme_squarer **squarer);
+
+/* out[size][size][3], RGB: what palme_look makes of the picture. As a picture of PALME_FORMAT_RGB it is seen
+ * by palme_look exactly as the picture itself would be. `out` and the pixels stay the caller's.
+ * Returns PALME_OK or PALME_ERROR_ARGUMENT, where the picture cannot be read; then `out` is untouched. */
+PALME_API int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image);
+
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
 /* How captions are made. All zero is the default: greedy (or the model's beams), at most 32 tokens.

@@ -23,12 +23,12 @@ static void unzip_c(float *const y[], const float *x, int channels, int n)
             y[c][i] = x[(ptrdiff_t)i * channels + c];
 }
 
-static void sum_spans_c(float *y, const float *x, const float *w, const int *first, const int *taps, int n)
+static void sum_spans_c(float *y, const float *x, const float *w, const int *first, int taps, int n)
 {
-    for (int i = 0; i < n; w += taps[i], i++) {
+    for (int i = 0; i < n; i++, w += taps) {
         double sum = 0;
 
-        for (int k = 0; k < taps[i]; k++)
+        for (int k = 0; k < taps; k++)
             sum += (double)w[k] * x[first[i] + k];
         y[i] = (float)sum;
     }

@@ -11,6 +11,15 @@ static inline int left(int n, int i)
     return n - i < VF ? n - i : VF;
 }
 
+/* Masked stores are slow on some machines, so only the last vector of a row has one. */
+static inline void store_left(float *y, vf a, int count)
+{
+    if (count == VF)
+        vf_store(y, a);
+    else
+        vf_store_n(y, a, count);
+}
+
 static void sum_rows(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more)
 {
     enum { WIDE = 4 }; /* vectors whose sums stay in registers */
@@ -64,7 +73,7 @@ static inline __attribute__((always_inline)) void unzip_by(float *const y[], con
             vf_unzip_4(out, in);
         for (int c = 0; c < channels; c++)
             if (y[c])
-                vf_store_n(y[c] + i, out[c], count);
+                store_left(y[c] + i, out[c], count);
     }
 }
 
@@ -78,23 +87,37 @@ static void unzip(float *const y[], const float *x, int channels, int n)
         unzip_by(y, x, 4, n);
 }
 
-static void sum_spans(float *y, const float *x, const float *w, const int *first, const int *taps, int n)
+/* `portions` is a constant where this is called and small; 0: any number. */
+static inline __attribute__((always_inline)) void spans_by(float *y, const float *x, const float *w,
+                                                           const int *first, const int portions, int taps, int n)
 {
+    const int end = portions ? portions * PALME_SPAN : taps;
+
     for (int i = 0; i < n; i += VF) {
         vf sum[VF];
 
         for (int j = 0; j < VF; j++) {
-            int count = j < n - i ? taps[i + j] : 0, k = 0;
-            const float *from = x + (count ? first[i + j] : 0);
+            int place = i + j < n ? i + j : n - 1; /* one that exists, whose sum is dropped */
+            const float *from = x + first[place], *weight = w + (ptrdiff_t)place * end;
 
             sum[j] = vf_set(0);
-            for (; count - k >= VF; k += VF)
-                sum[j] = vf_fma(vf_load(w + k), vf_load(from + k), sum[j]);
-            if (k < count)
-                sum[j] = vf_fma(vf_load_n(w + k, count - k), vf_load_n(from + k, count - k), sum[j]);
-            w += count;
+            for (int k = 0; k < end; k += VF)
+                sum[j] = VF <= PALME_SPAN || end - k >= VF
+                             ? vf_fma(vf_load(weight + k), vf_load(from + k), sum[j])
+                             : vf_fma(vf_load_n(weight + k, end - k), vf_load_n(from + k, end - k), sum[j]);
         }
-        vf_store_n(y + i, vf_sums(sum), left(n, i));
+        store_left(y + i, vf_sums(sum), left(n, i));
+    }
+}
+
+static void sum_spans(float *y, const float *x, const float *w, const int *first, int taps, int n)
+{
+    switch (taps / PALME_SPAN) {
+    case 1: spans_by(y, x, w, first, 1, taps, n); break;
+    case 2: spans_by(y, x, w, first, 2, taps, n); break;
+    case 3: spans_by(y, x, w, first, 3, taps, n); break;
+    case 4: spans_by(y, x, w, first, 4, taps, n); break;
+    default: spans_by(y, x, w, first, 0, taps, n); break;
     }
 }
 

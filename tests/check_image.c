@@ -501,6 +501,55 @@ static void check_stop(void)
     free(bytes);
 }
 
+/* ---- Squarers ------------------------------------------------------------------------------- */
+
+static void check_squarer(const char *level)
+{
+    static const uint8_t bytes[64];
+    palme_squarer *squarer = NULL;
+    struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0 };
+
+    for (int size = 1; size <= 40; size += 13)
+        for (int f = 0; f < FORMATS; f++) {
+            struct planes p = random_planes(f, 77, 35, f % MATRICES, f % RANGES);
+            struct palme_image image = { formats[f].format, 77, 35, { p.bytes[0], p.bytes[1], p.bytes[2] },
+                                         { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
+                                         p.matrix, p.range };
+            size_t n = (size_t)size * size * 3;
+            unsigned char *out = malloc(n), *wanted = malloc(n);
+            void *scratch = malloc(palme_image_scratch(size));
+
+            CHECK_INT(palme_squarer_open(&squarer, size, level), PALME_OK);
+            CHECK_INT(palme_square(squarer, out, &image), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &image, size, scratch), PALME_OK);
+            CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a squarer sees something else", level,
+                          formats[f].name, size);
+            memcpy(wanted, out, n);
+            CHECK_INT(palme_square(squarer, out, &none), PALME_ERROR_ARGUMENT);
+            CHECK_INT(palme_square(squarer, out, NULL), PALME_ERROR_ARGUMENT);
+            CHECK(memcmp(out, wanted, n) == 0);
+            CHECK_INT(palme_square(squarer, NULL, &image), PALME_ERROR_ARGUMENT);
+            palme_squarer_close(&squarer);
+            CHECK(squarer == NULL);
+            free(scratch);
+            free(wanted);
+            free(out);
+            free_planes(&p);
+        }
+    none.planes[0] = bytes;
+    CHECK_INT(palme_square(NULL, (uint8_t[12]){ 0 }, &none), PALME_ERROR_ARGUMENT);
+    squarer = (palme_squarer *)(void *)&none;
+    CHECK_INT(palme_squarer_open(&squarer, 0, NULL), PALME_ERROR_ARGUMENT);
+    CHECK(squarer == NULL);
+    CHECK_INT(palme_squarer_open(&squarer, 4097, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_squarer_open(&squarer, 16, "none"), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_squarer_open(NULL, 16, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_squarer_open(&squarer, 4096, NULL), PALME_OK);
+    palme_squarer_close(&squarer);
+    palme_squarer_close(&squarer);
+    palme_squarer_close(NULL);
+}
+
 /* ---- Pillow --------------------------------------------------------------------------------- */
 
 static void check_pillow(const char *folder)
@@ -569,6 +618,7 @@ int main(int argc, char **argv)
         check_known_colours();
         check_identity();
         check_stop();
+        check_squarer(kernels.level);
         check_pillow(argv[1]);
     }
     return check_done();

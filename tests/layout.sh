@@ -42,6 +42,7 @@ engine_may() {
     kernels_simd.c | pixels_simd.c) echo kernels.h vec.h ;;
     pixels.c) echo kernels.h ;;
     image.h) echo compute.h kernels.h ;;
+    square.c) echo image.h ;;
     compute.h) echo kernels.h ;;
     compute.c | kernels.c | cpu.[ch] | vec.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
@@ -54,11 +55,12 @@ engine_may() {
     *) return 1 ;;
     esac
 }
-# The parts of the element that know of no engine, and what they may know of each other.
+# The parts of the element that know of no engine, or of its pictures only, and what they may know of each other.
 element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
-    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmepicture.[ch]) ;;
+    gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
+    gstpalmepicture.[ch]) echo palme.h ;;
     gstpalmetext.[ch]) echo gstpalmecues.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
     gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;

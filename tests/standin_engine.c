@@ -406,6 +406,110 @@ int palme_look(palme_session *session, const struct palme_image *image)
     return PALME_OK;
 }
 
+/* ---- Squares: plain means of the pixels under each place, as another hand would write them ---- */
+
+struct palme_squarer {
+    int size;
+};
+
+int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
+{
+    (void)level;
+    if (!squarer || size < 1)
+        return PALME_ERROR_ARGUMENT;
+    if (!(*squarer = calloc(1, sizeof **squarer)))
+        return PALME_ERROR_MEMORY;
+    (*squarer)->size = size;
+    return PALME_OK;
+}
+
+void palme_squarer_close(palme_squarer **squarer)
+{
+    if (!squarer)
+        return;
+    free(*squarer);
+    *squarer = NULL;
+}
+
+static double within_byte(double v)
+{
+    return v < 0 ? 0 : v > 255 ? 255 : v;
+}
+
+/* Adds the colour of a pixel to sum[3]. */
+static void add_pixel(double sum[3], const struct palme_image *image, int x, int y)
+{
+    static const unsigned char places[][4] = {
+        [PALME_FORMAT_RGB] = { 3, 0, 1, 2 },  [PALME_FORMAT_RGBX] = { 4, 0, 1, 2 },
+        [PALME_FORMAT_BGRX] = { 4, 2, 1, 0 }, [PALME_FORMAT_XRGB] = { 4, 1, 2, 3 },
+        [PALME_FORMAT_XBGR] = { 4, 3, 2, 1 }, [PALME_FORMAT_BGR] = { 3, 2, 1, 0 },
+        [PALME_FORMAT_GRAY8] = { 1, 0, 0, 0 },
+    };
+    static const double weights[][2] = { { 0.299, 0.114 }, { 0.2126, 0.0722 }, { 0.2627, 0.0593 } };
+    const unsigned char *row[3];
+    double l, u, v, r, b;
+    int i;
+
+    for (i = 0; i < 3; i++)
+        row[i] = image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i] : NULL;
+    if (image->format <= PALME_FORMAT_GRAY8) {
+        const unsigned char *place = places[image->format];
+
+        for (i = 0; i < 3; i++)
+            sum[i] += row[0][x * place[0] + place[i + 1]];
+        return;
+    }
+    if (image->format == PALME_FORMAT_YUY2) {
+        l = row[0][2 * x];
+        u = row[0][x / 2 * 4 + 1];
+        v = row[0][x / 2 * 4 + 3];
+    } else {
+        int planar = image->format == PALME_FORMAT_I420;
+
+        l = row[0][x];
+        u = row[1][planar ? x / 2 : x / 2 * 2];
+        v = planar ? row[2][x / 2] : row[1][x / 2 * 2 + 1];
+    }
+    u -= 128;
+    v -= 128;
+    if (image->range == PALME_RANGE_LIMITED) {
+        l = (l - 16) * 255 / 219;
+        u = u * 255 / 224;
+        v = v * 255 / 224;
+    }
+    r = l + v * (2 - 2 * weights[image->matrix][0]);
+    b = l + u * (2 - 2 * weights[image->matrix][1]);
+    sum[0] += within_byte(r);
+    sum[2] += within_byte(b);
+    sum[1] += within_byte((l - weights[image->matrix][0] * r - weights[image->matrix][1] * b) /
+                          (1 - weights[image->matrix][0] - weights[image->matrix][1]));
+}
+
+int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image)
+{
+    int i, j, c, x, y;
+
+    if (!squarer || !out || !image || image->format > PALME_FORMAT_YUY2 || !image->planes[0])
+        return PALME_ERROR_ARGUMENT;
+    for (j = 0; j < squarer->size; j++)
+        for (i = 0; i < squarer->size; i++) {
+            int left = (int)((long long)i * image->width / squarer->size);
+            int top = (int)((long long)j * image->height / squarer->size);
+            int right = (int)((long long)(i + 1) * image->width / squarer->size);
+            int bottom = (int)((long long)(j + 1) * image->height / squarer->size);
+            double sum[3] = { 0, 0, 0 }, count = 0;
+
+            right = right > left ? right : left + 1;
+            bottom = bottom > top ? bottom : top + 1;
+            for (y = top; y < bottom; y++)
+                for (x = left; x < right; x++, count++)
+                    add_pixel(sum, image, x, y);
+            for (c = 0; c < 3; c++)
+                *out++ = (unsigned char)(sum[c] / count + 0.5);
+        }
+    return PALME_OK;
+}
+
 int palme_look_planar(palme_session *session, const float *pixels, int height, int width)
 {
     (void)session, (void)pixels, (void)height, (void)width;

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * square.c - the model's square of pixels, made away from any session.
+ */
+#include "image.h"
+
+#include <stdlib.h>
+
+enum { MAX_SIZE = 4096 };
+
+struct palme_squarer {
+    struct palme_kernels kernels;
+    struct palme_compute compute; /* no threads, no stop question */
+    int size;
+    double scratch[]; /* palme_image_scratch */
+};
+
+int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
+{
+    enum palme_cpu_level best = palme_cpu_detect();
+    struct palme_squarer *s;
+
+    if (!squarer)
+        return PALME_ERROR_ARGUMENT;
+    *squarer = NULL;
+    if (size < 1 || size > MAX_SIZE || (level && palme_cpu_level(level) < 0))
+        return PALME_ERROR_ARGUMENT;
+    if (level && palme_cpu_level(level) < (int)best)
+        best = (enum palme_cpu_level)palme_cpu_level(level);
+    if (!(s = malloc(sizeof *s + palme_image_scratch(size))))
+        return PALME_ERROR_MEMORY;
+    palme_kernels_init(&s->kernels, best);
+    s->compute = (struct palme_compute){ .kernels = &s->kernels };
+    s->size = size;
+    *squarer = s;
+    return PALME_OK;
+}
+
+void palme_squarer_close(palme_squarer **squarer)
+{
+    if (!squarer)
+        return;
+    free(*squarer);
+    *squarer = NULL;
+}
+
+int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image)
+{
+    if (!squarer || !out || palme_image_problem(image))
+        return PALME_ERROR_ARGUMENT;
+    return palme_image_resize(&squarer->compute, out, image, squarer->size, squarer->scratch);
+}
