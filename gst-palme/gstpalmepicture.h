@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gstpalmepicture.h - makes the small RGB picture that the engine sees from a video frame of any
- * raw format. It belongs to the streaming thread and knows no engine.
+ * raw format. It belongs to the streaming thread and knows the engine's squares, not its models.
  */
 #ifndef GST_PALME_PICTURE_H
 #define GST_PALME_PICTURE_H
@@ -9,15 +9,21 @@
 #include <gst/gst.h>
 #include <gst/video/video.h>
 
+#include "palme.h"
+
 G_BEGIN_DECLS
 
 typedef struct
 {
   gboolean known;               /* the caps describe raw video */
   gboolean failed;              /* no converter for these caps; said once, not tried again */
-  gint size;                    /* side of the picture */
+  gint size;                    /* side of the picture that the converter makes */
   GstVideoInfo in, out;
-  GstVideoConverter *converter; /* made with the first due frame */
+  gboolean direct;              /* the engine reads these frames */
+  struct palme_image image;     /* such a frame, but for its planes */
+  palme_squarer *squarer;       /* made with the first due frame, and so is the converter */
+  gint squarer_size;
+  GstVideoConverter *converter;
 } GstPalmePicture;
 
 /* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */
@@ -27,7 +33,7 @@ gsize gst_palme_picture_bytes (gint size);
 /* New caps. Caps that say nothing about pixels are taken as well: their frames cannot be read. */
 void gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps);
 
-/* Forgets caps and converter. */
+/* Forgets caps, squarer and converter. */
 void gst_palme_picture_clear (GstPalmePicture * picture);
 
 /* Draws the frame into `rgb`, which has gst_palme_picture_bytes (size). FALSE if the frame cannot
