@@ -181,12 +181,25 @@ GST_START_TEST (test_text_pad)
 }
 GST_END_TEST
 
+/* Whether the GStreamer that runs, not the one that was compiled with, is of this version or later. */
+static gboolean
+is_newer (guint major, guint minor)
+{
+  guint has_major, has_minor, micro, nano;
+
+  gst_version (&has_major, &has_minor, &micro, &nano);
+  return has_major > major || (has_major == major && has_minor >= minor);
+}
+
 /* Frames that are lost, or doubled, between the caption and the overlay. */
 GST_START_TEST (test_drops)
 {
   shows (SOURCE ("I420") CAPTION "! videorate drop-only=true ! video/x-raw,framerate=5/1 ! textoverlay "
       SINK, "00000111112222233333");
+  /* The last frame comes once; GStreamer 1.28 doubles it as well. */
   shows (SOURCE ("I420") CAPTION "! videorate ! video/x-raw,framerate=20/1 ! textoverlay " SINK,
+      is_newer (1, 28) ?
+      "00000000000000000000" "11111111111111111111" "22222222222222222222" "33333333333333333333" :
       "00000000000000000000" "11111111111111111111" "22222222222222222222" "3333333333333333333");
   shows (SOURCE ("I420") CAPTION "! videorate name=r drop-only=true ! video/x-raw,framerate=5/1"
       " ! textoverlay name=o " SINK " c.text ! o.text_sink", "00000111112222233333");

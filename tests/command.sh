@@ -27,6 +27,8 @@ check() { # NAME, then a test(1) expression
 run() {
     timeout -k 5 120 "$command" "$@" >out 2>err
     status=$?
+    # The newest gdk-pixbuf remarks that a chroot has no sandbox for it.
+    sed -i '/^WARNING: Glycin /d' err
 }
 tab=$(printf '\t')
 
