@@ -5,15 +5,15 @@
 
 BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
 configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
-installed: torch is needed; the others want onnx and onnxruntime, and openvino (with nncf for int8). All have a
-KV cache and get the cross-attention's keys and values once per picture, except "torch, no cache", which computes all rows for each
-token as the plain loop of palme.py does.
+installed: torch is needed; the others want onnx and onnxruntime, and openvino (with nncf for int8). All have a KV
+cache and get the cross-attention's keys and values once per picture, except "no cache", which computes all rows for
+each token as the plain loop of palme.py does.
 
 Peers take turns, so that whatever else the machine does meets all of them alike, and each gets a pause before its
 turn, in which the threads of the one before stop spinning. Medians and smallest times are shown. The ids of all f32
 captions must be the same; otherwise the exit status is 1. int8 is weights and activations of 8 bits in all products:
-ONNX Runtime's dynamic quantisation, and for OpenVINO NNCF's post-training quantisation, calibrated with the picture;
-what it says is not judged.
+ONNX Runtime's dynamic quantisation, and for OpenVINO NNCF's post-training quantisation, calibrated with noise since
+only its time is wanted; what int8 says is not compared.
 """
 import os
 

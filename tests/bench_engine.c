@@ -166,7 +166,7 @@ static void run_steps(struct bench *b, int count)
 
     for (int i = 0; i < count; i++) {
         ids[i] = b->text[i];
-        b->sentences[i].cache.length = b->filled + b->steps - 1; /* whatever stands there: the last step of a caption */
+        b->sentences[i].cache.length = b->filled + b->steps - 1; /* a caption's last step, whatever stands there */
     }
     host_step(&b->host, b->logits, b->sentences, ids, count);
 }

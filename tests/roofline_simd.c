@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) float read_streams(const float *x, 
     for (size_t at = 0; at < part; at += PARTS * VF)
         for (int s = 0; s < streams; s++)
             for (int i = 0; i < PARTS; i++)
-                sum[s * PARTS + i] = vf_add(sum[s * PARTS + i], vf_load(x + (size_t)s * part + at + (size_t)(i * VF)));
+                sum[s * PARTS + i] = vf_add(sum[s * PARTS + i], vf_load(x + (size_t)s * part + at + i * VF));
     for (int i = 0; i < streams * PARTS; i++)
         all = vf_add(all, sum[i]);
     return vf_sum(all);
