@@ -45,6 +45,7 @@ static int see(palme_session *s, int height, int width)
     s->generated = 0;
     s->score = 0;
     s->pending = -1;
+    palme_draft_begin(s);
     s->random.state = s->options.seed;
     s->utf8 = (struct palme_utf8){ .count = 0 };
     s->state = PALME_SEEN;
@@ -109,20 +110,30 @@ int palme_look_planar(palme_session *session, const float *pixels, int height, i
 
 /* ---- Prompt ------------------------------------------------------------------------------- */
 
-/* Runs text[0..count-1] through the decoder; logits of the last one stand in s->logits. */
-static int prefill(palme_session *s, int count)
+/* Runs text[0..count-1] and `more` tokens of the draft through the decoder; the rows of the last token of the
+ * text and of the draft stand in s->hidden. */
+static int prefill(palme_session *s, int count, int more)
 {
-    for (int first = 0; first < count; first += PALME_PREFILL_ROWS) {
-        int n = count - first < PALME_PREFILL_ROWS ? count - first : PALME_PREFILL_ROWS;
+    int all = count + more;
 
-        for (int i = 0; i < n; i++)
-            s->rows[i] = (struct palme_row){ .cache = &s->cache[0], .picture = &s->picture,
-                                             .rotary = &s->rotary, .token = s->text[first + i] };
-        palme_decode(s->model, &s->compute, s->logits, s->rows, n, first + n == count ? n - 1 : n,
-                     s->scratch);
+    for (int first = 0; first < all; first += PALME_PREFILL_ROWS) {
+        int n = all - first < PALME_PREFILL_ROWS ? all - first : PALME_PREFILL_ROWS;
+        int skip = count - 1 - first < 0 ? 0 : count - 1 - first < n ? count - 1 - first : n;
+        float *to = skip < n ? s->hidden + (size_t)(first + skip - (count - 1)) *
+                                               (size_t)s->model->params.decoder_dim
+                             : NULL;
+
+        for (int i = 0, at = first; i < n; i++, at++)
+            s->rows[i] = (struct palme_row){
+                .cache = &s->cache[0], .picture = &s->picture, .rotary = &s->rotary,
+                .token = at < count ? s->text[at] : s->draft.tokens[at - count],
+            };
+        palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, s->scratch);
         if (s->compute.stopped)
             return PALME_ERROR_STOPPED;
     }
+    s->fed = 1 + more;
+    s->row = s->first = s->standing = 0;
     return PALME_OK;
 }
 
@@ -151,15 +162,15 @@ int palme_prompt(palme_session *session, const char *text)
     count++;
 
     session->compute.stopped = 0;
-    int before = session->cache[0].length;
-    if ((status = prefill(session, count)) < 0) {
-        session->cache[0].length = before; /* asked again, it starts anew */
-        return status;
-    }
     /* The last token is never fed, so one more fits than the context has positions left. */
     wanted = session->options.max_length ? session->options.max_length : PALME_DEFAULT_LENGTH;
     session->most = room - count + 1 < wanted ? room - count + 1 : wanted;
-    session->shared = session->cache[0].length;
+    int before = session->cache[0].length;
+    if ((status = prefill(session, count, palme_draft_offer(session, 0))) < 0) {
+        session->cache[0].length = before; /* asked again, it starts anew */
+        return status;
+    }
+    session->shared = before + count;
     session->filled = 1;
     session->undecided = 0;
     session->told = 0;
@@ -187,6 +198,7 @@ static void tell(palme_session *s, const char **piece, int token)
 static int finish(palme_session *s, const char **piece)
 {
     s->state = PALME_ENDED;
+    palme_draft_finish(s);
     if (!palme_utf8_finish(&s->utf8, s->piece))
         return PALME_END;
     *piece = s->piece;
@@ -209,51 +221,91 @@ static struct palme_search search_of(const palme_session *s)
     };
 }
 
-/* Chooses the next token of a single sentence from s->logits; -1 where no logit is a number. */
-static int choose(palme_session *s)
+/* Chooses the next token of a single sentence from logits[V]; -1 where none is a number. */
+static int choose(palme_session *s, float *logits)
 {
     const struct palme_options *o = &s->options;
     const struct palme_search search = search_of(s);
     int n = s->model->params.num_tokens, token;
-    double all = s->model->kernels.log_sum_exp(s->logits, n);
+    double all = s->model->kernels.log_sum_exp(logits, n);
 
-    memcpy(s->probabilities, s->logits, (size_t)n * sizeof *s->logits); /* the raw ones give the score */
-    palme_forbid_repeats(s->logits, n, s->text, s->generated, search.ngram);
+    memcpy(s->probabilities, logits, (size_t)n * sizeof *logits); /* the raw ones give the score */
+    palme_forbid_repeats(logits, n, s->text, s->generated, search.ngram);
     if (s->generated + 1 < search.min_length)
-        s->logits[search.eos] = -INFINITY;
-    token = palme_argmax(s->logits, n);
+        logits[search.eos] = -INFINITY;
+    token = palme_argmax(logits, n);
     float raw = token < 0 ? 0 : s->probabilities[token];
     if (token >= 0 && o->temperature > 0) {
-        int kept = palme_filter(s->probabilities, s->kept, s->logits, n, o->temperature, o->top_k,
+        int kept = palme_filter(s->probabilities, s->kept, logits, n, o->temperature, o->top_k,
                                 o->top_p > 0 ? o->top_p : 1);
 
         token = palme_draw(s->probabilities, s->kept, kept, &s->random);
-        raw = s->logits[token];
+        raw = logits[token];
     }
     if (token >= 0 && !isnan(raw - all)) /* weights of a damaged model may be infinite */
         s->score += raw - all;
     return token;
 }
 
+/* The rows that the decoder has to run before the next token can be chosen; none if s->row stands ready. */
+static int due_rows(const palme_session *s, struct palme_row *rows)
+{
+    const struct palme_row row = { .picture = &s->picture, .rotary = &s->rotary };
+    int count = 0;
+
+    if (s->undecided) {
+        for (; count < s->beams.open; count++) {
+            rows[count] = row;
+            rows[count].cache = &s->cache[s->beams.beam[count].slot];
+            rows[count].token = s->beams.beam[count].tokens[s->beams.length - 1];
+        }
+    } else if (s->pending >= 0) {
+        for (int more = palme_draft_offer(s, s->generated); count <= more; count++) {
+            rows[count] = row;
+            rows[count].cache = &s->cache[0];
+            rows[count].token = count ? s->draft.tokens[s->generated + count - 1] : s->pending;
+        }
+    }
+    return count;
+}
+
+static void rows_done(palme_session *s, int count)
+{
+    s->fed = count;
+    s->row = s->first = s->standing = 0;
+    s->pending = -1;
+    s->undecided = 0;
+}
+
+/* How many rows of s->hidden, from s->row on, shall get logits before the next token can be chosen; 0 if those
+ * of s->row stand ready. */
+static int due_logits(const palme_session *s)
+{
+    int left = s->fed - s->row;
+
+    if (s->row < s->first + s->standing)
+        return 0;
+    return left < s->logits_capacity ? left : s->logits_capacity;
+}
+
+static void logits_done(palme_session *s, int count)
+{
+    s->first = s->row;
+    s->standing = count;
+}
+
 static int next_single(palme_session *s, const char **piece)
 {
-    if (s->pending >= 0) {
-        if (s->cache[0].length >= s->capacity || s->generated >= s->most)
-            return finish(s, piece);
-        s->rows[0] = (struct palme_row){ .cache = &s->cache[0], .picture = &s->picture,
-                                         .rotary = &s->rotary, .token = s->pending };
-        palme_decode(s->model, &s->compute, s->logits, s->rows, 1, 0, s->scratch);
-        if (s->compute.stopped)
-            return PALME_ERROR_STOPPED;
-        s->pending = -1;
-    }
-    int token = choose(s);
+    int vocabulary = s->model->params.num_tokens;
+    int token = choose(s, s->logits + (size_t)(s->row - s->first) * (size_t)vocabulary);
+
     if (token < 0)
         return finish(s, piece);
     s->text[s->generated++] = token;
+    if (!palme_draft_judge(s))
+        s->pending = token;
     if (token == s->model->params.eos_token)
         return finish(s, piece);
-    s->pending = token;
     tell(s, piece, token);
     return PALME_OK;
 }
@@ -303,15 +355,6 @@ static int step_beams(palme_session *s)
     int parent[PALME_MOST_BEAMS], slots[PALME_MOST_BEAMS];
     int vocabulary = s->model->params.num_tokens;
 
-    if (s->undecided) {
-        for (int b = 0; b < s->beams.open; b++)
-            s->rows[b] = (struct palme_row){ .cache = &s->cache[s->beams.beam[b].slot],
-                                             .picture = &s->picture, .rotary = &s->rotary,
-                                             .token = s->beams.beam[b].tokens[s->beams.length - 1] };
-        palme_decode(s->model, &s->compute, s->logits, s->rows, s->beams.open, 0, s->scratch);
-        if (s->compute.stopped)
-            return PALME_ERROR_STOPPED;
-    }
     s->undecided = 1;
     if (palme_beams_step(&s->beams, &s->model->kernels, parent, s->logits, vocabulary, &search)) {
         s->generated = s->beams.best_length;
@@ -339,6 +382,29 @@ static int next_told(palme_session *s, const char **piece)
     return finish(s, piece);
 }
 
+/* Runs what the next token waits for. */
+static int step(palme_session *s)
+{
+    int count = due_rows(s, s->rows);
+
+    if (count) {
+        palme_decode_rows(s->model, &s->compute, s->hidden, s->rows, count, 0, s->scratch);
+        if (s->compute.stopped)
+            return PALME_ERROR_STOPPED;
+        rows_done(s, count);
+    }
+    count = due_logits(s);
+    if (count) {
+        size_t dim = (size_t)s->model->params.decoder_dim;
+
+        palme_decode_logits(s->model, &s->compute, s->logits, s->hidden + (size_t)s->row * dim, count);
+        if (s->compute.stopped)
+            return PALME_ERROR_STOPPED;
+        logits_done(s, count);
+    }
+    return PALME_OK;
+}
+
 int palme_next(palme_session *session, const char **piece)
 {
     int status;
@@ -357,6 +423,11 @@ int palme_next(palme_session *session, const char **piece)
         return PALME_ERROR_STOPPED;
     if (session->state == PALME_TELL)
         return next_told(session, piece);
+    if (session->pending >= 0 &&
+        (session->cache[0].length >= session->capacity || session->generated >= session->most))
+        return finish(session, piece);
+    if ((status = step(session)) < 0)
+        return status;
     if (palme_session_width(session->model, &session->options) > 1)
         return step_beams(session);
     return next_single(session, piece);
@@ -368,6 +439,11 @@ const int *palme_caption_tokens(const palme_session *session, int *count)
     if (palme_session_width(session->model, &session->options) == 1)
         return session->text;
     return session->beams.best_length ? session->beams.best : session->beams.beam[0].tokens;
+}
+
+int palme_caption_reused(const palme_session *session)
+{
+    return session ? session->draft.reused : 0;
 }
 
 int palme_caption_length(const palme_session *session)

@@ -223,11 +223,12 @@ static void mlp(const struct pass *pass, int layer)
     palme_add(pass->c, pass->x, pass->y, pass->count, dim);
 }
 
-void palme_decode(const struct palme_model *model, struct palme_compute *c, float *logits,
-                  const struct palme_row *rows, int count, int first, float *scratch)
+/* Rows first..count-1 after the final norm: out[count - first][D]. The caches' lengths stay as they are. */
+static void run(const struct palme_model *model, struct palme_compute *c, float *out,
+                const struct palme_row *rows, int count, int first, float *scratch)
 {
     const struct palme_params *params = &model->params;
-    const struct palme_weights *w = &model->weights;
+    const struct palme_norm *norm = &model->weights.decoder_norm;
     size_t dim = (size_t)params->decoder_dim, inner = inner_width(params), n = (size_t)count;
     struct pass pass = { .model = model, .c = c, .rows = rows, .count = count };
 
@@ -248,15 +249,38 @@ void palme_decode(const struct palme_model *model, struct palme_compute *c, floa
             cross_attention(&pass, l);
         mlp(&pass, l);
     }
-    if (first < count) {
-        palme_layernorm(c, pass.y, pass.x + (size_t)first * dim, w->decoder_norm.w, w->decoder_norm.b,
-                        count - first, (int)dim);
-        palme_linear(c, logits, pass.y, &w->logits, count - first);
-    }
-    if (c->stopped) /* the caches are as before, so the caller may ask again */
-        return;
-    for (int i = 0, run; i < count; i += run) {
-        run = same_cache(&pass, i);
-        rows[i].cache->length += run;
-    }
+    if (first < count)
+        palme_layernorm(c, out, pass.x + (size_t)first * dim, norm->w, norm->b, count - first, (int)dim);
+}
+
+static void lengthen(const struct palme_row *rows, int count)
+{
+    for (int i = 0; i < count; i++)
+        rows[i].cache->length++;
+}
+
+void palme_decode(const struct palme_model *model, struct palme_compute *c, float *logits,
+                  const struct palme_row *rows, int count, int first, float *scratch)
+{
+    float *out = scratch + (size_t)count * (size_t)model->params.decoder_dim; /* y is free by then */
+
+    run(model, c, out, rows, count, first, scratch);
+    if (first < count)
+        palme_decode_logits(model, c, logits, out, count - first);
+    if (!c->stopped) /* else the caches are as before, so the caller may ask again */
+        lengthen(rows, count);
+}
+
+void palme_decode_rows(const struct palme_model *model, struct palme_compute *c, float *hidden,
+                       const struct palme_row *rows, int count, int first, float *scratch)
+{
+    run(model, c, hidden, rows, count, first, scratch);
+    if (!c->stopped)
+        lengthen(rows, count);
+}
+
+void palme_decode_logits(const struct palme_model *model, struct palme_compute *c, float *logits,
+                         const float *hidden, int rows)
+{
+    palme_linear(c, logits, hidden, &model->weights.logits, rows);
 }

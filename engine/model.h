@@ -213,6 +213,14 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *co
 void palme_decode(const struct palme_model *model, struct palme_compute *compute, float *logits,
                   const struct palme_row *rows, int count, int first, float *scratch);
 
+/* The same in two steps, for callers that want the logits of many rows a few at a time:
+ * hidden[count - first][D] are rows first..count-1 after the final norm, logits[rows][V] their logits. The
+ * first step appends to the caches. Stopped, either leaves everything as it was. */
+void palme_decode_rows(const struct palme_model *model, struct palme_compute *compute, float *hidden,
+                       const struct palme_row *rows, int count, int first, float *scratch);
+void palme_decode_logits(const struct palme_model *model, struct palme_compute *compute, float *logits,
+                         const float *hidden, int rows);
+
 /* ---- Choosing tokens (sample.c, beam.c) --------------------------------------------------- */
 
 struct palme_random {

@@ -179,6 +179,11 @@ struct palme_options {
     double length_penalty;  /* beam search divides a score by length^penalty; 0: the model's */
     int no_repeat_ngram;    /* no k-gram occurs twice; 0: the model's, -1: off */
     int min_length;         /* no end before so many tokens; 0: the model's */
+    int no_draft;           /* 0: a greedy caption tries whether the words of the one before it, of whatever
+                               picture and prompt, hold again, several in one pass of the decoder; the
+                               caption, its pieces and its score are the same bit for bit, a still scene
+                               is told sooner. Non-zero: one token after the other. Beams and drawn
+                               captions never try. */
     palme_stop_fn stop;     /* may be NULL */
     void *stop_user;
 };
@@ -221,6 +226,10 @@ PALME_API int palme_next(palme_session *session, const char **piece);
 
 /* Tokens generated so far for this caption, the end token included. */
 PALME_API int palme_caption_length(const palme_session *session);
+
+/* How many of those tokens the draft (see palme_options.no_draft) knew, so that they cost no pass of the
+ * decoder of their own; the end token and the token at max_length are never among them. 0 without a draft. */
+PALME_API int palme_caption_reused(const palme_session *session);
 
 /* Mean log-probability of those tokens under the model's raw distribution; 0 before the first. With
  * beams it is that of the chosen sentence, known after PALME_END. */

@@ -76,10 +76,13 @@ static void lay_out(struct palme_session *s, struct arena *arena)
             s->cache[b] = (struct palme_cache){ .kv = kv, .capacity = s->capacity };
     }
     s->rows = take(arena, rows > width ? rows : width, sizeof *s->rows);
-    s->logits = take(arena, width * vocabulary, sizeof(float));
+    s->hidden = take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
+    s->logits_capacity = s->width_capacity > PALME_LOGITS_ROWS ? s->width_capacity : PALME_LOGITS_ROWS;
+    s->logits = take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
     s->probabilities = take(arena, vocabulary, sizeof(float));
     s->kept = take(arena, vocabulary, sizeof(int));
     s->text = take(arena, capacity + 1, sizeof(int));
+    s->draft.tokens = take(arena, capacity + 1, sizeof(int));
     s->encode_scratch = take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_PROMPT_BYTES), 1);
     s->piece = take(arena, 3 * (palme_tokenizer_longest(s->model->tokenizer) + 4) + 16, 1);
     if (width > 1) {
@@ -197,6 +200,7 @@ int palme_session_open(palme_session **session, const palme_model *model,
     arena.base = s->memory;
     arena.used = 0;
     lay_out(s, &arena);
+    s->draft.trust = PALME_PREFILL_ROWS;
     palme_rotary_fill(&s->rotary, &model->weights, model->params.xpos_center);
     if ((status = palme_session_set_options(s, options)) < 0) {
         palme_session_close(&s);

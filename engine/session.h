@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * session.h - what a session remembers. session.c gives it memory and options, caption.c makes the captions.
+ * session.h - what a session remembers. session.c gives it memory and options, caption.c makes the captions,
+ * draft.c guesses their words from the caption before.
  */
 #ifndef PALME_SESSION_H
 #define PALME_SESSION_H
@@ -12,7 +13,8 @@ enum {
     PALME_DEFAULT_LENGTH = 32,
     PALME_MOST_BEAMS = 16,
     PALME_PROMPT_BYTES = 4096,
-    PALME_PREFILL_ROWS = 64 /* of a portion of a prompt, so that scratch does not grow with prompts */
+    PALME_PREFILL_ROWS = 64, /* of a portion of a prompt, so that scratch does not grow with prompts */
+    PALME_LOGITS_ROWS = 8    /* whose logits stand at a time: many enough to read the weights seldom */
 };
 
 enum palme_session_state {
@@ -21,6 +23,16 @@ enum palme_session_state {
     PALME_TALK,  /* the logits of the next token stand ready, or a token waits to be fed */
     PALME_TELL,  /* the sentence is decided (beams) and given out piece by piece */
     PALME_ENDED
+};
+
+/* The sentence before this one as a guess at this one (draft.c). */
+struct palme_draft {
+    int *tokens;  /* [capacity + 1] without the end token */
+    int count;
+    int finished; /* tokens of s->text that become the draft of the next sentence; 0: none */
+    int follows;  /* the caption so far is how the draft begins */
+    int trust;    /* most tokens that are fed before they are known to be right */
+    int reused;   /* tokens of this caption that were fed before they were chosen */
 };
 
 struct palme_session {
@@ -41,7 +53,9 @@ struct palme_session {
     struct palme_rotary rotary;
     struct palme_cache *cache; /* [width_capacity] */
     struct palme_row *rows;    /* [the most rows of a call] */
-    float *logits;             /* [width_capacity][V] */
+    float *hidden;             /* [PALME_PREFILL_ROWS][D] decoder rows after the final norm */
+    float *logits;             /* [logits_capacity][V] of some of these rows */
+    int logits_capacity;
     float *probabilities;      /* [V] */
     int *kept;                 /* [V] */
     int *text;                 /* [capacity + 1] begin token and prompt, later the generated tokens */
@@ -54,7 +68,11 @@ struct palme_session {
     int generated;  /* tokens of the caption so far */
     int most;       /* tokens that it may have */
     int pending;    /* a token that was chosen but not fed yet, or -1 */
-    int undecided;  /* logits of the open beams are due */
+    int undecided;  /* the open beams' last tokens were not fed yet */
+    int fed;        /* rows of `hidden`: one for each beam, or the last token and the draft behind it */
+    int row;        /* the one that the next choice is made from */
+    int first, standing; /* rows first..first+standing-1 have logits, `row` among them or standing 0 */
+    struct palme_draft draft;
     int shared;     /* positions that all caches begin with: image tokens and prompt */
     unsigned filled; /* bit per cache: it has the shared positions */
     int told;       /* tokens of beams.best that were given out */
@@ -64,5 +82,18 @@ struct palme_session {
 
 /* The beams that these options ask for; 1 is a single sentence, greedy or sampled. */
 int palme_session_width(const palme_model *model, const struct palme_options *options);
+
+/* ---- The draft (draft.c) ------------------------------------------------------------------ */
+
+/* A sentence begins: the one before it, if it was finished, is the draft. */
+void palme_draft_begin(palme_session *s);
+/* How many tokens of the draft, from token `at` of the caption on, are worth feeding now; 0 for none. Only
+ * such are offered as would be fed without a draft, if they were chosen. */
+int palme_draft_offer(const palme_session *s, int at);
+/* The caption's last token was chosen from `row`. Returns non-zero if it was fed already; else what was fed
+ * behind that row is taken back. */
+int palme_draft_judge(palme_session *s);
+/* The caption is complete. */
+void palme_draft_finish(palme_session *s);
 
 #endif

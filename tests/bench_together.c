@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * bench_together.c - what the draft saves on a still scene, and what it costs where the scene changes.
+ *
+ *     bench_together MODEL [THREADS [REPETITIONS]]
+ *
+ * All ways of one line are timed in turns in one run; medians are printed. Looking at the picture is not timed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "palme.h"
+
+enum { SIDE = 256, SCENES = 8, MOST_REPETITIONS = 1000 };
+
+static unsigned char pixels[SCENES][SIDE * SIDE * 3];
+
+/* Bands and spots that differ from scene to scene. */
+static void paint(void)
+{
+    for (int s = 0; s < SCENES; s++)
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++)
+                for (int c = 0; c < 3; c++)
+                    pixels[s][(y * SIDE + x) * 3 + c] =
+                        (unsigned char)((x * (s + 1) / 2 + y * (c + s * s)) ^ ((x / 32 + y / 32 * s) * 40));
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *times, int count)
+{
+    qsort(times, (size_t)count, sizeof *times, by_time);
+    return times[count / 2];
+}
+
+static void need(int ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "bench_together: %s\n", what);
+    exit(1);
+}
+
+static void look(palme_session *s, int scene)
+{
+    struct palme_image image = { .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE,
+                                 .planes = { pixels[scene] }, .strides = { 3 * SIDE } };
+
+    need(palme_look(s, &image) == PALME_OK, "the picture was refused");
+}
+
+static double tell(palme_session *s)
+{
+    const char *piece;
+    double start = now();
+
+    while (palme_next(s, &piece) == PALME_OK)
+        continue;
+    return now() - start;
+}
+
+static palme_session *open_session(const palme_model *model, int no_draft)
+{
+    struct palme_options options = { .beams = 1, .no_draft = no_draft };
+    palme_session *s = NULL;
+
+    need(palme_session_open(&s, model, &options) == PALME_OK, "no session");
+    return s;
+}
+
+/* `scenes`: how many pictures take turns. */
+static void bench_draft(const palme_model *model, int scenes, int repetitions)
+{
+    static double times[2][MOST_REPETITIONS];
+    palme_session *s[2] = { open_session(model, 1), open_session(model, 0) };
+    long tokens = 0, reused = 0;
+
+    for (int r = -scenes; r < repetitions; r++) {
+        for (int way = 0; way < 2; way++) {
+            look(s[way], (r + scenes) % scenes);
+            double time = tell(s[way]);
+            if (r >= 0)
+                times[way][r] = time;
+        }
+        if (r >= 0) {
+            tokens += palme_caption_length(s[1]);
+            reused += palme_caption_reused(s[1]);
+        }
+    }
+    double without = median(times[0], repetitions), with = median(times[1], repetitions);
+    printf("%d scene%s in turn: %.3f ms without a draft, %.3f ms with it, %.2f times; "
+           "%ld of %ld tokens foretold\n",
+           scenes, scenes > 1 ? "s" : "", without, with, without / with, reused, tokens);
+    palme_session_close(&s[0]);
+    palme_session_close(&s[1]);
+}
+
+int main(int argc, char **argv)
+{
+    struct palme_setup setup = { .threads = argc > 2 ? atoi(argv[2]) : 1 };
+    int repetitions = argc > 3 ? atoi(argv[3]) : 60;
+    palme_model *model = NULL;
+    struct palme_info info;
+
+    need(argc > 1 && repetitions > 0 && repetitions <= MOST_REPETITIONS,
+         "usage: bench_together MODEL [THREADS [REPETITIONS]]");
+    need(palme_model_open(&model, argv[1], &setup) == PALME_OK, "the model cannot be opened");
+    palme_model_info(model, &info);
+    printf("%s, %s %s, %d thread%s\n", info.name, info.level, info.precision, info.threads,
+           info.threads > 1 ? "s" : "");
+    paint();
+    bench_draft(model, 1, repetitions);
+    bench_draft(model, SCENES, repetitions);
+    palme_model_close(&model);
+    return 0;
+}

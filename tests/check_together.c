@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_together.c - what captions share: words with the caption before (the draft). Whatever is shared, each
+ * caption must be bit for bit what it is alone.
+ */
+#include <stdint.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "model.h"
+#include "model_builder.h"
+
+/* ---- Counting allocations: the linker sends those of the engine's objects here --------------- */
+
+static long allocations;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+    return __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
+    return __real_aligned_alloc(alignment, size);
+}
+
+/* ---- Models, pictures, ways, prompts --------------------------------------------------------- */
+
+/* Models that differ in everything that a session has to treat differently. */
+static const char *const kinds[] = {
+    "{}",
+    "{\"cross_attend\": false}",
+    "{\"cross_attend\": false, \"encoder_dim\": 10, \"rotary_xpos\": false, \"use_abs_pos_emb\": true}",
+    "{\"qk_norm\": true, \"decoder_heads\": 3, \"alibi_num_heads\": 3, \"decoder_depth\": 2}",
+    "{\"rotary_xpos\": false, \"use_abs_pos_emb\": true, \"alibi_pos_bias\": false}",
+    "{\"encoder_dim\": 20, \"encoder_heads\": 2, \"encoder_depth\": 2, \"max_seq_len\": 220}",
+};
+/* Half of them greedy. Long captions and long prompts only fit into the last model. */
+static const struct palme_options ways[] = {
+    { .max_length = 12, .beams = 1 },
+    { .max_length = 12, .beams = 3, .length_penalty = 0.7 },
+    { .max_length = 200, .beams = 1, .no_repeat_ngram = 3 },
+    { .max_length = 12, .temperature = 0.8, .top_k = 20, .top_p = 0.95, .seed = 7 },
+    { .max_length = 100, .beams = 1 },
+    { .max_length = 9, .beams = 16, .no_repeat_ngram = 2, .min_length = 5 },
+    { .max_length = 20, .beams = 1, .no_repeat_ngram = 2, .min_length = 8 },
+    { .max_length = 20, .beams = 1, .no_repeat_ngram = 1, .min_length = 3 },
+    { .max_length = 1, .beams = 1 },
+    { .max_length = 2, .beams = 1, .min_length = 2 },
+};
+static const char *const prompts[] = {
+    NULL, "", "ab", "abba",
+    "abcabcabdabeabcfabcgabcabcabcabhabcabijcabcabcababcabklmcabcabcabcabnaopbqrstcab",
+};
+enum {
+    KINDS = sizeof kinds / sizeof *kinds,
+    WAYS = sizeof ways / sizeof *ways,
+    PROMPTS = sizeof prompts / sizeof *prompts,
+    PICTURES = 4,
+    SIDE = 16
+};
+
+static palme_model *open_kind(size_t k, int threads)
+{
+    const char *path = temporary("model.safetensors");
+    struct heard heard = { 0 };
+    struct palme_setup setup = { .threads = threads, .log = heard_log, .log_user = &heard };
+    struct builder *b = builder_new(kinds[k], 300 + k);
+    palme_model *model = NULL;
+
+    builder_write(b, path);
+    builder_free(b);
+    CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "not opened: %s", heard.error);
+    unlink(path);
+    if (!model)
+        exit(check_done());
+    model->report.log = NULL; /* `heard` ends with this function */
+    return model;
+}
+
+static uint32_t dice = 1;
+
+static int roll(int sides)
+{
+    dice = dice * 1664525 + 1013904223;
+    return (int)((uint64_t)(dice >> 8) * (uint32_t)sides >> 24);
+}
+
+static uint8_t noise[PICTURES][SIDE * SIDE * 3];
+
+/* The second differs little from the first. */
+static void make_pictures(void)
+{
+    for (int p = 0; p < PICTURES; p++)
+        for (size_t i = 0; i < sizeof *noise; i++)
+            noise[p][i] = p == 1 ? (uint8_t)(noise[0][i] ^ 2) : (uint8_t)roll(256);
+}
+
+static struct palme_image picture(int p)
+{
+    return (struct palme_image){ .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE,
+                                 .planes = { noise[p] }, .strides = { 3 * SIDE } };
+}
+
+/* ---- A caption, and all that is told about it ------------------------------------------------ */
+
+struct told {
+    int status, length, reused, ids[256];
+    double score;
+    size_t used;
+    char text[4096]; /* the pieces, a bar behind each */
+};
+
+static void add_piece(struct told *told, const char *piece)
+{
+    told->used += (size_t)snprintf(told->text + told->used, sizeof told->text - told->used, "%s|", piece);
+}
+
+static void note(struct told *told, int status, const palme_session *s)
+{
+    int count = 0;
+    const int *ids = palme_caption_tokens(s, &count);
+
+    told->status = status;
+    told->length = palme_caption_length(s);
+    told->reused = palme_caption_reused(s);
+    told->score = palme_caption_score(s);
+    CHECK(count == told->length && count <= 256);
+    if (status == PALME_END)
+        memcpy(told->ids, ids, (size_t)count * sizeof *ids);
+}
+
+static int same_told(const struct told *a, const struct told *b)
+{
+    return a->status == b->status && a->length == b->length &&
+           memcmp(&a->score, &b->score, sizeof a->score) == 0 &&
+           memcmp(a->ids, b->ids, (size_t)a->length * sizeof *a->ids) == 0 && strcmp(a->text, b->text) == 0;
+}
+
+/* A whole caption; each call that is stopped is made again, with `left` questions to go set by the dice while
+ * `stops` lasts. */
+static struct told tell(palme_session *s, int p, const char *prompt, int *left, int stops)
+{
+    struct told told = { .status = PALME_OK };
+    struct palme_image image = picture(p);
+    const char *piece = "";
+    int status;
+
+    for (int phase = 0; phase < 3;) {
+        *left = stops-- > 0 ? roll(40) : 1 << 30;
+        if (phase == 0)
+            status = palme_look(s, &image);
+        else if (phase == 1)
+            status = prompt ? palme_prompt(s, prompt) : PALME_OK;
+        else if ((status = palme_next(s, &piece)) == PALME_OK)
+            add_piece(&told, piece);
+        if (status == PALME_ERROR_STOPPED)
+            continue;
+        if (status < 0)
+            break;
+        phase += phase < 2 || status == PALME_END;
+    }
+    note(&told, status, s);
+    return told;
+}
+
+static long asked; /* stop questions */
+
+static int stop_after(void *user)
+{
+    int *left = user;
+
+    asked++;
+    return (*left)-- <= 0;
+}
+
+/* The same in a session that has no past and no draft. Long prompts leave no room in small models. */
+static struct told tell_alone(const palme_model *model, const struct palme_options *way, int p,
+                              const char *prompt)
+{
+    struct palme_options options = *way;
+    palme_session *s = NULL;
+    int left;
+
+    options.no_draft = 1;
+    options.stop = NULL;
+    CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
+    struct told told = tell(s, p, prompt, &left, 0);
+    CHECK_INT(told.reused, 0);
+    palme_session_close(&s);
+    return told;
+}
+
+/* ---- The draft -------------------------------------------------------------------------------- */
+
+/* A caption that is told again is foretold whole and asks the decoder once. */
+static void test_still(void)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        palme_model *model = open_kind(k, 1);
+
+        for (size_t w = 0; w < WAYS; w++) {
+            struct palme_options options = ways[w];
+            int left, greedy = options.beams == 1, fed;
+            long first_asked = 0;
+            palme_session *s = NULL;
+            struct told first, again;
+
+            options.stop = stop_after;
+            options.stop_user = &left;
+            CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
+            for (int i = 0; i < 3; i++) {
+                asked = 0;
+                again = tell(s, 0, "a", &left, 0);
+                if (!i) {
+                    first = again;
+                    first_asked = asked;
+                }
+                CHECK_INT(first.reused, 0);
+                CHECK_MESSAGE(same_told(&first, &again), "kind %zu way %zu: told again, another caption", k, w);
+                /* All tokens are fed but the last, be it the end token or the one at max_length. */
+                fed = again.length - 1;
+                /* What of an offer's last portion is chosen from its last row was not foretold by it. */
+                if (i && greedy && fed < 63)
+                    CHECK_INT(again.reused, fed);
+                else if (i && greedy)
+                    CHECK_MESSAGE(again.reused >= fed - 1 - fed / 64, "%d of %d", again.reused, fed);
+                else
+                    CHECK_INT(again.reused, 0);
+            }
+            /* Each pass over a layer asks. What does not shrink are the calls and the encoder. */
+            if (greedy && fed > 8)
+                CHECK_MESSAGE(3 * asked < 2 * first_asked, "kind %zu way %zu: %ld questions, %ld at first", k, w,
+                              asked, first_asked);
+            palme_session_close(&s);
+        }
+        palme_model_close(&model);
+    }
+}
+
+/* A caption without a word is no draft. */
+static void becomes_draft(struct told *last, const struct told *told, const palme_model *model)
+{
+    if (told->length > 1 || (told->length == 1 && told->ids[0] != model->params.eos_token))
+        *last = *told;
+}
+
+/* One session through anything: pictures, prompts and options change, calls are stopped and made again,
+ * captions are broken off. */
+static void test_draft_schedules(void)
+{
+    int whole = 0, part = 0, none = 0;
+
+    for (size_t k = 0; k < KINDS; k++) {
+        palme_model *model = open_kind(k, 1 + (int)k % 2);
+        palme_session *s = NULL;
+        int left = 1 << 30, p = 0, w = 0;
+        const char *prompt = NULL, *piece;
+        struct told last = { .length = 0 }; /* greedy caption: the draft of the next */
+
+        CHECK_INT(palme_session_open(&s, model, &(struct palme_options){ .beams = 16 }), PALME_OK);
+        for (int round = 0; round < 200; round++) {
+            if (!roll(3))
+                p = roll(PICTURES);
+            if (!roll(4))
+                prompt = prompts[roll(PROMPTS)];
+            if (!roll(4))
+                w = roll(WAYS);
+            struct palme_options options = ways[w];
+            options.no_draft = !roll(16);
+            options.stop = stop_after;
+            options.stop_user = &left;
+            CHECK_INT(palme_session_set_options(s, &options), PALME_OK);
+            if (!roll(6)) { /* broken off */
+                struct palme_image image = picture(roll(PICTURES));
+
+                left = roll(200);
+                for (int i = roll(6), status = palme_look(s, &image); i >= 0 && status == PALME_OK; i--)
+                    status = palme_next(s, &piece);
+                struct told broken = { .status = PALME_OK };
+                if (options.beams == 1 && palme_next(s, &piece) == PALME_END) {
+                    note(&broken, PALME_END, s);
+                    becomes_draft(&last, &broken, model);
+                }
+            }
+            struct told told = tell(s, p, prompt, &left, roll(2) ? roll(60) : 0);
+            struct told alone = tell_alone(model, &options, p, prompt);
+            CHECK_MESSAGE(same_told(&told, &alone), "kind %zu round %d: %s (%.9g), alone %s (%.9g)", k, round,
+                          told.text, told.score, alone.text, alone.score);
+            int common = 0;
+            while (common < told.length && common < last.length && told.ids[common] == last.ids[common])
+                common++;
+            CHECK_MESSAGE(told.reused <= (options.no_draft ? 0 : common), "kind %zu round %d: %d tokens reused of %d",
+                          k, round, told.reused, common);
+            if (options.beams == 1 && told.status == PALME_END)
+                becomes_draft(&last, &told, model);
+            if (options.beams == 1 && told.status == PALME_END && told.length > 1)
+                ++*(told.reused == 0 ? &none : told.reused == told.length - 1 ? &whole : &part);
+            else if (told.status == PALME_END)
+                CHECK_INT(told.reused, 0);
+        }
+        palme_session_close(&s);
+        palme_model_close(&model);
+    }
+    printf("drafts: %d captions foretold, %d in part, %d not at all\n", whole, part, none);
+    CHECK(whole > 50 && part > 50 && none > 50);
+}
+
+/* After its first caption a session never allocates, drafts or not. */
+static void test_allocations(void)
+{
+    palme_model *model = open_kind(5, 2);
+    palme_session *s = NULL;
+    int left;
+
+    CHECK_INT(palme_session_open(&s, model, &ways[4]), PALME_OK);
+    tell(s, 0, "ab", &left, 0);
+    long before = allocations;
+    CHECK(before > 0); /* the counter counts */
+    for (int i = 0; i < 6; i++) {
+        palme_session_set_options(s, &ways[i % 2 ? 4 : 2]);
+        tell(s, i / 3, prompts[i % PROMPTS], &left, 0);
+    }
+    CHECK_INT(allocations - before, 0);
+    palme_session_close(&s);
+    palme_model_close(&model);
+}
+
+int main(void)
+{
+    make_pictures();
+    test_still();
+    test_draft_schedules();
+    test_allocations();
+    return check_done();
+}
