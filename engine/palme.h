@@ -224,6 +224,23 @@ PALME_API int palme_prompt(palme_session *session, const char *text);
  * if there is no picture. Text comes as the model made it: sanitise it before display. */
 PALME_API int palme_next(palme_session *session, const char **piece);
 
+/* palme_next for several sessions of one model at once: `count` sessions, 1..16, none of them twice. Their
+ * decoder rows go through the model together, which reads the weights once instead of once for each. Every
+ * session gets bit for bit what palme_next would give it alone: pieces[i] and statuses[i] are its piece and
+ * what palme_next would return, whatever the others do; sessions that differ in options, that have ended or
+ * that have no picture may be among them. Where the first call of a session reads a default prompt, the
+ * others wait for it; call palme_prompt before to avoid that.
+ *
+ * All sessions belong to the calling thread during the call. The stop question of each is asked; a yes ends
+ * that session's part alone, with PALME_ERROR_STOPPED and nothing lost, when the pass that it shares with
+ * others is over. The pass itself ends early only when all who share it have said yes. A session that has
+ * said yes is not asked again in this call.
+ *
+ * Returns PALME_OK, whatever the sessions' own statuses are, or PALME_ERROR_ARGUMENT, and then nothing was
+ * done or written: a NULL, a count out of range, a session twice, or sessions of different models. */
+PALME_API int palme_next_together(palme_session *const *sessions, int count, const char **pieces,
+                                  int *statuses);
+
 /* Tokens generated so far for this caption, the end token included. */
 PALME_API int palme_caption_length(const palme_session *session);
 

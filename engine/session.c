@@ -79,6 +79,8 @@ static void lay_out(struct palme_session *s, struct arena *arena)
     s->hidden = take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
     s->logits_capacity = s->width_capacity > PALME_LOGITS_ROWS ? s->width_capacity : PALME_LOGITS_ROWS;
     s->logits = take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
+    s->joint_hidden = take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
+    s->joint_logits = take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
     s->probabilities = take(arena, vocabulary, sizeof(float));
     s->kept = take(arena, vocabulary, sizeof(int));
     s->text = take(arena, capacity + 1, sizeof(int));

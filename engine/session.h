@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * session.h - what a session remembers. session.c gives it memory and options, caption.c makes the captions,
- * draft.c guesses their words from the caption before.
+ * session.h - what a session remembers. session.c gives it memory and options, caption.c sees and reads
+ * the prompt, tell.c chooses words, draft.c guesses them from the caption before, together.c runs the decoder.
  */
 #ifndef PALME_SESSION_H
 #define PALME_SESSION_H
@@ -14,7 +14,9 @@ enum {
     PALME_MOST_BEAMS = 16,
     PALME_PROMPT_BYTES = 4096,
     PALME_PREFILL_ROWS = 64, /* of a portion of a prompt, so that scratch does not grow with prompts */
-    PALME_LOGITS_ROWS = 8    /* whose logits stand at a time: many enough to read the weights seldom */
+    PALME_LOGITS_ROWS = 8,   /* whose logits stand at a time: many enough to read the weights seldom */
+    PALME_MOST_TOGETHER = 16, /* sessions */
+    PALME_JOINT_ROWS = 16    /* that get logits in one pass: those of any session fit */
 };
 
 enum palme_session_state {
@@ -56,6 +58,8 @@ struct palme_session {
     float *hidden;             /* [PALME_PREFILL_ROWS][D] decoder rows after the final norm */
     float *logits;             /* [logits_capacity][V] of some of these rows */
     int logits_capacity;
+    float *joint_hidden;       /* [PALME_PREFILL_ROWS][D] rows of several sessions; untouched before */
+    float *joint_logits;       /* [PALME_JOINT_ROWS][V] */
     float *probabilities;      /* [V] */
     int *kept;                 /* [V] */
     int *text;                 /* [capacity + 1] begin token and prompt, later the generated tokens */
@@ -82,6 +86,23 @@ struct palme_session {
 
 /* The beams that these options ask for; 1 is a single sentence, greedy or sampled. */
 int palme_session_width(const palme_model *model, const struct palme_options *options);
+
+/* ---- Telling (tell.c) --------------------------------------------------------------------- */
+
+enum { PALME_STEP = 2 }; /* not a status: the session waits for the decoder */
+
+/* Opens a call of palme_next: its result, or PALME_STEP. */
+int palme_tell_begin(palme_session *s, const char **piece);
+/* The rows that the decoder has to run before the next token can be chosen, at most PALME_PREFILL_ROWS, and
+ * what they gave, in s->hidden; 0 if s->row stands ready. rows may be NULL. */
+int palme_tell_rows(const palme_session *s, struct palme_row *rows);
+void palme_tell_rows_done(palme_session *s, int count);
+/* How many rows of s->hidden, from s->row on, shall get logits before the next token can be chosen, at most
+ * PALME_JOINT_ROWS, and that they have them, in s->logits; 0 if those of s->row stand ready. */
+int palme_tell_logits(const palme_session *s);
+void palme_tell_logits_done(palme_session *s, int count);
+/* Chooses from the logits and says it: the result of palme_next. */
+int palme_tell(palme_session *s, const char **piece);
 
 /* ---- The draft (draft.c) ------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * bench_together.c - what the draft saves on a still scene, and what it costs where the scene changes.
+ * bench_together.c - what the draft saves on a still scene, and what it costs where the scene changes; what
+ * sessions save that go through the decoder together.
  *
  *     bench_together MODEL [THREADS [REPETITIONS]]
  *
@@ -110,6 +111,61 @@ static void bench_draft(const palme_model *model, int scenes, int repetitions)
     palme_session_close(&s[1]);
 }
 
+/* Captions of `count` sessions, each about another scene, one after the other and together. */
+static void bench_together(const palme_model *model, int count, int beams, int repetitions)
+{
+    static double times[2][MOST_REPETITIONS];
+    palme_session *s[SCENES];
+    const char *pieces[SCENES];
+    int statuses[SCENES];
+    struct palme_options options = { .beams = beams, .no_draft = 1 };
+
+    for (int i = 0; i < count; i++) {
+        s[i] = NULL;
+        need(palme_session_open(&s[i], model, &options) == PALME_OK, "no session");
+    }
+    for (int r = -2; r < repetitions; r++) {
+        for (int way = 0; way < 2; way++) {
+            double time = 0;
+
+            for (int i = 0; i < count; i++) {
+                look(s[i], i);
+                need(palme_prompt(s[i], "") == PALME_OK, "no prompt"); /* not a part of what is shared */
+            }
+            if (way) {
+                double start = now();
+
+                for (int left = count; left > 0;) {
+                    palme_session *open[SCENES];
+                    int n = 0;
+
+                    for (int i = 0; i < left; i++)
+                        open[n++] = s[i];
+                    need(palme_next_together(open, n, pieces, statuses) == PALME_OK, "not together");
+                    for (int i = n; i-- > 0;) /* who is done goes to the end of the line */
+                        if (statuses[i] != PALME_OK) {
+                            palme_session *done = s[i];
+
+                            s[i] = s[--left];
+                            s[left] = done;
+                        }
+                }
+                time = now() - start;
+            } else {
+                for (int i = 0; i < count; i++)
+                    time += tell(s[i]);
+            }
+            if (r >= 0)
+                times[way][r] = time;
+        }
+    }
+    double alone = median(times[0], repetitions), together = median(times[1], repetitions);
+    printf("%d session%s of %d beam%s: %.3f ms one after the other, %.3f ms together, %.2f times\n", count,
+           count > 1 ? "s" : "", beams, beams > 1 ? "s" : "", alone, together, alone / together);
+    for (int i = 0; i < count; i++)
+        palme_session_close(&s[i]);
+}
+
 int main(int argc, char **argv)
 {
     struct palme_setup setup = { .threads = argc > 2 ? atoi(argv[2]) : 1 };
@@ -126,6 +182,9 @@ int main(int argc, char **argv)
     paint();
     bench_draft(model, 1, repetitions);
     bench_draft(model, SCENES, repetitions);
+    for (int count = 1; count <= SCENES; count *= 2)
+        bench_together(model, count, 1, repetitions);
+    bench_together(model, 4, 4, repetitions);
     palme_model_close(&model);
     return 0;
 }

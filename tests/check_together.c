@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_together.c - what captions share: words with the caption before (the draft). Whatever is shared, each
- * caption must be bit for bit what it is alone.
+ * check_together.c - what captions share: words with the caption before (the draft), passes of the decoder with
+ * other sessions (palme_next_together). Whatever is shared, each caption must be bit for bit what it is alone.
  */
 #include <stdint.h>
 #include <unistd.h>
@@ -348,11 +348,261 @@ static void test_allocations(void)
     palme_model_close(&model);
 }
 
+/* ---- Sessions together ------------------------------------------------------------------------ */
+
+static void test_arguments(void)
+{
+    palme_model *model = open_kind(0, 1), *other = open_kind(0, 1);
+    palme_session *s[17] = { NULL }, *stranger = NULL;
+    const char *pieces[17] = { NULL };
+    int statuses[17] = { 0 }, left;
+    struct palme_image image = picture(0);
+
+    for (int i = 0; i < 17; i++) {
+        CHECK_INT(palme_session_open(&s[i], model, NULL), PALME_OK);
+        CHECK_INT(palme_look(s[i], &image), PALME_OK);
+        statuses[i] = 99;
+    }
+    CHECK_INT(palme_session_open(&stranger, other, NULL), PALME_OK);
+    CHECK_INT(palme_look(stranger, &image), PALME_OK);
+    CHECK_INT(palme_next_together(NULL, 1, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together(s, 1, NULL, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together(s, 1, pieces, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together(s, 0, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together(s, -1, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together(s, 17, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together((palme_session *[]){ s[0], NULL }, 2, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together((palme_session *[]){ s[0], s[1], s[0] }, 3, pieces, statuses),
+              PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_together((palme_session *[]){ s[0], s[1], stranger }, 3, pieces, statuses),
+              PALME_ERROR_ARGUMENT);
+    for (int i = 0; i < 17; i++) {
+        CHECK(pieces[i] == NULL && statuses[i] == 99);
+        CHECK_INT(palme_caption_length(s[i]), 0);
+    }
+    CHECK_INT(palme_next_together(s, 16, pieces, statuses), PALME_OK);
+    struct told alone = tell_alone(model, &(struct palme_options){ 0 }, 0, NULL);
+    for (int i = 0; i < 16; i++) {
+        CHECK_INT(statuses[i], PALME_OK);
+        CHECK(pieces[i] && strncmp(pieces[i], alone.text, strlen(pieces[i])) == 0);
+        CHECK_INT(palme_caption_length(s[i]), 1);
+    }
+    struct told told = tell(s[3], 0, NULL, &left, 0); /* goes on by itself */
+    CHECK(same_told(&told, &alone));
+    for (int i = 0; i < 17; i++)
+        palme_session_close(&s[i]);
+    palme_session_close(&stranger);
+    palme_model_close(&model);
+    palme_model_close(&other);
+}
+
+/* A session of a schedule and what it was asked. */
+struct stream {
+    palme_session *s;
+    int left, p, w;
+    const char *prompt;
+    struct palme_options options;
+    struct told told;
+    enum { IDLE, LIVE, OVER } state;
+};
+
+static void next_picture(struct stream *stream)
+{
+    struct palme_image image;
+
+    stream->left = 1 << 30;
+    if (!roll(3))
+        stream->p = roll(PICTURES);
+    if (!roll(3))
+        stream->w = roll(WAYS);
+    if (!roll(3))
+        stream->prompt = prompts[roll(PROMPTS - (roll(4) != 0))];
+    stream->options = ways[stream->w];
+    stream->options.no_draft = !roll(4);
+    stream->options.stop = stop_after;
+    stream->options.stop_user = &stream->left;
+    stream->told = (struct told){ .status = PALME_OK };
+    stream->state = LIVE;
+    CHECK_INT(palme_session_set_options(stream->s, &stream->options), PALME_OK);
+    image = picture(stream->p);
+    CHECK_INT(palme_look(stream->s, &image), PALME_OK);
+    if (stream->prompt && palme_prompt(stream->s, stream->prompt) < 0)
+        stream->prompt = NULL; /* no room; the session then takes the default one */
+}
+
+/* Takes what a call returned; a caption that has ended is compared with itself alone. */
+static void heard_of(struct stream *stream, const palme_model *model, int status, const char *piece,
+                     int *stopped, int *captions)
+{
+    if (stream->state == IDLE) {
+        CHECK_INT(status, PALME_ERROR_ARGUMENT);
+        CHECK_STR(piece, "");
+    } else if (stream->state == OVER) {
+        CHECK_INT(status, PALME_END);
+        CHECK_STR(piece, "");
+    } else if (stream->left < 0) { /* it was asked, said yes, and was not asked again */
+        CHECK_INT(status, PALME_ERROR_STOPPED);
+        CHECK_STR(piece, "");
+        CHECK_INT(stream->left, -1);
+        ++*stopped;
+    } else if (status == PALME_OK) {
+        add_piece(&stream->told, piece);
+    } else {
+        CHECK_INT(status, PALME_END);
+        CHECK_STR(piece, "");
+        note(&stream->told, status, stream->s);
+        struct told alone = tell_alone(model, &stream->options, stream->p, stream->prompt);
+        CHECK_MESSAGE(same_told(&stream->told, &alone), "way %d: %s (%.9g), alone %s (%.9g)", stream->w,
+                      stream->told.text, stream->told.score, alone.text, alone.score);
+        stream->state = OVER;
+        ++*captions;
+    }
+}
+
+/* Any sessions in any order, some stopped, some over, some without a picture, now and then one by itself. */
+static void test_schedules(void)
+{
+    int stopped = 0, captions = 0;
+
+    for (int round = 0; round < 1000; round++) {
+        static palme_model *model;
+        int count = 1 + (roll(4) ? roll(6) : roll(16)), order[16], statuses[16];
+        struct stream streams[16] = { { .left = 0 } };
+        palme_session *sessions[16];
+        const char *pieces[16];
+
+        if (round % 20 == 0) /* each kind in turn */
+            model = open_kind((size_t)round / 20 % KINDS, 1 + round / 20 % 2);
+        for (int i = 0; i < count; i++) {
+            streams[i].w = roll(WAYS);
+            CHECK_INT(palme_session_open(&streams[i].s, model, &(struct palme_options){ .beams = 16 }), PALME_OK);
+        }
+        for (int turn = 0; turn < 60; turn++) {
+            int chosen = 1 + roll(count);
+
+            for (int i = 0; i < count; i++) {
+                if (streams[i].state != LIVE && !roll(3))
+                    next_picture(&streams[i]);
+                order[i] = i;
+            }
+            for (int i = 0; i < chosen; i++) {
+                int other = i + roll(count - i), swap = order[i];
+
+                order[i] = order[other];
+                order[other] = swap;
+                sessions[i] = streams[order[i]].s;
+                streams[order[i]].left = roll(8) ? 1 << 30 : roll(30);
+            }
+            if (chosen == 1)
+                statuses[0] = palme_next(sessions[0], &pieces[0]);
+            else
+                CHECK_INT(palme_next_together(sessions, chosen, pieces, statuses), PALME_OK);
+            for (int i = 0; i < chosen; i++)
+                heard_of(&streams[order[i]], model, statuses[i], pieces[i], &stopped, &captions);
+        }
+        for (int i = 0; i < count; i++)
+            palme_session_close(&streams[i].s);
+        if (round % 20 == 19)
+            palme_model_close(&model);
+    }
+    printf("together: %d captions, %d stops\n", captions, stopped);
+    CHECK(captions > 4000 && stopped > 1000);
+}
+
+/* Passes are shared in truth: the kernel is called about as often for four sessions as for one. */
+static long products;
+static const struct palme_kernels *true_kernels;
+
+static void counted_linear(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
+                           ptrdiff_t y_stride, ptrdiff_t x_stride)
+{
+    products++;
+    true_kernels->linear(y, x, w, b, rows, in, out, y_stride, x_stride);
+}
+
+static void test_passes(void)
+{
+    palme_model *model = open_kind(3, 1);
+    struct palme_kernels kernels = model->kernels;
+    struct stream streams[4] = { { .left = 0 } };
+    palme_session *sessions[4];
+    const char *pieces[4];
+    int statuses[4];
+    long one, four, none;
+
+    true_kernels = &kernels;
+    model->kernels.linear = counted_linear;
+    for (int i = 0; i < 4; i++) {
+        struct palme_options options = { .no_draft = 1, .stop = stop_after, .stop_user = &streams[i].left };
+        struct palme_image image = picture(i);
+
+        streams[i].left = 1 << 30;
+        CHECK_INT(palme_session_open(&sessions[i], model, &options), PALME_OK);
+        CHECK_INT(palme_look(sessions[i], &image), PALME_OK);
+        CHECK_INT(palme_next(sessions[i], &pieces[i]), PALME_OK);
+    }
+    products = 0;
+    CHECK_INT(palme_next(sessions[0], &pieces[0]), PALME_OK);
+    one = products;
+    products = 0;
+    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    four = products;
+    CHECK_INT(four, one);
+    /* When all have said yes the pass ends; one that goes on keeps it alive. */
+    products = 0;
+    for (int i = 0; i < 4; i++)
+        streams[i].left = 1 + i % 2;
+    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    none = products;
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(statuses[i], PALME_ERROR_STOPPED);
+    CHECK_MESSAGE(none < one / 2, "%ld products of %ld though all had stopped", none, one);
+    products = 0;
+    for (int i = 0; i < 4; i++)
+        streams[i].left = i == 2 ? 1 << 30 : 1;
+    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(statuses[i], i == 2 ? PALME_OK : PALME_ERROR_STOPPED);
+    CHECK_INT(products, one);
+    for (int i = 0; i < 4; i++)
+        palme_session_close(&sessions[i]);
+    palme_model_close(&model);
+}
+
+static void test_joint_allocations(void)
+{
+    palme_model *model = open_kind(5, 2);
+    palme_session *sessions[4];
+    const char *pieces[4];
+    int statuses[4];
+
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(palme_session_open(&sessions[i], model, &ways[i]), PALME_OK);
+    long before = allocations;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 4; i++) {
+            struct palme_image image = picture(i);
+
+            CHECK_INT(palme_look(sessions[i], &image), PALME_OK);
+        }
+        for (int turn = 0; turn < 20; turn++)
+            CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    }
+    CHECK_INT(allocations - before, 0);
+    for (int i = 0; i < 4; i++)
+        palme_session_close(&sessions[i]);
+    palme_model_close(&model);
+}
+
 int main(void)
 {
     make_pictures();
     test_still();
     test_draft_schedules();
+    test_arguments();
+    test_schedules();
+    test_passes();
+    test_joint_allocations();
     test_allocations();
     return check_done();
 }

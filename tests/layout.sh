@@ -24,14 +24,14 @@ theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\
 
 # ---- Who may include whom. Own header, palme.h and config.h are everybody's in engine/. ----------------
 # Arrows point down only:
-#   palme.c session.c caption.c draft.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        weights.c ▶ safetensors.h
+#   palme.c session.c caption.c tell.c draft.c together.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        weights.c ▶ safetensors.h
 #   safetensors.c params.c tokenizer.c ▶ json.h (alone has jansson.h)     anything that can fail ▶ report.h
 engine_may() {
     case $1 in
     palme.h) ;;
     palme.c) echo model.h safetensors.h tokenizer.h report.h ;;
     session.h) echo model.h tokenizer.h ;;
-    draft.c) echo session.h ;;
+    tell.c | draft.c | together.c) echo session.h ;;
     session.c | caption.c) echo image.h model.h tokenizer.h report.h session.h ;;
     model.h) echo layers.h report.h ;;
     params.c) echo model.h json.h report.h ;;
