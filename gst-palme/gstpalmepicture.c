@@ -2,12 +2,12 @@
  *
  * gstpalmepicture.c - makes the small RGB picture that the engine sees.
  *
- * The formats that cameras and decoders really give go to the engine, which makes the square from their
- * planes in a fraction of the time. All others go through GstVideoConverter, colour and size in one
- * pass. Its method is linear with the default number of taps, which antialiases like the triangle
- * filter that the model was trained with and that the engine has; an option max-taps would switch that
- * off. The whole frame is squashed to the square as in training: pixel aspect ratio, rotation tags and
- * crop metadata are ignored.
+ * The formats that cameras and decoders really give go to the engine, which makes the square from
+ * their planes in a fraction of the time. All others go through GstVideoConverter, colour and size
+ * in one pass. Its method is linear with the default number of taps, which antialiases like the
+ * triangle filter that the model was trained with and that the engine has; an option max-taps would
+ * switch that off. The whole frame is squashed to the square as in training: pixel aspect ratio,
+ * rotation tags and crop metadata are ignored.
  */
 #include "gstpalmepicture.h"
 
@@ -35,9 +35,9 @@ gst_palme_picture_clear (GstPalmePicture * picture)
   picture->failed = FALSE;
 }
 
-/* Describes to the engine what frames of this kind are. FALSE if it does not read them: other formats,
- * RGB of limited range, rare matrices. Rows of both fields are read as they stand in the frame: what
- * moves is blurred in height, as by any filter that does not tell them apart. */
+/* Describes to the engine what frames of this kind are. FALSE if it does not read them: other
+ * formats, RGB of limited range, rare matrices. Rows of both fields are read as they stand in the
+ * frame: what moves is blurred in height, as by any filter that does not tell them apart. */
 static gboolean
 describe (struct palme_image *image, const GstVideoInfo * info)
 {

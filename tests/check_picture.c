@@ -7,9 +7,9 @@
  *
  * The two differ by design: the converter cuts to 8 bits after each of its steps and shifts colour
  * samples to where they were sited, the engine rounds once and takes a colour sample for its whole
- * block. So they are compared on pictures without hard edges, where that is worth a few steps; a wrong
- * matrix, range, order of bytes or plane is worth more than ten. With --bench it prints the time of both
- * for a frame of 1920 x 1080 to 256 x 256, taken in turns in one run, and their ratio.
+ * block. So they are compared on pictures without hard edges, where that is worth a few steps; a
+ * wrong matrix, range, order of bytes or plane is worth more than ten. With --bench it prints the
+ * time of both for a frame of 1920 x 1080 to 256 x 256, taken in turns in one run, and their ratio.
  */
 #include <math.h>
 #include <stdlib.h>
