@@ -311,6 +311,11 @@ int palme_blas(void)
     return PALME_HAVE_BLAS;
 }
 
+int palme_blas_is_better(enum palme_cpu_level level)
+{
+    return palme_blas() && (level == PALME_CPU_C || palme_cpu_has_wider());
+}
+
 #if PALME_HAVE_BLAS
 struct blas_job {
     float *y;

@@ -21,6 +21,16 @@ enum palme_cpu_level palme_cpu_detect(void)
     return PALME_CPU_C;
 }
 
+int palme_cpu_has_wider(void)
+{
+#if PALME_HAVE_AVX2
+    __builtin_cpu_init();
+    return !!__builtin_cpu_supports("avx512f");
+#else
+    return 0;
+#endif
+}
+
 const char *palme_cpu_name(enum palme_cpu_level level)
 {
     return level >= PALME_CPU_C && level < PALME_CPU_LEVELS ? names[level] : names[PALME_CPU_C];

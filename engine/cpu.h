@@ -16,6 +16,9 @@ enum palme_cpu_level {
  * is part of the question. */
 enum palme_cpu_level palme_cpu_detect(void);
 
+/* Whether the machine has wider registers than the highest level has kernels for. */
+int palme_cpu_has_wider(void);
+
 const char *palme_cpu_name(enum palme_cpu_level level);
 
 /* The level of a name, or -1. */

@@ -9,9 +9,9 @@
 
 /* ---- Linear layers ------------------------------------------------------------------------ */
 
-enum palme_layout palme_linear_layout(int many)
+enum palme_layout palme_linear_layout(int blas)
 {
-    return many && palme_blas() ? PALME_LAYOUT_ROWS : PALME_LAYOUT_PANELS;
+    return blas && palme_blas() ? PALME_LAYOUT_ROWS : PALME_LAYOUT_PANELS;
 }
 
 static int panels(int out)

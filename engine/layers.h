@@ -20,9 +20,9 @@ struct palme_linear {
     const float *b; /* [out] padded to a multiple of 16, or NULL */
 };
 
-/* The layout in which a linear layer wants its weights: BLAS only serves layers that always see many rows
- * (`many`) and only if it is built in. */
-enum palme_layout palme_linear_layout(int many);
+/* The layout in which a linear layer wants its weights: rows for BLAS, which is asked for (`blas`) for layers
+ * that always see many rows only, and panels for the own kernels, also where BLAS is not built in. */
+enum palme_layout palme_linear_layout(int blas);
 /* Floats that the weights of such a layer take. */
 size_t palme_linear_size(enum palme_layout layout, int out, int in);
 /* Puts rows first..first+count-1 of W, given as w[count][in], to their place. */

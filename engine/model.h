@@ -121,9 +121,10 @@ struct palme_weights {
     uint64_t parameters;                   /* weights in the file, without buffers and scales */
 };
 
-/* Takes what the parameters demand out of the file and packs it (checks 8, 9 and 11); warns about unknown
- * tensors and about NaN and infinity. On failure nothing is owned. */
-int palme_weights_load(struct palme_weights *weights, const struct palme_params *params,
+/* Takes what the parameters demand out of the file and packs it (checks 8, 9 and 11), the layers that see many
+ * rows for BLAS if `blas` is not 0; warns about unknown tensors and about NaN and infinity. On failure nothing
+ * is owned. */
+int palme_weights_load(struct palme_weights *weights, const struct palme_params *params, int blas,
                        struct palme_safetensors *file, const struct palme_report *report);
 void palme_weights_clear(struct palme_weights *weights);
 

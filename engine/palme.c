@@ -127,7 +127,8 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
                    : read_metadata(model, file);
     if (status < 0)
         goto fail;
-    if ((status = palme_weights_load(&model->weights, &model->params, file, &model->report)) < 0)
+    if ((status = palme_weights_load(&model->weights, &model->params, palme_blas_is_better(level), file,
+                                     &model->report)) < 0)
         goto fail;
     model->name = metadata_copy(plain ? NULL : file, "name");
     model->language = metadata_copy(plain ? NULL : file, "language");

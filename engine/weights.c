@@ -27,6 +27,7 @@ enum {
 struct loader {
     struct palme_weights *weights;
     const struct palme_params *params;
+    int blas; /* whether layers that see many rows are laid out for it */
     struct palme_safetensors *file;
     const struct palme_report *report;
     int status;               /* the first failure ends all further work */
@@ -292,7 +293,7 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     int64_t part;
     float *w;
 
-    linear->layout = palme_linear_layout(flags & MANY ? 1 : 0);
+    linear->layout = palme_linear_layout(l->blas && flags & MANY);
     linear->in = in;
     linear->out = out;
     w = reserve(l, palme_linear_size(linear->layout, out, in), sizeof *w);
@@ -594,10 +595,10 @@ static void warn(const struct loader *l)
                   (unsigned long long)l->broken, l->first_broken);
 }
 
-int palme_weights_load(struct palme_weights *weights, const struct palme_params *params,
+int palme_weights_load(struct palme_weights *weights, const struct palme_params *params, int blas,
                        struct palme_safetensors *file, const struct palme_report *report)
 {
-    struct loader l = { .weights = weights, .params = params, .file = file, .report = report };
+    struct loader l = { .weights = weights, .params = params, .blas = blas, .file = file, .report = report };
 
     memset(weights, 0, sizeof *weights);
     walk(&l);

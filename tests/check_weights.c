@@ -33,7 +33,7 @@ static int load(struct loaded *m, struct builder *b)
     config = palme_safetensors_metadata(file, "config", &length);
     status = palme_params_read(&m->params, config, length, &report);
     if (status == PALME_OK)
-        status = palme_weights_load(&m->weights, &m->params, file, &report);
+        status = palme_weights_load(&m->weights, &m->params, 1, file, &report);
     palme_safetensors_close(&file);
     if (status < 0)
         CHECK_MESSAGE(m->weights.memory == NULL, "memory is kept after a failure");

@@ -153,10 +153,15 @@ take (gpointer data)
           &result));
 }
 
+static gint over;
+
 static gpointer
 begin (gpointer data)
 {
-  return gst_palme_worker_begin (data, TRUE);
+  gpointer picture = gst_palme_worker_begin (data, TRUE);
+
+  g_atomic_int_set (&over, TRUE);
+  return picture;
 }
 
 /* Who waits is woken by abort, flush and halt; an engine that does not listen holds only its own
@@ -188,9 +193,13 @@ GST_START_TEST (test_wake)
     /* The engine still works on the old picture, so nothing can be begun; the wait for that ends
      * too. */
     if (way == 0) {
+      g_atomic_int_set (&over, FALSE);
       thread = g_thread_new ("begin", begin, worker);
-      g_usleep (5000);
-      gst_palme_worker_abort (worker);
+      /* Once is enough, but only when the thread waits already, which nobody can see from here. */
+      while (!g_atomic_int_get (&over)) {
+        g_usleep (5000);
+        gst_palme_worker_abort (worker);
+      }
       fail_unless (g_thread_join (thread) == NULL);
     }
     caption_release ();
