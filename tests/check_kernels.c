@@ -8,65 +8,24 @@
  * tolerance is derived: some roundings of the sum of the absolute terms. With --bench it prints the time of each
  * kernel and the ratio to plain C, from one run. A level that brings no kernel fails.
  */
-#include <stdint.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "check.h"
+#include "kernelhost.h"
 #include "kernels.h"
 
 static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 33, 63, 64, 65, 127,
                              257, 768, 1000 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-static uint64_t random_state;
-
-static double random_unit(void) /* -1 .. 1 */
-{
-    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1;
-}
-
-/* ---- Buffers that end at a forbidden page -------------------------------------------------- */
-
-struct buffer {
-    unsigned char *map;
-    size_t mapped;
-    float *data; /* [count], unaligned as the end of the page wills */
-    size_t count;
-};
-
-enum { CANARY = 0xA5, GUARD = 64 };
+/* ---- Buffers of floats -------------------------------------------------------------------- */
 
 static struct buffer buffer_new(size_t count)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = count * sizeof(float) + GUARD;
-    struct buffer b = { .count = count };
-
-    b.mapped = (bytes + page - 1) / page * page + page;
-    b.map = mmap(NULL, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (b.map == MAP_FAILED || mprotect(b.map + b.mapped - page, page, PROT_NONE) < 0)
-        exit(1);
-    memset(b.map, CANARY, b.mapped - page);
-    b.data = (float *)(void *)(b.map + b.mapped - page - count * sizeof(float));
-    return b;
+    return buffer_of_bytes(count * sizeof(float));
 }
 
-static int buffer_guarded(const struct buffer *b)
+static size_t count_of(const struct buffer *b)
 {
-    for (int i = 1; i <= GUARD; i++)
-        if (((unsigned char *)b->data)[-i] != CANARY)
-            return 0;
-    return 1;
-}
-
-static void buffer_free(struct buffer *b)
-{
-    munmap(b->map, b->mapped);
+    return b->bytes / sizeof(float);
 }
 
 enum kind { RANDOM, ZERO, TINY, HUGE_VALUES, KINDS };
@@ -93,7 +52,7 @@ static void compare(const char *name, int size, const struct buffer *found, cons
     double worst = 0;
     size_t at = 0;
 
-    for (size_t i = 0; i < wanted->count; i++) {
+    for (size_t i = 0; i < count_of(wanted); i++) {
         double limit = tolerance ? tolerance[i] : common;
         double ratio = fabs((double)found->data[i] - wanted->data[i]) / (limit + 1e-37);
 
@@ -103,11 +62,9 @@ static void compare(const char *name, int size, const struct buffer *found, cons
         }
     }
     CHECK_MESSAGE(worst <= 1, "%s %s, size %d: element %zu is %.9g, wanted %.9g", tried->level, name, size, at,
-                  at < found->count ? found->data[at] : 0, at < wanted->count ? wanted->data[at] : 0);
+                  at < count_of(found) ? found->data[at] : 0, at < count_of(wanted) ? wanted->data[at] : 0);
     CHECK_MESSAGE(buffer_guarded(found), "%s %s, size %d: wrote before its output", tried->level, name, size);
 }
-
-static const double EPS = 5.9604644775390625e-08; /* half a unit in the last place of 1 */
 
 static void check_layernorm(void)
 {
@@ -341,28 +298,6 @@ static void bench_depthwise(void)
     const float *rows[5] = { pool_a, pool_a + 20000, pool_a + 40000, pool_a + 60000, pool_a + 80000 };
 
     benched->depthwise(pool_c, rows, pool_b, pool_b, 64, 64, 2, 288, 5, 1);
-}
-
-static double seconds(void (*run)(void))
-{
-    double best = 1e9;
-
-    for (int repeat = 0; repeat < 7; repeat++) {
-        struct timespec a, b;
-        double taken = 0;
-        long count = 0;
-
-        clock_gettime(CLOCK_MONOTONIC, &a);
-        do {
-            run();
-            count++;
-            clock_gettime(CLOCK_MONOTONIC, &b);
-            taken = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
-        } while (taken < 0.01);
-        if (taken / (double)count < best)
-            best = taken / (double)count;
-    }
-    return best;
 }
 
 static void bench(const struct palme_kernels *c, const struct palme_kernels *level)

@@ -7,74 +7,24 @@
  * Like check_kernels: inputs and outputs end at a page that cannot be touched, bytes before the outputs are
  * compared, tolerances are roundings of the sum of the absolute terms. With --bench it prints times and ratios.
  */
-#include <stdint.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "check.h"
+#include "kernelhost.h"
 #include "kernels.h"
 
 static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127,
                              257, 1000 };
-enum { SIZES = sizeof sizes / sizeof *sizes, CANARY = 0xA5, GUARD = 64, MOST_ROWS = 40 };
-
-static uint64_t random_state;
-
-static uint64_t random_bits(void)
-{
-    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* Ends at a forbidden page, whatever that makes of its alignment. */
-struct buffer {
-    unsigned char *map;
-    size_t mapped, bytes;
-    void *data;
-};
-
-static struct buffer buffer_new(size_t bytes)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct buffer b = { .bytes = bytes };
-
-    b.mapped = (bytes + GUARD + page - 1) / page * page + page;
-    b.map = mmap(NULL, b.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (b.map == MAP_FAILED || mprotect(b.map + b.mapped - page, page, PROT_NONE) < 0)
-        exit(1);
-    memset(b.map, CANARY, b.mapped - page);
-    b.data = b.map + b.mapped - page - bytes;
-    return b;
-}
+enum { SIZES = sizeof sizes / sizeof *sizes, MOST_ROWS = 40 };
 
 static struct buffer floats(int n, double scale)
 {
-    struct buffer b = buffer_new((size_t)n * sizeof(float));
+    struct buffer b = buffer_of_bytes((size_t)n * sizeof(float));
 
     for (int i = 0; i < n; i++)
-        ((float *)b.data)[i] = (float)(((double)(random_bits() >> 11) * 0x1p-52 - 1) * scale);
+        b.data[i] = (float)(random_unit() * scale);
     return b;
 }
 
-static int guarded(const struct buffer *b)
-{
-    for (int i = 1; i <= GUARD; i++)
-        if (((unsigned char *)b->data)[-i] != CANARY)
-            return 0;
-    return 1;
-}
-
-static void drop(struct buffer *b)
-{
-    munmap(b->map, b->mapped);
-}
-
 static const struct palme_kernels *truth, *tried;
-static const double EPS = 5.9604644775390625e-08; /* half a unit in the last place of 1 */
 
 static void compare(const char *name, int n, int more, const struct buffer *found, const struct buffer *wanted,
                     double limit)
@@ -85,7 +35,7 @@ static void compare(const char *name, int n, int more, const struct buffer *foun
     for (size_t i = 0; i < wanted->bytes / sizeof(float); i++)
         worst = fabs((double)f[i] - w[i]) <= worst ? worst : fabs((double)f[i] - w[i]);
     CHECK_MESSAGE(worst <= limit, "%s %s, %d of %d: off by %g", tried->level, name, n, more, worst);
-    CHECK_MESSAGE(guarded(found), "%s %s, %d of %d: wrote before its output", tried->level, name, n, more);
+    CHECK_MESSAGE(buffer_guarded(found), "%s %s, %d of %d: wrote before its output", tried->level, name, n, more);
 }
 
 static void check_sum_rows(void)
@@ -95,22 +45,22 @@ static void check_sum_rows(void)
             for (int more = 0; more < 2; more++) {
                 const int n = sizes[s];
                 struct buffer row[MOST_ROWS], w = floats(rows, 1);
-                struct buffer found = floats(n, 300), wanted = buffer_new((size_t)n * sizeof(float));
+                struct buffer found = floats(n, 300), wanted = buffer_of_bytes((size_t)n * sizeof(float));
                 const uint8_t *x[MOST_ROWS];
 
                 memcpy(wanted.data, found.data, found.bytes);
                 for (int k = 0; k < rows; k++) {
-                    row[k] = buffer_new((size_t)n);
+                    row[k] = buffer_of_bytes((size_t)n);
                     for (int i = 0; i < n; i++)
                         ((uint8_t *)row[k].data)[i] = (uint8_t)(s % 3 == 0 ? 255 : random_bits());
-                    x[k] = row[k].data;
+                    x[k] = (const uint8_t *)row[k].data;
                 }
                 truth->sum_rows(wanted.data, x, w.data, rows, n, more);
                 tried->sum_rows(found.data, x, w.data, rows, n, more);
                 compare("sum_rows", n, rows, &found, &wanted, (rows + 3) * EPS * (300 + 255.0 * rows));
                 for (int k = 0; k < rows; k++)
-                    drop(&row[k]);
-                drop(&w), drop(&found), drop(&wanted);
+                    buffer_free(&row[k]);
+                buffer_free(&w), buffer_free(&found), buffer_free(&wanted);
             }
 }
 
@@ -124,8 +74,8 @@ static void check_unzip(void)
                 float *to[4] = { NULL }, *truly[4] = { NULL };
 
                 for (int c = 0; c < channels; c++) {
-                    found[c] = buffer_new((size_t)n * sizeof(float));
-                    wanted[c] = buffer_new((size_t)n * sizeof(float));
+                    found[c] = buffer_of_bytes((size_t)n * sizeof(float));
+                    wanted[c] = buffer_of_bytes((size_t)n * sizeof(float));
                     to[c] = c == without ? NULL : found[c].data;
                     truly[c] = c == without ? NULL : wanted[c].data;
                 }
@@ -133,9 +83,9 @@ static void check_unzip(void)
                 tried->unzip(to, x.data, channels, n);
                 for (int c = 0; c < channels; c++) {
                     compare("unzip", n, channels, &found[c], &wanted[c], 0);
-                    drop(&found[c]), drop(&wanted[c]);
+                    buffer_free(&found[c]), buffer_free(&wanted[c]);
                 }
-                drop(&x);
+                buffer_free(&x);
             }
 }
 
@@ -145,17 +95,17 @@ static void check_sum_spans(void)
         for (int taps = PALME_SPAN; taps <= 9 * PALME_SPAN; taps += PALME_SPAN) {
             const int n = sizes[s], length = taps + n / 2;
             struct buffer x = floats(length, 255), w = floats(taps * n, 1);
-            struct buffer first = buffer_new((size_t)n * sizeof(int));
-            struct buffer found = buffer_new((size_t)n * sizeof(float));
-            struct buffer wanted = buffer_new((size_t)n * sizeof(float));
+            struct buffer first = buffer_of_bytes((size_t)n * sizeof(int));
+            struct buffer found = buffer_of_bytes((size_t)n * sizeof(float));
+            struct buffer wanted = buffer_of_bytes((size_t)n * sizeof(float));
 
             for (int i = 0; i < n; i++)
-                ((int *)first.data)[i] = (int)(random_bits() % (unsigned)(length - taps + 1));
-            ((int *)first.data)[n - 1] = length - taps; /* up to the forbidden page */
-            truth->sum_spans(wanted.data, x.data, w.data, first.data, taps, n);
-            tried->sum_spans(found.data, x.data, w.data, first.data, taps, n);
+                ((int *)(void *)first.data)[i] = (int)(random_bits() % (unsigned)(length - taps + 1));
+            ((int *)(void *)first.data)[n - 1] = length - taps; /* up to the forbidden page */
+            truth->sum_spans(wanted.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
+            tried->sum_spans(found.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
             compare("sum_spans", n, taps, &found, &wanted, (taps / PALME_SPAN + 5) * EPS * 255 * taps);
-            drop(&x), drop(&w), drop(&first), drop(&found), drop(&wanted);
+            buffer_free(&x), buffer_free(&w), buffer_free(&first), buffer_free(&found), buffer_free(&wanted);
         }
 }
 
@@ -165,7 +115,7 @@ static void check_colour(void)
     for (int s = 0; s < SIZES; s++)
         for (int identity = 0; identity < 2; identity++) {
             const int n = sizes[s];
-            struct buffer x[3], found = buffer_new((size_t)n * 3);
+            struct buffer x[3], found = buffer_of_bytes((size_t)n * 3);
             const float *from[3];
             float m[3][4];
             double worst = 0;
@@ -177,7 +127,7 @@ static void check_colour(void)
                     m[c][k] = identity ? c == k : (float)((double)(random_bits() >> 11) * 0x1p-51 - 2) *
                                                   (k == 3 ? 200 : 1);
             }
-            tried->colour(found.data, from, (const float (*)[4])m, n);
+            tried->colour((uint8_t *)found.data, from, (const float (*)[4])m, n);
             for (int i = 0; i < 3 * n; i++) {
                 const float *row = m[i % 3];
                 double v = (double)row[0] * from[0][i / 3] + (double)row[1] * from[1][i / 3] +
@@ -188,10 +138,10 @@ static void check_colour(void)
             }
             CHECK_MESSAGE(worst <= 0.5 + 4 * EPS * (3 * 2 * 300 + 400), "%s colour, %d: off by %g", tried->level, n,
                           worst);
-            CHECK_MESSAGE(guarded(&found), "%s colour, %d: wrote before its output", tried->level, n);
+            CHECK_MESSAGE(buffer_guarded(&found), "%s colour, %d: wrote before its output", tried->level, n);
             for (int c = 0; c < 3; c++)
-                drop(&x[c]);
-            drop(&found);
+                buffer_free(&x[c]);
+            buffer_free(&found);
         }
 }
 
@@ -226,28 +176,6 @@ static void bench_colour(void)
     const float *x[3] = { pool_a, pool_a + 256, pool_a + 512 };
 
     benched->colour(pool_out, x, m, 256);
-}
-
-static double seconds(void (*run)(void))
-{
-    double best = 1e9;
-
-    for (int repeat = 0; repeat < 7; repeat++) {
-        struct timespec a, b;
-        double taken = 0;
-        long count = 0;
-
-        clock_gettime(CLOCK_MONOTONIC, &a);
-        do {
-            run();
-            count++;
-            clock_gettime(CLOCK_MONOTONIC, &b);
-            taken = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
-        } while (taken < 0.01);
-        if (taken / (double)count < best)
-            best = taken / (double)count;
-    }
-    return best;
 }
 
 static void bench(const struct palme_kernels *c, const struct palme_kernels *level)
