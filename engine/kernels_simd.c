@@ -385,26 +385,50 @@ static void conv_rgb(float *y, const float *const x[3], const float *w, const fl
     }
 }
 
+/* Several vectors of channels of one output pixel: enough sums in flight to hide the latency. `vectors` is a
+ * constant where this is called; the last one has n lanes. Taps from..to-1 of a row are inside the picture. */
+static inline __attribute__((always_inline)) void depthwise_pixel(float *y, const float *const x[],
+                                                                  const float *w, const float *b,
+                                                                  const int vectors, int n, ptrdiff_t offset,
+                                                                  int channels, int size, int from, int to)
+{
+    vf sum[WIDE];
+
+    for (int v = 0; v < vectors; v++)
+        sum[v] = n == VF ? vf_load(b + v * VF) : vf_load_n(b + v * VF, n);
+    for (int ky = 0; ky < size; ky++) {
+        if (!x[ky])
+            continue;
+        for (int kx = from; kx < to; kx++) {
+            const float *pixel = x[ky] + (offset + (ptrdiff_t)kx * channels);
+            const float *tap = w + (size_t)(ky * size + kx) * channels;
+
+            for (int v = 0; v < vectors; v++)
+                sum[v] = n == VF ? vf_fma(vf_load(pixel + v * VF), vf_load(tap + v * VF), sum[v])
+                                 : vf_fma(vf_load_n(pixel + v * VF, n), vf_load_n(tap + v * VF, n), sum[v]);
+        }
+    }
+    for (int v = 0; v < vectors; v++) {
+        if (n == VF)
+            vf_store(y + v * VF, bounded(sum[v]));
+        else
+            vf_store_n(y + v * VF, bounded(sum[v]), n);
+    }
+}
+
 static void depthwise(float *y, const float *const x[], const float *w, const float *b, int width,
                       int in_width, int left_pad, int channels, int size, int stride)
 {
-    for (int i = 0; i < width; i++) {
-        int column = stride * i - left_pad;
+    for (int i = 0; i < width; i++, y += channels) {
+        int column = stride * i - left_pad, c = 0;
         int from = column < 0 ? -column : 0, to = in_width - column < size ? in_width - column : size;
+        ptrdiff_t offset = (ptrdiff_t)column * channels;
 
-        for (int c = 0; c < channels; c += VF) {
-            int n = left(channels, c);
-            vf sum = vf_load_n(b + c, n);
-
-            for (int ky = 0; ky < size; ky++) {
-                if (!x[ky])
-                    continue;
-                for (int kx = from; kx < to; kx++)
-                    sum = vf_fma(vf_load_n(x[ky] + (size_t)(column + kx) * channels + c, n),
-                                 vf_load_n(w + (size_t)(ky * size + kx) * channels + c, n), sum);
-            }
-            vf_store_n(y + (size_t)i * channels + c, bounded(sum), n);
-        }
+        for (; channels - c >= WIDE * VF; c += WIDE * VF)
+            depthwise_pixel(y + c, x, w + c, b + c, WIDE, VF, offset + c, channels, size, from, to);
+        for (; c < channels; c += VF)
+            depthwise_pixel(y + c, x, w + c, b + c, 1, left(channels, c), offset + c, channels, size, from,
+                            to);
     }
 }
 
