@@ -2,8 +2,8 @@
  *
  * decoder.c - the text decoder with its caches: rows of tokens in, rows of logits out.
  *
- * Section 6 of the model's description. Keys and values of self-attention are stored after rotation and
- * scaling, so a new token computes one row (section 7); those of cross-attention are computed once per
+ * The class Decoder of models/palme.py. Keys and values of self-attention are stored after rotation and
+ * scaling, so a new token computes one row; those of cross-attention are computed once per
  * picture. All products go through the own kernels, in which a row's sum does not depend on how many rows go
  * with it: prefill, single steps, beams and batches give the same bits.
  */

@@ -2,7 +2,7 @@
  *
  * encoder.c - the ViT: patches of a picture (or the features of the stem) become visual tokens.
  *
- * The order is that of the model's description, section 5: patch vector, norm, linear, norm, positions; then
+ * The order is that of the class Encoder in models/palme.py: patch vector, norm, linear, norm, positions; then
  * layers of self-attention and feed-forward, each behind its norm; a last norm.
  */
 #include "model.h"

@@ -19,7 +19,7 @@ size_t palme_image_scratch(int size);
 
 /* out[size][size][3], RGB, 0..255: the whole picture scaled to size x size by the separable triangle filter
  * with half-pixel centres, support max(1, reduction factor), weights normalised at the edges, columns
- * and rows in float, rounded to 8 bits once at the end (reference.md, image_resize "squash"; PIL's
+ * and rows in float, rounded to 8 bits once at the end ("squash", as in models/palme.py; PIL's
  * antialiased bilinear within one step). A picture of size x size is copied exactly.
  * YUV is converted as palme.h says; colours out of RGB's range are cut off at the end only, so they average
  * out before it. `scratch` has palme_image_scratch(size) bytes, aligned for double. The image has passed

@@ -38,7 +38,7 @@ struct palme_params {
     char *default_prompt; /* owned, never NULL after palme_params_read */
 };
 
-/* Reads and judges the config JSON of a model file (checks 3, 6 and 7). On failure nothing is owned. */
+/* Reads and judges the config JSON of a model file. On failure nothing is owned. */
 int palme_params_read(struct palme_params *params, const char *json, size_t length,
                       const struct palme_report *report);
 /* The same for the arguments of a plain reference checkpoint: only the 17 are there, qk_norm is taken as
@@ -82,7 +82,7 @@ struct palme_decoder_layer {
     struct palme_mlp_block mlp;
 };
 
-/* One inverted-residual block of the stem (reference.md, section 11). */
+/* One inverted-residual block of the stem (StemBlock in models/palme.py). */
 struct palme_stem_block {
     int in, middle, out, size, stride, skip; /* channels; kernel size; 1 or 2; non-zero: adds its input */
     struct palme_linear expand;              /* [middle, in]; w NULL where middle == in */
@@ -121,7 +121,7 @@ struct palme_weights {
     uint64_t parameters;                   /* weights in the file, without buffers and scales */
 };
 
-/* Takes what the parameters demand out of the file and packs it (checks 8, 9 and 11), the layers that see many
+/* Takes what the parameters demand out of the file and packs it, the layers that see many
  * rows for BLAS if `blas` is not 0; warns about unknown tensors and about NaN and infinity. On failure nothing
  * is owned. */
 int palme_weights_load(struct palme_weights *weights, const struct palme_params *params, int blas,
@@ -181,7 +181,7 @@ struct palme_cache {
     int visible;  /* positions that every row sees: the image tokens of a prefix decoder */
 };
 
-/* The angles and gains of every position for one centre (reference.md, 6.3). */
+/* The angles and gains of every position for one centre (Decoder.rotary in models/palme.py). */
 struct palme_rotary {
     float *cos, *sin;   /* [positions][16] */
     float *gain, *anti; /* [positions][16]: g for queries, 1/g for keys and values */
@@ -252,7 +252,7 @@ struct palme_beam {
     int *tokens;  /* [capacity] */
 };
 
-/* A search over sentences (reference.md, section 8). Beams are kept in the order in which they were found,
+/* A search over sentences (Palme.beam in models/palme.py). Beams are kept in the order in which they were found,
  * best first. */
 struct palme_beams {
     int width, capacity; /* most beams; most tokens of a sentence */

@@ -29,7 +29,7 @@ static const double max_values = 2147483648.0;
 
 enum kind { INTEGER, INTEGER_OR_NULL, BOOLEAN };
 
-/* The table of section 2: limits, and what a plain checkpoint means by leaving one out. */
+/* The keys of the config: their limits, and what a plain checkpoint means by leaving one out. */
 static const struct parameter {
     const char *key;
     size_t place; /* in struct palme_params */

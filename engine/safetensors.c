@@ -253,7 +253,7 @@ static int judge_metadata(const json_t *metadata, const struct palme_report *rep
     return PALME_OK;
 }
 
-/* Judges one tensor by itself: check 4. Its offsets are still relative to the data. */
+/* Judges one tensor by itself. Its offsets are still relative to the data. */
 static int judge_tensor(struct palme_tensor *tensor, const json_t *entry,
                         const struct palme_report *report)
 {
@@ -338,7 +338,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-/* Judges the tensors together: sorted, they must cover the data without gap or overlap (check 5).
+/* Judges the tensors together: sorted, they must cover the data without gap or overlap.
  */
 static int judge_layout(struct palme_safetensors *file, const struct palme_report *report)
 {

@@ -36,7 +36,7 @@ struct palme_tensor {
 
 struct palme_safetensors;
 
-/* Opens a file and reads and checks its header (reference.md, section 12, checks 1 to 5). The descriptor
+/* Opens a file and reads and checks its header (models/README.md). The descriptor
  * stays open, and nothing of the data is read, until palme_tensor_read asks for it: a file with a huge
  * tensor that nobody wants costs nothing. With `verify`, the metadata's sha256 is compared with the bytes
  * after the header; a file without one is PALME_ERROR_FORMAT then.
