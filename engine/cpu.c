@@ -36,10 +36,18 @@ const char *palme_cpu_name(enum palme_cpu_level level)
     return level >= PALME_CPU_C && level < PALME_CPU_LEVELS ? names[level] : names[PALME_CPU_C];
 }
 
-int palme_cpu_level(const char *name)
+int palme_cpu_choose(enum palme_cpu_level *level, const char *name)
 {
-    for (int level = 0; level < PALME_CPU_LEVELS; level++)
-        if (strcmp(name, names[level]) == 0)
-            return level;
-    return -1;
+    int named = 0;
+
+    *level = palme_cpu_detect();
+    if (!name)
+        return 0;
+    while (named < PALME_CPU_LEVELS && strcmp(name, names[named]) != 0)
+        named++;
+    if (named == PALME_CPU_LEVELS)
+        return -1;
+    if (named < (int)*level)
+        *level = (enum palme_cpu_level)named;
+    return 0;
 }

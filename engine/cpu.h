@@ -21,7 +21,8 @@ int palme_cpu_has_wider(void);
 
 const char *palme_cpu_name(enum palme_cpu_level level);
 
-/* The level of a name, or -1. */
-int palme_cpu_level(const char *name);
+/* The level to compute with: that of `name`, but at most the machine's, which is also what NULL asks for. Returns 0,
+ * or -1 if no level has this name. */
+int palme_cpu_choose(enum palme_cpu_level *level, const char *name);
 
 #endif

@@ -227,7 +227,6 @@ void palme_decode_logits(const struct palme_model *model, struct palme_compute *
 struct palme_random {
     uint64_t state;
 };
-double palme_random_next(struct palme_random *random); /* 0 <= x < 1 */
 
 /* Probabilities after temperature (> 0), top-k (0: off) and top-p (>= 1: off), renormalised; what is not
  * kept is 0. kept: [V] scratch of ids, best first; returns how many are kept (0 if no logit is finite). */

@@ -95,7 +95,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
     static const struct palme_setup none;
     struct palme_safetensors *file = NULL;
     struct palme_model *model;
-    enum palme_cpu_level level = palme_cpu_detect();
+    enum palme_cpu_level level;
     int status = PALME_ERROR_MEMORY;
 
     *out = NULL;
@@ -112,15 +112,13 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         model->report.subject = NULL;
         goto fail;
     }
-    if (setup->level && palme_cpu_level(setup->level) < 0) {
+    if (palme_cpu_choose(&level, setup->level) < 0) {
         struct palme_shown shown;
 
         status = palme_fail(&model->report, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
                             palme_show(&shown, setup->level, strlen(setup->level)));
         goto fail;
     }
-    if (setup->level && palme_cpu_level(setup->level) < (int)level)
-        level = (enum palme_cpu_level)palme_cpu_level(setup->level);
     if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
         goto fail;
     status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* splitmix64 (Steele, Lea, Flood 2014): 64 bits of state, every seed is good. */
-double palme_random_next(struct palme_random *random)
+static double random_next(struct palme_random *random) /* 0 <= x < 1 */
 {
     uint64_t z = random->state += UINT64_C(0x9e3779b97f4a7c15);
 
@@ -104,7 +104,7 @@ int palme_filter(float *probabilities, int *kept, const float *logits, int n, do
 
 int palme_draw(const float *probabilities, const int *kept, int count, struct palme_random *random)
 {
-    double left = palme_random_next(random);
+    double left = random_next(random);
 
     for (int i = 0; i + 1 < count; i++) {
         left -= probabilities[kept[i]];

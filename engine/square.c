@@ -17,16 +17,14 @@ struct palme_squarer {
 
 int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
 {
-    enum palme_cpu_level best = palme_cpu_detect();
+    enum palme_cpu_level best;
     struct palme_squarer *s;
 
     if (!squarer)
         return PALME_ERROR_ARGUMENT;
     *squarer = NULL;
-    if (size < 1 || size > MAX_SIZE || (level && palme_cpu_level(level) < 0))
+    if (size < 1 || size > MAX_SIZE || palme_cpu_choose(&best, level) < 0)
         return PALME_ERROR_ARGUMENT;
-    if (level && palme_cpu_level(level) < (int)best)
-        best = (enum palme_cpu_level)palme_cpu_level(level);
     if (!(s = malloc(sizeof *s + palme_image_scratch(size))))
         return PALME_ERROR_MEMORY;
     palme_kernels_init(&s->kernels, best);
