@@ -7,6 +7,31 @@
 
 #include <string.h>
 
+/* ---- Precisions --------------------------------------------------------------------------- */
+
+static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8" };
+
+int palme_precision_built(enum palme_precision precision)
+{
+    return precision == PALME_F32;
+}
+
+const char *palme_precision_name(enum palme_precision precision)
+{
+    return precisions[precision];
+}
+
+int palme_precision_find(enum palme_precision *precision, const char *name)
+{
+    for (int i = 0; i < PALME_PRECISIONS; i++) {
+        if (strcmp(name, precisions[i]) == 0) {
+            *precision = (enum palme_precision)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 /* ---- Linear layers ------------------------------------------------------------------------ */
 
 enum palme_layout palme_linear_layout(int blas)

@@ -7,6 +7,15 @@
 
 #include "compute.h"
 
+/* What the weights of linear layers are stored as, slowest first. */
+enum palme_precision { PALME_F32, PALME_BF16, PALME_INT8, PALME_PRECISIONS };
+
+/* Whether there are kernels for it. */
+int palme_precision_built(enum palme_precision precision);
+/* Its name, and the precision of a name: 0, or -1 if no precision has it. */
+const char *palme_precision_name(enum palme_precision precision);
+int palme_precision_find(enum palme_precision *precision, const char *name);
+
 /* y = x W^T + b. Precision and layout are data here, not other functions. */
 enum palme_layout {
     PALME_LAYOUT_ROWS,  /* w[out][in], for BLAS: products of many rows */

@@ -35,6 +35,7 @@ struct palme_params {
     double length_penalty;
     int has_min_score;
     double min_score;
+    unsigned precisions;  /* a bit for each enum palme_precision in which captions are as good; never 0 */
     char *default_prompt; /* owned, never NULL after palme_params_read */
 };
 
@@ -137,6 +138,7 @@ struct palme_model {
     struct palme_kernels kernels;
     struct palme_pool *pool;
     int threads; /* that compute, the caller's included */
+    enum palme_precision precision;
     char *name, *language, *card; /* owned, never NULL */
     struct palme_report report;   /* subject: the path, owned */
 };

@@ -89,6 +89,27 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     return palme_tokenizer_open(&model->tokenizer, value, length, model->params.num_tokens, report);
 }
 
+/* What to compute with: what is asked for, or the fastest that the model allows and this build has. */
+static int choose_precision(struct palme_model *model, const char *name)
+{
+    struct palme_shown shown;
+
+    if (name && strcmp(name, "auto") != 0) {
+        if (palme_precision_find(&model->precision, name) < 0)
+            return palme_fail(&model->report, PALME_ERROR_ARGUMENT,
+                              "there is no precision \"%s\"; auto, f32, bf16 and int8 are known",
+                              palme_show(&shown, name, strlen(name)));
+        if (!palme_precision_built(model->precision))
+            return palme_fail(&model->report, PALME_ERROR_ARGUMENT, "this build does not compute in %s", name);
+        return PALME_OK;
+    }
+    model->precision = PALME_F32;
+    for (int i = 0; i < PALME_PRECISIONS; i++)
+        if (model->params.precisions >> i & 1 && palme_precision_built((enum palme_precision)i))
+            model->precision = (enum palme_precision)i;
+    return PALME_OK;
+}
+
 static int open_model(struct palme_model **out, const char *path, const char *plain, size_t plain_length,
                       const struct palme_setup *setup)
 {
@@ -124,6 +145,8 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
     status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)
                    : read_metadata(model, file);
     if (status < 0)
+        goto fail;
+    if ((status = choose_precision(model, setup->precision)) < 0)
         goto fail;
     if ((status = palme_weights_load(&model->weights, &model->params, palme_blas_is_better(level), file,
                                      &model->report)) < 0)
@@ -198,7 +221,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .default_prompt = model->params.default_prompt,
         .stem = palme_stem_name(model->params.stem),
         .level = model->kernels.level,
-        .precision = "f32",
+        .precision = palme_precision_name(model->precision),
         .image_size = model->params.image_size,
         .patch_size = model->params.patch_size,
         .vocabulary = model->params.num_tokens,

@@ -225,10 +225,8 @@ static int read_prompt(struct palme_params *params, const json_t *config,
     return PALME_OK;
 }
 
-/* Checked only: this version computes in f32, which every model allows. */
-static int read_precisions(const json_t *config, const struct palme_report *report)
+static int read_precisions(struct palme_params *params, const json_t *config, const struct palme_report *report)
 {
-    static const char *const known[] = { "f32", "bf16", "int8" };
     const json_t *list = json_object_get(config, "precisions"), *value;
     struct palme_shown shown;
     unsigned seen = 0;
@@ -242,22 +240,21 @@ static int read_precisions(const json_t *config, const struct palme_report *repo
         return palme_fail(report, PALME_ERROR_FORMAT, "config: precisions is empty");
     json_array_foreach(list, i, value)
     {
-        unsigned k = 0;
+        enum palme_precision found;
 
         if (!json_is_string(value))
             return wrong_kind("an entry of precisions", value, "a string", report);
-        while (k < 3 && strcmp(json_string_value(value), known[k]) != 0)
-            k++;
-        if (k == 3)
+        if (palme_precision_find(&found, json_string_value(value)) < 0)
             return palme_fail(
                 report, PALME_ERROR_FORMAT,
                 "config: precisions has \"%s\"; f32, bf16 and int8 are known",
                 palme_show(&shown, json_string_value(value), json_string_length(value)));
-        if (seen & 1u << k)
+        if (seen & 1u << found)
             return palme_fail(report, PALME_ERROR_FORMAT, "config: precisions has %s twice",
-                              known[k]);
-        seen |= 1u << k;
+                              palme_precision_name(found));
+        seen |= 1u << found;
     }
+    params->precisions = seen;
     return PALME_OK;
 }
 
@@ -310,7 +307,7 @@ static int read_own(struct palme_params *params, const json_t *config,
         status = read_number(&params->min_score, &params->has_min_score, config, "min_score", -1e30,
                              1e30, report);
     if (status == PALME_OK)
-        status = read_precisions(config, report);
+        status = read_precisions(params, config, report);
     if (status == PALME_OK)
         status = read_prompt(params, config, report);
     return status;
@@ -442,6 +439,7 @@ static int load(json_t **config, struct palme_params *params, const char *json, 
     params->eos_token = params->pad_token = -1;
     params->default_beams = params->min_length = 1;
     params->length_penalty = 0.7;
+    params->precisions = 1u << PALME_F32;
     if (length > MAX_CONFIG)
         return palme_fail(report, PALME_ERROR_FORMAT, "config: has %zu bytes; %d are allowed",
                           length, MAX_CONFIG);

@@ -346,6 +346,41 @@ static void check_sparse(void)
     builder_free(b);
 }
 
+/* The precision that a model is opened in when `asked` is asked for, or the error. */
+static void precision_is(const char *asked, const char *wanted, const char *what)
+{
+    struct palme_setup setup = { .threads = 1, .precision = asked, .log = heard_log, .log_user = &heard };
+    palme_model *model;
+    struct palme_info info;
+
+    memset(&heard, 0, sizeof heard);
+    int status = palme_model_open(&model, path, &setup);
+
+    CHECK_INT(status, wanted ? PALME_OK : PALME_ERROR_ARGUMENT);
+    if (status < 0) {
+        CHECK_MESSAGE(strstr(heard.error, what), "precision %s: the error is %s", asked, heard.error);
+        return;
+    }
+    palme_model_info(model, &info);
+    CHECK_MESSAGE(wanted && strcmp(info.precision, wanted) == 0, "precision %s of a model: %s, wanted %s",
+                  asked ? asked : "NULL", info.precision, wanted);
+    palme_model_close(&model);
+}
+
+static void check_precisions(void)
+{
+    struct builder *b = builder_new(tiny, 4);
+
+    builder_write(b, path);
+    precision_is(NULL, "f32", NULL);
+    precision_is("auto", "f32", NULL);
+    precision_is("f32", "f32", NULL);
+    precision_is("int4", NULL, "int4");
+    precision_is("", NULL, "auto, f32, bf16 and int8");
+    precision_is("int8", NULL, "int8");
+    builder_free(b);
+}
+
 int main(int count, char **arguments)
 {
     int rounding = fegetround();
@@ -355,6 +390,7 @@ int main(int count, char **arguments)
     path = temporary("model.safetensors");
     check_metadata();
     check_paths();
+    check_precisions();
     check_sparse();
     check_every_prefix();
     check_every_byte();

@@ -99,6 +99,7 @@ static void check_defaults(void)
     CHECK_INT(p.has_min_score, 0);
     CHECK_INT(palme_params_patches(&p), 64);
     CHECK_INT(palme_params_patch_values(&p), 3072);
+    CHECK_INT(p.precisions, 1 << PALME_F32);
     palme_params_clear(&p);
     CHECK(p.default_prompt == NULL);
     palme_params_clear(&p);
@@ -120,9 +121,14 @@ static void check_defaults(void)
     CHECK_INT(p.min_length, 4);
     CHECK_INT(p.has_min_score, 1);
     CHECK_CLOSE(p.min_score, -1.5, 0);
+    CHECK_INT(p.precisions, 1 << PALME_F32 | 1 << PALME_BF16 | 1 << PALME_INT8);
     CHECK_INT(p.stem, PALME_STEM_LITE2);
     CHECK_STR(palme_stem_name(p.stem), "efficientnet_lite2");
     CHECK_INT(palme_params_patch_values(&p), 1280);
+    palme_params_clear(&p);
+
+    accept(&p, "{\"precisions\":[\"int8\"]}");
+    CHECK_INT(p.precisions, 1 << PALME_INT8);
     palme_params_clear(&p);
 
     /* The prefix decoder counts the image tokens: (64 + 26 - 1) / 2. */
