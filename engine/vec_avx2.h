@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * vec_avx2.h - the words of vec.h for AVX2 with FMA: 8 floats, 16 registers.
+ */
+#ifndef PALME_VEC_AVX2_H
+#define PALME_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VF 8
+#define VEC_REGISTERS 16
+
+typedef __m256 vf;
+
+static inline __m256i vec_mask(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline vf vf_load_n(const float *p, int n) { return _mm256_maskload_ps(p, vec_mask(n)); }
+static inline void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
+static inline void vf_store_n(float *p, vf a, int n) { _mm256_maskstore_ps(p, vec_mask(n), a); }
+static inline vf vf_set(float a) { return _mm256_set1_ps(a); }
+static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+static inline vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+static inline vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline vf vf_less(vf x, vf y, vf a, vf b)
+{
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+}
+
+static inline vf vf_keep_n(vf a, int n, float other)
+{
+    return _mm256_blendv_ps(_mm256_set1_ps(other), a, _mm256_castsi256_ps(vec_mask(n)));
+}
+
+static inline float vf_sum(vf a)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline float vf_largest(vf a)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline double vf_sum_double(vf a)
+{
+    __m256d s = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a)),
+                              _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+    __m128d t = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
+
+    return _mm_cvtsd_f64(_mm_add_sd(t, _mm_unpackhi_pd(t, t)));
+}
+
+static inline vf vf_sums(const vf a[VF])
+{
+    __m256 s01 = _mm256_hadd_ps(a[0], a[1]), s23 = _mm256_hadd_ps(a[2], a[3]);
+    __m256 s45 = _mm256_hadd_ps(a[4], a[5]), s67 = _mm256_hadd_ps(a[6], a[7]);
+    __m256 low = _mm256_hadd_ps(s01, s23), high = _mm256_hadd_ps(s45, s67);
+
+    return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+
+static inline vf vf_power_of_2(vf n)
+{
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+
+static inline vf vf_round(vf a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* ---- Pictures */
+
+static inline vf vf_load_bytes(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+static inline vf vf_load_bytes_n(const uint8_t *p, int n)
+{
+    uint64_t bytes = 0;
+
+    memcpy(&bytes, p, (size_t)n);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes)));
+}
+
+static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
+{
+    const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
+                                           0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    __m256i colours = _mm256_or_si256(
+        _mm256_cvtps_epi32(r), _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtps_epi32(g), 8),
+                                               _mm256_slli_epi32(_mm256_cvtps_epi32(b), 16)));
+    uint8_t bytes[28];
+
+    colours = _mm256_shuffle_epi8(colours, close);
+    _mm_storeu_si128((__m128i *)(void *)bytes, _mm256_castsi256_si128(colours));
+    _mm_storeu_si128((__m128i *)(void *)(bytes + 12), _mm256_extracti128_si256(colours, 1));
+    if (n == VF)
+        memcpy(p, bytes, 3 * VF);
+    else
+        memcpy(p, bytes, 3 * (size_t)n);
+}
+
+static inline void vf_unzip_2(vf y[2], const vf x[2])
+{
+    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0x88));
+    __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0xDD));
+
+    y[0] = _mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xD8));
+    y[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xD8));
+}
+
+static inline void vf_unzip_3(vf y[3], const vf x[3])
+{
+    /* Element 3 i + c is in lane (3 i + c) % 8 of a vector that no other of the same c shares a lane with. */
+    vf a = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x92), x[2], 0x24);
+    vf b = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x24), x[2], 0x49);
+    vf c = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x49), x[2], 0x92);
+
+    y[0] = _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 3, 6, 1, 4, 7, 2, 5));
+    y[1] = _mm256_permutevar8x32_ps(b, _mm256_setr_epi32(1, 4, 7, 2, 5, 0, 3, 6));
+    y[2] = _mm256_permutevar8x32_ps(c, _mm256_setr_epi32(2, 5, 0, 3, 6, 1, 4, 7));
+}
+
+static inline void vf_unzip_4(vf y[4], const vf x[4])
+{
+    vf low[2], high[2];
+
+    vf_unzip_2(low, x);
+    vf_unzip_2(high, x + 2);
+    vf even[2] = { low[0], high[0] }, odd[2] = { low[1], high[1] }, part[2];
+    vf_unzip_2(part, even);
+    y[0] = part[0];
+    y[2] = part[1];
+    vf_unzip_2(part, odd);
+    y[1] = part[0];
+    y[3] = part[1];
+}
+
+#endif
