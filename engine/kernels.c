@@ -89,7 +89,7 @@ static void rotate_c(float *x, const float *cosine, const float *sine, const flo
 }
 
 static void linear_c(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
-                     ptrdiff_t y_stride, ptrdiff_t x_stride)
+                     ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     for (int first = 0; first < out; first += PALME_PANEL) {
         int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;
@@ -101,8 +101,11 @@ static void linear_c(float *y, const float *x, const float *w, const float *b, i
             for (int k = 0; k < in; k++)
                 for (int o = 0; o < PALME_PANEL; o++)
                     sum[o] += (double)xr[k] * w[(size_t)k * PALME_PANEL + o];
-            for (int o = 0; o < outs; o++)
-                y[row * y_stride + first + o] = (float)(sum[o] + (b ? b[first + o] : 0));
+            for (int o = 0; o < outs; o++) {
+                float value = (float)(sum[o] + (b ? b[first + o] : 0));
+
+                y[row * y_stride + first + o] = activation == PALME_ACTIVATION_RELU6 ? relu6(value) : value;
+            }
         }
         w += (size_t)in * PALME_PANEL;
     }

@@ -22,6 +22,12 @@ enum {
     PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
 
+/* What becomes of a layer's sums before they are stored. */
+enum palme_activation {
+    PALME_ACTIVATION_NONE,
+    PALME_ACTIVATION_RELU6 /* min(max(x, 0), 6) */
+};
+
 /* One attention head over some rows of queries. Row i of the queries is at position first + i among the
  * keys; it sees key j if j < visible or j <= first + i. */
 struct palme_attend {
@@ -57,12 +63,12 @@ struct palme_kernels {
      * x'[k] = (x[k] cos - x[k+16] sin) g, x'[k+16] = (x[k+16] cos + x[k] sin) g, the rest stays. */
     void (*rotate)(float *x, const float *cos, const float *sin, const float *gain);
 
-    /* y[rows][out] = x[rows][in] W^T + b for the weights of `panels` consecutive panels. A panel is
+    /* y[rows][out] = f(x[rows][in] W^T + b), f the activation, for the weights of `panels` consecutive panels. A panel is
      * [in][16]: w[k * 16 + o] belongs to output o; the last one is padded with zeros. b is NULL or has 16
      * values a panel. `out` is the number of outputs that are written (at most 16 * panels). Row strides
      * in floats. Each row is summed in the same order whatever `rows` is. */
     void (*linear)(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
-                   ptrdiff_t y_stride, ptrdiff_t x_stride);
+                   ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
     /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */

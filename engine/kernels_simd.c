@@ -138,12 +138,18 @@ static void add(float *x, const float *y, int n)
     }
 }
 
+/* ReLU6 */
+static inline vf bounded(vf x)
+{
+    return vf_min(vf_max(x, vf_set(0)), vf_set(6));
+}
+
 static void relu6(float *x, int n)
 {
     for (int i = 0; i < n; i += VF) {
         int k = left(n, i);
 
-        vf_store_n(x + i, vf_min(vf_max(vf_load_n(x + i, k), vf_set(0)), vf_set(6)), k);
+        vf_store_n(x + i, bounded(vf_load_n(x + i, k)), k);
     }
 }
 
@@ -202,7 +208,8 @@ enum {
 static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w,
                                                        const float *b, const int rows, const int panels,
                                                        int in, int out, ptrdiff_t y_stride,
-                                                       ptrdiff_t x_stride)
+                                                       ptrdiff_t x_stride,
+                                                       enum palme_activation activation)
 {
     vf sum[TILE_ROWS * WIDE * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
     size_t panel = (size_t)in * PALME_PANEL;
@@ -225,21 +232,25 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
         for (int i = 0; i < panels * PARTS && i * VF < out; i++) {
             vf s = sum[r * panels * PARTS + i];
 
-            vf_store_n(y + r * y_stride + i * VF, b ? vf_add(s, vf_load(b + i * VF)) : s,
-                       left(out, i * VF));
+            if (b)
+                s = vf_add(s, vf_load(b + i * VF));
+            if (activation == PALME_ACTIVATION_RELU6)
+                s = bounded(s);
+            vf_store_n(y + r * y_stride + i * VF, s, left(out, i * VF));
         }
     }
 }
 
 static void linear(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
-                   ptrdiff_t y_stride, ptrdiff_t x_stride)
+                   ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     int first = 0;
 
     if (rows == 1) {
         for (; out - first > (WIDE - 1) * PALME_PANEL; first += WIDE * PALME_PANEL)
             tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE, in,
-                 out - first < WIDE * PALME_PANEL ? out - first : WIDE * PALME_PANEL, y_stride, x_stride);
+                 out - first < WIDE * PALME_PANEL ? out - first : WIDE * PALME_PANEL, y_stride, x_stride,
+                 activation);
     }
     for (; first < out; first += PALME_PANEL) {
         const float *panel = w + (size_t)first * in, *bias = b ? b + first : NULL;
@@ -247,15 +258,15 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
 
         for (; rows - row >= TILE_ROWS; row += TILE_ROWS)
             tile(y + row * y_stride + first, x + row * x_stride, panel, bias, TILE_ROWS, 1, in, outs,
-                 y_stride, x_stride);
+                 y_stride, x_stride, activation);
         float *to = y + row * y_stride + first;
         const float *from = x + row * x_stride;
         switch (rows - row) {
-        case 5: tile(to, from, panel, bias, 5, 1, in, outs, y_stride, x_stride); break;
-        case 4: tile(to, from, panel, bias, 4, 1, in, outs, y_stride, x_stride); break;
-        case 3: tile(to, from, panel, bias, 3, 1, in, outs, y_stride, x_stride); break;
-        case 2: tile(to, from, panel, bias, 2, 1, in, outs, y_stride, x_stride); break;
-        case 1: tile(to, from, panel, bias, 1, 1, in, outs, y_stride, x_stride); break;
+        case 5: tile(to, from, panel, bias, 5, 1, in, outs, y_stride, x_stride, activation); break;
+        case 4: tile(to, from, panel, bias, 4, 1, in, outs, y_stride, x_stride, activation); break;
+        case 3: tile(to, from, panel, bias, 3, 1, in, outs, y_stride, x_stride, activation); break;
+        case 2: tile(to, from, panel, bias, 2, 1, in, outs, y_stride, x_stride, activation); break;
+        case 1: tile(to, from, panel, bias, 1, 1, in, outs, y_stride, x_stride, activation); break;
         default: break;
         }
     }
@@ -342,11 +353,6 @@ static void attend(float *out, const float *q, const float *k, const float *v,
 }
 
 /* ---- Convolutions of the stem --------------------------------------------------------------- */
-
-static inline vf bounded(vf x)
-{
-    return vf_min(vf_max(x, vf_set(0)), vf_set(6));
-}
 
 static void conv_rgb(float *y, const float *const x[3], const float *w, const float *b, int width,
                      int in_width, int left_pad, int out)

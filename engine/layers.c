@@ -88,7 +88,7 @@ static void linear_part(void *user, int i)
 
     job->kernels->linear(job->y + (size_t)row * l->out + first, job->x + (size_t)row * l->in,
                          l->w + (size_t)first * l->in, l->b ? l->b + first : NULL, rows, l->in, out,
-                         l->out, l->in);
+                         l->out, l->in, l->activation);
 }
 
 static void linear_panels(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
@@ -109,10 +109,13 @@ void palme_linear(struct palme_compute *c, float *y, const float *x, const struc
 {
     if (c->stopped || rows <= 0)
         return;
-    if (l->layout == PALME_LAYOUT_ROWS)
+    if (l->layout == PALME_LAYOUT_ROWS) {
         palme_blas_linear(c, y, x, l->w, l->b, rows, l->in, l->out);
-    else
+        if (l->activation == PALME_ACTIVATION_RELU6)
+            palme_relu6(c, y, rows, l->out);
+    } else {
         linear_panels(c, y, x, l, rows);
+    }
 }
 
 /* ---- Layers that go row by row ------------------------------------------------------------- */

@@ -16,7 +16,7 @@ int palme_precision_built(enum palme_precision precision);
 const char *palme_precision_name(enum palme_precision precision);
 int palme_precision_find(enum palme_precision *precision, const char *name);
 
-/* y = x W^T + b. Precision and layout are data here, not other functions. */
+/* y = f(x W^T + b). Precision and layout are data here, not other functions. */
 enum palme_layout {
     PALME_LAYOUT_ROWS,  /* w[out][in], for BLAS: products of many rows */
     PALME_LAYOUT_PANELS /* w[ceil(out / 16)][in][16], for the own kernels */
@@ -27,6 +27,7 @@ struct palme_linear {
     int in, out;
     const float *w;
     const float *b; /* [out] padded to a multiple of 16, or NULL */
+    enum palme_activation activation; /* f */
 };
 
 /* The layout in which a linear layer wants its weights: rows for BLAS, which is asked for (`blas`) for layers
@@ -38,7 +39,7 @@ size_t palme_linear_size(enum palme_layout layout, int out, int in);
 void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, int first, int count,
                        int out, int in);
 
-/* y[rows][out] = x[rows][in] W^T + b */
+/* y[rows][out] = f(x[rows][in] W^T + b) */
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
                   int rows);
 

@@ -139,7 +139,6 @@ void palme_stem_run(const struct palme_model *model, struct palme_compute *c, fl
 
         if (block->expand.w) {
             palme_linear(c, expanded, x, &block->expand, height * width);
-            palme_relu6(c, expanded, height * width, block->middle);
             wide = expanded;
         }
         convolve(c, &(struct conv_job){ .y = narrow, .x = wide, .w = block->depthwise,
@@ -158,5 +157,4 @@ void palme_stem_run(const struct palme_model *model, struct palme_compute *c, fl
         next = swap;
     }
     palme_linear(c, features, x, &stem->head, height * width);
-    palme_relu6(c, features, height * width, PALME_STEM_FEATURES);
 }

@@ -279,9 +279,10 @@ static void take_norm(struct loader *l, struct palme_norm *norm, const char *nam
 }
 
 enum linear_flags {
-    BIAS = 1,     /* has one */
-    MANY = 2,     /* always sees many rows */
-    POINTWISE = 4 /* is stored as a 1x1 convolution */
+    BIAS = 1,      /* has one */
+    MANY = 2,      /* always sees many rows */
+    POINTWISE = 4, /* is stored as a 1x1 convolution */
+    RELU6 = 8      /* ends in one */
 };
 
 static void take_linear(struct loader *l, struct palme_linear *linear, const char *name, int out,
@@ -296,6 +297,7 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     linear->layout = palme_linear_layout(l->blas && flags & MANY);
     linear->in = in;
     linear->out = out;
+    linear->activation = flags & RELU6 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
     w = reserve(l, palme_linear_size(linear->layout, out, in), sizeof *w);
     linear->w = w;
     for (int64_t row = 0; w && row < source.rows && l->status == PALME_OK; row += part) {
@@ -345,7 +347,7 @@ static void take_stem_block(struct loader *l, struct palme_stem_block *block, in
 
     if (block->middle != block->in)
         take_linear(l, &block->expand, name_of("%s.expand", base.text).text, block->middle,
-                    block->in, BIAS | MANY | POINTWISE);
+                    block->in, BIAS | MANY | POINTWISE | RELU6);
     block->depthwise = take_kernel(l, name_of("%s.depthwise.weight", base.text).text, block->middle,
                                    1, block->size);
     block->depthwise_bias =
@@ -378,7 +380,7 @@ static void take_stem(struct loader *l, struct palme_stem *stem, enum palme_stem
             stem->blocks++;
         }
     take_linear(l, &stem->head, "encoder.stem.head", PALME_STEM_FEATURES, in,
-                BIAS | MANY | POINTWISE);
+                BIAS | MANY | POINTWISE | RELU6);
 }
 
 /* ---- Encoder and decoder ------------------------------------------------------------------ */

@@ -171,10 +171,11 @@ static void check_linear(void)
                 struct buffer b = buffer_filled(panels * 16, RANDOM), found = buffer_new(y_size), wanted = buffer_new(y_size);
                 const float *bias = o % 2 ? b.data : NULL;
                 double *tolerance = calloc(y_size, sizeof *tolerance);
+                enum palme_activation f = (s + (int)o) % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
                 int gaps = 1;
 
-                truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride);
-                tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride);
+                truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
+                tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
                 for (int row = 0; row < n; row++) {
                     double terms = 1;
 
@@ -193,7 +194,7 @@ static void check_linear(void)
                 compare("linear", in, &found, &wanted, tolerance, 0);
                 /* One row alone gives the same bits. */
                 struct buffer one = buffer_new((size_t)out);
-                tried->linear(one.data, x.data + (size_t)(n - 1) * x_stride, w.data, bias, 1, in, out, out, in);
+                tried->linear(one.data, x.data + (size_t)(n - 1) * x_stride, w.data, bias, 1, in, out, out, in, f);
                 CHECK_MESSAGE(memcmp(one.data, found.data + (size_t)(n - 1) * y_stride, (size_t)out * sizeof(float)) == 0,
                               "%s linear %d x %d x %d: a row alone is another", tried->level, n, in, out);
                 free(tolerance);
@@ -280,8 +281,8 @@ static void check_convolutions(void)
 static float pool_a[1 << 20], pool_b[1 << 20], pool_c[1 << 20];
 static const struct palme_kernels *benched;
 
-static void bench_linear_1(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 1, 512, 2048, 2048, 512); }
-static void bench_linear_64(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512); }
+static void bench_linear_1(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 1, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE); }
+static void bench_linear_64(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE); }
 static void bench_layernorm(void) { benched->layernorm(pool_c, pool_a, pool_b, pool_b, 512); }
 static void bench_gelu(void) { benched->gelu(pool_a, 2048); }
 static void bench_log_sum_exp(void) { benched->log_sum_exp(pool_a, 20000); }

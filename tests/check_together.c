@@ -479,10 +479,10 @@ static long products;
 static const struct palme_kernels *true_kernels;
 
 static void counted_linear(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
-                           ptrdiff_t y_stride, ptrdiff_t x_stride)
+                           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     products++;
-    true_kernels->linear(y, x, w, b, rows, in, out, y_stride, x_stride);
+    true_kernels->linear(y, x, w, b, rows, in, out, y_stride, x_stride, activation);
 }
 
 static void test_passes(void)
