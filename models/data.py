@@ -4,7 +4,10 @@
 A tsv has one caption a line, `id<TAB>caption`; a photo's id is its file name without the suffix (with the names of
 the folders it lies in, if there are any below the given one). Nothing here knows the model.
 """
+import io
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -38,14 +41,16 @@ def read_captions(path):
     return captions
 
 
-def open_photo(source):
-    """A file or a path -> PIL image, RGB, upright, all of it decoded. OSError or ValueError if it is none."""
+def open_photo(content):
+    """The bytes of a photo's file -> PIL image, RGB, upright, all of it decoded. OSError if it is none."""
     from PIL import Image, ImageOps
     try:
-        with Image.open(source) as image:
+        with Image.open(io.BytesIO(content)) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
-    except (SyntaxError, EOFError, Image.DecompressionBombError) as error:  # what PIL says of broken files
-        raise ValueError(str(error)) from None
+    except OSError:
+        raise
+    except Exception as error:  # PIL raises many kinds for damaged files
+        raise OSError(str(error)) from None
 
 
 def is_photo(name):
@@ -54,15 +59,16 @@ def is_photo(name):
 
 
 def photo_files(path):
-    """The photos of a folder, a tar file or one file: (id, how it is called in messages, function that opens it)."""
+    """The photos of a folder, a tar file or one file: (id, how messages call it, function that reads its bytes). The
+    function is for the time before the next photo is asked for."""
     path = Path(path)
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file() and is_photo(p.relative_to(path))):
-            yield file.relative_to(path).with_suffix("").as_posix(), str(file), lambda file=file: open_photo(file)
+            yield file.relative_to(path).with_suffix("").as_posix(), str(file), file.read_bytes
     elif not path.exists():
         raise DataError(f"{path}: no such file or folder")
     elif is_photo(path.name):
-        yield path.stem, str(path), lambda: open_photo(path)
+        yield path.stem, str(path), path.read_bytes
     else:
         try:
             with tarfile.open(path) as tar:
@@ -70,7 +76,7 @@ def photo_files(path):
                     name = member.name.removeprefix("./")
                     if member.isfile() and is_photo(name):
                         yield (Path(name).with_suffix("").as_posix(), f"{path}:{name}",
-                               lambda member=member: open_photo(tar.extractfile(member)))
+                               lambda member=member: tar.extractfile(member).read())
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(f"{path}: no folder of photos, and no tar file that can be read ({error})") from None
 
@@ -78,13 +84,35 @@ def photo_files(path):
 def photos(path, skipped=None, wanted=None):
     """Iterates over (id, PIL image) of a folder, a tar file or one file. A photo that cannot be read is left out; its
     name and the reason are appended to the list `skipped`. wanted: only these ids are opened."""
-    for name, called, opened in photo_files(path):
+    for name, called, read in photo_files(path):
         if wanted is not None and name not in wanted:
             continue
         try:
-            image = opened()
-        except (OSError, ValueError) as error:
+            image = open_photo(read())
+        except (OSError, tarfile.TarError) as error:
             if skipped is not None:
                 skipped.append((called, str(error)))
             continue
         yield name, image
+
+
+class Progress:
+    """One line that tells how far a loop is: a bar, what the caller adds, things a second, time left."""
+
+    def __init__(self, total, what, done=0, every=5.0):
+        self.total, self.what, self.first, self.every = total, what, done, every
+        self.start = self.last = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def show(self, done, text="", end=False):
+        now = time.monotonic()
+        if not end and now - self.last < (0.2 if self.live else self.every):
+            return
+        self.last = now
+        speed = (done - self.first) / max(now - self.start, 1e-9)
+        left = (self.total - done) / speed if speed > 0 else 0
+        bar = "#" * int(20 * done / max(self.total, 1))
+        line = (f"[{bar:<20}] {done}/{self.total} {self.what}  {text}  {speed:.1f}/s  "
+                f"{int(left // 60)}:{int(left % 60):02d} left")
+        print(("\r\033[K" if self.live else "") + line, end="\n" if end or not self.live else "",
+              file=sys.stderr, flush=True)

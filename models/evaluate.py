@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""evaluate.py - how good a model's sentences are, and whether the C engine says the same as torch.
+
+    evaluate.py MODEL --photos FOLDER_OR_TAR... --captions TSV [--beams 1,3]
+                [--engine PALME-CAPTION] [--precision f32,bf16,int8] [--html PAGE] [--json FILE]
+
+Captions of all photos are made by palme.py in torch, and by the engine through `palme-caption` on the very pixels that
+torch sees (each photo squashed to the model's square and written as PNG; --originals gives it the photos' own files).
+BLEU-1 to 4, METEOR, ROUGE-L and CIDEr are those of pycocoevalcap, with its PTB tokenizer; it needs a Java runtime. The
+page shows photos with captions and references, best and worst first.
+
+MODEL is a model file, or a checkpoint of train.py. Nothing is drawn at random: --limit takes the first photos.
+"""
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
+PRECISIONS = ("f32", "bf16", "int8")
+
+
+class Problem(Exception):
+    """A sentence for the user."""
+
+
+# ---- Scores -----------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def quiet():
+    """What Java and pycocoevalcap tell about themselves on stderr is not for our user."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def plain(caption):
+    """One line: the tokenizer and METEOR talk to Java line by line, with bars between sentences."""
+    return " ".join(caption.replace("|||", " ").split())
+
+
+def tokenize(captions):
+    """{id: [captions]} -> the same in lower case, without punctuation, words split as the Penn Treebank has them."""
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+    # A line without a word would be lost by Java's tokenizer, and those behind it would move up.
+    lines = {i: [{"caption": plain(c) or "."} for c in list_] for i, list_ in captions.items()}
+    with quiet():
+        tokens = PTBTokenizer().tokenize(lines)
+    if {i: len(c) for i, c in tokens.items()} != {i: len(c) for i, c in captions.items()}:
+        raise Problem("the tokenizer of pycocoevalcap gave back another number of sentences than it was given")
+    return tokens
+
+
+def scorers():
+    """Checks that everything is there before an hour of captions is made in vain."""
+    try:
+        import pycocoevalcap  # noqa: F401
+    except ImportError:
+        raise Problem("the scores need the package pycocoevalcap: pip install -r models/requirements.txt") from None
+    if not shutil.which("java"):
+        raise Problem("the scores need a Java runtime (`java`), for pycocoevalcap's tokenizer and METEOR")
+
+
+def score(references, captions, tokens=None):
+    """references {id: [captions]}, captions {id: caption} -> ({metric: score}, {id: CIDEr}).
+    tokens: what tokenize(references) returned, where it is known."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.rouge.rouge import Rouge
+    tokens = tokens or tokenize(references)
+    found = tokenize({i: [c] for i, c in captions.items()})
+    tokens = {i: tokens[i] for i in found}
+    bleu, _ = Bleu(4).compute_score(tokens, found, verbose=0)
+    try:
+        with quiet():
+            meteor, _ = Meteor().compute_score(tokens, found)
+    except (OSError, ValueError) as error:
+        raise Problem(f"METEOR's Java program failed: {error}") from None
+    rouge, _ = Rouge().compute_score(tokens, found)
+    cider, each = Cider().compute_score(tokens, found)
+    return (dict(zip(METRICS, [*map(float, bleu), meteor, float(rouge), float(cider)])),
+            dict(zip(found, map(float, each))))
+
+
+# ---- Photos -----------------------------------------------------------------------------------
+
+def read_photos(options, size):
+    """(references, {id: uint8 [size, size, 3]}, what was left out as lines of text). Photos in the order of the tsv."""
+    import numpy as np
+    import torch
+    import data
+    from palme import squash
+    references = data.read_captions(options.captions)
+    skipped, squares = [], {}
+    bar = data.Progress(min(len(references), options.limit or len(references)), "photos")
+    for source in options.photos:
+        for name, image in data.photos(source, skipped, references.keys() - squares.keys()):
+            squares[name] = squash(torch.from_numpy(np.array(image)), size).numpy()
+            bar.show(min(len(squares), bar.total))
+            if len(squares) == options.limit:
+                break
+        if len(squares) == options.limit:
+            break
+    bar.show(len(squares), end=True)
+    lost = [f"{name}: {why}" for name, why in skipped]
+    if not options.limit:
+        lost += [f"{name}: no photo" for name in references if name not in squares]
+    if not squares:
+        raise Problem(f"none of the {len(references)} photos of {options.captions} is in {', '.join(options.photos)}")
+    return ({name: references[name] for name in references if name in squares},
+            {name: squares[name] for name in references if name in squares}, lost)
+
+
+# ---- Captions ---------------------------------------------------------------------------------
+
+def open_model(path, device="cpu"):
+    """(model in float32, tokenizer JSON) of a model file, or of a checkpoint of train.py."""
+    import modelfile
+    try:
+        if str(path).endswith((".pt", ".pth", ".ckpt")):
+            import export
+            model, checkpoint = export.load_checkpoint(path)
+            return model.to(device), checkpoint["tokenizer"]
+        _, metadata = modelfile.read_raw(path)
+        if metadata.get("format") != "palme":
+            raise Problem(f"{path}: no model file: there is no format \"palme\" in its metadata")
+        return modelfile.load(path).to(device), metadata["tokenizer"]
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, IndexError, RuntimeError) as error:
+        raise Problem(f"{path}: cannot be used as a model: {error}") from None
+
+
+class Torch:
+    """palme.py, many pictures at a time: {id: uint8 [S, S, 3]} -> {id: (caption, score)}"""
+
+    def __init__(self, model, tokenizer, batch=16):
+        import tokenizers
+        self.model, self.batch, self.contexts = model, batch, None
+        self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer)
+        self.tokenizer.encode_special_tokens = True
+
+    def encode(self, squares):
+        """The encoder's output, [n, tokens, E], once for all searches."""
+        import numpy as np
+        import torch
+        import data
+        if self.contexts is None:
+            device, found, names = next(self.model.parameters()).device, [], list(squares)
+            bar = data.Progress(len(names), "pictures encoded")
+            with torch.no_grad():
+                for i in range(0, len(names), self.batch):
+                    pixels = np.stack([squares[name] for name in names[i:i + self.batch]])
+                    image = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+                    found.append(self.model.encode(image))
+                    bar.show(min(i + self.batch, len(names)), end=i + self.batch >= len(names))
+            self.contexts = torch.cat(found)
+        return self.contexts
+
+    def captions(self, squares, beams, max_length):
+        import data
+        import search
+        contexts, config, out, names = self.encode(squares), self.model.config, {}, list(squares)
+        prompt = [config.bos_token]
+        if config.default_prompt:
+            prompt += self.tokenizer.encode(config.default_prompt, add_special_tokens=False).ids
+        bar = data.Progress(len(names), f"captions in torch, {kind_of(beams)}")
+        for i in range(0, len(names), 4 * self.batch):
+            part = contexts[i:i + 4 * self.batch]
+            found = (search.greedy(self.model, part, prompt, max_length) if beams == 1
+                     else search.beam(self.model, part, prompt, beams, max_length))
+            for name, (ids, value) in zip(names[i:], found):
+                out[name] = (" ".join(self.tokenizer.decode(ids).split()), value)
+            bar.show(len(out), end=len(out) == len(names))
+        return out
+
+
+class Engine:
+    """palme-caption on files in a folder of our own, which are named by number: no name of a photo is in its way."""
+
+    def __init__(self, program, model, folder, files, threads=0, level=None):
+        """files: {id: path below folder}"""
+        self.program, self.model, self.folder, self.files = program, model, folder, files
+        self.threads, self.level = threads, level
+        try:
+            said = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Problem(f"{program} cannot be run: {error}") from None
+        self.has_precision = "--precision" in said
+
+    def captions(self, beams, max_length, precision="f32"):
+        """({id: (caption, score)}, lines about pictures without a caption)"""
+        import data
+        command = [self.program, "--model", str(self.model), "--beams", str(beams), "--max-length", str(max_length),
+                   "--format", "json", "--threads", str(self.threads)]
+        if self.level:
+            command += ["--cpu", self.level]
+        if self.has_precision:
+            command += ["--precision", precision]
+        elif precision != "f32":
+            raise Problem(f"{self.program} has no --precision, so it cannot compute in {precision}")
+        out, names, complaints = {}, {path: name for name, path in self.files.items()}, []
+        bar = data.Progress(len(names), f"captions by the engine, {precision}, {kind_of(beams)}")
+        paths = list(names)
+        for i in range(0, len(paths), 500):  # a command line has an end
+            with tempfile.TemporaryFile("w+") as errors:
+                with subprocess.Popen(command + paths[i:i + 500], cwd=self.folder, stdout=subprocess.PIPE,
+                                      stderr=errors, text=True, encoding="utf-8") as process:
+                    for line in process.stdout:
+                        result = json.loads(line)
+                        out[names[result["source"]]] = (" ".join(result["caption"].split()), result["score"])
+                        bar.show(len(out))
+                errors.seek(0)
+                said = errors.read().strip().splitlines()
+            if process.returncode not in (0, 1):
+                raise Problem(f"{' '.join(command)} failed with status {process.returncode}: {' '.join(said[-3:])}")
+            complaints += said
+        bar.show(len(out), end=True)
+        lost = [f"{name}: no caption from the engine in {precision}" for name in names.values() if name not in out]
+        for name in names.values():
+            out.setdefault(name, ("", 0.0))
+        return {name: out[name] for name in self.files}, lost + (complaints if lost else [])
+
+
+def kind_of(beams):
+    return "greedy" if beams == 1 else f"beam {beams}"
+
+
+def write_squares(folder, squares):
+    """The pictures as torch sees them: {id: file name}"""
+    from PIL import Image
+    files = {}
+    for i, (name, pixels) in enumerate(squares.items()):
+        files[name] = f"{i:06}.png"
+        Image.fromarray(pixels).save(Path(folder) / files[name], compress_level=1)
+    return files
+
+
+def write_originals(folder, sources, squares):
+    """The photos' own files, copied: {id: file name}"""
+    import data
+    files = {}
+    for source in sources:
+        for name, called, read in data.photo_files(source):
+            if name in squares and name not in files:
+                files[name] = f"{len(files):06}{Path(called).suffix}"
+                (Path(folder) / files[name]).write_bytes(read())
+    return files
+
+
+# ---- The table --------------------------------------------------------------------------------
+
+def compare(row, other):
+    """What a row of the table has to say about another row of the same beams: equal captions, CIDEr apart, scores apart."""
+    mine, theirs = row["captions"], other["captions"]
+    same = [name for name in mine if mine[name][0] == theirs[name][0]]
+    row["against"] = other["label"]
+    row["equal"] = len(same) / len(mine)
+    row["different"] = [name for name in mine if mine[name][0] != theirs[name][0]]
+    row["cider_difference"] = row["scores"]["CIDEr"] - other["scores"]["CIDEr"]
+    row["score_difference"] = max((abs(mine[name][1] - theirs[name][1]) for name in same), default=0.0)
+
+
+def table(rows):
+    """Lines of text."""
+    width = max(len(row["label"]) for row in rows)
+    lines = [" " * width + "".join(f"{m:>9}" for m in METRICS) + "    equal  CIDEr against"]
+    for row in rows:
+        line = f"{row['label']:<{width}}" + "".join(f"{row['scores'][m]:9.3f}" for m in METRICS)
+        if "equal" in row:
+            line += f"  {100 * row['equal']:6.1f}%  {row['cider_difference']:+.4f} {row['against']}"
+        lines.append(line)
+    return lines
+
+
+def verdict(rows):
+    """Lines about the engine in f32 beside torch, and whether all is as it should be."""
+    lines, fine = [], True
+    for row in rows:
+        if row["engine"] != "engine" or row["precision"] != "f32" or "equal" not in row:
+            continue
+        good = row["equal"] >= EQUAL and abs(row["cider_difference"]) <= NEAR
+        fine = fine and good
+        lines.append(f"{row['label']}: {100 * row['equal']:.1f} % of the captions are those of torch (wanted "
+                     f"{100 * EQUAL:.0f} %), CIDEr {abs(row['cider_difference']):.4f} apart (wanted {NEAR}), scores of "
+                     f"equal captions at most {row['score_difference']:.1e} apart: {'good' if good else 'NOT GOOD'}")
+    return lines, fine
+
+
+def measure(options, squares, references, lost):
+    """All rows of the table."""
+    tokens = tokenize(references)
+    rows = []
+
+    def add(engine, precision, beams, captions):
+        label = f"{engine} {precision} {kind_of(beams)}"
+        scores, cider = score(references, {name: text for name, (text, _) in captions.items()}, tokens)
+        rows.append({"label": label, "engine": engine, "precision": precision, "beams": beams, "scores": scores,
+                     "cider": cider, "captions": captions})
+        base = next((r for r in rows[:-1] if r["beams"] == beams and r["precision"] == "f32"), None)
+        if base:
+            compare(rows[-1], base)
+
+    if not options.no_torch:
+        runner = Torch(options.opened[0], options.opened[1], options.batch)
+        for beams in options.beams:
+            add("torch", "f32", beams, runner.captions(squares, beams, options.max_length))
+    if options.engine:
+        with tempfile.TemporaryDirectory(prefix="palme-evaluate-") as folder:
+            files = (write_originals(folder, options.photos, squares) if options.originals
+                     else write_squares(folder, squares))
+            engine = Engine(options.engine, engine_file(options, folder), folder, files, options.threads)
+            for precision in options.precision:
+                for beams in options.beams:
+                    captions, missing = engine.captions(beams, options.max_length, precision)
+                    lost += missing
+                    add("engine", precision, beams, captions)
+    return rows
+
+
+def engine_file(options, folder):
+    """What the engine opens: a checkpoint is stored for it in f32."""
+    if options.model.endswith(".safetensors"):
+        return os.path.abspath(options.model)
+    import export
+    path = Path(folder) / "checkpoint.safetensors"
+    export.write_model(path, *options.opened, how="f32")
+    return path
+
+
+# ---- The command ------------------------------------------------------------------------------
+
+def list_of(allowed):
+    def parse(text):
+        values = [allowed(word) for word in text.split(",")]
+        return list(dict.fromkeys(values))
+    return parse
+
+
+def beam_count(word):
+    value = int(word)
+    if not 1 <= value <= 16:
+        raise argparse.ArgumentTypeError(f"{word} is not in 1..16")
+    return value
+
+
+def precision_name(word):
+    if word not in PRECISIONS:
+        raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(PRECISIONS)}")
+    return word
+
+
+def parse(arguments):
+    import torch
+    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split("\n")[0].split(" - ", 1)[1],
+                                     epilog="\n".join(__doc__.split("\n")[6:]),
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", help="model file, or a checkpoint of train.py (.pt)")
+    parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files")
+    parser.add_argument("--captions", required=True, metavar="TSV", help="lines id<TAB>caption, several for a photo")
+    parser.add_argument("--beams", type=list_of(beam_count), default=[1, 3], metavar="N,...",
+                        help="1 is greedy; default 1,3")
+    parser.add_argument("--max-length", type=int, default=32, metavar="N", help="most tokens of a caption; default 32")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos found")
+    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption, for the C engine's captions")
+    parser.add_argument("--precision", type=list_of(precision_name), default=["f32"], metavar="P,...",
+                        help="precisions of the engine: f32, bf16, int8; default f32")
+    parser.add_argument("--originals", action="store_true",
+                        help="the engine reads the photos' own files, so that decoding and resize count too")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="compute threads; default: all processors")
+    parser.add_argument("--no-torch", action="store_true", help="the engine alone")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures a time in torch; default 16")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of torch")
+    parser.add_argument("--html", metavar="PAGE", help="writes a page with photos, captions and references")
+    parser.add_argument("--html-photos", type=int, default=40, metavar="N",
+                        help="how many of the best and of the worst are on it; default 40")
+    parser.add_argument("--json", metavar="FILE", help="writes all figures and captions; - is the standard output")
+    parser.add_argument("--check", action="store_true",
+                        help="exit status 1 if the engine in f32 and torch disagree more than they may")
+    options = parser.parse_args(arguments)
+    if options.no_torch and not options.engine:
+        parser.error("--no-torch leaves nothing to do without --engine")
+    if options.check and (options.no_torch or not options.engine or "f32" not in options.precision):
+        parser.error("--check compares torch with --engine in f32")
+    for name in ("max_length", "limit", "batch", "html_photos"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} is less than 1")
+    return options
+
+
+def run(options):
+    import torch
+    scorers()
+    torch.manual_seed(0)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.engine:
+        options.engine = shutil.which(options.engine) or options.engine
+        options.engine = os.path.abspath(options.engine)
+    options.opened = open_model(options.model, options.device)
+    references, squares, lost = read_photos(options, options.opened[0].config.image_size)
+    rows = measure(options, squares, references, lost)
+    lines, fine = verdict(rows)
+    print(f"{options.model}: {len(squares)} photos of {options.captions}")
+    print("\n".join(table(rows) + lines))
+    if lost:
+        print(f"{len(lost)} left out or without a caption: " + "; ".join(lost[:5]) + ("; ..." if len(lost) > 5 else ""))
+    result = {"model": options.model, "captions": options.captions, "photos": len(squares), "left_out": lost, "rows": [
+        {**{k: v for k, v in row.items() if k not in ("captions", "cider")},
+         "captions": {name: {"caption": text, "score": value, "CIDEr": row["cider"][name]}
+                      for name, (text, value) in row["captions"].items()}} for row in rows]}
+    if options.json:
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        print(text) if options.json == "-" else Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.html:
+        import page
+        Path(options.html).write_text(page.make(options.model, rows, METRICS, references, squares, lost,
+                                                options.html_photos), encoding="utf-8")
+    return 0 if fine or not options.check else 1
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    import data
+    try:
+        return run(options)
+    except (Problem, data.DataError) as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"evaluate.py: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
