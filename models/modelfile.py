@@ -103,10 +103,12 @@ def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=
 
 
 def read_raw(path):
-    """(name -> (dtype name, storage), metadata)"""
+    """(name -> (dtype name, storage), metadata). ValueError or KeyError where the file is not of this layout."""
     with open(path, "rb") as f:
         data = f.read()
-    size = struct.unpack_from("<Q", data)[0]
+    size = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
+    if not 2 <= size <= len(data) - 8:
+        raise ValueError("not in the safetensors layout: there is no header of the length that its first bytes say")
     header = json.loads(data[8:8 + size])
     metadata = header.pop("__metadata__", {})
     tensors = {}

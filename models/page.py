@@ -21,7 +21,7 @@ th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(
 th { font-weight: 600; font-size: .85rem } th:first-child, td:first-child { text-align: left; padding-left: 0 }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 1.1rem; margin-top: 1rem }
 article { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; display: flex; flex-direction: column }
-figure { margin: 0; position: relative } img { display: block; width: 100%; aspect-ratio: 4/3; object-fit: cover }
+figure { margin: 0; position: relative } img { display: block; width: 100%; aspect-ratio: 1 }
 .score { position: absolute; top: .6rem; right: .6rem; padding: .1rem .55rem; border-radius: 99px; color: #fff;
   background: #000b; font-size: .85rem; font-variant-numeric: tabular-nums }
 .text { padding: .8rem 1rem 1rem } .text dl { margin: 0 }
@@ -71,9 +71,10 @@ def make(model, rows, metrics, references, squares, lost, count):
     """The page's text. Photos are ordered by the CIDEr of the last row in f32 that torch made, or of the last of all."""
     first = next((row for row in reversed(rows) if row["engine"] == "torch"), rows[-1])
     order = sorted(first["cider"], key=lambda name: (-first["cider"][name], name))
-    best, worst = order[:count], list(reversed(order[count:]))[:count]
-    parts = [f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 for a caption that its "
-             f"references agree with in every word, 0 for one that shares nothing with them.</p>", table(rows, metrics)]
+    count = min(count, (len(order) + 1) // 2)
+    best, worst = order[:count], order[:count - 1:-1][:count]
+    parts = [f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
+             f"references are one and the same sentence, 0 if they share no word.</p>", table(rows, metrics)]
     if lost:
         parts.append(f"<h2>Left out</h2><p>{len(lost)}: {html.escape('; '.join(lost[:20]))}</p>")
     for kind, title, names in (("best", "Best", best), ("worst", "Worst", worst)):

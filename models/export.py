@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""export.py - from checkpoints to a model file, and what it is worth in each precision.
+
+    export.py write CHECKPOINT... --out MODEL [--store bf16] [--card CARD.md] [--engine PALME-CAPTION] [--photo FILE]
+    export.py precisions MODEL --out COPY --photos PLACE... --captions TSV --engine PALME-CAPTION
+
+`write` takes model files and checkpoints (.pt: a dict with state_dict, config, tokenizer and card, read with
+weights_only), averages them where there are several, and stores weights in bf16, f32, f16 or int8, norms, biases and
+positions in f32. It then reads back what it wrote and lets the checkpoint in torch, the file in torch and, if it is
+given, the engine say what they see in a photo.
+
+`precisions` lets the engine caption the photos of a dev set in each precision that it can compute in, and writes those
+that lose no more than 0.01 CIDEr against f32 into `precisions` of a copy of the model file, the table into its card.
+"""
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+import evaluate
+import modelfile
+from evaluate import PRECISIONS, Problem
+
+LOSS = 0.01  # of CIDEr, the most that a precision may cost
+PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photos" / "dog.jpg"
+
+
+# ---- Checkpoints ------------------------------------------------------------------------------
+
+def config_json(config):
+    """A Config as a model file holds it; what is absent by default stays absent."""
+    values = {k: v for k, v in vars(config).items() if v is not None}
+    return json.dumps({**values, "precisions": list(config.precisions)})
+
+
+def read_torch(path):
+    """What torch.load(weights_only=True) makes of a file; a Problem where it refuses."""
+    import pickle
+    import torch
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Problem(f"{path}: no such file") from None
+    except pickle.UnpicklingError as error:
+        # torch's own words run over a page and end in the advice to trust the file
+        name = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", str(error))
+        raise Problem(f"{path}: more than tensors in it{f' ({name[1]})' if name else ''}, which could run any code when it "
+                      "is read; save its state_dict() alone") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError):
+        raise Problem(f"{path}: not what torch.save writes, or damaged") from None
+
+
+def read_checkpoint(path):
+    """{state: {name: float32 array}, config: Config, tokenizer: JSON, card: Markdown or "", name, language}"""
+    import torch
+    from palme import Config
+    if str(path).endswith(".safetensors"):
+        try:
+            arrays, metadata = modelfile.read(path)
+        except OSError as error:
+            raise Problem(f"{path}: {error.strerror}") from None
+        except (ValueError, KeyError, IndexError, OverflowError) as error:
+            raise Problem(f"{path}: no model file: {error}") from None
+        if metadata.get("format") != "palme":
+            raise Problem(f"{path}: tensors without a model's metadata; import_zeta.py adds them")
+        return {"state": arrays, "config": Config.read(metadata["config"]), "tokenizer": metadata["tokenizer"],
+                "card": metadata.get("model_card", ""), "name": metadata.get("name"),
+                "language": metadata.get("language")}
+    found = read_torch(path)
+    missing = [key for key in ("state_dict", "config", "tokenizer") if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise Problem(f"{path}: a checkpoint has state_dict, config and tokenizer; this has no {', '.join(missing)}")
+    config = found["config"] if isinstance(found["config"], str) else json.dumps(found["config"])
+    state = {name: x.float().numpy() if torch.is_floating_point(x) else x.numpy()
+             for name, x in found["state_dict"].items()}
+    return {"state": state, "config": Config.read(config), "tokenizer": found["tokenizer"], "card": found.get("card", ""),
+            "name": found.get("name"), "language": found.get("language")}
+
+
+def build(path, state, config):
+    """palme.py's model with these arrays, after a look at every name, shape and number."""
+    import torch
+    from palme import Palme
+    model = Palme(config)
+    wanted = {name: tuple(x.shape) for name, x in model.state_dict().items()}
+    found = {re.sub(r"^decoder\.(?!net\.)", "decoder.net.", name): x for name, x in state.items()
+             if ".rotary_pos_emb." not in name}
+    for kind, names in (("lacks", wanted.keys() - found.keys()), ("has unknown", found.keys() - wanted.keys())):
+        if names:
+            some = ", ".join(sorted(names)[:4])
+            raise Problem(f"{path}: {kind} {len(names)} tensor{'s' * (len(names) > 1)}: {some}{', ...' * (len(names) > 4)}")
+    for name, shape in wanted.items():
+        if found[name].shape != shape:
+            raise Problem(f"{path}: {name} is {list(found[name].shape)}, wanted {list(shape)}")
+        if not np.isfinite(found[name]).all():
+            raise Problem(f"{path}: {name} has values that are not finite")
+    return model.load({name: torch.from_numpy(np.array(x)) for name, x in state.items()})
+
+
+def load_checkpoint(path):
+    """(model, checkpoint): what evaluate.py needs"""
+    checkpoint = read_checkpoint(path)
+    return build(path, checkpoint["state"], checkpoint["config"]), checkpoint
+
+
+def average(paths):
+    """One checkpoint of several that differ in their weights alone."""
+    first = read_checkpoint(paths[0])
+    build(paths[0], first["state"], first["config"])
+    total = {name: x.astype(np.float64) for name, x in first["state"].items()}
+    for path in paths[1:]:
+        other = read_checkpoint(path)
+        for key in vars(first["config"]):
+            a, b = getattr(first["config"], key), getattr(other["config"], key)
+            if a != b:
+                raise Problem(f"{path}: {key} is {b}, {paths[0]} has {a}")
+        if json.loads(other["tokenizer"]) != json.loads(first["tokenizer"]):
+            raise Problem(f"{path}: another tokenizer than that of {paths[0]}")
+        build(path, other["state"], other["config"])
+        for name, x in other["state"].items():
+            total[name] += x
+    first["state"] = {name: (x / len(paths)).astype(first["state"][name].dtype) for name, x in total.items()}
+    return first
+
+
+# ---- Writing ----------------------------------------------------------------------------------
+
+def write_model(path, model, tokenizer, card="", how="f32", name=None, language=None):
+    """A model of palme.py as a model file; the file is there as a whole or not at all."""
+    arrays = {key: x.detach().cpu().float().numpy() for key, x in model.state_dict().items()}
+    part = f"{path}.part"
+    modelfile.write(part, arrays, config_json(model.config), tokenizer, card, how, name, language)
+    os.replace(part, path)
+
+
+def with_terms(card, terms, path):
+    """The card, with a section on the licence if it has none."""
+    if terms:
+        return re.sub(r"\n## Licen[cs]e\n.*?(?=\n## |\Z)", "", card, flags=re.S).rstrip() + f"\n\n## License\n\n{terms}\n"
+    if not re.search(r"licen[cs]e|non-commercial|public domain", card, re.I):
+        raise Problem(f"{path}: nothing in the card says under which terms the weights are; --license TEXT does")
+    return card
+
+
+def change(config, settings):
+    """config with KEY=VALUE settings; values are JSON, or words."""
+    from palme import Config
+    known = {f.name for f in fields(Config)}
+    values = dict(vars(config))
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in known:
+            raise Problem(f"--set {setting}: wanted KEY=VALUE with a key of the config: {', '.join(sorted(known))}")
+        try:
+            value = json.loads(value)
+        except ValueError:
+            pass  # a word
+        old = values[key]
+        if old is not None and not (isinstance(value, type(old)) or isinstance(old, float) and isinstance(value, int)
+                                    or isinstance(old, tuple) and isinstance(value, list)):
+            raise Problem(f"--set {setting}: {key} is of type {type(old).__name__}")
+        values[key] = value
+    return Config(**values)
+
+
+# ---- Reading back -----------------------------------------------------------------------------
+
+def allowed(name, x, how):
+    """How far a stored value may be from x."""
+    if how == "f32" or not modelfile.is_weight(name, x):
+        return 0.0
+    if how == "int8":
+        rows = np.abs(x).reshape(x.shape[0], -1).max(1) / 127 * 0.5001
+        return rows.reshape([-1] + [1] * (x.ndim - 1))
+    return np.abs(x) * {"bf16": 2.0 ** -8, "f16": 2.0 ** -11}[how] + 2.0 ** -25
+
+
+def check_stored(path, arrays, how):
+    """The digest, and each tensor within the rounding of its type."""
+    data = Path(path).read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    again, metadata = modelfile.read(path)
+    if hashlib.sha256(data[begin:]).hexdigest() != metadata["sha256"]:
+        raise Problem(f"{path}: what was written is not what its sha256 says")
+    for name, x in arrays.items():
+        if name not in again or again[name].shape != x.shape or not (np.abs(again[name] - x) <= allowed(name, x, how)).all():
+            raise Problem(f"{path}: {name} is not what was written")
+
+
+def first_photo(place):
+    import data
+    for name, image in data.photos(place):
+        return name, image
+    raise Problem(f"{place}: no photo there that can be read")
+
+
+def compare_captions(path, model, tokenizer, photo, engine):
+    """Lines about what checkpoint, file and engine see in a photo; whether file and engine agree."""
+    import torch
+    from palme import squash
+    name, image = first_photo(photo)
+    stored, _ = evaluate.open_model(path)
+    square = {name: squash(torch.from_numpy(np.array(image)), model.config.image_size).numpy()}
+    beams, said = max(model.config.default_beams, 1), {}
+    lines = [f"{photo}: {evaluate.kind_of(beams)}"]
+    runners = {"checkpoint in torch": evaluate.Torch(model, tokenizer), "file in torch": evaluate.Torch(stored, tokenizer)}
+    for what, runner in runners.items():
+        said[what] = runner.captions(square, beams, 32)[name]
+    ids = [model.config.bos_token] + runners["file in torch"].tokenizer.encode(said["checkpoint in torch"][0],
+                                                                              add_special_tokens=False).ids
+    with torch.no_grad():
+        rows = [runner.model.decode(torch.tensor([ids]), runner.contexts, model.config.xpos_center)
+                for runner in runners.values()]
+    if engine:
+        with tempfile.TemporaryDirectory(prefix="palme-export-") as folder:
+            files = evaluate.write_squares(folder, square)
+            captions, lost = evaluate.Engine(engine, os.path.abspath(path), folder, files).captions(beams, 32)
+            if lost:
+                raise Problem("; ".join(lost))
+            said["file in the engine"] = captions[name]
+    lines += [f"  {what + ':':<20} {text or '(nothing)'}   ({score:.4f})" for what, (text, score) in said.items()]
+    lines.append(f"logits of checkpoint and file along the caption: {float((rows[0] - rows[1]).abs().max()):.3g} apart at "
+                 f"most, standard deviation {float(rows[0].std()):.3g}")
+    agree = not engine or said["file in the engine"][0] == said["file in torch"][0]
+    return lines, agree
+
+
+def run_write(options):
+    checkpoint = average(options.checkpoints)
+    config = change(checkpoint["config"], options.set)
+    model = build(options.checkpoints[0], checkpoint["state"], config)
+    card = Path(options.card).read_text(encoding="utf-8") if options.card else checkpoint["card"]
+    card = with_terms(card, options.license, options.card or options.checkpoints[0])
+    write_model(options.out, model, checkpoint["tokenizer"], card, options.store, options.name or checkpoint["name"],
+                options.language or checkpoint["language"])
+    check_stored(options.out, {k: x.numpy() for k, x in model.state_dict().items()}, options.store)
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{options.out}: {count / 1e6:.2f} M parameters in {options.store}, {os.path.getsize(options.out) / 1e6:.1f} MB"
+          + (f", the average of {len(options.checkpoints)} checkpoints" if len(options.checkpoints) > 1 else ""))
+    lines, agree = compare_captions(options.out, model, checkpoint["tokenizer"], options.photo, options.engine)
+    print("\n".join(lines))
+    if not agree:
+        raise Problem(f"{options.out} is written, but the engine says something else than torch about {options.photo}")
+    return 0
+
+
+# ---- Precisions -------------------------------------------------------------------------------
+
+HEADING = "## Precisions"
+
+
+def markdown(rows, kept, photos, beams):
+    """The section of the card."""
+    lines = [HEADING, "", f"{photos} photos of the dev split, {evaluate.kind_of(beams)}, by the engine. A precision that loses "
+             f"more than {LOSS} CIDEr against f32 is not chosen by itself.", "",
+             "| precision | captions equal to f32 | BLEU-4 | METEOR | CIDEr | CIDEr against f32 | chosen |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        s = row["scores"]
+        lines.append(f"| {row['precision']} | {100 * row.get('equal', 1.0):.1f} % | {s['BLEU-4']:.3f} | {s['METEOR']:.3f} | "
+                     f"{s['CIDEr']:.3f} | {row.get('cider_difference', 0.0):+.4f} | {'yes' if row['precision'] in kept else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_section(card, section):
+    """The card with this section in the place of an older one, or at its end."""
+    older = re.compile(re.escape(HEADING) + r"\n.*?(?=^## |\Z)", re.S | re.M)
+    if older.search(card):
+        return older.sub(lambda _: section + "\n", card, count=1).rstrip() + "\n"
+    return card.rstrip() + "\n\n" + section
+
+
+def keep(rows):
+    """Which precisions lose little enough; f32 always."""
+    return [row["precision"] for row in rows
+            if row["precision"] == "f32" or row["cider_difference"] >= -LOSS - 1e-9]
+
+
+def run_precisions(options):
+    from palme import Config
+    evaluate.scorers()
+    tensors, metadata = modelfile.read_raw(options.model)
+    if metadata.get("format") != "palme":
+        raise Problem(f"{options.model}: no model file")
+    config = json.loads(metadata["config"])
+    beams = options.beams or Config.read(metadata["config"]).default_beams
+    references, squares, lost = evaluate.read_photos(options, config["image_size"])
+    tokens, rows = evaluate.tokenize(references), []
+    with tempfile.TemporaryDirectory(prefix="palme-precisions-") as folder:
+        engine = evaluate.Engine(options.engine, os.path.abspath(options.model), folder,
+                                 evaluate.write_squares(folder, squares), options.threads)
+        for precision in options.precision:
+            captions, missing = engine.captions(beams, options.max_length, precision)
+            lost += missing
+            scores, cider = evaluate.score(references, {k: text for k, (text, _) in captions.items()}, tokens)
+            rows.append({"label": f"engine {precision}", "precision": precision, "scores": scores, "captions": captions})
+            if len(rows) > 1:
+                evaluate.compare(rows[-1], rows[0])
+    kept = keep(rows)
+    section = markdown(rows, kept, len(squares), beams)
+    config["precisions"] = kept
+    metadata.update(config=json.dumps(config), model_card=with_section(metadata.get("model_card", ""), section))
+    modelfile.write_raw(f"{options.out}.part", tensors, metadata)
+    check = evaluate.open_model(f"{options.out}.part")[0].config.precisions
+    if list(check) != kept:
+        raise Problem(f"{options.out}: reads back precisions {check}, wrote {kept}")
+    os.replace(f"{options.out}.part", options.out)
+    if options.report:
+        Path(options.report).write_text(section, encoding="utf-8")
+    print("\n".join(evaluate.table(rows)))
+    print(f"{options.out}: precisions {', '.join(kept)}")
+    if lost:
+        print(f"{len(lost)} left out or without a caption: " + "; ".join(lost[:5]))
+    return 0
+
+
+# ---- The command ------------------------------------------------------------------------------
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="export.py", description=__doc__.split(" - ", 1)[1],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    write = commands.add_parser("write", help="checkpoints to a model file")
+    write.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="several are averaged")
+    write.add_argument("--out", required=True, metavar="MODEL", help="the model file to write")
+    write.add_argument("--store", choices=modelfile.STORES, default="bf16", help="of matrices and convolutions; default bf16")
+    write.add_argument("--name", help="a short name; default: the checkpoint's")
+    write.add_argument("--language", help="a language tag; default: the checkpoint's")
+    write.add_argument("--card", metavar="FILE", help="Markdown; default: the checkpoint's")
+    write.add_argument("--license", metavar="TEXT", help="the terms of the weights, a section of the card")
+    write.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes a key of the config, "
+                       "such as default_beams=3")
+    write.add_argument("--photo", default=str(PHOTO), metavar="PLACE", help="what is captioned; default: examples/photos/dog.jpg")
+    write.add_argument("--engine", metavar="PATH", help="the command palme-caption, to caption the photo too")
+    write.set_defaults(run=run_write)
+    judge = commands.add_parser("precisions", help="which precisions keep the captions' quality")
+    judge.add_argument("model", metavar="MODEL")
+    judge.add_argument("--out", required=True, metavar="COPY", help="the model file to write; may be MODEL itself")
+    judge.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files of the dev set")
+    judge.add_argument("--captions", required=True, metavar="TSV", help="its captions, lines id<TAB>caption")
+    judge.add_argument("--engine", required=True, metavar="PATH", help="the command palme-caption")
+    judge.add_argument("--precision", type=evaluate.list_of(evaluate.precision_name), default=list(PRECISIONS),
+                       metavar="P,...", help="what to measure; default f32,bf16,int8")
+    judge.add_argument("--beams", type=evaluate.beam_count, metavar="N", help="default: the model's")
+    judge.add_argument("--max-length", type=int, default=32, metavar="N", help="most tokens of a caption; default 32")
+    judge.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
+    judge.add_argument("--threads", type=int, default=0, metavar="N", help="of the engine; default: all processors")
+    judge.add_argument("--report", metavar="FILE", help="writes the table as Markdown, too")
+    judge.set_defaults(run=run_precisions)
+    options = parser.parse_args(arguments)
+    if options.command == "precisions" and options.precision[0] != "f32":
+        parser.error("--precision begins with f32, which the others are compared with")
+    if options.engine:
+        options.engine = os.path.abspath(shutil.which(options.engine) or options.engine)
+    return options
+
+
+def main(arguments=None):
+    import data
+    options = parse(arguments)
+    try:
+        return options.run(options)
+    except (Problem, data.DataError) as error:
+        print(f"export.py: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"export.py: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
