@@ -174,7 +174,9 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
       g_value_set_uint64 (value, self->max_delay);
       break;
     case GST_PALME_PROP_MODEL_INFO:
-      g_value_set_boxed (value, self->model_info);
+      /* Described anew: others come to share the model, and leave it. */
+      if (self->model_info != NULL)
+        g_value_take_boxed (value, gst_palme_model_describe (&self->model));
       break;
     default:
       if (!gst_palme_settings_get (&self->settings, id, value))
@@ -568,7 +570,8 @@ install_results (GObjectClass * klass)
   /**
    * GstPalmeCaption:model-info:
    *
-   * Name, size and precision of the model; NULL when none is open.
+   * Name, size and precision of the model, and how many elements share it; NULL when none is
+   * open.
    *
    * Since: 0.1
    */

@@ -30,6 +30,12 @@ take_log (void *user, enum palme_log_level level, const char *message)
     GST_INFO_OBJECT (log->owner, "engine: %s", message);
 }
 
+void
+gst_palme_log_listen (GstPalmeLog * log)
+{
+  gst_palme_shared_listen (log != NULL ? take_log : NULL, log);
+}
+
 static guint
 usable_processors (void)
 {
@@ -146,23 +152,22 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
   model->log.owner = GST_OBJECT (element);
   model->log.last[0] = '\0';
   setup.threads = threads ? (gint) threads : MAX ((gint) usable_processors () - 1, 1);
-  setup.log = take_log;
-  setup.log_user = &model->log;
 
   GST_DEBUG_OBJECT (element, "opening %s with %d threads", name, setup.threads);
-  status = palme_model_open (&model->model, name, &setup);
+  gst_palme_log_listen (&model->log);
+  status = gst_palme_shared_open (&model->shared, name, &setup);
+  gst_palme_log_listen (NULL);
   if (status < 0) {
     if (path == NULL && status == PALME_ERROR_NOT_FOUND)
       post_nothing_found (element, environment);
     else
       post_open_error (element, name, status, model->log.last);
-    model->model = NULL;
   } else {
-    palme_model_info (model->model, &model->info);
+    palme_model_info (gst_palme_shared_model (model->shared), &model->info);
     GST_INFO_OBJECT (element, "model \"%s\": %" G_GUINT64_FORMAT
-        " parameters, %s, kernels %s, %d threads", model->info.name,
+        " parameters, %s, kernels %s, %d threads, elements that share it: %u", model->info.name,
         model->info.parameters, model->info.precision, model->info.level,
-        model->info.threads);
+        model->info.threads, gst_palme_shared_users (model->shared));
   }
   g_free (name);
   return status >= 0;
@@ -171,7 +176,7 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
 void
 gst_palme_model_close (GstPalmeModel * model)
 {
-  palme_model_close (&model->model);
+  gst_palme_shared_close (&model->shared);
   memset (&model->info, 0, sizeof model->info);
 }
 
@@ -180,7 +185,7 @@ gst_palme_model_describe (const GstPalmeModel * model)
 {
   const struct palme_info *info = &model->info;
 
-  if (model->model == NULL)
+  if (model->shared == NULL)
     return NULL;
   return gst_structure_new ("palme-model",
       "name", G_TYPE_STRING, info->name,
@@ -190,6 +195,7 @@ gst_palme_model_describe (const GstPalmeModel * model)
       "precision", G_TYPE_STRING, info->precision,
       "level", G_TYPE_STRING, info->level,
       "threads", G_TYPE_INT, info->threads,
+      "elements", G_TYPE_UINT, gst_palme_shared_users (model->shared),
       "image-size", G_TYPE_INT, info->image_size,
       "max-context", G_TYPE_INT, info->max_context,
       "default-prompt", G_TYPE_STRING, info->default_prompt, NULL);

@@ -8,6 +8,7 @@
 
 #include <gst/gst.h>
 
+#include "gstpalmeshared.h"
 #include "palme.h"
 
 G_BEGIN_DECLS
@@ -22,12 +23,15 @@ typedef struct
 
 typedef struct
 {
-  palme_model *model;           /* NULL: not open */
+  GstPalmeShared *shared;       /* NULL: not open */
   struct palme_info info;
   GstPalmeLog log;
 } GstPalmeModel;
 
-/* Opens the model: the file `path`, or if that is NULL the one that the environment names, or the
+/* From now on what the engine says in this thread goes to this log; NULL: nowhere. */
+void gst_palme_log_listen (GstPalmeLog * log);
+
+/* Opens the model, or joins the elements that have it open already: the file `path`, or if that is NULL the one that the environment names, or the
  * installed one. `threads` 0 means the usable processors less one. On failure FALSE, and the
  * element has posted an error that names the file and the remedy. Call it without locks. */
 gboolean gst_palme_model_open (GstPalmeModel * model, GstElement * element,

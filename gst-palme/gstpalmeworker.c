@@ -128,7 +128,7 @@ open_session (GstPalmeWorker * worker, const struct palme_options *options)
   wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
   wanted.stop = is_stopped;
   wanted.stop_user = worker;
-  status = palme_session_open (&session, worker->model->model, &wanted);
+  status = palme_session_open (&session, gst_palme_shared_model (worker->model->shared), &wanted);
   if (status < 0)
     return status;
   palme_session_close (&worker->session);
@@ -150,23 +150,6 @@ set_options (GstPalmeWorker * worker, struct palme_options *options)
   options->stop = is_stopped;
   options->stop_user = worker;
   return palme_session_set_options (worker->session, options);
-}
-
-static gint
-run_tokens (GstPalmeWorker * worker, GString * raw, gint64 deadline)
-{
-  const char *piece;
-  gint status;
-
-  while ((status = palme_next (worker->session, &piece)) == PALME_OK) {
-    if (raw->len < MAX_RAW_TEXT)
-      g_string_append (raw, piece);
-    if (is_stopped (worker))
-      return PALME_ERROR_STOPPED;
-    if (g_get_monotonic_time () >= deadline)
-      break;
-  }
-  return status == PALME_END ? PALME_OK : status;
 }
 
 /* Makes one caption. *tokens is set on success. */
@@ -191,10 +174,12 @@ run_job (GstPalmeWorker * worker, GstPalmeResult * result, guint * tokens)
   if (status >= 0)
     status = palme_look (worker->session, &image);
   looked = g_get_monotonic_time ();
-  if (status >= 0 && result->job.prompt != NULL)
+  /* Asked for here, the model's own prompt as well does not keep others waiting. */
+  if (status >= 0)
     status = palme_prompt (worker->session, result->job.prompt);
   if (status >= 0)
-    status = run_tokens (worker, raw, deadline);
+    status = gst_palme_shared_tell (worker->model->shared, worker->session,
+        raw, MAX_RAW_TEXT, deadline);
 
   result->status = status;
   result->times.encode = (looked - start) * GST_USECOND;
@@ -222,6 +207,7 @@ run (gpointer data)
   gint64 submitted, now;
   guint tokens;
 
+  gst_palme_log_listen (&worker->model->log);
   g_mutex_lock (&worker->lock);
   while (!g_atomic_int_get (&worker->halted)) {
     if (worker->slot != SLOT_FILLED) {
@@ -284,7 +270,9 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   }
 
   model->log.last[0] = '\0';
+  gst_palme_log_listen (&model->log);
   status = open_session (worker, options);
+  gst_palme_log_listen (NULL);
   if (status < 0) {
     reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
         beams_of (worker, options),

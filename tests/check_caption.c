@@ -718,10 +718,25 @@ GST_START_TEST (test_properties)
 
 GST_END_TEST;
 
+static guint
+sharers (GstElement * element)
+{
+  GstStructure *info;
+  guint elements;
+
+  g_object_get (element, "model-info", &info, NULL);
+  fail_unless (gst_structure_get_uint (info, "elements", &elements));
+  gst_structure_free (info);
+  return elements;
+}
+
 GST_START_TEST (test_model_info)
 {
   GstElement *element = caption_element ("name=tiny\n", "threads=2");
+  GstElement *second = caption_element (NULL, NULL);
+  GstElement *third = caption_element (NULL, NULL);
   GstStructure *info;
+  gchar *path;
   guint64 parameters;
   gint threads;
 
@@ -739,6 +754,20 @@ GST_START_TEST (test_model_info)
   fail_unless_equals_int (threads, 2);
   gst_structure_free (info);
   fail_unless_equals_uint64 (caption_stat (element, "model-bytes"), 4000);
+
+  /* Another one that wants the same shares it, which both can see; one with other threads does not. */
+  g_object_get (element, "model", &path, NULL);
+  g_object_set (second, "model", path, "threads", 2, NULL);
+  g_object_set (third, "model", path, "threads", 1, NULL);
+  g_free (path);
+  gst_element_set_state (second, GST_STATE_READY);
+  gst_element_set_state (third, GST_STATE_READY);
+  fail_unless_equals_int (sharers (element), 2);
+  fail_unless_equals_int (sharers (second), 2);
+  fail_unless_equals_int (sharers (third), 1);
+  caption_element_end (second);
+  caption_element_end (third);
+  fail_unless_equals_int (sharers (element), 1);
   gst_element_set_state (element, GST_STATE_NULL);
   g_object_get (element, "model-info", &info, NULL);
   fail_unless (info == NULL);

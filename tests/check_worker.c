@@ -19,12 +19,13 @@ static void
 start (const gchar * lines)
 {
   struct palme_options options = { 0 };
+  struct palme_setup setup = { 0 };
 
   GST_DEBUG_CATEGORY_INIT (gst_palme_caption_debug, "palmecaption", 0, "");
   memset (&model, 0, sizeof model);
-  fail_unless (palme_model_open (&model.model, caption_model (lines),
-          NULL) == PALME_OK);
-  palme_model_info (model.model, &model.info);
+  fail_unless (gst_palme_shared_open (&model.shared, caption_model (lines),
+          &setup) == PALME_OK);
+  palme_model_info (gst_palme_shared_model (model.shared), &model.info);
   worker = gst_palme_worker_new ();
   fail_unless (gst_palme_worker_begin (worker, TRUE) == NULL,
       "a worker that was not started takes nothing");
@@ -36,7 +37,7 @@ static void
 end (void)
 {
   gst_palme_worker_free (worker);
-  palme_model_close (&model.model);
+  gst_palme_shared_close (&model.shared);
 }
 
 static void

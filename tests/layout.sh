@@ -62,7 +62,7 @@ element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
     gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
-    gstpalmepicture.[ch]) echo palme.h ;;
+    gstpalmepicture.[ch] | gstpalmeshared.[ch]) echo palme.h ;;
     gstpalmetext.[ch]) echo gstpalmecues.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
     gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;

@@ -20,18 +20,18 @@
  *   score=       what palme_caption_score answers (default -0.5)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
- *   next_ms=     the same for each palme_next
+ *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
  *   deaf=1       the stop question is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
  *   fail_next=1  palme_next fails with fail_status in place of the first piece
- *   prompt_status=  what palme_prompt answers (default 0)
+ *   prompt_status=  what palme_prompt answers to a text (default 0)
  *   open_status= palme_model_open fails with this status
  *   session_status= palme_session_open fails with this status
  *   message=     sentence for the log function: an error if something fails, else a warning
  *   journal=     name of a file to which each call appends a line: open, session BEAMS, look, stopped,
- *                end TEXT, close
+ *                together COUNT (if more than one), end TEXT, close
  *
  * A file that does not begin with "standin" is "another kind of file", as with the real engine.
  */
@@ -130,13 +130,13 @@ static int stopped(const struct palme_session *session)
     return session->options.stop(session->options.stop_user);
 }
 
-/* Works for so long, and as long as the hold file exists if `hold` is set. Non-zero: stopped. */
-static int work(const struct palme_session *session, int ms, int hold)
+/* Works for so long, and as long as the hold file exists. Non-zero: stopped. */
+static int work(const struct palme_session *session, int ms)
 {
     long long end = now_ns() + ms * 1000000LL;
 
     while (now_ns() < end ||
-           (hold && session->model->hold[0] && access(session->model->hold, F_OK) == 0)) {
+           (session->model->hold[0] && access(session->model->hold, F_OK) == 0)) {
         if (stopped(session)) {
             journal(session->model, "stopped");
             return 1;
@@ -395,7 +395,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
     }
     looks = atomic_fetch_add(&model->looks, 1) + 1;
     journal(model, "look");
-    if (work(session, model->look_ms, 1))
+    if (work(session, model->look_ms))
         return PALME_ERROR_STOPPED;
     if (model->fail_look > 0 && looks % model->fail_look == 0) {
         say(model, PALME_LOG_ERROR, "the look was told to fail");
@@ -520,7 +520,7 @@ int palme_prompt(palme_session *session, const char *text)
 {
     if (!session || !session->has_picture || session->begun)
         return PALME_ERROR_ARGUMENT;
-    if (session->model->prompt_status)
+    if (text && session->model->prompt_status)
         return session->model->prompt_status;
     if (text && strlen(text) >= sizeof session->prompt)
         return PALME_ERROR_TEXT;
@@ -593,20 +593,13 @@ static void begin(struct palme_session *session)
     session->begun = 1;
 }
 
-int palme_next(palme_session *session, const char **piece)
+/* The answer of a session that has worked long enough. */
+static int answer(palme_session *session, const char **piece)
 {
-    struct palme_model *model;
+    struct palme_model *model = session->model;
     const char *rest;
     size_t n;
 
-    if (!session || !piece)
-        return PALME_ERROR_ARGUMENT;
-    *piece = "";
-    if (!session->has_picture)
-        return PALME_ERROR_ARGUMENT;
-    model = session->model;
-    if (work(session, model->next_ms, 0))
-        return PALME_ERROR_STOPPED;
     if (model->fail_next)
         return model->fail_status;
     if (!session->begun)
@@ -631,6 +624,47 @@ int palme_next(palme_session *session, const char **piece)
     session->at += n;
     *piece = session->piece;
     return PALME_OK;
+}
+
+int palme_next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
+{
+    int i, pending = 0;
+
+    if (!sessions || !pieces || !statuses || count < 1 || count > 16)
+        return PALME_ERROR_ARGUMENT;
+    for (i = 0; i < count; i++)
+        if (!sessions[i] || sessions[i]->model != sessions[0]->model)
+            return PALME_ERROR_ARGUMENT;
+    if (count > 1)
+        journal(sessions[0]->model, "together %d", count);
+    for (i = 0; i < count; i++) {
+        pieces[i] = "";
+        statuses[i] = sessions[i]->has_picture ? PALME_OK : PALME_ERROR_ARGUMENT;
+        pending += sessions[i]->has_picture;
+    }
+    /* One time for all of them, as long as one of them wants it. */
+    for (long long end = now_ns() + sessions[0]->model->next_ms * 1000000LL; pending;) {
+        for (i = 0; i < count; i++)
+            if (statuses[i] == PALME_OK && stopped(sessions[i])) {
+                journal(sessions[i]->model, "stopped");
+                statuses[i] = PALME_ERROR_STOPPED;
+                pending--;
+            }
+        if (now_ns() >= end)
+            break;
+        sleep_ms(1);
+    }
+    for (i = 0; i < count; i++)
+        if (statuses[i] == PALME_OK)
+            statuses[i] = answer(sessions[i], &pieces[i]);
+    return PALME_OK;
+}
+
+int palme_next(palme_session *session, const char **piece)
+{
+    int status, result = palme_next_together(&session, 1, piece, &status);
+
+    return result < 0 ? result : status;
 }
 
 int palme_caption_length(const palme_session *session)
