@@ -225,10 +225,12 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
     }
 }
 
-void palme_pixels_init_c(struct palme_kernels *kernels); /* pixels.c */
+void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
+void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
 #if PALME_HAVE_AVX2
-void palme_kernels_init_avx2(struct palme_kernels *kernels); /* kernels_simd.c */
-void palme_pixels_init_avx2(struct palme_kernels *kernels);  /* pixels_simd.c */
+void palme_kernels_init_avx2(struct palme_kernels *kernels);   /* kernels_simd.c */
+void palme_pixels_init_avx2(struct palme_kernels *kernels);    /* pixels_simd.c */
+void palme_precision_init_avx2(struct palme_kernels *kernels); /* precision_simd.c */
 #endif
 
 void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level)
@@ -248,11 +250,13 @@ void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level leve
         .depthwise = depthwise_c,
     };
     palme_pixels_init_c(kernels);
+    palme_precision_init_c(kernels);
     (void)level;
 #if PALME_HAVE_AVX2
     if (level >= PALME_CPU_AVX2) {
         palme_kernels_init_avx2(kernels);
         palme_pixels_init_avx2(kernels);
+        palme_precision_init_avx2(kernels);
         kernels->level = palme_cpu_name(PALME_CPU_AVX2);
     }
 #endif

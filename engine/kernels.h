@@ -12,12 +12,15 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "cpu.h"
 
 enum {
     PALME_HEAD = 64,  /* dimensions of an attention head, always */
     PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
+    PALME_INT8_GROUP = 4, /* consecutive int8 weights of an output that are stored together */
+    PALME_INT8_MOST = 65536, /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
     PALME_SPAN = 8,   /* the taps of a filter come in portions of it */
     PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
@@ -27,6 +30,44 @@ enum palme_activation {
     PALME_ACTIVATION_NONE,
     PALME_ACTIVATION_RELU6 /* min(max(x, 0), 6) */
 };
+
+/* A row of activations in int8: what its whole numbers are multiplied with, and what a level has to add to its sums
+ * of products, since its instructions want numbers other than these. */
+struct palme_quantum {
+    float scale;
+    int32_t offset;
+};
+
+/* Rows whose largest value is below this count as zero. */
+#define PALME_QUANTUM_LEAST 1e-30f
+
+/* Bytes from a quantised row of `in` values to the next, a size_t: up to two for each, and whole vectors of them. */
+#define PALME_QUANTIZED(in) (2 * (((in) + 15) & ~(size_t)15))
+
+/* q[n] = x[n] / scale, rounded to the nearest whole number, halves to the even one: -127..127. Returns the scale,
+ * the largest |x| / 127. Of a row that counts as zero it is 0, of a row with NaN or infinity it is NaN, and q is 0
+ * then. */
+float palme_quantize_row(int8_t *q, const float *x, int n);
+
+static inline float palme_bf16_widen(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The nearest bf16, halves to the even one; NaN stays NaN. */
+static inline uint16_t palme_bf16_round(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 /* One attention head over some rows of queries. Row i of the queries is at position first + i among the
  * keys; it sees key j if j < visible or j <= first + i. */
@@ -69,6 +110,26 @@ struct palme_kernels {
      * in floats. Each row is summed in the same order whatever `rows` is. */
     void (*linear)(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
                    ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+
+    /* A row of activations for linear_int8 of the same table: what palme_quantize_row makes of x[n], bit for bit, in
+     * the level's own form, PALME_QUANTIZED(n) bytes (what is behind the n values is zero), and its scale.
+     * n <= PALME_INT8_MOST. */
+    void (*quantize)(int8_t *q, struct palme_quantum *quantum, const float *x, int n);
+
+    /* y[rows][out] = f(fma(sum, quantum.scale * scale[out], b)), where sum is that of the whole numbers of a
+     * quantised row and of an output, exactly, turned into a float, and a missing b counts as 0: all levels give
+     * the same bits. A panel is [ceil(in / 4)][16][4] int8, padded with zeros; scale and b have 16 values a
+     * panel. */
+    void (*linear_int8)(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                        const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                        enum palme_activation activation);
+
+    /* y[rows][out] = f(x W^T + b) with weights in bf16. A panel is [ceil(in / 2)][16][2], padded with zeros. x are
+     * floats, x_stride of them a row, where `narrow` is NULL, and each row is then summed in the order of `linear`;
+     * else they are what `narrow` made of each row of n floats: bf16, n rounded up to a multiple of 2. */
+    void (*linear_bf16)(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                        ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+    void (*narrow)(uint16_t *q, const float *x, int n);
 
     /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */

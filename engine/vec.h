@@ -28,6 +28,22 @@
  * vf_load_bytes(p), vf_load_bytes_n(p, n)
  * vf_store_colours_n(p, r, g, b, n)   p[n][3] = r, g, b, which are 0..255, rounded to the nearest
  * vf_unzip_2(y, x)                    y[c] = the elements c, c + 2, ... of x[0], x[1] in a row; so for 3 and 4
+ *
+ * Weights of 16 bits: p holds 2 VF of them, the upper halves of floats.
+ *
+ * vf_load_even(p), vf_load_odd(p)     the elements 0, 2, ... and 1, 3, ... of p as floats
+ *
+ * Products of whole numbers of 8 bits, in groups of four; PALME_INT8_GROUP in kernels.h. A dialect stores of a row of
+ * activations, numbers -127..127, what its products want.
+ *
+ * VEC_INT8_BYTES  of such a group of activations: 4 or 8
+ * VEC_INT8_SUMS   vectors of sums that a tile may have, a multiple of the vectors of a panel
+ * vi, vw, vq      VF sums of 32 bits; a group of VF outputs' weights; a group of a row, the same in all lanes
+ * vq_store(q, x)                      stores VF whole numbers
+ * vq_offset(sum, size)                what is missing in the sums of a row of this sum and this sum of sizes
+ * vq_load(q), vw_load(w)              the group that begins there
+ * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
+ * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
  */
 #ifndef PALME_VEC_H
 #define PALME_VEC_H

@@ -87,6 +87,73 @@ static inline vf vf_round(vf a)
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+/* ---- Weights of 16 and 8 bits */
+
+static inline vf vf_load_even(const uint16_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p), 16));
+}
+
+static inline vf vf_load_odd(const uint16_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)(const void *)p),
+                                                _mm256_set1_epi32((int)0xffff0000)));
+}
+
+/* The one instruction that multiplies bytes, maddubs, wants one side without a sign and adds two products in 16 bits.
+ * So a row is stored as sizes, each group followed by masks of its negative numbers: w ^ mask is w, or -w - 1, and
+ * two products with sizes up to 127 are at most 2 * 127 * 128 and fit. The row's offset gives back the sizes
+ * that the -1 took. (Measured on Zen 3 at 64 rows: 1.18 times as fast as with psignb, which keeps the multipliers
+ * busy, and 1.8 times as fast as with weights widened to 16 bits.) */
+#define VEC_INT8_SUMS 8
+
+typedef __m256i vi;
+typedef __m256i vw;
+typedef struct {
+    __m256i size, negative;
+} vq;
+
+#define VEC_INT8_BYTES 8
+
+static inline void vq_store(int8_t *q, vf x)
+{
+    __m256i whole = _mm256_cvtps_epi32(x);
+    __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    __m128i bytes = _mm_packs_epi16(half, half);
+
+    _mm_storeu_si128((__m128i *)(void *)q,
+                     _mm_unpacklo_epi32(_mm_abs_epi8(bytes), _mm_cmpgt_epi8(_mm_setzero_si128(), bytes)));
+}
+
+static inline int32_t vq_offset(float sum, float size)
+{
+    return ((int32_t)size - (int32_t)sum) / 2; /* the sizes of the negative ones */
+}
+
+static inline vq vq_load(const int8_t *q)
+{
+    int32_t size, negative;
+
+    memcpy(&size, q, sizeof size);
+    memcpy(&negative, q + 4, sizeof negative);
+    return (vq){ _mm256_set1_epi32(size), _mm256_set1_epi32(negative) };
+}
+
+static inline vw vw_load(const int8_t *w) { return _mm256_loadu_si256((const __m256i *)(const void *)w); }
+static inline vi vi_zero(void) { return _mm256_setzero_si256(); }
+
+static inline vi vi_dot(vi sum, vw w, vq q)
+{
+    __m256i pairs = _mm256_maddubs_epi16(q.size, _mm256_xor_si256(w, q.negative));
+
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+static inline vf vi_to_float(vi sum, int32_t offset)
+{
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(sum, _mm256_set1_epi32(offset)));
+}
+
 /* ---- Pictures */
 
 static inline vf vf_load_bytes(const uint8_t *p)

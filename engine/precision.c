@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * precision.c - the truth of the kernels that compute with bf16 and int8, in plain C.
+ *
+ * Integers are exact, so every level gives the same bits as these loops: the sums are the same whatever the order,
+ * and what is done to them in floats is written down operation by operation in kernels.h. With bf16 only the
+ * weights are rounded, and sums are kept in double, as in kernels.c.
+ */
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+static float activated(float x, enum palme_activation activation)
+{
+    return activation != PALME_ACTIVATION_RELU6 ? x : x < 0 ? 0 : x > 6 ? 6 : x;
+}
+
+float palme_quantize_row(int8_t *q, const float *x, int n)
+{
+    float most = 0;
+
+    memset(q, 0, (size_t)n);
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(x[i]))
+            return NAN;
+        if (fabsf(x[i]) > most)
+            most = fabsf(x[i]);
+    }
+    if (most < PALME_QUANTUM_LEAST)
+        return 0;
+    float factor = 127 / most;
+
+    for (int i = 0; i < n; i++)
+        q[i] = (int8_t)nearbyintf(x[i] * factor);
+    return most / 127;
+}
+
+static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
+{
+    memset(q, 0, PALME_QUANTIZED((size_t)n));
+    *quantum = (struct palme_quantum){ palme_quantize_row(q, x, n), 0 };
+}
+
+static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                          const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                          enum palme_activation activation)
+{
+    size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP, stride = PALME_QUANTIZED((size_t)in);
+
+    for (int o = 0; o < out; o++) {
+        const int8_t *panel = w + (size_t)(o / PALME_PANEL) * groups * PALME_PANEL * PALME_INT8_GROUP;
+
+        for (int row = 0; row < rows; row++) {
+            const int8_t *values = x + (size_t)row * stride;
+            int32_t sum = quantum[row].offset;
+
+            for (size_t k = 0; k < (size_t)in; k++)
+                sum += (int32_t)values[k] * panel[(k / PALME_INT8_GROUP * PALME_PANEL + (size_t)(o % PALME_PANEL)) *
+                                                      PALME_INT8_GROUP + k % PALME_INT8_GROUP];
+            y[row * y_stride + o] =
+                activated(fmaf((float)sum, quantum[row].scale * scale[o], b ? b[o] : 0), activation);
+        }
+    }
+}
+
+static void linear_bf16_c(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                          ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    size_t pairs = ((size_t)in + 1) / 2;
+
+    for (int o = 0; o < out; o++) {
+        const uint16_t *panel = w + (size_t)(o / PALME_PANEL) * pairs * PALME_PANEL * 2;
+
+        for (int row = 0; row < rows; row++) {
+            const float *values = (const float *)x + row * x_stride;
+            double sum = 0;
+
+            for (size_t k = 0; k < (size_t)in; k++)
+                sum += (double)values[k] *
+                       palme_bf16_widen(panel[(k / 2 * PALME_PANEL + (size_t)(o % PALME_PANEL)) * 2 + k % 2]);
+            y[row * y_stride + o] = activated((float)(sum + (b ? b[o] : 0)), activation);
+        }
+    }
+}
+
+void palme_precision_init_c(struct palme_kernels *kernels); /* kernels.c calls it */
+
+void palme_precision_init_c(struct palme_kernels *kernels)
+{
+    kernels->quantize = quantize_c;
+    kernels->linear_int8 = linear_int8_c;
+    kernels->narrow = NULL;
+    kernels->linear_bf16 = linear_bf16_c;
+}
