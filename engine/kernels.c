@@ -195,32 +195,32 @@ static void conv_rgb_c(float *y, const float *const x[3], const float *w, const 
     }
 }
 
-static void depthwise_c(float *y, const float *const x[], const float *w, const float *b, int width,
-                        int in_width, int left, int channels, int size, int stride)
+static void depthwise_c(float *y, const float *const x[], const float *w, const float *b,
+                        const struct palme_depthwise *shape)
 {
     enum { MOST = 64 };
 
-    for (int i = 0; i < width; i++) {
-        for (int first = 0; first < channels; first += MOST) {
-            int count = channels - first < MOST ? channels - first : MOST;
+    for (int i = 0; i < shape->width; i++) {
+        for (int first = 0; first < shape->channels; first += MOST) {
+            int count = shape->channels - first < MOST ? shape->channels - first : MOST;
             double sum[MOST];
 
             for (int c = 0; c < count; c++)
                 sum[c] = b[first + c];
-            for (int ky = 0; ky < size; ky++) {
-                for (int kx = 0; kx < size; kx++) {
-                    int column = stride * i - left + kx;
+            for (int ky = 0; ky < shape->size; ky++) {
+                for (int kx = 0; kx < shape->size; kx++) {
+                    int column = shape->stride * i - shape->left + kx;
 
-                    if (!x[ky] || column < 0 || column >= in_width)
+                    if (!x[ky] || column < 0 || column >= shape->in_width)
                         continue;
-                    const float *tap = w + (size_t)(ky * size + kx) * channels + first;
-                    const float *pixel = x[ky] + (size_t)column * channels + first;
+                    const float *tap = w + (ky * shape->size + kx) * shape->w_stride + first;
+                    const float *pixel = x[ky] + column * shape->x_stride + first;
                     for (int c = 0; c < count; c++)
                         sum[c] += (double)pixel[c] * tap[c];
                 }
             }
             for (int c = 0; c < count; c++)
-                y[(size_t)i * channels + first + c] = relu6((float)sum[c]);
+                y[i * shape->y_stride + first + c] = relu6((float)sum[c]);
         }
     }
 }
@@ -228,9 +228,10 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
 void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
 #if PALME_HAVE_AVX2
-void palme_kernels_init_avx2(struct palme_kernels *kernels);   /* kernels_simd.c */
-void palme_pixels_init_avx2(struct palme_kernels *kernels);    /* pixels_simd.c */
-void palme_precision_init_avx2(struct palme_kernels *kernels); /* precision_simd.c */
+void palme_kernels_init_avx2(struct palme_kernels *kernels);      /* kernels_simd.c */
+void palme_convolutions_init_avx2(struct palme_kernels *kernels); /* convolutions_simd.c */
+void palme_pixels_init_avx2(struct palme_kernels *kernels);       /* pixels_simd.c */
+void palme_precision_init_avx2(struct palme_kernels *kernels);    /* precision_simd.c */
 #endif
 
 void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level)
@@ -256,6 +257,7 @@ void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level leve
     if (level >= PALME_CPU_AVX2) {
         palme_kernels_init_avx2(kernels);
         palme_pixels_init_avx2(kernels);
+        palme_convolutions_init_avx2(kernels);
         palme_precision_init_avx2(kernels);
         kernels->level = palme_cpu_name(PALME_CPU_AVX2);
     }

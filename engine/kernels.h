@@ -79,6 +79,14 @@ struct palme_attend {
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
 };
 
+/* One row of a depthwise convolution, of some of the channels that its maps have. */
+struct palme_depthwise {
+    int width, in_width, left; /* pixels of the output, of the input, and of padding before that */
+    int channels;
+    int size, stride; /* 3 or 5; 1 or 2 */
+    ptrdiff_t y_stride, x_stride, w_stride; /* floats from a pixel, or a tap, to the next */
+};
+
 struct palme_kernels {
     const char *level;
 
@@ -142,11 +150,11 @@ struct palme_kernels {
     void (*conv_rgb)(float *y, const float *const x[3], const float *w, const float *b, int width,
                      int in_width, int left, int out);
 
-    /* One output row of a depthwise convolution, size x size (3 or 5), stride 1 or 2, bias and ReLU6.
-     * y[width][channels]; x[ky] is [in_width][channels] or NULL for zeros; the first tap of output pixel i
-     * is input column stride * i - left. w[ky][kx][channels]. */
-    void (*depthwise)(float *y, const float *const x[], const float *w, const float *b, int width,
-                      int in_width, int left, int channels, int size, int stride);
+    /* One output row of a depthwise convolution, size x size, bias and ReLU6. y[width][channels]; x[ky] is
+     * [in_width][channels] or NULL for zeros; the first tap of output pixel i is input column
+     * stride * i - left; taps outside of the row are zeros. w[ky][kx][channels]. */
+    void (*depthwise)(float *y, const float *const x[], const float *w, const float *b,
+                      const struct palme_depthwise *shape);
 
     /* Rows of pictures (pixels.c). Inputs are read to their last element and not past it. */
 

@@ -138,18 +138,12 @@ static void add(float *x, const float *y, int n)
     }
 }
 
-/* ReLU6 */
-static inline vf bounded(vf x)
-{
-    return vf_min(vf_max(x, vf_set(0)), vf_set(6));
-}
-
 static void relu6(float *x, int n)
 {
     for (int i = 0; i < n; i += VF) {
         int k = left(n, i);
 
-        vf_store_n(x + i, bounded(vf_load_n(x + i, k)), k);
+        vf_store_n(x + i, vf_relu6(vf_load_n(x + i, k)), k);
     }
 }
 
@@ -235,7 +229,7 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
             if (b)
                 s = vf_add(s, vf_load(b + i * VF));
             if (activation == PALME_ACTIVATION_RELU6)
-                s = bounded(s);
+                s = vf_relu6(s);
             vf_store_n(y + r * y_stride + i * VF, s, left(out, i * VF));
         }
     }
@@ -352,92 +346,6 @@ static void attend(float *out, const float *q, const float *k, const float *v,
         attend_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape, shape->first + i);
 }
 
-/* ---- Convolutions of the stem --------------------------------------------------------------- */
-
-static void conv_rgb(float *y, const float *const x[3], const float *w, const float *b, int width,
-                     int in_width, int left_pad, int out)
-{
-    enum { MOST = 4 }; /* vectors of outputs at a time */
-
-    for (int i = 0; i < width; i++) {
-        for (int first = 0; first < out; first += MOST * VF) {
-            vf sum[MOST];
-
-            for (int o = 0; o < MOST; o++)
-                sum[o] = first + o * VF < out ? vf_load_n(b + first + o * VF, left(out, first + o * VF))
-                                              : vf_set(0);
-            for (int ky = 0; ky < 3; ky++) {
-                for (int kx = 0; kx < 3; kx++) {
-                    int column = 2 * i - left_pad + kx;
-
-                    if (!x[ky] || column < 0 || column >= in_width)
-                        continue;
-                    for (int c = 0; c < 3; c++) {
-                        const float *tap = w + (size_t)((ky * 3 + kx) * 3 + c) * out + first;
-                        vf value = vf_set(x[ky][column * 3 + c]);
-
-                        for (int o = 0; o < MOST; o++)
-                            if (first + o * VF < out)
-                                sum[o] = vf_fma(value, vf_load_n(tap + o * VF, left(out, first + o * VF)),
-                                                sum[o]);
-                    }
-                }
-            }
-            for (int o = 0; o < MOST; o++)
-                if (first + o * VF < out)
-                    vf_store_n(y + (size_t)i * out + first + o * VF, bounded(sum[o]),
-                               left(out, first + o * VF));
-        }
-    }
-}
-
-/* Several vectors of channels of one output pixel: enough sums in flight to hide the latency. `vectors` is a
- * constant where this is called; the last one has n lanes. Taps from..to-1 of a row are inside the picture. */
-static inline __attribute__((always_inline)) void depthwise_pixel(float *y, const float *const x[],
-                                                                  const float *w, const float *b,
-                                                                  const int vectors, int n, ptrdiff_t offset,
-                                                                  int channels, int size, int from, int to)
-{
-    vf sum[WIDE];
-
-    for (int v = 0; v < vectors; v++)
-        sum[v] = n == VF ? vf_load(b + v * VF) : vf_load_n(b + v * VF, n);
-    for (int ky = 0; ky < size; ky++) {
-        if (!x[ky])
-            continue;
-        for (int kx = from; kx < to; kx++) {
-            const float *pixel = x[ky] + (offset + (ptrdiff_t)kx * channels);
-            const float *tap = w + (size_t)(ky * size + kx) * channels;
-
-            for (int v = 0; v < vectors; v++)
-                sum[v] = n == VF ? vf_fma(vf_load(pixel + v * VF), vf_load(tap + v * VF), sum[v])
-                                 : vf_fma(vf_load_n(pixel + v * VF, n), vf_load_n(tap + v * VF, n), sum[v]);
-        }
-    }
-    for (int v = 0; v < vectors; v++) {
-        if (n == VF)
-            vf_store(y + v * VF, bounded(sum[v]));
-        else
-            vf_store_n(y + v * VF, bounded(sum[v]), n);
-    }
-}
-
-static void depthwise(float *y, const float *const x[], const float *w, const float *b, int width,
-                      int in_width, int left_pad, int channels, int size, int stride)
-{
-    for (int i = 0; i < width; i++, y += channels) {
-        int column = stride * i - left_pad, c = 0;
-        int from = column < 0 ? -column : 0, to = in_width - column < size ? in_width - column : size;
-        ptrdiff_t offset = (ptrdiff_t)column * channels;
-
-        for (; channels - c >= WIDE * VF; c += WIDE * VF)
-            depthwise_pixel(y + c, x, w + c, b + c, WIDE, VF, offset + c, channels, size, from, to);
-        for (; c < channels; c += VF)
-            depthwise_pixel(y + c, x, w + c, b + c, 1, left(channels, c), offset + c, channels, size, from,
-                            to);
-    }
-}
-
 /* ---- The level ------------------------------------------------------------------------------ */
 
 void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels);
@@ -453,6 +361,4 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
     kernels->rotate = rotate;
     kernels->linear = linear;
     kernels->attend = attend;
-    kernels->conv_rgb = conv_rgb;
-    kernels->depthwise = depthwise;
 }

@@ -68,6 +68,13 @@ void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, 
                 packed[((size_t)(out / PALME_PANEL) * in + k) * PALME_PANEL + o] = 0;
 }
 
+void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
+                       const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride)
+{
+    kernels->linear(y, x, l->w + (size_t)first * l->in, l->b ? l->b + first : NULL, rows, l->in, count,
+                    y_stride, l->in, l->activation);
+}
+
 struct linear_job {
     const struct palme_kernels *kernels;
     const struct palme_linear *l;
@@ -86,9 +93,8 @@ static void linear_part(void *user, int i)
     int most = job->panel_step * PALME_PANEL;
     int out = l->out - first < most ? l->out - first : most;
 
-    job->kernels->linear(job->y + (size_t)row * l->out + first, job->x + (size_t)row * l->in,
-                         l->w + (size_t)first * l->in, l->b ? l->b + first : NULL, rows, l->in, out,
-                         l->out, l->in, l->activation);
+    palme_linear_part(job->kernels, job->y + (size_t)row * l->out + first, job->x + (size_t)row * l->in, l,
+                      rows, first, out, l->out);
 }
 
 static void linear_panels(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,

@@ -43,6 +43,12 @@ void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, 
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
                   int rows);
 
+/* The outputs first..first+count-1 of some rows of such a layer, in the calling thread: y[rows][y_stride] receives
+ * them from its first column on. Layout panels only; `first` is a multiple of 16. For stages that cut their work
+ * themselves. */
+void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
+                       const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride);
+
 /* y[rows][n] = LN(x[rows][n]); y may be x. */
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                      int rows, int n);

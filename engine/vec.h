@@ -54,6 +54,16 @@
 #error "vec.h is for kernels that are compiled with the flags of a level"
 #endif
 
+/* ReLU6, built of the words above. */
+static inline vf vf_relu6(vf a) { return vf_min(vf_max(a, vf_set(0)), vf_set(6)); }
+
+/* Stands before a loop with a constant count whose body must be repeated, since what it indexes are registers. */
+#if defined(__clang__)
+#define VEC_UNROLL _Pragma("unroll")
+#else
+#define VEC_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 /* The name of a level's own function: function_level. */
 #define VEC_PASTE_2(function, level) function##_##level
 #define VEC_PASTE(function, level) VEC_PASTE_2(function, level)

@@ -347,13 +347,13 @@ static void take_stem_block(struct loader *l, struct palme_stem_block *block, in
 
     if (block->middle != block->in)
         take_linear(l, &block->expand, name_of("%s.expand", base.text).text, block->middle,
-                    block->in, BIAS | MANY | POINTWISE | RELU6);
+                    block->in, BIAS | POINTWISE | RELU6);
     block->depthwise = take_kernel(l, name_of("%s.depthwise.weight", base.text).text, block->middle,
                                    1, block->size);
     block->depthwise_bias =
         take_bias(l, name_of("%s.depthwise.bias", base.text).text, block->middle);
     take_linear(l, &block->project, name_of("%s.project", base.text).text, block->out,
-                block->middle, BIAS | MANY | POINTWISE);
+                block->middle, BIAS | POINTWISE);
 }
 
 static void take_stem(struct loader *l, struct palme_stem *stem, enum palme_stem_kind kind)

@@ -144,6 +144,7 @@ struct bench {
     struct sentence sentences[TOGETHER];
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
+    float *features; /* [P][1280] of a stem */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
     int steps, prefill; /* as many of STEPS and PREFILL as the context holds */
@@ -151,6 +152,17 @@ struct bench {
 };
 
 static void run_encoder(struct bench *b) { host_encode(&b->host, b->images); }
+
+/* The stem alone, over whatever picture was encoded last; the features end in the encoder's scratch. */
+static void run_stem(struct bench *b)
+{
+    const struct palme_params *p = &b->host.model->params;
+
+    if (p->stem != PALME_STEM_NONE)
+        palme_stem_run(b->host.model, &b->host.compute, b->features, b->host.pixels, p->image_size, p->image_size,
+                       b->host.scratch);
+}
+
 static void run_see(struct bench *b) { host_see(&b->host, &b->sentences[0]); }
 static void run_begin(struct bench *b) { host_begin(&b->host, &b->sentences[0]); }
 
@@ -223,6 +235,13 @@ static double bound_encoder(const struct bench *b, const struct roof *roof)
     return encoder_bound(b->host.model, roof);
 }
 
+static double bound_stem(const struct bench *b, const struct roof *roof)
+{
+    const struct palme_params *p = &b->host.model->params;
+
+    return p->stem == PALME_STEM_NONE ? 0 : stem_bound(&b->host.model->weights.stem, roof, p->image_size);
+}
+
 static double bound_see(const struct bench *b, const struct roof *roof)
 {
     return see_bound(b->host.model, roof);
@@ -282,6 +301,7 @@ static const struct part {
     { "encoder down, 64 rows", run_encoder_down, bound_encoder_down, STEP_REPS },
     { "decoder up, 64 rows", run_decoder_up, bound_decoder_up, STEP_REPS },
     { "decoder down, 64 rows", run_decoder_down, bound_decoder_down, STEP_REPS },
+    { "stem", run_stem, bound_stem, 1 },
     { "encoder", run_encoder, bound_encoder, 1 },
     { "cross K/V", run_see, bound_see, STEP_REPS },
     { "picture as prefix", run_begin, bound_begin, 1 },
@@ -350,11 +370,12 @@ static int bench_open(struct bench *b)
     b->filled = host_prefix(&b->host);
     b->images = calloc(size, sizeof *b->images);
     b->logits = calloc(TOGETHER * (size_t)p->num_tokens, sizeof *b->logits);
+    b->features = calloc((size_t)palme_params_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->rows || !b->product)
+    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
@@ -376,6 +397,7 @@ static void bench_close(struct bench *b)
         sentence_close(&b->sentences[i]);
     free(b->images);
     free(b->logits);
+    free(b->features);
     free(b->rows);
     free(b->product);
     host_close(&b->host);

@@ -239,36 +239,77 @@ static void check_attend(void)
     }
 }
 
-static void check_convolutions(void)
+/* A row of pixels of each map that a filter's row of taps reads; one in four is padding. */
+static void rows_filled(struct buffer buffers[5], const float *rows[5], int size, size_t count, int form)
 {
-    static const int channels[] = { 1, 3, 8, 16, 17, 32, 40, 96, 130 };
+    for (int ky = 0; ky < size; ky++) {
+        buffers[ky] = buffer_filled(count, form % KINDS);
+        rows[ky] = (form + ky) % 4 == 3 ? NULL : buffers[ky].data;
+    }
+}
 
-    for (int form = 0; form < 72; form++) {
-        int count = channels[form % 9], size = form / 9 % 2 ? 5 : 3, stride = form / 18 % 2 ? 2 : 1, in_width = 1 + form % 11;
-        int depthwise = form / 36 % 2, ins = depthwise ? count : 3, left;
-        const float *rows[5];
-        struct buffer x[5];
+/* Padding before the first pixel, so that both ends of a row have some where there are enough taps. */
+static int padding(int in_width, int width, int size, int stride)
+{
+    int total = (width - 1) * stride + size - in_width;
 
-        if (!depthwise)
-            size = 3, stride = 2;
-        int width = (in_width + stride - 1) / stride, total = (width - 1) * stride + size - in_width;
-        left = total > 0 ? total / 2 : 0;
-        for (int ky = 0; ky < size; ky++) {
-            x[ky] = buffer_filled((size_t)in_width * (size_t)ins, form % KINDS);
-            rows[ky] = (form + ky) % 4 == 3 ? NULL : x[ky].data;
-        }
-        struct buffer w = buffer_filled((size_t)(size * size * count * (depthwise ? 1 : 3)), RANDOM);
-        struct buffer b = buffer_filled((size_t)count, RANDOM);
+    return total > 0 ? total / 2 : 0;
+}
+
+static void check_conv_rgb(void)
+{
+    static const int channels[] = { 1, 3, 8, 16, 17, 32, 40, 96, 130 }, widths[] = { 1, 2, 3, 5, 8, 11, 12, 13, 31, 64 };
+
+    for (int form = 0; form < 90; form++) {
+        int count = channels[form % 9], in_width = widths[form / 9], width = (in_width + 1) / 2;
+        int left = padding(in_width, width, 3, 2);
+        struct buffer x[5], w = buffer_filled((size_t)(27 * count), RANDOM), b = buffer_filled((size_t)count, RANDOM);
         struct buffer found = buffer_new((size_t)(width * count)), wanted = buffer_new((size_t)(width * count));
+        const float *rows[5];
 
-        if (depthwise) {
-            truth->depthwise(wanted.data, rows, w.data, b.data, width, in_width, left, count, size, stride);
-            tried->depthwise(found.data, rows, w.data, b.data, width, in_width, left, count, size, stride);
-        } else {
-            truth->conv_rgb(wanted.data, rows, w.data, b.data, width, in_width, left, count);
-            tried->conv_rgb(found.data, rows, w.data, b.data, width, in_width, left, count);
-        }
-        compare(depthwise ? "depthwise" : "conv_rgb", count, &found, &wanted, NULL,
+        rows_filled(x, rows, 3, (size_t)in_width * 3, form);
+        truth->conv_rgb(wanted.data, rows, w.data, b.data, width, in_width, left, count);
+        tried->conv_rgb(found.data, rows, w.data, b.data, width, in_width, left, count);
+        compare("conv_rgb", count, &found, &wanted, NULL, 28 * EPS * (1 + (form % KINDS == HUGE_VALUES ? 1e4 : 1) * 3));
+        for (int ky = 0; ky < 3; ky++)
+            buffer_free(&x[ky]);
+        buffer_free(&w), buffer_free(&b), buffer_free(&found), buffer_free(&wanted);
+    }
+}
+
+static void check_depthwise(void)
+{
+    static const int channels[] = { 1, 3, 7, 8, 9, 16, 17, 32, 130 };
+    static const int widths[] = { 1, 2, 3, 4, 7, 8, 9, 11, 15, 16, 17, 23, 32, 33, 40 };
+    enum { CHANNELS = sizeof channels / sizeof *channels, WIDTHS = sizeof widths / sizeof *widths };
+
+    for (int form = 0; form < CHANNELS * WIDTHS * 4; form++) {
+        int count = channels[form % CHANNELS], in_width = widths[form / CHANNELS % WIDTHS];
+        int gap = form % 3 * 5; /* channels of the maps that are not wanted */
+        int filter = form / CHANNELS / WIDTHS, size = filter % 2 ? 5 : 3, stride = filter / 2 ? 2 : 1;
+        struct palme_depthwise shape = {
+            .width = (in_width + stride - 1) / stride, .in_width = in_width, .channels = count, .size = size,
+            .stride = stride, .x_stride = count + gap, .y_stride = count + 2 * gap, .w_stride = count + gap,
+        };
+        size_t x_size = (size_t)((in_width - 1) * shape.x_stride + count);
+        size_t y_size = (size_t)((shape.width - 1) * shape.y_stride + count);
+        struct buffer x[5], w = buffer_filled((size_t)((size * size - 1) * shape.w_stride + count), RANDOM);
+        struct buffer b = buffer_filled((size_t)count, RANDOM), found = buffer_new(y_size), wanted = buffer_new(y_size);
+        const float *rows[5];
+
+        shape.left = padding(in_width, shape.width, size, stride);
+        rows_filled(x, rows, size, x_size, form);
+        memcpy(wanted.data, found.data, y_size * sizeof(float)); /* what lies between pixels stays what it was */
+        truth->depthwise(wanted.data, rows, w.data, b.data, &shape);
+        tried->depthwise(found.data, rows, w.data, b.data, &shape);
+        for (int i = 0; i + 1 < shape.width; i++)
+            for (int k = count; k < shape.y_stride; k++) {
+                size_t at = (size_t)(i * shape.y_stride + k);
+
+                CHECK_MESSAGE(memcmp(&found.data[at], &wanted.data[at], sizeof(float)) == 0,
+                              "%s depthwise %d x %d: wrote between pixels", tried->level, in_width, count);
+            }
+        compare("depthwise", count, &found, &wanted, NULL,
                 28 * EPS * (1 + (form % KINDS == HUGE_VALUES ? 1e4 : 1) * size));
         for (int ky = 0; ky < size; ky++)
             buffer_free(&x[ky]);
@@ -294,11 +335,25 @@ static void bench_attend(void)
     benched->attend(pool_c, pool_a, pool_b, pool_b + 65536, &shape);
 }
 
-static void bench_depthwise(void)
+static void bench_filter(int size, int stride, int width, int channels)
 {
     const float *rows[5] = { pool_a, pool_a + 20000, pool_a + 40000, pool_a + 60000, pool_a + 80000 };
+    struct palme_depthwise shape = { width, width * stride, (size - stride) / 2,
+                                     channels, size, stride, channels, channels, channels };
 
-    benched->depthwise(pool_c, rows, pool_b, pool_b, 64, 64, 2, 288, 5, 1);
+    benched->depthwise(pool_c, rows, pool_b, pool_b, &shape);
+}
+
+static void bench_depthwise_3(void) { bench_filter(3, 1, 64, 144); }
+static void bench_depthwise_3_2(void) { bench_filter(3, 2, 64, 96); }
+static void bench_depthwise_5(void) { bench_filter(5, 1, 32, 288); }
+static void bench_depthwise_5_2(void) { bench_filter(5, 2, 32, 144); }
+
+static void bench_conv_rgb(void)
+{
+    const float *rows[3] = { pool_a, pool_a + 20000, pool_a + 40000 };
+
+    benched->conv_rgb(pool_c, rows, pool_b, pool_b, 128, 256, 0, 32);
 }
 
 static void bench(const struct palme_kernels *c, const struct palme_kernels *level)
@@ -311,7 +366,11 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "linear 1 x 512 x 2048", bench_linear_1, 2.0 * 512 * 2048 },
         { "linear 64 x 512 x 2048", bench_linear_64, 2.0 * 64 * 512 * 2048 },
         { "attend 16 x 1024 keys", bench_attend, 4.0 * 16 * 1024 * 64 },
-        { "depthwise 5x5, 64 x 288", bench_depthwise, 2.0 * 25 * 64 * 288 },
+        { "conv_rgb 128 x 32", bench_conv_rgb, 2.0 * 27 * 128 * 32 },
+        { "depthwise 3x3, 64 x 144", bench_depthwise_3, 2.0 * 9 * 64 * 144 },
+        { "depthwise 3x3/2, 64 x 96", bench_depthwise_3_2, 2.0 * 9 * 64 * 96 },
+        { "depthwise 5x5, 32 x 288", bench_depthwise_5, 2.0 * 25 * 32 * 288 },
+        { "depthwise 5x5/2, 32 x 144", bench_depthwise_5_2, 2.0 * 25 * 32 * 144 },
         { "layernorm 512", bench_layernorm, 0 },
         { "gelu 2048", bench_gelu, 0 },
         { "log_sum_exp 20000", bench_log_sum_exp, 0 },
@@ -373,7 +432,8 @@ int main(int argc, char **argv)
         check_rotate();
         check_linear();
         check_attend();
-        check_convolutions();
+        check_conv_rgb();
+        check_depthwise();
         if (with_bench)
             bench(&c, &level);
         below = level;

@@ -203,7 +203,7 @@ static void compare_stem(struct builder *b, const struct palme_stem *stem)
 
         snprintf(name, sizeof name, "encoder.stem.blocks.%d.expand", i);
         if (i)
-            compare_linear(b, &block->expand, name, 1, 1);
+            compare_linear(b, &block->expand, name, 1, 0);
         else
             CHECK(block->expand.w == NULL);
         snprintf(name, sizeof name, "encoder.stem.blocks.%d.depthwise.weight", i);
@@ -211,7 +211,7 @@ static void compare_stem(struct builder *b, const struct palme_stem *stem)
         snprintf(name, sizeof name, "encoder.stem.blocks.%d.depthwise.bias", i);
         compare_values(b, block->depthwise_bias, name, 1);
         snprintf(name, sizeof name, "encoder.stem.blocks.%d.project", i);
-        compare_linear(b, &block->project, name, 1, 1);
+        compare_linear(b, &block->project, name, 1, 0);
     }
     compare_linear(b, &stem->head, "encoder.stem.head", 1, 1);
 }
