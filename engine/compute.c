@@ -296,7 +296,7 @@ void palme_parallel(struct palme_compute *c, int count, double flops, void (*bod
     for (int i = 0; i < count; i++) {
         body(user, i);
         since += portion;
-        if (since >= PALME_STOP_FLOPS) {
+        if (since + portion / 2 >= PALME_STOP_FLOPS) { /* nearer to it than after one more */
             since = 0;
             if (i + 1 < count && palme_compute_stopped(c))
                 return;

@@ -229,6 +229,7 @@ void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
 #if PALME_HAVE_AVX2
 void palme_kernels_init_avx2(struct palme_kernels *kernels);      /* kernels_simd.c */
+void palme_attend_init_avx2(struct palme_kernels *kernels);       /* attend_simd.c */
 void palme_convolutions_init_avx2(struct palme_kernels *kernels); /* convolutions_simd.c */
 void palme_pixels_init_avx2(struct palme_kernels *kernels);       /* pixels_simd.c */
 void palme_precision_init_avx2(struct palme_kernels *kernels);    /* precision_simd.c */
@@ -256,6 +257,7 @@ void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level leve
 #if PALME_HAVE_AVX2
     if (level >= PALME_CPU_AVX2) {
         palme_kernels_init_avx2(kernels);
+        palme_attend_init_avx2(kernels);
         palme_pixels_init_avx2(kernels);
         palme_convolutions_init_avx2(kernels);
         palme_precision_init_avx2(kernels);

@@ -13,27 +13,7 @@
 
 #include <math.h>
 
-/* ---- exp and erf ---------------------------------------------------------------------------- */
-
-/* exp(x) for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a polynomial for e^r (its
- * coefficients are those of the Taylor series, whose rest is below half a unit in the last place there). */
-static inline vf vec_exp(vf x)
-{
-    vf low = vf_set(-87.3f), clamped = vf_min(vf_max(x, low), vf_set(88.0f));
-    vf n = vf_round(vf_mul(clamped, vf_set(1.44269504f)));
-    vf r = vf_fma(n, vf_set(-0.693145752f), clamped); /* ln 2 in two parts, so that n ln 2 is exact */
-    vf y = vf_set(1.0f / 5040);
-
-    r = vf_fma(n, vf_set(-1.42860677e-6f), r);
-    y = vf_fma(y, r, vf_set(1.0f / 720));
-    y = vf_fma(y, r, vf_set(1.0f / 120));
-    y = vf_fma(y, r, vf_set(1.0f / 24));
-    y = vf_fma(y, r, vf_set(1.0f / 6));
-    y = vf_fma(y, r, vf_set(0.5f));
-    y = vf_fma(y, r, vf_set(1));
-    y = vf_fma(y, r, vf_set(1));
-    return vf_less(x, low, vf_set(0), vf_mul(y, vf_power_of_2(n)));
-}
+/* ---- erf -------------------------------------------------------------------------------- */
 
 static inline vf polynomial(const float *coefficients, int count, vf x)
 {
@@ -54,7 +34,7 @@ static inline vf vec_erf_plus_1(vf x)
                                  0.201475441f,   0.242916703f, 0.282437801f,  0.282081872f };
     vf z = vf_min(vf_abs(x), vf_set(9.3f)), square = vf_mul(z, z);
     vf t = vf_div(vf_set(1), vf_fma(z, vf_set(0.5f), vf_set(1)));
-    vf tail = vf_mul(vf_mul(t, polynomial(far, 9, t)), vec_exp(vf_sub(vf_set(0), square)));
+    vf tail = vf_mul(vf_mul(t, polynomial(far, 9, t)), vf_exp(vf_sub(vf_set(0), square)));
     vf beyond = vf_less(x, vf_set(0), tail, vf_sub(vf_set(2), tail));
 
     return vf_less(z, vf_set(1), vf_fma(x, polynomial(near, 8, square), vf_set(1)), beyond);
@@ -170,7 +150,7 @@ static double log_sum_exp(const float *x, int n)
         vf part = vf_set(0);
 
         for (int i = first; i < end; i += VF) {
-            vf e = vec_exp(vf_sub(vf_load_n(x + i, left(end, i)), vf_set(top)));
+            vf e = vf_exp(vf_sub(vf_load_n(x + i, left(end, i)), vf_set(top)));
 
             part = vf_add(part, vf_keep_n(e, left(end, i), 0));
         }
@@ -266,86 +246,6 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
     }
 }
 
-/* ---- Attention ------------------------------------------------------------------------------ */
-
-enum { KEY_TILE = 64, HEAD = PALME_HEAD / VF };
-
-/* The scores of VF keys, of which the first n exist. */
-static inline vf scores(const vf q[HEAD], const float *k, ptrdiff_t stride, int n)
-{
-    vf dot[VF];
-
-    for (int j = 0; j < VF; j++) {
-        const float *key = k + (j < n ? j : 0) * stride; /* a key that exists, whose score is dropped */
-
-        dot[j] = vf_mul(q[0], vf_load(key));
-        for (int d = 1; d < HEAD; d++)
-            dot[j] = vf_fma(q[d], vf_load(key + d * VF), dot[j]);
-    }
-    return vf_sums(dot);
-}
-
-static void attend_row(float *out, const float *query, const float *k, const float *v,
-                       const struct palme_attend *shape, int position)
-{
-    static const float count_up[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
-    int last = position < shape->visible ? shape->visible : position + 1;
-    int end = last < shape->keys ? last : shape->keys;
-    float score[KEY_TILE], top = -INFINITY;
-    vf q[HEAD], sum[HEAD], total = vf_set(0), scale = vf_set(shape->scale), slope = vf_set(-shape->slope);
-
-    for (int d = 0; d < HEAD; d++) {
-        q[d] = vf_load(query + d * VF);
-        sum[d] = vf_set(0);
-    }
-    for (int first = 0; first < end; first += KEY_TILE) {
-        int count = end - first < KEY_TILE ? end - first : KEY_TILE;
-        vf best = vf_set(top);
-
-        for (int j = 0; j < count; j += VF) {
-            vf distance = vf_sub(vf_set((float)(position - first - j)), vf_load(count_up));
-            vf s = vf_mul(scores(q, k + (first + j) * shape->k_stride, shape->k_stride, left(count, j)),
-                          scale);
-
-            s = vf_keep_n(vf_fma(vf_abs(distance), slope, s), left(count, j), -INFINITY);
-            best = vf_max(s, best);
-            vf_store(score + j, s);
-        }
-        float high = vf_largest(best);
-        if (isinf(high))
-            continue;
-        vf shrink = vf_set(top == high ? 1 : expf(top - high));
-        total = vf_mul(total, shrink);
-        for (int d = 0; d < HEAD; d++)
-            sum[d] = vf_mul(sum[d], shrink);
-        top = high;
-        for (int j = 0; j < count; j += VF) {
-            vf weight = vec_exp(vf_sub(vf_load(score + j), vf_set(top)));
-
-            total = vf_add(total, weight);
-            vf_store(score + j, weight);
-        }
-        for (int j = 0; j < count; j++) {
-            const float *value = v + (first + j) * shape->v_stride;
-            vf weight = vf_set(score[j]);
-
-            for (int d = 0; d < HEAD; d++)
-                sum[d] = vf_fma(weight, vf_load(value + d * VF), sum[d]);
-        }
-    }
-    float all = vf_sum(total);
-    vf factor = vf_set(all > 0 ? 1 / all : 0);
-    for (int d = 0; d < HEAD; d++)
-        vf_store(out + d * VF, vf_mul(sum[d], factor));
-}
-
-static void attend(float *out, const float *q, const float *k, const float *v,
-                   const struct palme_attend *shape)
-{
-    for (int i = 0; i < shape->rows; i++)
-        attend_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape, shape->first + i);
-}
-
 /* ---- The level ------------------------------------------------------------------------------ */
 
 void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels);
@@ -360,5 +260,4 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
     kernels->log_sum_exp = log_sum_exp;
     kernels->rotate = rotate;
     kernels->linear = linear;
-    kernels->attend = attend;
 }

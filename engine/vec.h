@@ -21,7 +21,11 @@
  * vf_power_of_2(n)           2^n for whole numbers n in -126..127
  * vf_sum(a), vf_largest(a)   over all lanes
  * vf_sum_double(a)           the sum of all lanes in double precision: for long sums of sums
- * vf_sums(a)                 lane i is the sum of the lanes of a[i], for VF vectors
+ * vf_sums(a)                 lane i is the sum of the lanes of a[i], for VF vectors: neighbours first, then
+ *                            neighbouring sums, and so on
+ * vf_load_turned(y, x, at)   y[d] = x[0][at + d], x[1][at + d], ...; VF of each
+ * vf_left(n, i)              how many lanes are left of n at i, at most VF
+ * vf_exp(x)                  see below
  *
  * Pictures: bytes are 0..255 in memory and floats in a vector.
  *
@@ -68,5 +72,33 @@ static inline vf vf_relu6(vf a) { return vf_min(vf_max(a, vf_set(0)), vf_set(6))
 #define VEC_PASTE_2(function, level) function##_##level
 #define VEC_PASTE(function, level) VEC_PASTE_2(function, level)
 #define VEC_NAME(function) VEC_PASTE(function, PALME_LEVEL)
+
+/* ---- Words made of words, the same in every dialect ------------------------------------------ */
+
+/* How many lanes are left of n at i. */
+static inline int vf_left(int n, int i)
+{
+    return n - i < VF ? n - i : VF;
+}
+
+/* exp(x) for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a polynomial for e^r (its
+ * coefficients are those of the Taylor series, whose rest is below half a unit in the last place there). */
+static inline vf vf_exp(vf x)
+{
+    vf low = vf_set(-87.3f), clamped = vf_min(vf_max(x, low), vf_set(88.0f));
+    vf n = vf_round(vf_mul(clamped, vf_set(1.44269504f)));
+    vf r = vf_fma(n, vf_set(-0.693145752f), clamped); /* ln 2 in two parts, so that n ln 2 is exact */
+    vf y = vf_set(1.0f / 5040);
+
+    r = vf_fma(n, vf_set(-1.42860677e-6f), r);
+    y = vf_fma(y, r, vf_set(1.0f / 720));
+    y = vf_fma(y, r, vf_set(1.0f / 120));
+    y = vf_fma(y, r, vf_set(1.0f / 24));
+    y = vf_fma(y, r, vf_set(1.0f / 6));
+    y = vf_fma(y, r, vf_set(0.5f));
+    y = vf_fma(y, r, vf_set(1));
+    y = vf_fma(y, r, vf_set(1));
+    return vf_less(x, low, vf_set(0), vf_mul(y, vf_power_of_2(n)));
+}
 
 #endif

@@ -86,6 +86,27 @@ static inline vf vf_sums(const vf a[VF])
     return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 
+static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+{
+    vf a[VF], b[VF];
+
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x[i] + at)), _mm_loadu_ps(x[i + 4] + at), 1);
+        a[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x[i] + at + 4)),
+                                        _mm_loadu_ps(x[i + 4] + at + 4), 1);
+    }
+    for (int i = 0; i < VF; i += 4) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+        b[i + 2] = _mm256_unpacklo_ps(a[i + 2], a[i + 3]);
+        b[i + 3] = _mm256_unpackhi_ps(a[i + 2], a[i + 3]);
+        y[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+        y[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+        y[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        y[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+    }
+}
+
 static inline vf vf_power_of_2(vf n)
 {
     return _mm256_castsi256_ps(

@@ -31,6 +31,7 @@ enum {
     TOGETHER = 4,  /* captions at a time */
     PREFILL = 64,  /* tokens of a prefill */
     PRODUCT_ROWS = 64,
+    LONG = 4096, /* tokens of the attention that is measured alone */
     ROOF_TRIES = 8,
     STEP_REPS = 4  /* times as many repetitions for what is short */
 };
@@ -146,6 +147,7 @@ struct bench {
     float *logits; /* [TOGETHER][V] */
     float *features; /* [P][1280] of a stem */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
+    float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
     int steps, prefill; /* as many of STEPS and PREFILL as the context holds */
     int filled;         /* positions before the text */
@@ -209,6 +211,36 @@ static void run_encoder_up(struct bench *b) { run_product(b, &b->host.model->wei
 static void run_encoder_down(struct bench *b) { run_product(b, &b->host.model->weights.encoder[0].mlp.down); }
 static void run_decoder_up(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.up); }
 static void run_decoder_down(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.down); }
+
+/* One head of many tokens that all see each other, and one of them alone. */
+static void run_tokens(struct bench *b, int rows)
+{
+    const struct palme_attend shape = {
+        .rows = rows, .keys = LONG, .visible = LONG,
+        .out_stride = PALME_HEAD, .q_stride = PALME_HEAD, .k_stride = PALME_HEAD, .v_stride = PALME_HEAD,
+        .scale = 0.125f,
+    };
+    size_t step = (size_t)LONG * PALME_HEAD;
+
+    palme_attention(&b->host.compute, b->tokens + 3 * step, b->tokens, b->tokens + step, b->tokens + 2 * step, &shape,
+                    1, 0, 0, NULL);
+}
+
+static void run_attention(struct bench *b) { run_tokens(b, LONG); }
+static void run_attention_of_one(struct bench *b) { run_tokens(b, 1); }
+
+static double bound_attention(const struct bench *b, const struct roof *roof)
+{
+    (void)b;
+    return attention(roof, LONG, LONG, 1);
+}
+
+/* Keys and values are read once, from wherever they are. */
+static double bound_attention_of_one(const struct bench *b, const struct roof *roof)
+{
+    (void)b;
+    return attention(roof, 1, LONG, 1);
+}
 
 static double bound_encoder_up(const struct bench *b, const struct roof *roof)
 {
@@ -302,6 +334,8 @@ static const struct part {
     { "decoder up, 64 rows", run_decoder_up, bound_decoder_up, STEP_REPS },
     { "decoder down, 64 rows", run_decoder_down, bound_decoder_down, STEP_REPS },
     { "stem", run_stem, bound_stem, 1 },
+    { "attention, 4096 tokens", run_attention, bound_attention, 1 },
+    { "one row, 4096 keys", run_attention_of_one, bound_attention_of_one, STEP_REPS },
     { "encoder", run_encoder, bound_encoder, 1 },
     { "cross K/V", run_see, bound_see, STEP_REPS },
     { "picture as prefix", run_begin, bound_begin, 1 },
@@ -373,12 +407,15 @@ static int bench_open(struct bench *b)
     b->features = calloc((size_t)palme_params_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
+    b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product)
+    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
+    for (size_t i = 0; i < 4 * (size_t)LONG * PALME_HEAD; i++)
+        b->tokens[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
     for (size_t i = 0; i < size; i++)
         b->images[i] = (float)(i * 2654435761u % 256) / 255;
     for (int i = 0; i < PREFILL; i++)
@@ -400,6 +437,7 @@ static void bench_close(struct bench *b)
     free(b->features);
     free(b->rows);
     free(b->product);
+    free(b->tokens);
     host_close(&b->host);
 }
 

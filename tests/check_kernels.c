@@ -205,38 +205,92 @@ static void check_linear(void)
     }
 }
 
+/* Rows that go through the keys together against plain C, and each against itself alone, bit for bit. */
+static void check_attend_rows(const char *name, const struct palme_attend *shape, const struct buffer *q,
+                              const struct buffer *k, const struct buffer *v)
+{
+    struct buffer found = buffer_filled(count_of(q), ZERO), wanted = buffer_filled(count_of(q), ZERO);
+    struct buffer one = buffer_new(64);
+    double largest = 0;
+    int alone = 1;
+
+    truth->attend(wanted.data, q->data, k->data, v->data, shape);
+    tried->attend(found.data, q->data, k->data, v->data, shape);
+    /* A score of size s has an error of some roundings of the sum of its 64 terms, which the exponential
+     * passes on to the weights as a relative one. */
+    for (size_t j = 0; j < count_of(k); j++)
+        largest = fmax(largest, fabs(k->data[j]));
+    compare(name, shape->keys, &found, &wanted, NULL,
+            8 * EPS * (8 + 16 * largest * shape->scale + shape->keys * shape->slope));
+    for (int row = 0; row < shape->rows; row++) {
+        struct palme_attend single = *shape;
+
+        single.rows = 1;
+        single.first += row;
+        tried->attend(one.data, q->data + row * shape->q_stride, k->data, v->data, &single);
+        alone &= memcmp(one.data, found.data + row * shape->out_stride, 64 * sizeof(float)) == 0;
+    }
+    CHECK_MESSAGE(alone, "%s %s, %d rows of %d keys: a row alone is another", tried->level, name, shape->rows,
+                  shape->keys);
+    buffer_free(&found), buffer_free(&wanted), buffer_free(&one);
+}
+
 static void check_attend(void)
 {
-    static const int keys[] = { 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 200 };
+    static const int keys[] = { 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 200 }, rows[] = { 1, 5, 6, 7, 12, 16, 64, 75 };
 
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < sizeof keys / sizeof *keys * sizeof rows / sizeof *rows; i++) {
         for (int form = 0; form < 6; form++) {
-            int n = keys[i], rows = form == 1 ? 1 : n < 5 ? n : 5, extra = form % 3 * 8;
+            int n = keys[i / (sizeof rows / sizeof *rows)], most = rows[i % (sizeof rows / sizeof *rows)];
+            int count = form == 0 || form == 4 || most < n ? most : n, extra = form % 3 * 8;
             struct palme_attend shape = {
-                .rows = rows, .keys = n, .first = form < 3 ? n - rows : form == 5 ? n : 0,
+                .rows = count, .keys = n, .first = form == 1 || form == 2 ? n - count : form == 5 ? n : 0,
                 .visible = form == 0 ? n : form == 2 ? n / 2 : form == 5 ? 0 : form == 4 ? n : 0,
                 .out_stride = 64 + extra, .q_stride = 64 + extra, .k_stride = 64 + extra, .v_stride = 64 + extra,
                 .scale = form == 3 ? 10 : 0.125f, .slope = form % 2 ? 0.25f : 0,
             };
-            size_t stride = (size_t)shape.q_stride, q_size = (size_t)(rows - 1) * stride + 64;
-            size_t k_size = (size_t)(n - 1) * stride + 64;
-            struct buffer q = buffer_filled(q_size, RANDOM), k = buffer_filled(k_size, RANDOM), v = buffer_filled(k_size, RANDOM);
-            struct buffer found = buffer_filled(q_size, ZERO), wanted = buffer_filled(q_size, ZERO);
+            size_t stride = (size_t)shape.q_stride, k_size = (size_t)(n - 1) * stride + 64;
+            struct buffer q = buffer_filled((size_t)(count - 1) * stride + 64, RANDOM);
+            struct buffer k = buffer_filled(k_size, RANDOM), v = buffer_filled(k_size, RANDOM);
 
             if (form == 4) /* scores far apart: the maximum moves from tile to tile */
                 for (size_t j = 0; j < k_size; j++)
                     k.data[j] *= (float)(1 + j / stride);
-            truth->attend(wanted.data, q.data, k.data, v.data, &shape);
-            tried->attend(found.data, q.data, k.data, v.data, &shape);
-            /* A score of size s has an error of some roundings of the sum of its 64 terms, which the exponential
-             * passes on to the weights as a relative one. */
-            double largest = 0;
-            for (size_t j = 0; j < k_size; j++)
-                largest = fmax(largest, fabs(k.data[j]));
-            compare("attend", n, &found, &wanted, NULL, 8 * EPS * (8 + 16 * largest * shape.scale + n * shape.slope));
-            buffer_free(&q), buffer_free(&k), buffer_free(&v), buffer_free(&found), buffer_free(&wanted);
+            check_attend_rows("attend", &shape, &q, &k, &v);
+            buffer_free(&q), buffer_free(&k), buffer_free(&v);
         }
     }
+}
+
+/* A row whose scores overflow weighs nothing there, and spoils no row that goes beside it. */
+static void check_attend_overflow(void)
+{
+    struct palme_attend shape = { .rows = 6, .keys = 70, .visible = 70, .out_stride = 64, .q_stride = 64,
+                                  .k_stride = 64, .v_stride = 64, .scale = 0.125f };
+    struct buffer q = buffer_filled(6 * 64, RANDOM), k = buffer_filled(70 * 64, RANDOM);
+    struct buffer v = buffer_filled(70 * 64, RANDOM);
+
+    for (int d = 0; d < 64; d++) {
+        q.data[2 * 64 + d] = 1e30f;
+        k.data[3 * 64 + d] = 1e30f;
+        for (int row = 0; row < 6; row++) /* the others do not see how large that key is */
+            q.data[row * 64 + d] = row == 2 ? 1e30f : (float)(row + 1) * 1e-30f;
+    }
+    struct buffer found = buffer_new(6 * 64), one = buffer_new(64);
+    tried->attend(found.data, q.data, k.data, v.data, &shape);
+    for (int row = 0; row < 6; row++) {
+        struct palme_attend single = shape;
+        int finite = 1;
+
+        single.rows = 1;
+        single.first = row;
+        tried->attend(one.data, q.data + row * 64, k.data, v.data, &single);
+        for (int d = 0; d < 64; d++)
+            finite &= isfinite(found.data[row * 64 + d]) != 0;
+        CHECK_MESSAGE(finite && memcmp(one.data, found.data + row * 64, 64 * sizeof(float)) == 0,
+                      "%s attend: row %d suffers from a sum that overflows", tried->level, row);
+    }
+    buffer_free(&q), buffer_free(&k), buffer_free(&v), buffer_free(&found), buffer_free(&one);
 }
 
 /* A row of pixels of each map that a filter's row of taps reads; one in four is padding. */
@@ -432,6 +486,7 @@ int main(int argc, char **argv)
         check_rotate();
         check_linear();
         check_attend();
+        check_attend_overflow();
         check_conv_rgb();
         check_depthwise();
         if (with_bench)
