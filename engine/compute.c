@@ -74,6 +74,11 @@ struct palme_pool {
 #endif
 };
 
+int palme_compute_threads(const struct palme_compute *c)
+{
+    return c->pool ? c->pool->threads : 1;
+}
+
 #if PALME_THREADS_POOL || PALME_HAVE_BLAS
 /* How many threads BLAS may use when the calling thread calls it; returns how many it might before. */
 static int blas_threads(int threads)

@@ -27,7 +27,11 @@ struct palme_compute {
     palme_stop_fn stop;
     void *stop_user;
     int stopped;
+    void *room; /* where linear layers put their inputs in another precision (layers.h); NULL if they need none */
 };
+
+/* How many threads compute, the calling one included. */
+int palme_compute_threads(const struct palme_compute *c);
 
 /* Asks the stop question. Returns non-zero if the work must end. */
 int palme_compute_stopped(struct palme_compute *c);

@@ -40,6 +40,16 @@ size_t palme_decoder_scratch(const struct palme_model *model, int rows)
     return (size_t)rows * (6 * (size_t)model->params.decoder_dim + 4 * inner_width(&model->params));
 }
 
+size_t palme_decoder_room(const struct palme_model *model, int rows)
+{
+    const struct palme_params *params = &model->params;
+    size_t widest = 4 * (size_t)params->decoder_dim, inner = inner_width(params), dim = (size_t)params->encoder_dim;
+
+    widest = widest > inner ? widest : inner;
+    widest = widest > dim ? widest : dim;
+    return palme_linear_room(&model->kernels, model->precision, (int)widest, (size_t)rows);
+}
+
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
                        struct palme_picture *picture, float *mapped, const float *context, int tokens,
                        float *scratch)
@@ -63,8 +73,8 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         const struct palme_attention_block *cross = &model->weights.decoder[l].cross;
         float *k = picture->kv + 2 * (size_t)l * part;
 
-        palme_linear(c, k, context, &cross->k, tokens);
-        palme_linear(c, k + part, context, &cross->v, tokens);
+        palme_products(c, (struct palme_product[]){ { k, &cross->k, NULL }, { k + part, &cross->v, NULL } }, 2,
+                       context, tokens);
     }
 }
 
@@ -108,8 +118,10 @@ static void embed(const struct pass *pass)
             const struct palme_row *row = &pass->rows[first + i];
             float *x = pass->x + (size_t)(first + i) * dim;
 
-            memcpy(x, row->embedding ? row->embedding : w->token_embedding + (size_t)row->token * dim,
-                   (size_t)dim * sizeof *x);
+            if (row->embedding)
+                memcpy(x, row->embedding, (size_t)dim * sizeof *x);
+            else
+                palme_table_row(x, &w->token_embedding, (size_t)row->token, dim);
             if (w->decoder_positions) {
                 const float *position = w->decoder_positions + (size_t)(row->cache->length + i) * dim;
 
@@ -159,9 +171,8 @@ static void self_attention(const struct pass *pass, int layer)
     int inner = (int)inner_width(params), dim = params->decoder_dim;
 
     palme_layernorm(pass->c, pass->y, pass->x, block->norm.w, block->norm.b, pass->count, dim);
-    palme_linear(pass->c, pass->q, pass->y, &block->q, pass->count);
-    palme_linear(pass->c, pass->k, pass->y, &block->k, pass->count);
-    palme_linear(pass->c, pass->v, pass->y, &block->v, pass->count);
+    palme_products(pass->c, (struct palme_product[]){ { pass->q, &block->q, NULL }, { pass->k, &block->k, NULL },
+                                                      { pass->v, &block->v, NULL } }, 3, pass->y, pass->count);
     if (pass->c->stopped)
         return;
     for (int first = 0, n; first < pass->count; first += n) {
@@ -181,8 +192,7 @@ static void self_attention(const struct pass *pass, int layer)
                         keys + part, &shape, params->decoder_heads, PALME_HEAD, PALME_HEAD,
                         pass->model->weights.slopes);
     }
-    palme_linear(pass->c, pass->y, pass->o, &block->out, pass->count);
-    palme_add(pass->c, pass->x, pass->y, pass->count, dim);
+    palme_products(pass->c, &(struct palme_product){ pass->y, &block->out, pass->x }, 1, pass->o, pass->count);
 }
 
 static void cross_attention(const struct pass *pass, int layer)
@@ -207,8 +217,7 @@ static void cross_attention(const struct pass *pass, int layer)
         palme_attention(pass->c, pass->o + (size_t)first * inner, pass->q + (size_t)first * inner, keys,
                         keys + part, &shape, params->decoder_heads, PALME_HEAD, PALME_HEAD, NULL);
     }
-    palme_linear(pass->c, pass->y, pass->o, &block->out, pass->count);
-    palme_add(pass->c, pass->x, pass->y, pass->count, dim);
+    palme_products(pass->c, &(struct palme_product){ pass->y, &block->out, pass->x }, 1, pass->o, pass->count);
 }
 
 static void mlp(const struct pass *pass, int layer)
@@ -218,9 +227,7 @@ static void mlp(const struct pass *pass, int layer)
 
     palme_layernorm(pass->c, pass->y, pass->x, block->norm.w, block->norm.b, pass->count, dim);
     palme_linear(pass->c, pass->wide, pass->y, &block->up, pass->count);
-    palme_gelu(pass->c, pass->wide, pass->count, 4 * dim);
-    palme_linear(pass->c, pass->y, pass->wide, &block->down, pass->count);
-    palme_add(pass->c, pass->x, pass->y, pass->count, dim);
+    palme_products(pass->c, &(struct palme_product){ pass->y, &block->down, pass->x }, 1, pass->wide, pass->count);
 }
 
 /* Rows first..count-1 after the final norm: out[count - first][D]. The caches' lengths stay as they are. */

@@ -34,6 +34,15 @@ size_t palme_encoder_scratch(const struct palme_model *model, int height, int wi
     return tokens * larger(values, 4 * dim) + larger(layers, palme_stem_scratch(model, height, width));
 }
 
+size_t palme_encoder_room(const struct palme_model *model, int height, int width)
+{
+    const struct palme_params *params = &model->params;
+    size_t widest = larger((size_t)palme_params_patch_values(params), 4 * (size_t)params->encoder_dim);
+
+    widest = larger(widest, (size_t)params->encoder_heads * PALME_HEAD);
+    return palme_linear_room(&model->kernels, model->precision, (int)widest, token_count(model, height, width));
+}
+
 /* features[tokens][p * p * 3]: patch (gy, gx) is token gy * (width / p) + gx; inside a patch the order is
  * row, column, channel. */
 static void patches(float *features, const float *pixels, int height, int width, int p)
@@ -59,12 +68,10 @@ static void attention_block(struct palme_compute *c, const struct palme_attentio
     };
 
     palme_layernorm(c, y, x, block->norm.w, block->norm.b, tokens, dim);
-    palme_linear(c, q, y, &block->q, tokens);
-    palme_linear(c, k, y, &block->k, tokens);
-    palme_linear(c, v, y, &block->v, tokens);
+    palme_products(c, (struct palme_product[]){ { q, &block->q, NULL }, { k, &block->k, NULL }, { v, &block->v, NULL } },
+                   3, y, tokens);
     palme_attention(c, o, q, k, v, &shape, heads, PALME_HEAD, PALME_HEAD, NULL);
-    palme_linear(c, y, o, &block->out, tokens);
-    palme_add(c, x, y, tokens, dim);
+    palme_products(c, &(struct palme_product){ y, &block->out, x }, 1, o, tokens);
 }
 
 static void mlp_block(struct palme_compute *c, const struct palme_mlp_block *block, float *x, float *y,
@@ -72,9 +79,7 @@ static void mlp_block(struct palme_compute *c, const struct palme_mlp_block *blo
 {
     palme_layernorm(c, y, x, block->norm.w, block->norm.b, tokens, dim);
     palme_linear(c, wide, y, &block->up, tokens);
-    palme_gelu(c, wide, tokens, 4 * dim);
-    palme_linear(c, y, wide, &block->down, tokens);
-    palme_add(c, x, y, tokens, dim);
+    palme_products(c, &(struct palme_product){ y, &block->down, x }, 1, wide, tokens);
 }
 
 int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, const float *pixels,

@@ -28,7 +28,8 @@ enum {
 /* What becomes of a layer's sums before they are stored. */
 enum palme_activation {
     PALME_ACTIVATION_NONE,
-    PALME_ACTIVATION_RELU6 /* min(max(x, 0), 6) */
+    PALME_ACTIVATION_RELU6, /* min(max(x, 0), 6) */
+    PALME_ACTIVATION_GELU   /* that of `gelu`; products leave it to layers.c */
 };
 
 /* A row of activations in int8: what its whole numbers are multiplied with, and what a level has to add to its sums
@@ -44,10 +45,11 @@ struct palme_quantum {
 /* Bytes from a quantised row of `in` values to the next, a size_t: up to two for each, and whole vectors of them. */
 #define PALME_QUANTIZED(in) (2 * (((in) + 15) & ~(size_t)15))
 
-/* q[n] = x[n] / scale, rounded to the nearest whole number, halves to the even one: -127..127. Returns the scale,
- * the largest |x| / 127. Of a row that counts as zero it is 0, of a row with NaN or infinity it is NaN, and q is 0
- * then. */
-float palme_quantize_row(int8_t *q, const float *x, int n);
+/* A row x[n] in int8 is x / scale, rounded to the nearest whole number, halves to the even one: -127..127. Returns
+ * the scale, the largest |x| / 127, and the factor to multiply x with, which is what is rounded. Of a row that counts
+ * as zero both are 0. Of a row with NaN or infinity the scale is NaN, and all numbers are 0. */
+float palme_quantum_scale(float *factor, const float *x, int n);
+int8_t palme_quantum_round(float x, float factor);
 
 static inline float palme_bf16_widen(uint16_t x)
 {
@@ -119,9 +121,9 @@ struct palme_kernels {
     void (*linear)(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
                    ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
-    /* A row of activations for linear_int8 of the same table: what palme_quantize_row makes of x[n], bit for bit, in
-     * the level's own form, PALME_QUANTIZED(n) bytes (what is behind the n values is zero), and its scale.
-     * n <= PALME_INT8_MOST. */
+    /* A row of activations for linear_int8 of the same table: x[n] in the numbers and with the scale that
+     * palme_quantum_scale speaks of, bit for bit, in the level's own form of PALME_QUANTIZED(n) bytes. What is behind
+     * the n values counts as zero. n <= PALME_INT8_MOST. */
     void (*quantize)(int8_t *q, struct palme_quantum *quantum, const float *x, int n);
 
     /* y[rows][out] = f(fma(sum, quantum.scale * scale[out], b)), where sum is that of the whole numbers of a

@@ -11,11 +11,6 @@
 
 static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8" };
 
-int palme_precision_built(enum palme_precision precision)
-{
-    return precision == PALME_F32;
-}
-
 const char *palme_precision_name(enum palme_precision precision)
 {
     return precisions[precision];
@@ -39,88 +34,330 @@ enum palme_layout palme_linear_layout(int blas)
     return blas && palme_blas() ? PALME_LAYOUT_ROWS : PALME_LAYOUT_PANELS;
 }
 
-static int panels(int out)
+enum palme_precision palme_linear_precision(enum palme_precision wanted, int in)
 {
-    return (out + PALME_PANEL - 1) / PALME_PANEL;
+    return wanted == PALME_INT8 && in > PALME_INT8_MOST ? PALME_BF16 : wanted;
 }
 
-size_t palme_linear_size(enum palme_layout layout, int out, int in)
+static size_t panels(const struct palme_linear *l)
 {
-    return (layout == PALME_LAYOUT_ROWS ? (size_t)out : (size_t)panels(out) * PALME_PANEL) * (size_t)in;
+    return ((size_t)l->out + PALME_PANEL - 1) / PALME_PANEL;
 }
 
-void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, int first, int count,
-                       int out, int in)
+size_t palme_linear_outputs(const struct palme_linear *l)
 {
-    if (layout == PALME_LAYOUT_ROWS) {
-        memcpy(packed + (size_t)first * in, w, (size_t)count * in * sizeof *w);
+    return panels(l) * PALME_PANEL;
+}
+
+/* Inputs of a panel, the padding included, and bytes of a weight. */
+static size_t padded_in(const struct palme_linear *l)
+{
+    size_t group = l->precision == PALME_INT8 ? PALME_INT8_GROUP : l->precision == PALME_BF16 ? 2 : 1;
+
+    return ((size_t)l->in + group - 1) / group * group;
+}
+
+static size_t weight_bytes(const struct palme_linear *l)
+{
+    return l->precision == PALME_INT8 ? 1 : l->precision == PALME_BF16 ? 2 : 4;
+}
+
+size_t palme_linear_size(const struct palme_linear *l)
+{
+    size_t rows = l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS ? (size_t)l->out : palme_linear_outputs(l);
+
+    return rows * padded_in(l) * weight_bytes(l);
+}
+
+/* The place of weight k of output `row` among the layer's panels. */
+static size_t place_of(const struct palme_linear *l, int row, int k)
+{
+    size_t group = l->precision == PALME_INT8 ? PALME_INT8_GROUP : l->precision == PALME_BF16 ? 2 : 1;
+    size_t panel = (size_t)(row / PALME_PANEL) * padded_in(l) * PALME_PANEL;
+
+    return panel + ((size_t)k / group * PALME_PANEL + (size_t)(row % PALME_PANEL)) * group + (size_t)k % group;
+}
+
+/* The last panel is zero before its rows come, and every panel has zeros behind the last input. */
+static void clear_padding(const struct palme_linear *l, void *w, float *scale, int first, int count)
+{
+    size_t panel = padded_in(l) * PALME_PANEL * weight_bytes(l);
+    int begin = (first + PALME_PANEL - 1) / PALME_PANEL, end = (first + count - 1) / PALME_PANEL;
+
+    for (int p = begin; p <= end; p++)
+        if (l->in != (int)padded_in(l) || p == (l->out - 1) / PALME_PANEL)
+            memset((char *)w + (size_t)p * panel, 0, panel);
+    if (scale && first + count == l->out)
+        for (size_t o = (size_t)l->out; o < palme_linear_outputs(l); o++)
+            scale[o] = 0;
+}
+
+void palme_linear_pack_int8(const struct palme_linear *l, void *w, float *scale, const int8_t *rows,
+                            const float *scales, int first, int count)
+{
+    clear_padding(l, w, scale, first, count);
+    for (int row = first; row < first + count; row++, rows += l->in) {
+        int8_t *to = (int8_t *)w + place_of(l, row, 0);
+
+        scale[row] = scales[row - first];
+        for (int k = 0; k < l->in; k++)
+            to[(size_t)k / PALME_INT8_GROUP * PALME_PANEL * PALME_INT8_GROUP + (size_t)k % PALME_INT8_GROUP] = rows[k];
+    }
+}
+
+void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, const float *rows, int first, int count)
+{
+    if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS) {
+        memcpy((float *)w + (size_t)first * l->in, rows, (size_t)count * l->in * sizeof *rows);
         return;
     }
-    for (int row = first; row < first + count; row++, w += in) {
-        float *panel = packed + (size_t)(row / PALME_PANEL) * in * PALME_PANEL + row % PALME_PANEL;
+    clear_padding(l, w, scale, first, count);
+    for (int row = first; row < first + count; row++, rows += l->in) {
+        size_t at = place_of(l, row, 0);
 
-        for (int k = 0; k < in; k++)
-            panel[(size_t)k * PALME_PANEL] = w[k];
+        if (l->precision == PALME_F32) {
+            for (int k = 0; k < l->in; k++)
+                ((float *)w)[at + (size_t)k * PALME_PANEL] = rows[k];
+        } else if (l->precision == PALME_BF16) {
+            for (int k = 0; k < l->in; k++)
+                ((uint16_t *)w)[at + (size_t)k / 2 * PALME_PANEL * 2 + (size_t)k % 2] = palme_bf16_round(rows[k]);
+        } else {
+            float factor;
+
+            scale[row] = palme_quantum_scale(&factor, rows, l->in);
+            for (int k = 0; k < l->in; k++)
+                ((int8_t *)w)[at + (size_t)k / PALME_INT8_GROUP * PALME_PANEL * PALME_INT8_GROUP +
+                              (size_t)k % PALME_INT8_GROUP] = palme_quantum_round(rows[k], factor);
+        }
     }
-    if (first + count == out && out % PALME_PANEL)
-        for (int o = out % PALME_PANEL; o < PALME_PANEL; o++)
-            for (int k = 0; k < in; k++)
-                packed[((size_t)(out / PALME_PANEL) * in + k) * PALME_PANEL + o] = 0;
+}
+
+size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows)
+{
+    const struct palme_linear l = { .precision = palme_linear_precision(wanted, in), .in = in };
+    size_t bytes = 0;
+
+    if (l.precision == PALME_INT8)
+        bytes = rows * (PALME_QUANTIZED((size_t)in) + sizeof(struct palme_quantum));
+    else if (l.precision == PALME_BF16 && kernels->narrow)
+        bytes = rows * padded_in(&l) * sizeof(uint16_t);
+    return (bytes + 63) & ~(size_t)63;
 }
 
 void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
                        const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride)
 {
-    kernels->linear(y, x, l->w + (size_t)first * l->in, l->b ? l->b + first : NULL, rows, l->in, count,
-                    y_stride, l->in, l->activation);
+    kernels->linear(y, x, (const float *)l->w + (size_t)first * (size_t)l->in, l->b ? l->b + first : NULL, rows, l->in,
+                    count, y_stride, l->in, l->activation);
 }
 
-struct linear_job {
+/* ---- Inputs in another precision */
+
+struct input {
     const struct palme_kernels *kernels;
-    const struct palme_linear *l;
-    float *y;
     const float *x;
-    int rows, row_step, panel_step, panel_parts;
+    int rows, in, step;
+    const void *values;            /* what the kernels of the precision read */
+    size_t stride;                 /* bytes */
+    struct palme_quantum *quantum; /* [rows], int8 only */
 };
 
-static void linear_part(void *user, int i)
+static void quantize_part(void *user, int i)
 {
-    const struct linear_job *job = user;
-    const struct palme_linear *l = job->l;
-    int row = i / job->panel_parts * job->row_step;
-    int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
-    int first = i % job->panel_parts * job->panel_step * PALME_PANEL;
-    int most = job->panel_step * PALME_PANEL;
-    int out = l->out - first < most ? l->out - first : most;
+    const struct input *input = user;
+    int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
-    palme_linear_part(job->kernels, job->y + (size_t)row * l->out + first, job->x + (size_t)row * l->in, l,
-                      rows, first, out, l->out);
+    for (; row < end; row++)
+        input->kernels->quantize((int8_t *)input->values + (size_t)row * input->stride, &input->quantum[row],
+                                 input->x + (size_t)row * input->in, input->in);
 }
 
-static void linear_panels(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
-                          int rows)
+static void narrow_part(void *user, int i)
 {
-    struct linear_job job = { c->kernels, l, y, x, rows, rows < 64 ? rows : 64, 1, 1 };
-    double panel_flops = 2.0 * job.row_step * l->in * PALME_PANEL;
-    int all = panels(l->out);
-    int step = (int)(PALME_PORTION_FLOPS / panel_flops) + 1;
+    const struct input *input = user;
+    int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
-    job.panel_step = step < all ? step : all;
-    job.panel_parts = (all + job.panel_step - 1) / job.panel_step;
-    palme_parallel(c, (rows + job.row_step - 1) / job.row_step * job.panel_parts,
-                   2.0 * rows * l->in * l->out, linear_part, &job);
+    for (; row < end; row++)
+        input->kernels->narrow((uint16_t *)(void *)((char *)input->values + (size_t)row * input->stride),
+                               input->x + (size_t)row * input->in, input->in);
+}
+
+static void bring(struct palme_compute *c, struct input *input, const struct palme_linear *l, const float *x, int rows)
+{
+    enum { COST = 4 }; /* FLOP of a value or so */
+    double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
+
+    *input = (struct input){ c->kernels, x, rows, l->in, 1, x, (size_t)l->in * sizeof *x, NULL };
+    if (l->precision == PALME_F32 || (l->precision == PALME_BF16 && !c->kernels->narrow))
+        return;
+    input->step = step < 1 ? 1 : step > rows ? rows : (int)step;
+    input->values = c->room;
+    if (l->precision == PALME_INT8) {
+        input->stride = PALME_QUANTIZED((size_t)l->in);
+        input->quantum = (void *)((char *)c->room + (size_t)rows * input->stride);
+    } else {
+        input->stride = padded_in(l) * sizeof(uint16_t);
+    }
+    palme_parallel(c, (rows + input->step - 1) / input->step, (double)COST * rows * l->in,
+                   l->precision == PALME_INT8 ? quantize_part : narrow_part, input);
+}
+
+/* ---- Products */
+
+struct part {
+    const struct palme_product *product;
+    int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
+};
+
+struct product_job {
+    struct input input;
+    struct part part[PALME_PRODUCTS];
+    int row_step, parts; /* rows of a block; portions of a block */
+};
+
+/* What comes after the sums, while they are still in the caches: rows x out values at y. */
+static void finish(const struct palme_kernels *kernels, const struct palme_product *product, size_t at, int rows,
+                   int out)
+{
+    const struct palme_linear *l = product->l;
+
+    for (int r = 0; r < rows; r++, at += (size_t)l->out) {
+        if (l->activation == PALME_ACTIVATION_GELU)
+            kernels->gelu(product->y + at, out);
+        if (product->into)
+            kernels->add(product->into + at, product->y + at, out);
+    }
+}
+
+static void product_part(void *user, int i)
+{
+    const struct product_job *job = user;
+    const struct input *input = &job->input;
+    const struct palme_kernels *kernels = input->kernels;
+    const struct part *part = job->part;
+    int row = i / job->parts * job->row_step, rest = i % job->parts;
+    int rows = input->rows - row < job->row_step ? input->rows - row : job->row_step;
+
+    while (rest >= part->end)
+        part++;
+    const struct palme_linear *l = part->product->l;
+    int first = (rest - part->begin) * part->panel_step * PALME_PANEL, most = part->panel_step * PALME_PANEL;
+    int out = l->out - first < most ? l->out - first : most;
+    const char *w = (const char *)l->w + (size_t)first * padded_in(l) * weight_bytes(l);
+    const char *x = (const char *)input->values + (size_t)row * input->stride;
+    const float *b = l->b ? l->b + first : NULL;
+    size_t at = (size_t)row * (size_t)l->out + (size_t)first;
+    float *y = part->product->y + at;
+
+    if (l->precision == PALME_INT8)
+        kernels->linear_int8(y, (const int8_t *)x, input->quantum + row, (const int8_t *)w, l->scale + first, b, rows,
+                             l->in, out, l->out, l->activation);
+    else if (l->precision == PALME_BF16)
+        kernels->linear_bf16(y, x, (const uint16_t *)(const void *)w, b, rows, l->in, out, l->out,
+                             kernels->narrow ? (ptrdiff_t)padded_in(l) : l->in, l->activation);
+    else
+        kernels->linear(y, (const float *)(const void *)x, (const float *)(const void *)w, b, rows, l->in, out,
+                        l->out, l->in, l->activation);
+    finish(kernels, part->product, at, rows, out);
+}
+
+/* The cost of a product in FLOP of single precision: few rows wait for weights, of which a byte takes the time of
+ * some five FLOP on the machines that we know. */
+static double cost_of(const struct palme_linear *l, int rows)
+{
+    double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision == PALME_INT8 ? 0.6 : 1);
+    double read = 5 * weights * (double)weight_bytes(l);
+
+    return compute > read ? compute : read;
+}
+
+/* Cuts each product into portions of about the same cost: enough of them that every thread has as many. */
+static void products_in_panels(struct palme_compute *c, const struct palme_product *products, int count,
+                               const float *x, int rows)
+{
+    struct product_job job = { .row_step = rows < 64 ? rows : 64 };
+    int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
+    double all = 0;
+
+    bring(c, &job.input, products[0].l, x, rows);
+    for (int p = 0; p < count; p++) {
+        const struct palme_linear *l = products[p].l;
+        double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;
+        int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
+
+        if (blocks == 1 && parts > 1)
+            parts = (parts + threads - 1) / threads * threads;
+        int step = (most + parts - 1) / parts;
+        if (rows == 1) /* of which the kernels do several panels at a time */
+            step = (step + 3) / 4 * 4;
+        job.part[p] = (struct part){ &products[p], step, job.parts, job.parts + (most + step - 1) / step };
+        job.parts = job.part[p].end;
+        all += cost * blocks;
+    }
+    palme_parallel(c, blocks * job.parts, all, product_part, &job);
+}
+
+void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x, int rows)
+{
+    if (c->stopped || rows <= 0)
+        return;
+    if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
+        products_in_panels(c, products, count, x, rows);
+        return;
+    }
+    for (int p = 0; p < count; p++) {
+        const struct palme_linear *l = products[p].l;
+
+        palme_blas_linear(c, products[p].y, x, l->w, l->b, rows, l->in, l->out);
+        if (l->activation == PALME_ACTIVATION_RELU6)
+            palme_relu6(c, products[p].y, rows, l->out);
+        if (l->activation == PALME_ACTIVATION_GELU)
+            palme_gelu(c, products[p].y, rows, l->out);
+        if (products[p].into)
+            palme_add(c, products[p].into, products[p].y, rows, l->out);
+    }
 }
 
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows)
 {
-    if (c->stopped || rows <= 0)
-        return;
-    if (l->layout == PALME_LAYOUT_ROWS) {
-        palme_blas_linear(c, y, x, l->w, l->b, rows, l->in, l->out);
-        if (l->activation == PALME_ACTIVATION_RELU6)
-            palme_relu6(c, y, rows, l->out);
+    palme_products(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+}
+
+/* ---- Tables -------------------------------------------------------------------------------- */
+
+size_t palme_table_row_size(enum palme_precision precision, int n)
+{
+    return (size_t)n * weight_bytes(&(struct palme_linear){ .precision = precision });
+}
+
+void palme_table_pack(void *place, float *scale, enum palme_precision precision, const float *row, int n)
+{
+    float factor;
+
+    if (precision == PALME_F32) {
+        memcpy(place, row, (size_t)n * sizeof *row);
+    } else if (precision == PALME_BF16) {
+        for (int i = 0; i < n; i++)
+            ((uint16_t *)place)[i] = palme_bf16_round(row[i]);
     } else {
-        linear_panels(c, y, x, l, rows);
+        *scale = palme_quantum_scale(&factor, row, n);
+        for (int i = 0; i < n; i++)
+            ((int8_t *)place)[i] = palme_quantum_round(row[i], factor);
+    }
+}
+
+void palme_table_row(float *out, const struct palme_table *table, size_t row, int n)
+{
+    size_t at = row * (size_t)n;
+
+    if (table->precision == PALME_F32) {
+        memcpy(out, (const float *)table->rows + at, (size_t)n * sizeof *out);
+    } else if (table->precision == PALME_BF16) {
+        for (int i = 0; i < n; i++)
+            out[i] = palme_bf16_widen(((const uint16_t *)table->rows)[at + (size_t)i]);
+    } else {
+        for (int i = 0; i < n; i++)
+            out[i] = (float)((const int8_t *)table->rows)[at + (size_t)i] * table->scale[row];
     }
 }
 

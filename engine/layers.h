@@ -10,8 +10,6 @@
 /* What the weights of linear layers are stored as, slowest first. */
 enum palme_precision { PALME_F32, PALME_BF16, PALME_INT8, PALME_PRECISIONS };
 
-/* Whether there are kernels for it. */
-int palme_precision_built(enum palme_precision precision);
 /* Its name, and the precision of a name: 0, or -1 if no precision has it. */
 const char *palme_precision_name(enum palme_precision precision);
 int palme_precision_find(enum palme_precision *precision, const char *name);
@@ -23,31 +21,71 @@ enum palme_layout {
 };
 
 struct palme_linear {
-    enum palme_layout layout;
+    enum palme_precision precision;
+    enum palme_layout layout; /* of weights in f32 */
     int in, out;
-    const float *w;
-    const float *b; /* [out] padded to a multiple of 16, or NULL */
+    const void *w;            /* f32: see the layout; bf16 and int8: panels as in kernels.h */
+    const float *scale;       /* int8: [out] padded to a multiple of 16 */
+    const float *b;           /* the same, or NULL */
     enum palme_activation activation; /* f */
 };
 
 /* The layout in which a linear layer wants its weights: rows for BLAS, which is asked for (`blas`) for layers
  * that always see many rows only, and panels for the own kernels, also where BLAS is not built in. */
 enum palme_layout palme_linear_layout(int blas);
-/* Floats that the weights of such a layer take. */
-size_t palme_linear_size(enum palme_layout layout, int out, int in);
-/* Puts rows first..first+count-1 of W, given as w[count][in], to their place. */
-void palme_linear_pack(float *packed, enum palme_layout layout, const float *w, int first, int count,
-                       int out, int in);
+/* The precision that a layer of so many inputs has in a model of `wanted`: it itself, but for what would leave the
+ * 32 bits of a sum. */
+enum palme_precision palme_linear_precision(enum palme_precision wanted, int in);
+/* Bytes that the weights of such a layer take, and how many outputs its scales and bias are padded to. */
+size_t palme_linear_size(const struct palme_linear *l);
+size_t palme_linear_outputs(const struct palme_linear *l);
+/* Puts rows first..first+count-1 of W, given as rows[count][in], to their place, rounded to the layer's precision
+ * (and in int8 their scales). What pads the last panel is put with the last row. */
+void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, const float *rows, int first, int count);
+/* The same for a layer in int8 of rows that are in int8 already, with scales. */
+void palme_linear_pack_int8(const struct palme_linear *l, void *w, float *scale, const int8_t *rows,
+                            const float *scales, int first, int count);
 
-/* y[rows][out] = f(x[rows][in] W^T + b) */
+/* Bytes that compute->room must have for products of `rows` rows with `in` inputs in a model of this precision, a
+ * multiple of 64. */
+size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows);
+
+/* y[rows][out] = f(x[rows][in] W^T + b); `into` [rows][out], if it is not NULL, has it added. */
+struct palme_product {
+    float *y;
+    const struct palme_linear *l;
+    float *into;
+};
+
+enum { PALME_PRODUCTS = 4 };
+
+/* Up to PALME_PRODUCTS products of the same x, by layers of the same precision: x is brought to it once, and the
+ * threads share the work of all. */
+void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x,
+                    int rows);
+
+/* One of them: y[rows][out] = f(x[rows][in] W^T + b) */
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
                   int rows);
 
 /* The outputs first..first+count-1 of some rows of such a layer, in the calling thread: y[rows][y_stride] receives
- * them from its first column on. Layout panels only; `first` is a multiple of 16. For stages that cut their work
+ * them from its first column on. f32 in panels only; `first` is a multiple of 16. For stages that cut their work
  * themselves. */
 void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
                        const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride);
+
+/* Rows that are looked up one by one, in the precision of the model. */
+struct palme_table {
+    enum palme_precision precision;
+    const void *rows;   /* [count][n] floats, bf16 or int8 */
+    const float *scale; /* int8: [count] */
+};
+
+/* Bytes of a row, and how to put one to its place, with its scale in int8. */
+size_t palme_table_row_size(enum palme_precision precision, int n);
+void palme_table_pack(void *place, float *scale, enum palme_precision precision, const float *row, int n);
+/* out[n] = a row of the table. */
+void palme_table_row(float *out, const struct palme_table *table, size_t row, int n);
 
 /* y[rows][n] = LN(x[rows][n]); y may be x. */
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,

@@ -109,7 +109,7 @@ struct palme_weights {
     struct palme_encoder_layer *encoder;   /* [encoder_depth] */
     struct palme_norm encoder_norm;        /* [E] */
     struct palme_linear encoder_to_decoder; /* [D, E]; w NULL if E == D */
-    const float *token_embedding;          /* [V][D] */
+    struct palme_table token_embedding;    /* [V][D] */
     const float *decoder_positions;        /* [max_seq_len][D], or NULL */
     struct palme_decoder_layer *decoder;   /* [decoder_depth] */
     struct palme_norm decoder_norm;        /* [D] */
@@ -122,11 +122,11 @@ struct palme_weights {
     uint64_t parameters;                   /* weights in the file, without buffers and scales */
 };
 
-/* Takes what the parameters demand out of the file and packs it, the layers that see many
- * rows for BLAS if `blas` is not 0; warns about unknown tensors and about NaN and infinity. On failure nothing
+/* Takes what the parameters demand out of the file and packs it in a precision, the layers that see many
+ * rows for BLAS if `blas` is not 0 and that is f32; what is in the file in I8 already keeps its numbers in int8. Warns about unknown tensors and about NaN and infinity. On failure nothing
  * is owned. */
-int palme_weights_load(struct palme_weights *weights, const struct palme_params *params, int blas,
-                       struct palme_safetensors *file, const struct palme_report *report);
+int palme_weights_load(struct palme_weights *weights, const struct palme_params *params,
+                       enum palme_precision precision, int blas, struct palme_safetensors *file, const struct palme_report *report);
 void palme_weights_clear(struct palme_weights *weights);
 
 /* ---- Model -------------------------------------------------------------------------------- */
@@ -155,6 +155,7 @@ const int *palme_caption_tokens(const struct palme_session *session, int *count)
 /* Floats of scratch that the encoder needs for a picture of `height` x `width`. */
 size_t palme_encoder_scratch(const struct palme_model *model, int height, int width);
 size_t palme_stem_scratch(const struct palme_model *model, int height, int width);
+size_t palme_encoder_room(const struct palme_model *model, int height, int width); /* bytes of compute->room */
 
 /* out[tokens][E] = the encoder after its final norm, tokens = (height/p) * (width/p) <= P.
  * pixels[height][width][3], values 0..1. Returns the number of tokens, or PALME_ERROR_STOPPED. */
@@ -202,6 +203,7 @@ struct palme_row {
 };
 
 size_t palme_decoder_scratch(const struct palme_model *model, int rows); /* floats */
+size_t palme_decoder_room(const struct palme_model *model, int rows);    /* bytes of compute->room, logits included */
 
 /* Cross-attention keys and values of a picture, once for all layers, or (prefix decoder) nothing;
  * context[tokens][E] is the encoder's output. scratch: palme_decoder_scratch(tokens). `mapped` [tokens][D]

@@ -89,7 +89,7 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     return palme_tokenizer_open(&model->tokenizer, value, length, model->params.num_tokens, report);
 }
 
-/* What to compute with: what is asked for, or the fastest that the model allows and this build has. */
+/* What to compute with: what is asked for, or the fastest that the model allows. */
 static int choose_precision(struct palme_model *model, const char *name)
 {
     struct palme_shown shown;
@@ -99,13 +99,11 @@ static int choose_precision(struct palme_model *model, const char *name)
             return palme_fail(&model->report, PALME_ERROR_ARGUMENT,
                               "there is no precision \"%s\"; auto, f32, bf16 and int8 are known",
                               palme_show(&shown, name, strlen(name)));
-        if (!palme_precision_built(model->precision))
-            return palme_fail(&model->report, PALME_ERROR_ARGUMENT, "this build does not compute in %s", name);
         return PALME_OK;
     }
     model->precision = PALME_F32;
     for (int i = 0; i < PALME_PRECISIONS; i++)
-        if (model->params.precisions >> i & 1 && palme_precision_built((enum palme_precision)i))
+        if (model->params.precisions >> i & 1)
             model->precision = (enum palme_precision)i;
     return PALME_OK;
 }
@@ -148,8 +146,8 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         goto fail;
     if ((status = choose_precision(model, setup->precision)) < 0)
         goto fail;
-    if ((status = palme_weights_load(&model->weights, &model->params, palme_blas_is_better(level), file,
-                                     &model->report)) < 0)
+    if ((status = palme_weights_load(&model->weights, &model->params, model->precision, palme_blas_is_better(level),
+                                     file, &model->report)) < 0)
         goto fail;
     model->name = metadata_copy(plain ? NULL : file, "name");
     model->language = metadata_copy(plain ? NULL : file, "language");

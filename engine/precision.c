@@ -16,11 +16,11 @@ static float activated(float x, enum palme_activation activation)
     return activation != PALME_ACTIVATION_RELU6 ? x : x < 0 ? 0 : x > 6 ? 6 : x;
 }
 
-float palme_quantize_row(int8_t *q, const float *x, int n)
+float palme_quantum_scale(float *factor, const float *x, int n)
 {
     float most = 0;
 
-    memset(q, 0, (size_t)n);
+    *factor = 0;
     for (int i = 0; i < n; i++) {
         if (!isfinite(x[i]))
             return NAN;
@@ -29,17 +29,23 @@ float palme_quantize_row(int8_t *q, const float *x, int n)
     }
     if (most < PALME_QUANTUM_LEAST)
         return 0;
-    float factor = 127 / most;
-
-    for (int i = 0; i < n; i++)
-        q[i] = (int8_t)nearbyintf(x[i] * factor);
+    *factor = 127 / most;
     return most / 127;
+}
+
+int8_t palme_quantum_round(float x, float factor)
+{
+    return factor > 0 ? (int8_t)nearbyintf(x * factor) : 0;
 }
 
 static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
 {
+    float factor;
+
+    *quantum = (struct palme_quantum){ palme_quantum_scale(&factor, x, n), 0 };
     memset(q, 0, PALME_QUANTIZED((size_t)n));
-    *quantum = (struct palme_quantum){ palme_quantize_row(q, x, n), 0 };
+    for (int i = 0; i < n; i++)
+        q[i] = palme_quantum_round(x[i], factor);
 }
 
 static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,

@@ -53,6 +53,9 @@ static void lay_out(struct palme_session *s, struct arena *arena)
     size_t see = patches * (size_t)params->decoder_dim;
     size_t decode = palme_decoder_scratch(s->model, (int)rows);
 
+    size_t room = palme_encoder_room(s->model, params->image_size, params->image_size);
+    size_t decoder_room = palme_decoder_room(s->model, (int)(rows > patches ? rows : patches));
+
     scratch = scratch > decode ? scratch : decode;
     scratch = scratch > see ? scratch : see;
     s->square = take(arena, side * side, 3);
@@ -61,6 +64,7 @@ static void lay_out(struct palme_session *s, struct arena *arena)
     s->context = take(arena, patches * (size_t)params->encoder_dim, sizeof(float));
     s->mapped = take(arena, prefix * (size_t)params->decoder_dim, sizeof(float));
     s->scratch = take(arena, scratch, sizeof(float));
+    s->compute.room = take(arena, room > decoder_room ? room : decoder_room, 1);
     s->picture.capacity = (int)patches;
     s->picture.kv = take(arena, params->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
     s->rotary.positions = params->rotary_xpos ? s->capacity : 0;

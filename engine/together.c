@@ -35,7 +35,7 @@ static void gather(struct company *c, palme_session *host)
 {
     *c = (struct company){ .host = host };
     c->compute = (struct palme_compute){ .kernels = host->compute.kernels, .pool = host->compute.pool,
-                                         .stop = nobody_waits, .stop_user = c };
+                                         .stop = nobody_waits, .stop_user = c, .room = host->compute.room };
 }
 
 static void join(struct company *c, palme_session *s, int rows)

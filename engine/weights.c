@@ -27,6 +27,7 @@ enum {
 struct loader {
     struct palme_weights *weights;
     const struct palme_params *params;
+    enum palme_precision precision;
     int blas; /* whether layers that see many rows are laid out for it */
     struct palme_safetensors *file;
     const struct palme_report *report;
@@ -192,6 +193,17 @@ static void *reserve(struct loader *l, size_t count, size_t size)
     return l->memory ? l->memory + at : NULL;
 }
 
+/* l->scales = those of rows first..first+count-1 of an I8 tensor; they are numbers above 0. */
+static void read_scales(struct loader *l, const struct source *source, int64_t first, int64_t count)
+{
+    l->status = palme_tensor_read(l->file, l->scales, source->scale, first, count, l->report);
+    for (int64_t row = 0; row < count && l->status == PALME_OK; row++)
+        if (!isfinite(l->scales[row]) || l->scales[row] <= 0)
+            l->status = palme_fail(l->report, PALME_ERROR_FORMAT,
+                                   "tensor %s: scale %lld is %g, not a number above 0",
+                                   source->scale->name, (long long)(first + row), l->scales[row]);
+}
+
 static void count_broken(struct loader *l, const struct palme_tensor *tensor, const float *values,
                          size_t count)
 {
@@ -214,22 +226,26 @@ static void read_rows(struct loader *l, float *out, const struct source *source,
     l->status = palme_tensor_read(l->file, out, source->tensor, first * columns, count * columns,
                                   l->report);
     if (source->scale && l->status == PALME_OK)
-        l->status = palme_tensor_read(l->file, l->scales, source->scale, first, count, l->report);
+        read_scales(l, source, first, count);
     if (l->status < 0)
         return;
-    for (int64_t row = 0; source->scale && row < count; row++) {
-        float scale = l->scales[row];
-
-        if (!isfinite(scale) || scale <= 0) {
-            l->status = palme_fail(l->report, PALME_ERROR_FORMAT,
-                                   "tensor %s: scale %lld is %g, not a number above 0",
-                                   source->scale->name, (long long)(first + row), scale);
-            return;
-        }
+    for (int64_t row = 0; source->scale && row < count; row++)
         for (int64_t i = 0; i < columns; i++)
-            out[row * columns + i] *= scale;
-    }
+            out[row * columns + i] *= l->scales[row];
     count_broken(l, source->tensor, out, (size_t)(count * columns));
+}
+
+/* Rows first..first+count-1 of an I8 tensor as they are, into the memory of l->rows; their scales into l->scales.
+ * Returns NULL on failure. */
+static const int8_t *read_int8(struct loader *l, const struct source *source, int64_t first, int64_t count)
+{
+    int8_t *rows = (int8_t *)(void *)l->rows;
+
+    l->status = palme_tensor_read_raw(l->file, rows, source->tensor, first * source->columns,
+                                      count * source->columns, l->report);
+    if (l->status == PALME_OK)
+        read_scales(l, source, first, count);
+    return l->status == PALME_OK ? rows : NULL;
 }
 
 /* How many rows are read at once: whole panels where they fit. */
@@ -282,7 +298,8 @@ enum linear_flags {
     BIAS = 1,      /* has one */
     MANY = 2,      /* always sees many rows */
     POINTWISE = 4, /* is stored as a 1x1 convolution */
-    RELU6 = 8      /* ends in one */
+    RELU6 = 8,     /* ends in one */
+    GELU = 16
 };
 
 static void take_linear(struct loader *l, struct palme_linear *linear, const char *name, int out,
@@ -292,21 +309,66 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     struct source source =
         demand(l, name_of("%s.weight", name).text, 1, shape, flags & POINTWISE ? 4 : 2);
     int64_t part;
-    float *w;
+    float *scale = NULL;
+    void *w;
 
-    linear->layout = palme_linear_layout(l->blas && flags & MANY);
+    linear->precision = flags & POINTWISE ? PALME_F32 : palme_linear_precision(l->precision, in);
+    linear->layout = palme_linear_layout(l->blas && flags & MANY && linear->precision == PALME_F32);
     linear->in = in;
     linear->out = out;
-    linear->activation = flags & RELU6 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
-    w = reserve(l, palme_linear_size(linear->layout, out, in), sizeof *w);
+    linear->activation = flags & RELU6  ? PALME_ACTIVATION_RELU6
+                         : flags & GELU ? PALME_ACTIVATION_GELU : PALME_ACTIVATION_NONE;
+    w = reserve(l, palme_linear_size(linear), 1);
     linear->w = w;
+    if (linear->precision == PALME_INT8)
+        scale = reserve(l, palme_linear_outputs(linear), sizeof *scale);
+    linear->scale = scale;
     for (int64_t row = 0; w && row < source.rows && l->status == PALME_OK; row += part) {
         part = source.rows - row < portion_of(&source) ? source.rows - row : portion_of(&source);
+        if (source.scale && scale) { /* as exact as the file is */
+            const int8_t *rows = read_int8(l, &source, row, part);
+
+            if (rows)
+                palme_linear_pack_int8(linear, w, scale, rows, l->scales, (int)row, (int)part);
+            continue;
+        }
         read_rows(l, l->rows, &source, row, part);
         if (l->status == PALME_OK)
-            palme_linear_pack(w, linear->layout, l->rows, (int)row, (int)part, out, in);
+            palme_linear_pack(linear, w, scale, l->rows, (int)row, (int)part);
     }
     linear->b = flags & BIAS ? take_bias(l, name_of("%s.bias", name).text, out) : NULL;
+}
+
+static void take_table(struct loader *l, struct palme_table *table, const char *name, int count, int n)
+{
+    struct source source = demand(l, name, 1, (int64_t[]){ count, n }, 2);
+    size_t size = palme_table_row_size(l->precision, n);
+    int64_t part;
+    float *scale = NULL;
+    char *rows;
+
+    table->precision = l->precision;
+    rows = reserve(l, (size_t)count, size);
+    table->rows = rows;
+    if (l->precision == PALME_INT8)
+        scale = reserve(l, (size_t)count, sizeof *scale);
+    table->scale = scale;
+    for (int64_t at = 0; rows && at < source.rows && l->status == PALME_OK; at += part) {
+        part = source.rows - at < portion_of(&source) ? source.rows - at : portion_of(&source);
+        if (source.scale && scale) {
+            const int8_t *found = read_int8(l, &source, at, part);
+
+            if (found) {
+                memcpy(rows + (size_t)at * size, found, (size_t)part * size);
+                memcpy(scale + at, l->scales, (size_t)part * sizeof *scale);
+            }
+            continue;
+        }
+        read_rows(l, l->rows, &source, at, part);
+        for (int64_t i = 0; i < part && l->status == PALME_OK; i++)
+            palme_table_pack(rows + (size_t)(at + i) * size, scale ? &scale[at + i] : NULL, l->precision,
+                             l->rows + i * n, n);
+    }
 }
 
 /* ---- The stem ----------------------------------------------------------------------------- */
@@ -403,7 +465,7 @@ static void take_mlp(struct loader *l, struct palme_mlp_block *block, const char
                      int flags)
 {
     take_norm(l, &block->norm, name_of("%s.0.0", name).text, dim);
-    take_linear(l, &block->up, name_of("%s.1.ff.0.0", name).text, 4 * dim, dim, flags | BIAS);
+    take_linear(l, &block->up, name_of("%s.1.ff.0.0", name).text, 4 * dim, dim, flags | BIAS | GELU);
     take_linear(l, &block->down, name_of("%s.1.ff.2", name).text, dim, 4 * dim, flags | BIAS);
 }
 
@@ -460,8 +522,7 @@ static void take_decoder(struct loader *l)
     if (params->encoder_dim != dim)
         take_linear(l, &w->encoder_to_decoder, "encoder_to_decoder", dim, params->encoder_dim,
                     MANY);
-    w->token_embedding = take_values(l, "decoder.net.token_emb.emb.weight", 1,
-                                     (int64_t[]){ tokens, dim }, 2, (size_t)tokens * (size_t)dim);
+    take_table(l, &w->token_embedding, "decoder.net.token_emb.emb.weight", tokens, dim);
     if (params->use_abs_pos_emb && !params->rotary_xpos)
         w->decoder_positions =
             take_values(l, "decoder.net.pos_emb.emb.weight", 0, (int64_t[]){ length, dim }, 2,
@@ -597,10 +658,12 @@ static void warn(const struct loader *l)
                   (unsigned long long)l->broken, l->first_broken);
 }
 
-int palme_weights_load(struct palme_weights *weights, const struct palme_params *params, int blas,
-                       struct palme_safetensors *file, const struct palme_report *report)
+int palme_weights_load(struct palme_weights *weights, const struct palme_params *params,
+                       enum palme_precision precision, int blas, struct palme_safetensors *file,
+                       const struct palme_report *report)
 {
-    struct loader l = { .weights = weights, .params = params, .blas = blas, .file = file, .report = report };
+    struct loader l = { .weights = weights, .params = params, .precision = precision, .blas = blas, .file = file,
+                        .report = report };
 
     memset(weights, 0, sizeof *weights);
     walk(&l);

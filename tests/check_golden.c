@@ -161,6 +161,9 @@ static void engine_begin(struct engine *e)
     e->context = allocate(patches * (size_t)p->encoder_dim);
     e->mapped = allocate(patches * (size_t)p->decoder_dim);
     e->encoder_scratch = allocate(palme_encoder_scratch(e->model, p->image_size, p->image_size));
+    size_t room = palme_encoder_room(e->model, p->image_size, p->image_size);
+    size_t decoder_room = palme_decoder_room(e->model, e->rows_most);
+    e->compute.room = allocate((room > decoder_room ? room : decoder_room) / sizeof(float));
     size_t decoder = palme_decoder_scratch(e->model, e->rows_most);
     e->decoder_scratch = allocate(decoder);
 }
@@ -168,7 +171,7 @@ static void engine_begin(struct engine *e)
 static void engine_end(struct engine *e)
 {
     float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv, e->picture.kv,
-                     e->pixels, e->context, e->mapped, e->encoder_scratch, e->decoder_scratch };
+                     e->pixels, e->context, e->mapped, e->encoder_scratch, e->decoder_scratch, e->compute.room };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);

@@ -377,7 +377,15 @@ static void check_precisions(void)
     precision_is("f32", "f32", NULL);
     precision_is("int4", NULL, "int4");
     precision_is("", NULL, "auto, f32, bf16 and int8");
-    precision_is("int8", NULL, "int8");
+    precision_is("bf16", "bf16", NULL);
+    precision_is("int8", "int8", NULL);
+    builder_config(b, "precisions", "[\"bf16\"]");
+    builder_write(b, path);
+    precision_is(NULL, "bf16", NULL);
+    builder_config(b, "precisions", "[\"f32\",\"int8\"]");
+    builder_write(b, path);
+    precision_is("auto", "int8", NULL);
+    precision_is("f32", "f32", NULL);
     builder_free(b);
 }
 

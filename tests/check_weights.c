@@ -9,6 +9,7 @@
 #include "safetensors.h"
 
 static struct heard heard;
+static enum palme_precision precision; /* that models are loaded in */
 
 struct loaded {
     struct palme_params params;
@@ -33,7 +34,7 @@ static int load(struct loaded *m, struct builder *b)
     config = palme_safetensors_metadata(file, "config", &length);
     status = palme_params_read(&m->params, config, length, &report);
     if (status == PALME_OK)
-        status = palme_weights_load(&m->weights, &m->params, 1, file, &report);
+        status = palme_weights_load(&m->weights, &m->params, precision, 1, file, &report);
     palme_safetensors_close(&file);
     if (status < 0)
         CHECK_MESSAGE(m->weights.memory == NULL, "memory is kept after a failure");
@@ -50,7 +51,7 @@ static void unload(struct loaded *m)
 
 static int compared;
 
-static int is_aligned(const float *values)
+static int is_aligned(const void *values)
 {
     return (uintptr_t)values % 64 == 0;
 }
@@ -104,7 +105,59 @@ static void compare_norm(struct builder *b, const struct palme_norm *norm, const
     compare_values(b, norm->b, full, 0);
 }
 
-/* Undoes the packing by the definition of the two layouts. */
+/* A weight of a layer or a table is in the model's precision; the convolutions of the stem stay in f32, and a sum of so
+ * many products would not fit into 32 bits. */
+static enum palme_precision wanted_precision(const struct built_tensor *t)
+{
+    return t->rank != 2 ? PALME_F32 : precision == PALME_INT8 && t->shape[1] > 65536 ? PALME_BF16 : precision;
+}
+
+static struct {
+    float row[1 << 19];
+    float scale; /* int8: row[i] are whole numbers, to be multiplied with it */
+} stored;
+
+/* A row as it must be stored, by the definition of the precision; I8 in the file stays as it is in int8. */
+static const float *wanted_row(const struct built_tensor *t, const float *scales, size_t row)
+{
+    size_t n = t->count / (size_t)t->shape[0];
+    float most = 0;
+
+    for (size_t i = 0; i < n && row < (size_t)t->shape[0]; i++) {
+        stored.row[i] = value_of(t, scales, row * n + i);
+        most = fabsf(stored.row[i]) > most ? fabsf(stored.row[i]) : most;
+    }
+    stored.scale = scales ? scales[row < (size_t)t->shape[0] ? row : 0] : most / 127;
+    for (size_t i = 0; i < n && row < (size_t)t->shape[0]; i++) {
+        if (wanted_precision(t) == PALME_BF16)
+            stored.row[i] = palme_bf16_widen(palme_bf16_round(stored.row[i]));
+        else if (wanted_precision(t) == PALME_INT8)
+            stored.row[i] = scales ? t->values[row * n + i] : most > 0 ? nearbyintf(stored.row[i] * (127 / most)) : 0;
+    }
+    return stored.row;
+}
+
+static void compare_table(struct builder *b, const struct palme_table *table, const char *name)
+{
+    const struct built_tensor *t = builder_find(b, name);
+    const float *scales = scales_of(b, t);
+    size_t n = (size_t)t->shape[1], wrong = 0;
+    float *row = malloc(n * sizeof *row);
+
+    CHECK_INT(table->precision, precision);
+    compared++;
+    for (size_t r = 0; r < (size_t)t->shape[0]; r++) {
+        const float *values = wanted_row(t, scales, r);
+
+        palme_table_row(row, table, r, (int)n);
+        for (size_t i = 0; i < n; i++)
+            wrong += !same(row[i], precision == PALME_INT8 ? values[i] * stored.scale : values[i]);
+    }
+    free(row);
+    CHECK_MESSAGE(wrong == 0, "%s: %zu values differ", name, wrong);
+}
+
+/* Undoes the packing by the definition of the layouts. */
 static void compare_linear(struct builder *b, const struct palme_linear *l, const char *name, int bias,
                            int many)
 {
@@ -119,21 +172,32 @@ static void compare_linear(struct builder *b, const struct palme_linear *l, cons
     rows = (size_t)t->shape[0];
     columns = (size_t)t->shape[1];
     CHECK_MESSAGE(l->w != NULL && is_aligned(l->w), "%s: not there or not aligned", full);
-    CHECK_MESSAGE(l->layout == palme_linear_layout(many), "%s: layout %d", full, l->layout);
     CHECK_INT(l->out, rows);
     CHECK_INT(l->in, columns);
     if (!l->w || (size_t)l->out != rows || (size_t)l->in != columns)
         return;
+    CHECK_INT(l->precision, wanted_precision(t));
+    CHECK_INT(l->layout, palme_linear_layout(many && l->precision == PALME_F32));
     compared++;
-    for (size_t o = 0; o < (rows + 15) / 16 * 16; o++)
-        for (size_t i = 0; i < columns; i++) {
-            float wanted = o < rows ? value_of(t, scales, o * columns + i) : 0;
+    for (size_t o = 0; o < (rows + 15) / 16 * 16; o++) {
+        const float *row = wanted_row(t, scales, o);
 
-            if (l->layout == PALME_LAYOUT_PANELS)
-                wrong += !same(l->w[(o / 16 * columns + i) * 16 + o % 16], wanted);
-            else if (o < rows)
-                wrong += !same(l->w[o * columns + i], wanted);
+        if (l->precision == PALME_INT8)
+            wrong += !same(l->scale[o], o < rows ? stored.scale : 0);
+        for (size_t i = 0; i < (columns + 3) / 4 * 4; i++) {
+            float value = o < rows && i < columns ? row[i] : 0;
+
+            if (l->precision == PALME_INT8)
+                wrong += ((const int8_t *)l->w)[((o / 16 * ((columns + 3) / 4) + i / 4) * 16 + o % 16) * 4 + i % 4] != value;
+            else if (l->precision == PALME_BF16 && i < (columns + 1) / 2 * 2)
+                wrong += !same(palme_bf16_widen(((const uint16_t *)l->w)[((o / 16 * ((columns + 1) / 2) + i / 2) * 16 +
+                                                                          o % 16) * 2 + i % 2]), value);
+            else if (i < columns && l->precision == PALME_F32 && l->layout == PALME_LAYOUT_PANELS)
+                wrong += !same(((const float *)l->w)[(o / 16 * columns + i) * 16 + o % 16], value);
+            else if (i < columns && l->precision == PALME_F32 && o < rows)
+                wrong += !same(((const float *)l->w)[o * columns + i], value);
         }
+    }
     CHECK_MESSAGE(wrong == 0, "%s: %zu values differ", full, wrong);
     snprintf(full, sizeof full, "%s.bias", name);
     if (bias)
@@ -241,7 +305,7 @@ static void compare(struct builder *b, const struct loaded *m)
         compare_linear(b, &w->encoder_to_decoder, "encoder_to_decoder", 0, 1);
     else
         CHECK(w->encoder_to_decoder.w == NULL);
-    compare_values(b, w->token_embedding, "decoder.net.token_emb.emb.weight", 0);
+    compare_table(b, &w->token_embedding, "decoder.net.token_emb.emb.weight");
     if (p->use_abs_pos_emb && !p->rotary_xpos)
         compare_values(b, w->decoder_positions, "decoder.net.pos_emb.emb.weight", 0);
     else
@@ -292,19 +356,22 @@ static void check_shapes(void)
     static const char *const types[] = { "F32", "F16", "BF16", "I8" };
 
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < 12; k++) {
             struct builder *b = builder_new(shapes[i].config, 7 * i + (size_t)k);
             struct loaded m;
             int status;
 
-            builder_convert_all(b, types[k]);
+            builder_convert_all(b, types[k % 4]);
+            precision = (enum palme_precision)(k / 4);
             status = load(&m, b);
-            CHECK_MESSAGE(status == PALME_OK, "%s in %s: %s", shapes[i].what, types[k], heard.error);
+            CHECK_MESSAGE(status == PALME_OK, "%s in %s as %s: %s", shapes[i].what, types[k % 4],
+                          palme_precision_name(precision), heard.error);
             if (status == PALME_OK)
                 compare(b, &m);
             unload(&m);
             builder_free(b);
         }
+    precision = PALME_F32;
 }
 
 static void check_stems(void)

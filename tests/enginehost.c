@@ -9,8 +9,8 @@
 
 static const struct host_precision precisions[] = {
     { "f32", 4, 1 },
-    { "bf16", 2, 0 },
-    { "int8", 1, 0 },
+    { "bf16", 2, 1 },
+    { "int8", 1, 1 },
 };
 
 const struct host_precision *host_precision_find(const char *name)
@@ -41,7 +41,8 @@ int host_context(const struct host *h)
 int host_open(struct host *h, const char *path, int threads, const char *level,
               const struct host_precision *precision, palme_log_fn log, void *user)
 {
-    const struct palme_setup setup = { .threads = threads, .level = level, .log = log, .log_user = user };
+    const struct palme_setup setup = { .threads = threads, .level = level, .precision = precision->name,
+                                         .log = log, .log_user = user };
 
     memset(h, 0, sizeof *h);
     h->precision = precision;
@@ -57,13 +58,16 @@ int host_open(struct host *h, const char *path, int threads, const char *level,
                             palme_decoder_scratch(h->model, (int)rows));
 
     h->compute = (struct palme_compute){ .kernels = &h->model->kernels, .pool = h->model->pool };
+    h->compute.room = aligned_alloc(64, 64 + larger(palme_encoder_room(h->model, p->image_size, p->image_size),
+                                                    palme_decoder_room(h->model, (int)rows)));
     h->rotary.cos = angles;
     h->rows = calloc(rows, sizeof *h->rows);
     h->pixels = calloc(side * side * 3, sizeof *h->pixels);
     h->context = calloc(patches * (size_t)p->encoder_dim, sizeof *h->context);
     h->mapped = calloc(patches * (size_t)p->decoder_dim, sizeof *h->mapped);
     h->scratch = calloc(scratch, sizeof *h->scratch);
-    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch) {
+    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch ||
+        !h->compute.room) {
         host_close(h);
         return PALME_ERROR_MEMORY;
     }
@@ -83,6 +87,7 @@ void host_close(struct host *h)
     free(h->context);
     free(h->mapped);
     free(h->scratch);
+    free(h->compute.room);
     palme_model_close(&h->model);
     memset(h, 0, sizeof *h);
 }
