@@ -10,7 +10,7 @@ set -- "$golden"
 root=$(cd "$(dirname "$0")/.." && pwd)
 shared=${PALME_SHARED:-$root/../shared}
 if [ -d "$shared/golden" ]; then
-    exec "$@" --model "$root/models/palme-default.safetensors" "$data"/* "$shared"/golden/*
+    exec "$@" --model "$shared/models/palme-flickr8k-seed.safetensors" "$data"/* "$shared"/golden/*
 fi
 echo "no $shared/golden: the reference's own recordings are not compared, only the fixtures"
 exec "$@" "$data"/*

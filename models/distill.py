@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""distill.py - what a good captioner teaches a smaller one.
+
+    distill.py sentences --teacher MODEL... --cache CACHE --out pseudo.tsv
+    distill.py encoder --teacher MODEL --teacher-cache CACHE --size small --cache CACHE2 --run RUN
+
+`sentences` writes captions of cached photos as a tsv that train.py takes as --extra: each teacher says its own, with beams, and
+the one that all teachers together find likeliest is kept. Sentences that come to no end, that are said of more than --most photos, or
+that the teachers are less sure of than --least (the mean log-probability of a token) are left out.
+
+`encoder` lets the encoder of another size learn to make what the teacher's makes of the same views of the same photos,
+before it sees a word: both have 64 tokens of 256 numbers, so the teacher's decoder can read either. RUN/model.safetensors
+is then what `train.py --init` begins with. It goes on where it was stopped.
+"""
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import batch
+import data
+import modelfile
+import search
+import tokenizer
+import train
+from features import Cache, load_trunk, split_block
+from palme import Palme
+
+STEPS = 32
+
+
+def first_of(model):
+    return split_block(model.config.stem) if model.config.stem != "none" else None
+
+
+@torch.no_grad()
+def likelihoods(model, context, texts):
+    """Mean log-probability of a token, the end included, of one text for each photo."""
+    x, y = train.padded([[tokenizer.BOS] + ids + [tokenizer.EOS] for ids in texts], context.device)
+    losses, real = train.token_losses(model, context, x, y, batch.same)
+    return -torch.zeros_like(x, dtype=losses.dtype).masked_scatter(real, losses).sum(1) / real.sum(1)
+
+
+def sentences(o):
+    models = [modelfile.load(path) for path in o.teacher]
+    text = tokenizer.Text(modelfile.read_raw(o.teacher[0])[1]["tokenizer"])
+    if any(modelfile.read_raw(p)[1]["tokenizer"] != text.json for p in o.teacher[1:]):
+        raise data.DataError("teachers must share one tokenizer")
+    cache = Cache(o.cache)
+    names = list(cache.at)[:o.limit]
+    wrong = [p for p, m in zip(o.teacher, models) if m.config.stem != cache.index["trunk"]]
+    if wrong:
+        raise data.DataError(f"{o.cache} is of the trunk {cache.index['trunk']}, which is not that of {wrong[0]}")
+    found = {}
+    progress = data.Progress(len(names), "photos")
+    for i in range(0, len(names), o.batch):
+        some = names[i:i + o.batch]
+        rows = train.as_input(cache, some, 0, o.device)
+        with torch.no_grad():
+            contexts = [batch.encode(m.to(o.device), rows, first_of(m)) for m in models]
+        said = [search.beam(m, c, [tokenizer.BOS], o.beams, STEPS) for m, c in zip(models, contexts)]
+        sure = torch.stack([sum(likelihoods(m, c, [ids for ids, _ in each]) for m, c in zip(models, contexts))
+                            for each in said]) / len(models)
+        for j, name in enumerate(some):
+            best = int(sure[:, j].argmax())
+            ids = said[best][j][0]
+            if len(ids) < STEPS and float(sure[best, j]) >= o.least:
+                found[name] = text.decode(ids)
+        progress.show(i + len(some), f"{len(found)} kept", i + len(some) == len(names))
+    count = Counter(found.values())
+    kept, seen = 0, Counter()
+    with open(o.out, "w", encoding="utf-8") as f:
+        for name, caption in found.items():
+            seen[caption] += 1
+            if seen[caption] <= o.most:
+                f.write(f"{name}\t{caption}\n")
+                kept += 1
+    print(f"{o.out}: {kept} captions of {len(names)} photos, {len(count)} of them different", file=sys.stderr)
+
+
+def encoder(o):
+    teacher = modelfile.load(o.teacher[0]).to(o.device)
+    theirs, ours = Cache(o.teacher_cache), Cache(o.cache)
+    config = train.make_config(o.size)
+    text = modelfile.read_raw(o.teacher[0])[1]["tokenizer"]
+    if len(json.loads(text)["model"]["vocab"]) > config.num_tokens:
+        text = tokenizer.shorten(text, config.num_tokens)
+    torch.manual_seed(o.seed)
+    model = Palme(config).eval()
+    train.initialise(model, torch.Generator().manual_seed(o.seed))
+    if config.stem != "none":
+        if ours.index["trunk"] != config.stem:
+            raise data.DataError(f"{o.cache} is of the trunk {ours.index['trunk']}; --size {o.size} needs {config.stem}")
+        model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
+    train.borrow(model, o.teacher[0])
+    if config.stem not in ("none", teacher.config.stem):
+        model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
+    model.to(o.device)
+    names = [n for n in ours.at if n in theirs.at]
+    views = min(ours.views, theirs.views)
+    if not names:
+        raise data.DataError(f"{o.cache} and {o.teacher_cache} have no photo in common")
+    learning = [p for n, p in model.encoder.named_parameters() if not n.startswith("stem.") or n.startswith("stem.head")]
+    for p in model.parameters():
+        p.requires_grad_(False)
+    for p in learning:
+        p.requires_grad_(True)
+    optimiser = torch.optim.AdamW(learning, lr=o.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    os.makedirs(o.run, exist_ok=True)
+    path, step, saved = os.path.join(o.run, "distill.pt"), 0, time.monotonic()
+    if os.path.exists(path):
+        state = torch.load(path, map_location=o.device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+    per_epoch = math.ceil(len(names) / o.batch)
+    total = o.epochs * per_epoch
+    progress, loss_sum, loss_count = data.Progress(total * o.batch, "photos", step * o.batch), 0.0, 0
+    while step < total:
+        rng = np.random.default_rng([o.seed, step // per_epoch])
+        order = rng.permutation(len(names))[step % per_epoch * o.batch:][:o.batch]
+        some, view = [names[i] for i in order], int(np.random.default_rng([o.seed, step]).integers(views))
+        with torch.no_grad():
+            wanted = batch.encode(teacher, train.as_input(theirs, some, view, o.device), first_of(teacher))
+        made = batch.encode(model, train.as_input(ours, some, view, o.device), first_of(model))
+        loss = F.mse_loss(made, wanted)
+        loss.backward()
+        for group in optimiser.param_groups:
+            group["lr"] = o.lr * min(1.0, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / total)))
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        loss_sum, loss_count, step = loss_sum + loss.item(), loss_count + 1, step + 1
+        progress.show(step * o.batch, f"mean square {loss_sum / loss_count:.4f}", step == total)
+        if loss_count == 100:
+            loss_sum, loss_count = 0.0, 0
+        if step == total or time.monotonic() - saved > 180:
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, path + ".new")
+            os.replace(path + ".new", path)
+            saved = time.monotonic()
+    out = os.path.join(o.run, "model.safetensors")
+    train.write_model(out, model, tokenizer.Text(text), "An encoder that learned from another; not yet a captioner.")
+    print(f"{out}: begin train.py with it", file=sys.stderr)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    s = commands.add_parser("sentences", help="captions for photos that have none")
+    s.add_argument("--out", required=True, help="tsv to write")
+    s.add_argument("--beams", type=int, default=3)
+    s.add_argument("--least", type=float, default=-1.5, help="mean log-probability that a sentence must have (-1.5)")
+    s.add_argument("--most", type=int, default=20, help="photos that may have the same sentence (20)")
+    s.add_argument("--limit", type=int, help="only the first LIMIT photos")
+    e = commands.add_parser("encoder", help="an encoder that does what the teacher's does")
+    e.add_argument("--teacher-cache", required=True, help="features of the photos for the teacher")
+    e.add_argument("--size", choices=train.SIZES, required=True)
+    e.add_argument("--run", required=True, help="folder of the run")
+    e.add_argument("--epochs", type=int, default=10)
+    e.add_argument("--lr", type=float, default=1e-3)
+    for p in (s, e):
+        p.add_argument("--teacher", nargs="+", required=True, help="model files")
+        p.add_argument("--cache", required=True, help="features of the photos (features.py)")
+        p.add_argument("--batch", type=int, default=32)
+        p.add_argument("--seed", type=int, default=1)
+        p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+        p.add_argument("--threads", type=int, default=0, help="threads (0: torch decides)")
+    o = parser.parse_args(arguments)
+    try:
+        if o.threads:
+            torch.set_num_threads(o.threads)
+        sentences(o) if o.command == "sentences" else encoder(o)
+    except (data.DataError, OSError) as error:
+        sys.exit(f"distill.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

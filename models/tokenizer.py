@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""tokenizer.py - makes a tokenizer from captions: byte-level BPE, lower case, three special tokens.
+
+    tokenizer.py --captions TSV --vocab 4096 --out tokenizer.json
+    tokenizer.py --from MODEL.safetensors --vocab 2048 --out tokenizer.json     the first 2048 of a model's own tokens
+
+Tokens come in the order in which they were merged, so the first N of them are a tokenizer of their own, and a smaller model
+can begin with the rows of a larger one's tables.
+"""
+import argparse
+import json
+import sys
+
+import data
+
+SPECIAL = ["<pad>", "<bos>", "<eos>"]
+PAD, BOS, EOS = range(3)
+
+
+def tidy(caption):
+    """Lower case, one space between words, none before a comma, no full stop at the end."""
+    text = " ".join(caption.lower().replace('"', " ").split())
+    while text.endswith((".", " ", "!", "`")):
+        text = text[:-1]
+    return text.replace(" ,", ",").replace(" 's", "'s").replace(" .", ".")
+
+
+def tidied(captions):
+    """id -> captions as read from a file, to id -> tidied ones; empty ones and photos without any are left out."""
+    out = {name: [t for t in map(tidy, texts) if t] for name, texts in captions.items()}
+    return {name: texts for name, texts in out.items() if texts}
+
+
+def train(captions, size):
+    """The JSON of a tokenizer; captions: an iterable of tidied texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    t.decoder = decoders.ByteLevel()
+    t.train_from_iterator(captions, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=SPECIAL, show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    return t.to_str()
+
+
+def shorten(text, size):
+    """The first `size` tokens of a tokenizer's JSON, and the merges that make them."""
+    t = json.loads(text)
+    vocab = t["model"]["vocab"]
+    kept = {token: i for token, i in vocab.items() if i < size}
+    merges = [m.split(" ") if isinstance(m, str) else m for m in t["model"]["merges"]]
+    t["model"]["merges"] = [m for m in merges if m[0] in kept and m[1] in kept and m[0] + m[1] in kept]
+    t["model"]["vocab"] = kept
+    if len(kept) != size or any(a["id"] >= size for a in t["added_tokens"]):
+        raise data.DataError(f"the tokenizer has {len(vocab)} tokens; its first {size} do not stand alone")
+    return json.dumps(t, ensure_ascii=False)
+
+
+class Text:
+    """Captions to ids and back, by the tokenizers library."""
+
+    def __init__(self, text):
+        from tokenizers import Tokenizer
+        self.json, self.tokenizer = text, Tokenizer.from_str(text)
+
+    def encode(self, caption):
+        """ids between bos and eos, both included"""
+        return [BOS] + self.tokenizer.encode(caption, add_special_tokens=False).ids + [EOS]
+
+    def decode(self, ids):
+        """text before the first eos"""
+        ids = list(ids)
+        return self.tokenizer.decode(ids[:ids.index(EOS)] if EOS in ids else ids).strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--captions", help="tsv of `id<TAB>caption`")
+    source.add_argument("--from", dest="model", help="a model file whose tokenizer is shortened")
+    parser.add_argument("--vocab", type=int, default=4096, help="tokens (4096)")
+    parser.add_argument("--out", required=True, help="tokenizer.json to be written")
+    options = parser.parse_args()
+    try:
+        if options.model:
+            from modelfile import read_raw
+            text = shorten(read_raw(options.model)[1]["tokenizer"], options.vocab)
+        else:
+            captions = tidied(data.read_captions(options.captions))
+            text = train((t for texts in captions.values() for t in texts), options.vocab)
+        with open(options.out, "w", encoding="utf-8") as f:
+            f.write(text)
+    except (data.DataError, OSError) as error:
+        sys.exit(f"tokenizer.py: {error}")
+    print(f"{options.out}: {len(json.loads(text)['model']['vocab'])} tokens")
+
+
+if __name__ == "__main__":
+    main()
