@@ -174,44 +174,65 @@ static void rotate(float *x, const float *cosine, const float *sine, const float
 
 enum {
     PARTS = PALME_PANEL / VF, /* vectors of a panel */
-    TILE_ROWS = 6,            /* rows whose sums stay in registers */
+    HALF = PARTS / 2,         /* vectors of half a panel */
+    TILE_ROWS = 6,            /* rows whose sums of a panel stay in registers */
+    TALL_ROWS = 4,            /* the same for one and a half */
     WIDE = 4                  /* panels of a single row: enough sums in flight to hide the latency */
 };
 
-/* `rows` and `panels` are constants where this is called, so that the sums are registers. */
+/* `rows` and `vectors` are constants where this is called, so that the sums are registers. */
 static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w,
-                                                       const float *b, const int rows, const int panels,
+                                                       const float *b, const int rows, const int vectors,
                                                        int in, int out, ptrdiff_t y_stride,
                                                        ptrdiff_t x_stride,
                                                        enum palme_activation activation)
 {
-    vf sum[TILE_ROWS * WIDE * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
+    vf sum[TILE_ROWS * WIDE * PARTS]; /* [rows][vectors]; what is not used does not exist */
     size_t panel = (size_t)in * PALME_PANEL;
 
-    for (int i = 0; i < rows * panels * PARTS; i++)
-        sum[i] = vf_set(0);
+    for (int i = 0; i < rows * vectors; i++)
+        sum[i] = b ? vf_load(b + i % vectors * VF) : vf_set(0);
+    VEC_UNROLL_2
     for (int k = 0; k < in; k++) {
         vf weight[WIDE * PARTS]; /* held for all rows: with one value of x at a time that fits 16 registers */
 
-        for (int i = 0; i < panels * PARTS; i++)
+        for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
         for (int r = 0; r < rows; r++) {
             vf value = vf_set(x[r * x_stride + k]);
 
-            for (int i = 0; i < panels * PARTS; i++)
-                sum[r * panels * PARTS + i] = vf_fma(value, weight[i], sum[r * panels * PARTS + i]);
+            for (int i = 0; i < vectors; i++)
+                sum[r * vectors + i] = vf_fma(value, weight[i], sum[r * vectors + i]);
         }
     }
     for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < panels * PARTS && i * VF < out; i++) {
-            vf s = sum[r * panels * PARTS + i];
+        for (int i = 0; i < vectors && i * VF < out; i++) {
+            vf s = sum[r * vectors + i];
 
-            if (b)
-                s = vf_add(s, vf_load(b + i * VF));
             if (activation == PALME_ACTIVATION_RELU6)
                 s = vf_relu6(s);
             vf_store_n(y + r * y_stride + i * VF, s, left(out, i * VF));
         }
+    }
+}
+
+/* All rows of one panel, or of one and a half. */
+static inline __attribute__((always_inline)) void tiles(float *y, const float *x, const float *w,
+                                                        const float *b, int rows, const int vectors, int in,
+                                                        int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                        enum palme_activation activation)
+{
+    const int step = vectors > PARTS ? TALL_ROWS : TILE_ROWS;
+
+    for (; rows >= step; rows -= step, y += step * y_stride, x += step * x_stride)
+        tile(y, x, w, b, step, vectors, in, out, y_stride, x_stride, activation);
+    switch (rows) {
+    case 5: tile(y, x, w, b, 5, PARTS, in, out, y_stride, x_stride, activation); break;
+    case 4: tile(y, x, w, b, 4, PARTS, in, out, y_stride, x_stride, activation); break;
+    case 3: tile(y, x, w, b, 3, vectors, in, out, y_stride, x_stride, activation); break;
+    case 2: tile(y, x, w, b, 2, vectors, in, out, y_stride, x_stride, activation); break;
+    case 1: tile(y, x, w, b, 1, vectors, in, out, y_stride, x_stride, activation); break;
+    default: break;
     }
 }
 
@@ -222,27 +243,21 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
 
     if (rows == 1) {
         for (; out - first > (WIDE - 1) * PALME_PANEL; first += WIDE * PALME_PANEL)
-            tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE, in,
+            tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE * PARTS, in,
                  out - first < WIDE * PALME_PANEL ? out - first : WIDE * PALME_PANEL, y_stride, x_stride,
                  activation);
     }
-    for (; first < out; first += PALME_PANEL) {
+    while (first < out) {
+        /* A panel of which only half is there goes with the one before it. */
+        int rest = out - first, wide = HALF && rest > PALME_PANEL && rest <= PALME_PANEL + HALF * VF;
         const float *panel = w + (size_t)first * in, *bias = b ? b + first : NULL;
-        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL, row = 0;
 
-        for (; rows - row >= TILE_ROWS; row += TILE_ROWS)
-            tile(y + row * y_stride + first, x + row * x_stride, panel, bias, TILE_ROWS, 1, in, outs,
-                 y_stride, x_stride, activation);
-        float *to = y + row * y_stride + first;
-        const float *from = x + row * x_stride;
-        switch (rows - row) {
-        case 5: tile(to, from, panel, bias, 5, 1, in, outs, y_stride, x_stride, activation); break;
-        case 4: tile(to, from, panel, bias, 4, 1, in, outs, y_stride, x_stride, activation); break;
-        case 3: tile(to, from, panel, bias, 3, 1, in, outs, y_stride, x_stride, activation); break;
-        case 2: tile(to, from, panel, bias, 2, 1, in, outs, y_stride, x_stride, activation); break;
-        case 1: tile(to, from, panel, bias, 1, 1, in, outs, y_stride, x_stride, activation); break;
-        default: break;
-        }
+        if (wide)
+            tiles(y + first, x, panel, bias, rows, PARTS + HALF, in, rest, y_stride, x_stride, activation);
+        else
+            tiles(y + first, x, panel, bias, rows, PARTS, in, rest < PALME_PANEL ? rest : PALME_PANEL, y_stride,
+                  x_stride, activation);
+        first += wide ? 2 * PALME_PANEL : PALME_PANEL;
     }
 }
 

@@ -170,7 +170,7 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     size_t panel = ((size_t)in + 1) / 2 * PAIR;
 
     for (int i = 0; i < rows * panels * PARTS; i++)
-        sum[i] = vf_set(0);
+        sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
     for (int k = in / 2; k > 0; k--, x += 2, w += PAIR) {
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
         add_half(sum, x + 1, w, panel, rows, panels, 1, x_stride);
@@ -179,9 +179,7 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < panels * PARTS && i * VF < out; i++) {
-            vf s = sum[r * panels * PARTS + i];
-
-            vf_store_n(y + r * y_stride + i * VF, activated(b ? vf_add(s, vf_load(b + i * VF)) : s, activation),
+            vf_store_n(y + r * y_stride + i * VF, activated(sum[r * panels * PARTS + i], activation),
                        left(out, i * VF));
         }
     }

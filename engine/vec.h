@@ -61,11 +61,14 @@
 /* ReLU6, built of the words above. */
 static inline vf vf_relu6(vf a) { return vf_min(vf_max(a, vf_set(0)), vf_set(6)); }
 
-/* Stands before a loop with a constant count whose body must be repeated, since what it indexes are registers. */
+/* Stands before a loop with a constant count whose body must be repeated, since what it indexes are registers;
+ * and before one that is worth doing two rounds at a time. */
 #if defined(__clang__)
 #define VEC_UNROLL _Pragma("unroll")
+#define VEC_UNROLL_2 _Pragma("unroll 2")
 #else
 #define VEC_UNROLL _Pragma("GCC unroll 32")
+#define VEC_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 
 /* The name of a level's own function: function_level. */
