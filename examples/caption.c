@@ -25,7 +25,7 @@
 enum { EXIT_FINE = 0, EXIT_SOME_FAILED = 1, EXIT_CANNOT = 2 };
 
 struct settings {
-    const char *model, *prompt, *level;
+    const char *model, *prompt, *level, *precision;
     int threads, beams, max_length, verify;
     enum caption_format format;
     guint64 every;
@@ -50,6 +50,8 @@ static const char help[] =
     "  --model FILE       the model file; else $PALME_MODEL, else the installed one\n"
     "  --threads N        compute threads; 0, the default: as many as there are processors\n"
     "  --cpu LEVEL        highest instruction set to use: c, avx2; default: the machine's best\n"
+    "  --precision P      what the weights are kept and computed in: f32, bf16, int8; auto, the\n"
+    "                     default: the fastest in which the model's captions are as good\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"
     "  --max-length N     most tokens of a caption, 1 to 1024; default 32\n"
     "  --prompt TEXT      words to go on from; the caption is what follows them\n"
@@ -221,6 +223,7 @@ static int run_engine(const struct settings *settings, char **items, int count)
     struct palme_setup setup = { .threads = settings->threads,
                                  .verify = settings->verify,
                                  .level = settings->level,
+                                 .precision = settings->precision,
                                  .log = engine_says };
     struct palme_options options = { .beams = settings->beams, .max_length = settings->max_length };
     const char *path = find_model(settings);
@@ -268,6 +271,7 @@ static int parse(struct settings *s, int argc, char **argv)
         { "every", required_argument, NULL, 'e' },   { "verify", no_argument, NULL, 'v' },
         { "cpu", required_argument, NULL, 'c' },     { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
+        { "precision", required_argument, NULL, 'P' },
         { NULL, 0, NULL, 0 }
     };
     double seconds;
@@ -280,6 +284,14 @@ static int parse(struct settings *s, int argc, char **argv)
         case 'p': s->prompt = optarg; break;
         case 'v': s->verify = 1; break;
         case 'c': s->level = optarg; break;
+        case 'P':
+            if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "f32") != 0 && strcmp(optarg, "bf16") != 0 &&
+                strcmp(optarg, "int8") != 0) {
+                complain(NULL, "--precision takes auto, f32, bf16 or int8, not '%s'", optarg);
+                return EXIT_CANNOT;
+            }
+            s->precision = optarg;
+            break;
         case 't':
             if ((s->threads = number_of("threads", optarg, 0, 256)) < 0)
                 return EXIT_CANNOT;

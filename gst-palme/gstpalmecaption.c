@@ -211,6 +211,7 @@ static gboolean
 open_model (GstPalmeCaption * self)
 {
   GstStructure *info;
+  GstPalmePrecision precision;
   guint threads;
   gchar *path;
   gboolean ok;
@@ -219,10 +220,12 @@ open_model (GstPalmeCaption * self)
   GST_OBJECT_LOCK (self);
   path = g_strdup (self->settings.model);
   threads = self->settings.threads;
+  precision = self->settings.precision;
   self->reload = FALSE;
   GST_OBJECT_UNLOCK (self);
 
-  ok = gst_palme_model_open (&self->model, GST_ELEMENT (self), path, threads);
+  ok = gst_palme_model_open (&self->model, GST_ELEMENT (self), path, threads,
+      gst_palme_precision_name (precision));
   g_free (path);
   if (ok) {
     info = gst_palme_model_describe (&self->model);

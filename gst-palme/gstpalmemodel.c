@@ -110,6 +110,10 @@ post_open_error (GstElement * element, const gchar * path, gint status,
       remedy = "The file is damaged or was not made for this plugin; "
           "models/README.md tells how one is made.";
       break;
+    case PALME_ERROR_ARGUMENT:
+      resource = GST_RESOURCE_ERROR_SETTINGS;
+      remedy = "Set the property \"precision\" to auto.";
+      break;
     case PALME_ERROR_MEMORY:
       remedy = "Close other programs or use a smaller model.";
       break;
@@ -132,7 +136,7 @@ post_open_error (GstElement * element, const gchar * path, gint status,
 
 gboolean
 gst_palme_model_open (GstPalmeModel * model, GstElement * element,
-    const gchar * path, guint threads)
+    const gchar * path, guint threads, const gchar * precision)
 {
   struct palme_setup setup = { 0 };
   const gchar *environment = NULL;
@@ -152,8 +156,10 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
   model->log.owner = GST_OBJECT (element);
   model->log.last[0] = '\0';
   setup.threads = threads ? (gint) threads : MAX ((gint) usable_processors () - 1, 1);
+  setup.precision = precision;
 
-  GST_DEBUG_OBJECT (element, "opening %s with %d threads", name, setup.threads);
+  GST_DEBUG_OBJECT (element, "opening %s with %d threads, precision %s", name,
+      setup.threads, precision);
   gst_palme_log_listen (&model->log);
   status = gst_palme_shared_open (&model->shared, name, &setup);
   gst_palme_log_listen (NULL);

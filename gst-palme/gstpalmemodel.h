@@ -31,11 +31,12 @@ typedef struct
 /* From now on what the engine says in this thread goes to this log; NULL: nowhere. */
 void gst_palme_log_listen (GstPalmeLog * log);
 
-/* Opens the model, or joins the elements that have it open already: the file `path`, or if that is NULL the one that the environment names, or the
- * installed one. `threads` 0 means the usable processors less one. On failure FALSE, and the
+/* Opens the model, or joins the elements that have it open already in the same way: the file `path`,
+ * or if that is NULL the one that the environment names, or the installed one. `threads` 0 means the
+ * usable processors less one; `precision` is one of the engine's names. On failure FALSE, and the
  * element has posted an error that names the file and the remedy. Call it without locks. */
 gboolean gst_palme_model_open (GstPalmeModel * model, GstElement * element,
-    const gchar * path, guint threads);
+    const gchar * path, guint threads, const gchar * precision);
 
 /* Closes it; a model that is not open is fine. */
 void gst_palme_model_close (GstPalmeModel * model);

@@ -40,18 +40,28 @@ gst_palme_mode_get_type (void)
   return type;
 }
 
+static const GEnumValue precisions[] = {
+  {GST_PALME_PRECISION_AUTO, "The fastest in which the captions are as good, "
+        "as the model file says", "auto"},
+  {GST_PALME_PRECISION_F32, "32 bit floating point", "f32"},
+  {GST_PALME_PRECISION_BF16, "16 bit floating point weights", "bf16"},
+  {GST_PALME_PRECISION_INT8, "8 bit integers", "int8"},
+  {0, NULL, NULL}
+};
+
+const gchar *
+gst_palme_precision_name (GstPalmePrecision precision)
+{
+  return precisions[precision].value_nick;
+}
+
 GType
 gst_palme_precision_get_type (void)
 {
   static GType type = 0;
-  static const GEnumValue values[] = {
-    {GST_PALME_PRECISION_AUTO, "The best that this machine computes", "auto"},
-    {GST_PALME_PRECISION_F32, "32 bit floating point", "f32"},
-    {0, NULL, NULL}
-  };
 
   if (g_once_init_enter (&type)) {
-    GType t = g_enum_register_static ("GstPalmePrecision", values);
+    GType t = g_enum_register_static ("GstPalmePrecision", precisions);
 
     g_once_init_leave (&type, t);
   }
@@ -127,13 +137,15 @@ install_load (GObjectClass * klass)
   /**
    * GstPalmeCaption:precision:
    *
-   * The precision of the weights after loading.
+   * What the weights are kept and computed in. Fewer bits are faster and take less memory; a model file
+   * names those in which its captions are as good as in f32, and auto takes the fastest of them, or f32.
+   * Any other value is taken whatever the file says. The property model-info has what is in use.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, GST_PALME_SETTING_PRECISION,
       g_param_spec_enum ("precision", "Precision",
-          "Precision of the weights after loading",
+          "What the weights are kept and computed in",
           gst_palme_precision_get_type (), GST_PALME_PRECISION_AUTO, READY));
   /**
    * GstPalmeCaption:mode:

@@ -20,7 +20,9 @@ typedef enum
 typedef enum
 {
   GST_PALME_PRECISION_AUTO,
-  GST_PALME_PRECISION_F32
+  GST_PALME_PRECISION_F32,
+  GST_PALME_PRECISION_BF16,
+  GST_PALME_PRECISION_INT8
 } GstPalmePrecision;
 
 typedef enum
@@ -31,6 +33,9 @@ typedef enum
 
 GType gst_palme_mode_get_type (void);
 GType gst_palme_precision_get_type (void);
+
+/* As the engine calls it; a fixed string. */
+const gchar *gst_palme_precision_name (GstPalmePrecision precision);
 GType gst_palme_on_error_get_type (void);
 
 /* Property numbers begin at 1; those of the element itself follow GST_PALME_SETTING_LAST. */

@@ -730,11 +730,79 @@ sharers (GstElement * element)
   return elements;
 }
 
+static void
+expect_precision (GstElement * element, const gchar * wanted)
+{
+  GstStructure *info;
+
+  g_object_get (element, "model-info", &info, NULL);
+  fail_unless (info != NULL);
+  fail_unless_equals_string (gst_structure_get_string (info, "precision"),
+      wanted);
+  gst_structure_free (info);
+}
+
+static void
+count_notify (GObject * object, GParamSpec * pspec, guint * count)
+{
+  (void) object;
+  (void) pspec;
+  ++*count;
+}
+
+GST_START_TEST (test_precision)
+{
+  static const gchar *const asked[] = { "auto", "f32", "bf16", "int8", NULL };
+  static const gchar *const given[] = { "bf16", "f32", "bf16", "int8" };
+  GstElement *element = caption_element ("precisions=f32 int8 bf16\n", NULL);
+  guint i, notified = 0;
+  gchar *text;
+  gint value;
+
+  g_object_get (element, "precision", &value, NULL);
+  fail_unless_equals_int (value, 0);
+  g_signal_connect (element, "notify::precision", G_CALLBACK (count_notify),
+      &notified);
+  for (i = 0; asked[i] != NULL; i++) {
+    gst_util_set_object_arg (G_OBJECT (element), "precision", asked[i]);
+    fail_unless_equals_int (notified, i + 1);
+    fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
+        GST_STATE_CHANGE_SUCCESS);
+    expect_precision (element, given[i]);
+    gst_element_set_state (element, GST_STATE_NULL);
+  }
+
+  /* Set in READY, it is loaded anew on the way to PAUSED. */
+  gst_element_set_state (element, GST_STATE_READY);
+  expect_precision (element, "int8");
+  gst_util_set_object_arg (G_OBJECT (element), "precision", "f32");
+  fail_unless (gst_element_set_state (element, GST_STATE_PAUSED) !=
+      GST_STATE_CHANGE_FAILURE);
+  expect_precision (element, "f32");
+  gst_element_set_state (element, GST_STATE_NULL);
+
+  /* What the engine does not compute in is an error that says so. */
+  g_object_set (element, "model", caption_model ("precisions=f32\n"), NULL);
+  gst_util_set_object_arg (G_OBJECT (element), "precision", "int8");
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
+      GST_STATE_CHANGE_FAILURE);
+  text = caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "precision") && strstr (text, "auto"), "%s", text);
+  g_free (text);
+  gst_element_set_state (element, GST_STATE_NULL);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_model_info)
 {
-  GstElement *element = caption_element ("name=tiny\n", "threads=2");
+  GstElement *element = caption_element ("name=tiny\nprecisions=int8 f32\n",
+      "threads=2");
   GstElement *second = caption_element (NULL, NULL);
   GstElement *third = caption_element (NULL, NULL);
+  GstElement *fourth = caption_element (NULL, NULL);
   GstStructure *info;
   gchar *path;
   guint64 parameters;
@@ -755,18 +823,24 @@ GST_START_TEST (test_model_info)
   gst_structure_free (info);
   fail_unless_equals_uint64 (caption_stat (element, "model-bytes"), 4000);
 
-  /* Another one that wants the same shares it, which both can see; one with other threads does not. */
+  /* Another one that wants the same shares it, which both can see; one with other threads or another
+   * precision does not. */
   g_object_get (element, "model", &path, NULL);
   g_object_set (second, "model", path, "threads", 2, NULL);
   g_object_set (third, "model", path, "threads", 1, NULL);
+  g_object_set (fourth, "model", path, "threads", 2, NULL);
+  gst_util_set_object_arg (G_OBJECT (fourth), "precision", "int8");
   g_free (path);
   gst_element_set_state (second, GST_STATE_READY);
   gst_element_set_state (third, GST_STATE_READY);
+  gst_element_set_state (fourth, GST_STATE_READY);
   fail_unless_equals_int (sharers (element), 2);
   fail_unless_equals_int (sharers (second), 2);
   fail_unless_equals_int (sharers (third), 1);
+  fail_unless_equals_int (sharers (fourth), 1);
   caption_element_end (second);
   caption_element_end (third);
+  caption_element_end (fourth);
   fail_unless_equals_int (sharers (element), 1);
   gst_element_set_state (element, GST_STATE_NULL);
   g_object_get (element, "model-info", &info, NULL);
@@ -827,6 +901,7 @@ caption_suite (void)
   tcase_add_test (tcase, test_time_limit);
   tcase_add_test (tcase, test_refused);
   tcase_add_test (tcase, test_properties);
+  tcase_add_test (tcase, test_precision);
   tcase_add_test (tcase, test_model_info);
   tcase_add_test (tcase, test_stats);
   return suite;

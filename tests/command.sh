@@ -148,7 +148,7 @@ for option in --help --version; do
     check "$option prints" -s out
 done
 for bad in '--beams 17' '--beams x' '--max-length 0' '--threads -1' '--every -1' '--every x' '--format xml' \
-    '--nothing' '--model /none' '--cpu 486'; do
+    '--nothing' '--model /none' '--cpu 486' '--precision f16' '--precision'; do
     run $bad dog.jpg
     check "$bad is refused" $status = 2
     check "$bad: with words" -s err
@@ -161,6 +161,16 @@ check "all options at once" $status = 0
 check "--max-length is short" "$(wc -w <out)" -le 5
 run --cpu c --format text dog.jpg
 check "--cpu" "$(cat out)" = "$words"
+for precision in auto f32; do
+    run --precision $precision --format text dog.jpg
+    check "--precision $precision" "$(cat out)" = "$words"
+done
+for precision in bf16 int8; do # other roundings, perhaps other words
+    run --precision $precision --format text dog.jpg
+    check "--precision $precision" $status = 0 -a -s out
+done
+run --precision f16 dog.jpg
+check "--precision says what there is" -n "$(grep 'auto, f32, bf16 or int8' err)"
 run --verify dog.jpg
 check "--verify asks for a checksum" $status = 2 -a "$(grep -c sha256 err)" = 1 -o $status = 0
 run --prompt 'two dogs' --format text dog.jpg

@@ -17,6 +17,7 @@
  *                smallest and largest value of the picture
  *   piece=       bytes in each answer of palme_next (default: one word with its space); characters may
  *                be cut in two
+ *   precisions=  what it computes in, for whoever asks (default "f32 bf16 int8"); auto is the last one
  *   score=       what palme_caption_score answers (default -0.5)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
@@ -52,6 +53,7 @@ enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
     char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], journal[MAX_VALUE], message[MAX_VALUE];
+    char precisions[MAX_VALUE], precision[16];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
     double score;
@@ -198,6 +200,7 @@ static void read_line(struct palme_model *model, const char *line)
     } strings[] = {
         { "name", model->name }, { "text", model->text }, { "hold", model->hold },
         { "journal", model->journal }, { "message", model->message },
+        { "precisions", model->precisions },
     };
     const char *equals = strchr(line, '=');
     size_t length, i;
@@ -225,6 +228,20 @@ static int fail_open(struct palme_model *model, int status, const char *path, co
     return status;
 }
 
+/* Non-zero: it does not compute in that. */
+static int choose_precision(struct palme_model *model, const char *asked)
+{
+    const char *last = strrchr(model->precisions, ' ');
+    char list[MAX_VALUE + 2], word[32];
+
+    if (!asked || strcmp(asked, "auto") == 0)
+        asked = last ? last + 1 : model->precisions;
+    snprintf(list, sizeof list, " %s ", model->precisions);
+    snprintf(word, sizeof word, " %s ", asked);
+    snprintf(model->precision, sizeof model->precision, "%s", asked);
+    return strstr(list, word) == NULL;
+}
+
 int palme_model_open(palme_model **out, const char *path, const struct palme_setup *setup)
 {
     struct palme_model *model;
@@ -243,6 +260,7 @@ int palme_model_open(palme_model **out, const char *path, const struct palme_set
         return PALME_ERROR_MEMORY;
     strcpy(model->name, "standin");
     strcpy(model->text, "caption {n}");
+    strcpy(model->precisions, "f32 bf16 int8");
     model->image_size = 32;
     model->beams = 1;
     model->fail_status = PALME_ERROR_MEMORY;
@@ -275,6 +293,8 @@ int palme_model_open(palme_model **out, const char *path, const struct palme_set
         read_line(model, line);
     }
     fclose(file);
+    if (choose_precision(model, setup ? setup->precision : NULL))
+        return fail_open(model, PALME_ERROR_ARGUMENT, path, "cannot be computed in that precision");
     journal(model, "open");
     sleep_ms(model->open_ms);
     if (model->open_status < 0)
@@ -303,7 +323,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->default_prompt = "";
     info->stem = "none";
     info->level = "c";
-    info->precision = "f32";
+    info->precision = model->precision;
     info->image_size = model->image_size;
     info->patch_size = 1;
     info->vocabulary = 256;
