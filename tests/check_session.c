@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * check_session.c - sessions through the public interface: what a caption promises whatever the model is.
+ *
+ *     check_session [f32|bf16|int8]
  */
 #include <fenv.h>
 #include <pthread.h>
@@ -15,11 +17,13 @@
 
 /* ---- Helpers ------------------------------------------------------------------------------ */
 
+static const char *precision; /* that models are opened in */
+
 static palme_model *open_built(struct builder *b, int threads)
 {
     const char *path = temporary("model.safetensors");
     struct heard heard = { 0 };
-    struct palme_setup setup = { .threads = threads, .log = heard_log, .log_user = &heard };
+    struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard };
     palme_model *model = NULL;
 
     builder_write(b, path);
@@ -242,8 +246,10 @@ static void test_rows(void)
         float *picture_kv = calloc(2 * depth * 4 * inner, sizeof *picture_kv);
         struct palme_picture seen = { .tokens = 4, .kv = picture_kv, .capacity = 4 };
         float *scratch = calloc(palme_decoder_scratch(model, 64), sizeof *scratch);
+
         float *whole = calloc(N * v, sizeof *whole), *step = calloc(N * v, sizeof *step);
         float *mixed = calloc(CACHES * v, sizeof *mixed);
+        c.room = aligned_alloc(64, palme_decoder_room(model, 64) + 64);
         struct palme_cache cache[CACHES];
         struct palme_row rows[N];
 
@@ -275,7 +281,7 @@ static void test_rows(void)
         palme_decode(model, &c, mixed, four, CACHES, 0, scratch);
         CHECK_MESSAGE(memcmp(mixed + 2 * v, step + (N - 1) * v, v * sizeof *mixed) == 0,
                       "kind %zu: neighbours change a row", k);
-        free(tables), free(kv), free(picture_kv), free(scratch), free(whole), free(step), free(mixed);
+        free(tables), free(kv), free(picture_kv), free(scratch), free(whole), free(step), free(mixed), free(c.room);
         palme_model_close(&model);
     }
 }
@@ -364,6 +370,7 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     int count = 0;
 
     (void)s;
+    c.room = aligned_alloc(64, palme_encoder_room(model, p->image_size, p->image_size) + palme_decoder_room(model, 64) + 64);
     CHECK_INT(p->image_size, image.width);
     for (int i = 0; i < p->image_size * p->image_size * 3; i++)
         pixels[i] = (float)noise[i] / 255;
@@ -383,7 +390,7 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     double all = model->kernels.log_sum_exp(logits, v);
     for (int t = 0; t < v; t++)
         logs[t] = logits[t] - all;
-    free(memory), free(scratch), free(pixels);
+    free(memory), free(c.room), free(scratch), free(pixels);
 }
 
 static void test_beams(void)
@@ -715,10 +722,11 @@ static void test_words(void)
     CHECK(strchr(palme_version(), '.') != NULL);
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
     uint32_t x = 12345;
 
+    precision = count > 1 ? arguments[1] : "f32";
     for (size_t i = 0; i < sizeof noise; i++) {
         x = x * 1664525 + 1013904223;
         noise[i] = (uint8_t)(x >> 24);

@@ -2,6 +2,8 @@
  *
  * check_together.c - what captions share: words with the caption before (the draft), passes of the decoder with
  * other sessions (palme_next_together). Whatever is shared, each caption must be bit for bit what it is alone.
+ *
+ *     check_together [f32|bf16|int8]
  */
 #include <stdint.h>
 #include <unistd.h>
@@ -47,11 +49,13 @@ enum {
     SIDE = 16
 };
 
+static const char *precision; /* that models are opened in */
+
 static palme_model *open_kind(size_t k, int threads)
 {
     const char *path = temporary("model.safetensors");
     struct heard heard = { 0 };
-    struct palme_setup setup = { .threads = threads, .log = heard_log, .log_user = &heard };
+    struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard };
     struct builder *b = builder_new(kinds[k], 300 + k);
     palme_model *model = NULL;
 
@@ -485,6 +489,21 @@ static void counted_linear(float *y, const float *x, const float *w, const float
     true_kernels->linear(y, x, w, b, rows, in, out, y_stride, x_stride, activation);
 }
 
+static void counted_bf16(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    products++;
+    true_kernels->linear_bf16(y, x, w, b, rows, in, out, y_stride, x_stride, activation);
+}
+
+static void counted_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                         enum palme_activation activation)
+{
+    products++;
+    true_kernels->linear_int8(y, x, quantum, w, scale, b, rows, in, out, y_stride, activation);
+}
+
 static void test_passes(void)
 {
     palme_model *model = open_kind(3, 1);
@@ -497,6 +516,8 @@ static void test_passes(void)
 
     true_kernels = &kernels;
     model->kernels.linear = counted_linear;
+    model->kernels.linear_bf16 = counted_bf16;
+    model->kernels.linear_int8 = counted_int8;
     for (int i = 0; i < 4; i++) {
         struct palme_options options = { .no_draft = 1, .stop = stop_after, .stop_user = &streams[i].left };
         struct palme_image image = picture(i);
@@ -559,8 +580,9 @@ static void test_joint_allocations(void)
     palme_model_close(&model);
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
+    precision = count > 1 ? arguments[1] : "f32";
     make_pictures();
     test_still();
     test_draft_schedules();
