@@ -14,6 +14,7 @@ MODEL is a model file, or a checkpoint of train.py. Nothing is drawn at random: 
 """
 import argparse
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -22,13 +23,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from data import DataError
+
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
 PRECISIONS = ("f32", "bf16", "int8")
-
-
-class Problem(Exception):
-    """A sentence for the user."""
 
 
 # ---- Scores -----------------------------------------------------------------------------------
@@ -60,7 +59,7 @@ def tokenize(captions):
     with quiet():
         tokens = PTBTokenizer().tokenize(lines)
     if {i: len(c) for i, c in tokens.items()} != {i: len(c) for i, c in captions.items()}:
-        raise Problem("the tokenizer of pycocoevalcap gave back another number of sentences than it was given")
+        raise DataError("the tokenizer of pycocoevalcap gave back another number of sentences than it was given")
     return tokens
 
 
@@ -69,9 +68,16 @@ def scorers():
     try:
         import pycocoevalcap  # noqa: F401
     except ImportError:
-        raise Problem("the scores need the package pycocoevalcap: pip install -r models/requirements.txt") from None
+        raise DataError("the scores need the package pycocoevalcap: pip install -r models/requirements.txt") from None
     if not shutil.which("java"):
-        raise Problem("the scores need a Java runtime (`java`), for pycocoevalcap's tokenizer and METEOR")
+        raise DataError("the scores need a Java runtime (`java`), for pycocoevalcap's tokenizer and METEOR")
+
+
+@functools.cache
+def meteor_program():
+    """One for all rows of the table: it takes many seconds to read its tables."""
+    from pycocoevalcap.meteor.meteor import Meteor
+    return Meteor()
 
 
 def score(references, captions, tokens=None):
@@ -79,7 +85,6 @@ def score(references, captions, tokens=None):
     tokens: what tokenize(references) returned, where it is known."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.meteor.meteor import Meteor
     from pycocoevalcap.rouge.rouge import Rouge
     tokens = tokens or tokenize(references)
     found = tokenize({i: [c] for i, c in captions.items()})
@@ -87,9 +92,9 @@ def score(references, captions, tokens=None):
     bleu, _ = Bleu(4).compute_score(tokens, found, verbose=0)
     try:
         with quiet():
-            meteor, _ = Meteor().compute_score(tokens, found)
+            meteor, _ = meteor_program().compute_score(tokens, found)
     except (OSError, ValueError) as error:
-        raise Problem(f"METEOR's Java program failed: {error}") from None
+        raise DataError(f"METEOR's Java program failed: {error}") from None
     rouge, _ = Rouge().compute_score(tokens, found)
     cider, each = Cider().compute_score(tokens, found)
     return (dict(zip(METRICS, [*map(float, bleu), meteor, float(rouge), float(cider)])),
@@ -120,7 +125,7 @@ def read_photos(options, size):
     if not options.limit:
         lost += [f"{name}: no photo" for name in references if name not in squares]
     if not squares:
-        raise Problem(f"none of the {len(references)} photos of {options.captions} is in {', '.join(options.photos)}")
+        raise DataError(f"none of the {len(references)} photos of {options.captions} is in {', '.join(options.photos)}")
     return ({name: references[name] for name in references if name in squares},
             {name: squares[name] for name in references if name in squares}, lost)
 
@@ -129,20 +134,9 @@ def read_photos(options, size):
 
 def open_model(path, device="cpu"):
     """(model in float32, tokenizer JSON) of a model file, or of a checkpoint of train.py."""
-    import modelfile
-    try:
-        if str(path).endswith((".pt", ".pth", ".ckpt")):
-            import export
-            model, checkpoint = export.load_checkpoint(path)
-            return model.to(device), checkpoint["tokenizer"]
-        _, metadata = modelfile.read_raw(path)
-        if metadata.get("format") != "palme":
-            raise Problem(f"{path}: no model file: there is no format \"palme\" in its metadata")
-        return modelfile.load(path).to(device), metadata["tokenizer"]
-    except OSError as error:
-        raise Problem(f"{path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, IndexError, RuntimeError) as error:
-        raise Problem(f"{path}: cannot be used as a model: {error}") from None
+    import export
+    model, checkpoint = export.load_checkpoint(path)
+    return model.to(device), checkpoint["tokenizer"]
 
 
 class Torch:
@@ -199,7 +193,7 @@ class Engine:
         try:
             said = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
         except (OSError, subprocess.SubprocessError) as error:
-            raise Problem(f"{program} cannot be run: {error}") from None
+            raise DataError(f"{program} cannot be run: {error}") from None
         self.has_precision = "--precision" in said
 
     def captions(self, beams, max_length, precision="f32"):
@@ -212,7 +206,7 @@ class Engine:
         if self.has_precision:
             command += ["--precision", precision]
         elif precision != "f32":
-            raise Problem(f"{self.program} has no --precision, so it cannot compute in {precision}")
+            raise DataError(f"{self.program} has no --precision, so it cannot compute in {precision}")
         out, names, complaints = {}, {path: name for name, path in self.files.items()}, []
         bar = data.Progress(len(names), f"captions by the engine, {precision}, {kind_of(beams)}")
         paths = list(names)
@@ -227,7 +221,7 @@ class Engine:
                 errors.seek(0)
                 said = errors.read().strip().splitlines()
             if process.returncode not in (0, 1):
-                raise Problem(f"{' '.join(command)} failed with status {process.returncode}: {' '.join(said[-3:])}")
+                raise DataError(f"{' '.join(command)} failed with status {process.returncode}: {' '.join(said[-3:])}")
             complaints += said
         bar.show(len(out), end=True)
         lost = [f"{name}: no caption from the engine in {precision}" for name in names.values() if name not in out]
@@ -366,8 +360,7 @@ def precision_name(word):
 
 def parse(arguments):
     import torch
-    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split("\n")[0].split(" - ", 1)[1],
-                                     epilog="\n".join(__doc__.split("\n")[6:]),
+    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split(" - ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="model file, or a checkpoint of train.py (.pt)")
     parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files")
@@ -435,10 +428,9 @@ def run(options):
 
 def main(arguments=None):
     options = parse(arguments)
-    import data
     try:
         return run(options)
-    except (Problem, data.DataError) as error:
+    except DataError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:

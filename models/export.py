@@ -28,7 +28,8 @@ import numpy as np
 
 import evaluate
 import modelfile
-from evaluate import PRECISIONS, Problem
+from data import DataError
+from evaluate import PRECISIONS
 
 LOSS = 0.01  # of CIDEr, the most that a precision may cost
 PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photos" / "dog.jpg"
@@ -43,20 +44,20 @@ def config_json(config):
 
 
 def read_torch(path):
-    """What torch.load(weights_only=True) makes of a file; a Problem where it refuses."""
+    """What torch.load(weights_only=True) makes of a file; a DataError where it refuses."""
     import pickle
     import torch
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise Problem(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:
         # torch's own words run over a page and end in the advice to trust the file
         name = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", str(error))
-        raise Problem(f"{path}: more than tensors in it{f' ({name[1]})' if name else ''}, which could run any code when it "
+        raise DataError(f"{path}: more than tensors in it{f' ({name[1]})' if name else ''}, which could run any code when it "
                       "is read; save its state_dict() alone") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError):
-        raise Problem(f"{path}: not what torch.save writes, or damaged") from None
+        raise DataError(f"{path}: not what torch.save writes, or damaged") from None
 
 
 def read_checkpoint(path):
@@ -67,18 +68,18 @@ def read_checkpoint(path):
         try:
             arrays, metadata = modelfile.read(path)
         except OSError as error:
-            raise Problem(f"{path}: {error.strerror}") from None
+            raise DataError(f"{path}: {error.strerror}") from None
         except (ValueError, KeyError, IndexError, OverflowError) as error:
-            raise Problem(f"{path}: no model file: {error}") from None
+            raise DataError(f"{path}: no model file: {error}") from None
         if metadata.get("format") != "palme":
-            raise Problem(f"{path}: tensors without a model's metadata; import_zeta.py adds them")
+            raise DataError(f"{path}: tensors without a model's metadata; import_zeta.py adds them")
         return {"state": arrays, "config": Config.read(metadata["config"]), "tokenizer": metadata["tokenizer"],
                 "card": metadata.get("model_card", ""), "name": metadata.get("name"),
                 "language": metadata.get("language")}
     found = read_torch(path)
     missing = [key for key in ("state_dict", "config", "tokenizer") if not isinstance(found, dict) or key not in found]
     if missing:
-        raise Problem(f"{path}: a checkpoint has state_dict, config and tokenizer; this has no {', '.join(missing)}")
+        raise DataError(f"{path}: a checkpoint has state_dict, config and tokenizer; this has no {', '.join(missing)}")
     config = found["config"] if isinstance(found["config"], str) else json.dumps(found["config"])
     state = {name: x.float().numpy() if torch.is_floating_point(x) else x.numpy()
              for name, x in found["state_dict"].items()}
@@ -97,12 +98,12 @@ def build(path, state, config):
     for kind, names in (("lacks", wanted.keys() - found.keys()), ("has unknown", found.keys() - wanted.keys())):
         if names:
             some = ", ".join(sorted(names)[:4])
-            raise Problem(f"{path}: {kind} {len(names)} tensor{'s' * (len(names) > 1)}: {some}{', ...' * (len(names) > 4)}")
+            raise DataError(f"{path}: {kind} {len(names)} tensor{'s' * (len(names) > 1)}: {some}{', ...' * (len(names) > 4)}")
     for name, shape in wanted.items():
         if found[name].shape != shape:
-            raise Problem(f"{path}: {name} is {list(found[name].shape)}, wanted {list(shape)}")
+            raise DataError(f"{path}: {name} is {list(found[name].shape)}, wanted {list(shape)}")
         if not np.isfinite(found[name]).all():
-            raise Problem(f"{path}: {name} has values that are not finite")
+            raise DataError(f"{path}: {name} has values that are not finite")
     return model.load({name: torch.from_numpy(np.array(x)) for name, x in state.items()})
 
 
@@ -122,9 +123,9 @@ def average(paths):
         for key in vars(first["config"]):
             a, b = getattr(first["config"], key), getattr(other["config"], key)
             if a != b:
-                raise Problem(f"{path}: {key} is {b}, {paths[0]} has {a}")
+                raise DataError(f"{path}: {key} is {b}, {paths[0]} has {a}")
         if json.loads(other["tokenizer"]) != json.loads(first["tokenizer"]):
-            raise Problem(f"{path}: another tokenizer than that of {paths[0]}")
+            raise DataError(f"{path}: another tokenizer than that of {paths[0]}")
         build(path, other["state"], other["config"])
         for name, x in other["state"].items():
             total[name] += x
@@ -147,7 +148,7 @@ def with_terms(card, terms, path):
     if terms:
         return re.sub(r"\n## Licen[cs]e\n.*?(?=\n## |\Z)", "", card, flags=re.S).rstrip() + f"\n\n## License\n\n{terms}\n"
     if not re.search(r"licen[cs]e|non-commercial|public domain", card, re.I):
-        raise Problem(f"{path}: nothing in the card says under which terms the weights are; --license TEXT does")
+        raise DataError(f"{path}: nothing in the card says under which terms the weights are; --license TEXT does")
     return card
 
 
@@ -159,7 +160,7 @@ def change(config, settings):
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or key not in known:
-            raise Problem(f"--set {setting}: wanted KEY=VALUE with a key of the config: {', '.join(sorted(known))}")
+            raise DataError(f"--set {setting}: wanted KEY=VALUE with a key of the config: {', '.join(sorted(known))}")
         try:
             value = json.loads(value)
         except ValueError:
@@ -167,7 +168,7 @@ def change(config, settings):
         old = values[key]
         if old is not None and not (isinstance(value, type(old)) or isinstance(old, float) and isinstance(value, int)
                                     or isinstance(old, tuple) and isinstance(value, list)):
-            raise Problem(f"--set {setting}: {key} is of type {type(old).__name__}")
+            raise DataError(f"--set {setting}: {key} is of type {type(old).__name__}")
         values[key] = value
     return Config(**values)
 
@@ -190,17 +191,17 @@ def check_stored(path, arrays, how):
     begin = 8 + int.from_bytes(data[:8], "little")
     again, metadata = modelfile.read(path)
     if hashlib.sha256(data[begin:]).hexdigest() != metadata["sha256"]:
-        raise Problem(f"{path}: what was written is not what its sha256 says")
+        raise DataError(f"{path}: what was written is not what its sha256 says")
     for name, x in arrays.items():
         if name not in again or again[name].shape != x.shape or not (np.abs(again[name] - x) <= allowed(name, x, how)).all():
-            raise Problem(f"{path}: {name} is not what was written")
+            raise DataError(f"{path}: {name} is not what was written")
 
 
 def first_photo(place):
     import data
     for name, image in data.photos(place):
         return name, image
-    raise Problem(f"{place}: no photo there that can be read")
+    raise DataError(f"{place}: no photo there that can be read")
 
 
 def compare_captions(path, model, tokenizer, photo, engine):
@@ -217,6 +218,7 @@ def compare_captions(path, model, tokenizer, photo, engine):
         said[what] = runner.captions(square, beams, 32)[name]
     ids = [model.config.bos_token] + runners["file in torch"].tokenizer.encode(said["checkpoint in torch"][0],
                                                                               add_special_tokens=False).ids
+    ids = ids[:model.config.max_seq_len - (0 if model.config.cross_attend else model.config.patches)]
     with torch.no_grad():
         rows = [runner.model.decode(torch.tensor([ids]), runner.contexts, model.config.xpos_center)
                 for runner in runners.values()]
@@ -225,7 +227,7 @@ def compare_captions(path, model, tokenizer, photo, engine):
             files = evaluate.write_squares(folder, square)
             captions, lost = evaluate.Engine(engine, os.path.abspath(path), folder, files).captions(beams, 32)
             if lost:
-                raise Problem("; ".join(lost))
+                raise DataError("; ".join(lost))
             said["file in the engine"] = captions[name]
     lines += [f"  {what + ':':<20} {text or '(nothing)'}   ({score:.4f})" for what, (text, score) in said.items()]
     lines.append(f"logits of checkpoint and file along the caption: {float((rows[0] - rows[1]).abs().max()):.3g} apart at "
@@ -249,7 +251,7 @@ def run_write(options):
     lines, agree = compare_captions(options.out, model, checkpoint["tokenizer"], options.photo, options.engine)
     print("\n".join(lines))
     if not agree:
-        raise Problem(f"{options.out} is written, but the engine says something else than torch about {options.photo}")
+        raise DataError(f"{options.out} is written, but the engine says something else than torch about {options.photo}")
     return 0
 
 
@@ -289,7 +291,7 @@ def run_precisions(options):
     evaluate.scorers()
     tensors, metadata = modelfile.read_raw(options.model)
     if metadata.get("format") != "palme":
-        raise Problem(f"{options.model}: no model file")
+        raise DataError(f"{options.model}: no model file")
     config = json.loads(metadata["config"])
     beams = options.beams or Config.read(metadata["config"]).default_beams
     references, squares, lost = evaluate.read_photos(options, config["image_size"])
@@ -309,9 +311,9 @@ def run_precisions(options):
     config["precisions"] = kept
     metadata.update(config=json.dumps(config), model_card=with_section(metadata.get("model_card", ""), section))
     modelfile.write_raw(f"{options.out}.part", tensors, metadata)
-    check = evaluate.open_model(f"{options.out}.part")[0].config.precisions
+    check = modelfile.load(f"{options.out}.part").config.precisions
     if list(check) != kept:
-        raise Problem(f"{options.out}: reads back precisions {check}, wrote {kept}")
+        raise DataError(f"{options.out}: reads back precisions {check}, wrote {kept}")
     os.replace(f"{options.out}.part", options.out)
     if options.report:
         Path(options.report).write_text(section, encoding="utf-8")
@@ -364,11 +366,10 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    import data
     options = parse(arguments)
     try:
         return options.run(options)
-    except (Problem, data.DataError) as error:
+    except DataError as error:
         print(f"export.py: {error}", file=sys.stderr)
     except OSError as error:
         print(f"export.py: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
