@@ -20,7 +20,7 @@ enum {
     IN_STEP = 6,      /* rows in step, and vectors of each of them: sums that stay in registers */
     REST_IN_STEP = 4, /* where no six are left and the keys are turned over anyway: 64 is 10 * 6 + 4 */
     STEP_WIDTH = 2,
-    SUMS = IN_STEP * STEP_WIDTH,
+    SUMS = IN_STEP * STEP_WIDTH > HEAD ? IN_STEP * STEP_WIDTH : HEAD, /* of rows in step, or of one row */
     ROWS_WAITING = 64
 };
 

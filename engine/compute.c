@@ -318,7 +318,7 @@ int palme_blas(void)
 
 int palme_blas_is_better(enum palme_cpu_level level)
 {
-    return palme_blas() && (level == PALME_CPU_C || palme_cpu_has_wider());
+    return palme_blas() && level == PALME_CPU_C;
 }
 
 #if PALME_HAVE_BLAS

@@ -227,41 +227,96 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
 
 void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
-#if PALME_HAVE_AVX2
-void palme_kernels_init_avx2(struct palme_kernels *kernels);      /* kernels_simd.c */
-void palme_attend_init_avx2(struct palme_kernels *kernels);       /* attend_simd.c */
-void palme_convolutions_init_avx2(struct palme_kernels *kernels); /* convolutions_simd.c */
-void palme_pixels_init_avx2(struct palme_kernels *kernels);       /* pixels_simd.c */
-void palme_precision_init_avx2(struct palme_kernels *kernels);    /* precision_simd.c */
+
+/* What the sources named *_simd.c bring on each level that they are compiled for. */
+#define LEVEL_INIT(level)                                                \
+    void palme_kernels_init_##level(struct palme_kernels *kernels);      \
+    void palme_attend_init_##level(struct palme_kernels *kernels);       \
+    void palme_convolutions_init_##level(struct palme_kernels *kernels); \
+    void palme_pixels_init_##level(struct palme_kernels *kernels);       \
+    void palme_precision_init_##level(struct palme_kernels *kernels)
+LEVEL_INIT(avx2);
+LEVEL_INIT(avxvnni);
+LEVEL_INIT(avx512);
+LEVEL_INIT(vnni);
+LEVEL_INIT(bf16);
+LEVEL_INIT(neon);
+LEVEL_INIT(dotprod);
+
+#define OVERWRITE_ALL(level)                      \
+    do {                                          \
+        palme_kernels_init_##level(kernels);      \
+        palme_attend_init_##level(kernels);       \
+        palme_convolutions_init_##level(kernels); \
+        palme_pixels_init_##level(kernels);       \
+        palme_precision_init_##level(kernels);    \
+    } while (0)
+
+/* The kernels of this level alone; returns 0 if there are none on this machine. */
+static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
+{
+    switch (palme_cpu_has(level) ? level : PALME_CPU_LEVELS) {
+    case PALME_CPU_C:
+        *kernels = (struct palme_kernels){
+            .layernorm = layernorm_c,
+            .gelu = gelu_c,
+            .add = add_c,
+            .relu6 = relu6_c,
+            .normalize = normalize_c,
+            .log_sum_exp = log_sum_exp_c,
+            .rotate = rotate_c,
+            .linear = linear_c,
+            .attend = attend_c,
+            .conv_rgb = conv_rgb_c,
+            .depthwise = depthwise_c,
+        };
+        palme_pixels_init_c(kernels);
+        palme_precision_init_c(kernels);
+        return 1;
+#if PALME_HAVE_NEON
+    case PALME_CPU_NEON:
+        OVERWRITE_ALL(neon);
+        return 1;
 #endif
+#if PALME_HAVE_DOTPROD
+    case PALME_CPU_DOTPROD:
+        palme_precision_init_dotprod(kernels);
+        return 1;
+#endif
+#if PALME_HAVE_AVX2
+    case PALME_CPU_AVX2:
+        OVERWRITE_ALL(avx2);
+        return 1;
+#endif
+#if PALME_HAVE_AVXVNNI
+    case PALME_CPU_AVXVNNI:
+        palme_precision_init_avxvnni(kernels);
+        return 1;
+#endif
+#if PALME_HAVE_AVX512
+    case PALME_CPU_AVX512:
+        OVERWRITE_ALL(avx512);
+        return 1;
+#endif
+#if PALME_HAVE_VNNI
+    case PALME_CPU_VNNI:
+        palme_precision_init_vnni(kernels);
+        return 1;
+#endif
+#if PALME_HAVE_BF16
+    case PALME_CPU_BF16:
+        palme_precision_init_bf16(kernels);
+        return 1;
+#endif
+    default:
+        return 0;
+    }
+}
 
 void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level)
 {
-    *kernels = (struct palme_kernels){
-        .level = palme_cpu_name(PALME_CPU_C),
-        .layernorm = layernorm_c,
-        .gelu = gelu_c,
-        .add = add_c,
-        .relu6 = relu6_c,
-        .normalize = normalize_c,
-        .log_sum_exp = log_sum_exp_c,
-        .rotate = rotate_c,
-        .linear = linear_c,
-        .attend = attend_c,
-        .conv_rgb = conv_rgb_c,
-        .depthwise = depthwise_c,
-    };
-    palme_pixels_init_c(kernels);
-    palme_precision_init_c(kernels);
-    (void)level;
-#if PALME_HAVE_AVX2
-    if (level >= PALME_CPU_AVX2) {
-        palme_kernels_init_avx2(kernels);
-        palme_attend_init_avx2(kernels);
-        palme_pixels_init_avx2(kernels);
-        palme_convolutions_init_avx2(kernels);
-        palme_precision_init_avx2(kernels);
-        kernels->level = palme_cpu_name(PALME_CPU_AVX2);
-    }
-#endif
+    if (level != PALME_CPU_C)
+        palme_kernels_init(kernels, palme_cpu_below(level));
+    if (overwrite(kernels, level))
+        kernels->level = palme_cpu_name(level);
 }

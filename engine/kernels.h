@@ -173,8 +173,8 @@ struct palme_kernels {
     void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);
 };
 
-/* The plain C table, overwritten by what each level up to `level` improves, lowest first. The level is one that
- * palme_cpu_detect allows on this machine. */
+/* The plain C table, overwritten by what each level improves that `level` stands on, lowest first, and then by
+ * its own kernels. Levels that this machine lacks bring nothing. */
 void palme_kernels_init(struct palme_kernels *kernels, enum palme_cpu_level level);
 
 #endif

@@ -172,12 +172,15 @@ static void rotate(float *x, const float *cosine, const float *sine, const float
 
 /* ---- Linear layers -------------------------------------------------------------------------- */
 
+/* With 16 registers a tile is 6 rows by 2 vectors or 4 by 3, with 32 it is 6 by 4: the sums, the weights of one
+ * input and one value of x fill them. A single row takes 8 vectors, enough sums in flight to hide the latency of
+ * the multiply-adds. */
 enum {
-    PARTS = PALME_PANEL / VF, /* vectors of a panel */
-    HALF = PARTS / 2,         /* vectors of half a panel */
-    TILE_ROWS = 6,            /* rows whose sums of a panel stay in registers */
-    TALL_ROWS = 4,            /* the same for one and a half */
-    WIDE = 4                  /* panels of a single row: enough sums in flight to hide the latency */
+    PARTS = PALME_PANEL / VF,         /* vectors of a panel */
+    TILE_VECTORS = VEC_REGISTERS / 8, /* of a tile, a divisor or a multiple of PARTS */
+    TILE_ROWS = 6,
+    TALL_ROWS = 4, /* of a tile of one vector more */
+    WIDE = 8
 };
 
 /* `rows` and `vectors` are constants where this is called, so that the sums are registers. */
@@ -187,14 +190,14 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
                                                        ptrdiff_t x_stride,
                                                        enum palme_activation activation)
 {
-    vf sum[TILE_ROWS * WIDE * PARTS]; /* [rows][vectors]; what is not used does not exist */
+    vf sum[TILE_ROWS * TILE_VECTORS]; /* [rows][vectors]; what is not used does not exist */
     size_t panel = (size_t)in * PALME_PANEL;
 
     for (int i = 0; i < rows * vectors; i++)
         sum[i] = b ? vf_load(b + i % vectors * VF) : vf_set(0);
     VEC_UNROLL_2
     for (int k = 0; k < in; k++) {
-        vf weight[WIDE * PARTS]; /* held for all rows: with one value of x at a time that fits 16 registers */
+        vf weight[WIDE]; /* held for all rows, beside one value of x at a time */
 
         for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
@@ -216,24 +219,33 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
     }
 }
 
-/* All rows of one panel, or of one and a half. */
+/* All rows of some vectors. */
 static inline __attribute__((always_inline)) void tiles(float *y, const float *x, const float *w,
                                                         const float *b, int rows, const int vectors, int in,
                                                         int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
                                                         enum palme_activation activation)
 {
-    const int step = vectors > PARTS ? TALL_ROWS : TILE_ROWS;
+    const int step = vectors > TILE_VECTORS ? TALL_ROWS : TILE_ROWS, most = step - 1;
 
     for (; rows >= step; rows -= step, y += step * y_stride, x += step * x_stride)
         tile(y, x, w, b, step, vectors, in, out, y_stride, x_stride, activation);
     switch (rows) {
-    case 5: tile(y, x, w, b, 5, PARTS, in, out, y_stride, x_stride, activation); break;
-    case 4: tile(y, x, w, b, 4, PARTS, in, out, y_stride, x_stride, activation); break;
+    case 5: tile(y, x, w, b, most < 5 ? most : 5, vectors, in, out, y_stride, x_stride, activation); break;
+    case 4: tile(y, x, w, b, most < 4 ? most : 4, vectors, in, out, y_stride, x_stride, activation); break;
     case 3: tile(y, x, w, b, 3, vectors, in, out, y_stride, x_stride, activation); break;
     case 2: tile(y, x, w, b, 2, vectors, in, out, y_stride, x_stride, activation); break;
     case 1: tile(y, x, w, b, 1, vectors, in, out, y_stride, x_stride, activation); break;
     default: break;
     }
+}
+
+/* How many vectors a tile takes of `rest`: with 32 registers those that are there; with 16, where a tile is one
+ * panel, half a panel goes with the one before it. */
+static inline int tile_vectors(int rest)
+{
+    if (TILE_VECTORS > 2)
+        return rest < TILE_VECTORS ? rest : TILE_VECTORS;
+    return rest == 3 ? 3 : 2;
 }
 
 static void linear(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
@@ -242,22 +254,25 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
     int first = 0;
 
     if (rows == 1) {
-        for (; out - first > (WIDE - 1) * PALME_PANEL; first += WIDE * PALME_PANEL)
-            tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE * PARTS, in,
-                 out - first < WIDE * PALME_PANEL ? out - first : WIDE * PALME_PANEL, y_stride, x_stride,
-                 activation);
+        for (; out - first > WIDE * VF - PALME_PANEL; first += WIDE * VF)
+            tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE, in,
+                 out - first < WIDE * VF ? out - first : WIDE * VF, y_stride, x_stride, activation);
     }
     while (first < out) {
-        /* A panel of which only half is there goes with the one before it. */
-        int rest = out - first, wide = HALF && rest > PALME_PANEL && rest <= PALME_PANEL + HALF * VF;
+        int rest = out - first, vectors = tile_vectors((rest + VF - 1) / VF);
         const float *panel = w + (size_t)first * in, *bias = b ? b + first : NULL;
+        float *to = y + first;
 
-        if (wide)
-            tiles(y + first, x, panel, bias, rows, PARTS + HALF, in, rest, y_stride, x_stride, activation);
+        first += vectors * VF;
+        rest = rest < vectors * VF ? rest : vectors * VF;
+        if (vectors == TILE_VECTORS)
+            tiles(to, x, panel, bias, rows, TILE_VECTORS, in, rest, y_stride, x_stride, activation);
+        else if (vectors == 3)
+            tiles(to, x, panel, bias, rows, 3, in, rest, y_stride, x_stride, activation);
+        else if (vectors == 2)
+            tiles(to, x, panel, bias, rows, 2, in, rest, y_stride, x_stride, activation);
         else
-            tiles(y + first, x, panel, bias, rows, PARTS, in, rest < PALME_PANEL ? rest : PALME_PANEL, y_stride,
-                  x_stride, activation);
-        first += wide ? 2 * PALME_PANEL : PALME_PANEL;
+            tiles(to, x, panel, bias, rows, 1, in, rest, y_stride, x_stride, activation);
     }
 }
 

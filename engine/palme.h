@@ -71,7 +71,9 @@ typedef struct palme_session palme_session;
 struct palme_setup {
     int threads;      /* compute threads; 0: one for each processor this process may use */
     int verify;       /* non-zero: check the file's sha256, an error if it has none */
-    const char *level; /* highest instruction set to use: "c", "avx2"; NULL: the machine's best */
+    /* Instruction set to use: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni", "bf16", or where the
+     * machine lacks it the nearest below; NULL: the machine's best. */
+    const char *level;
     /* What to compute with: "f32", "bf16", "int8", whatever the model's author thinks of it; "auto" or NULL: the
      * fastest in which the captions are as good, as the model file says. */
     const char *precision;
@@ -86,7 +88,7 @@ struct palme_info {
     const char *card;           /* model card, Markdown, or "" */
     const char *default_prompt; /* used when no prompt is given; "" for none */
     const char *stem;           /* "none", "efficientnet_lite0", ... */
-    const char *level;          /* instruction set of the kernels in use: "c", "avx2" */
+    const char *level;          /* instruction set of the kernels in use, as in palme_setup */
     const char *precision;      /* weights as they are computed with: "f32", "bf16", "int8" */
     int image_size;             /* side of the model's square picture, pixels */
     int patch_size;             /* a picture's sides are multiples of it; see palme_look_planar */

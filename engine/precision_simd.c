@@ -24,7 +24,45 @@ static inline vf activated(vf x, enum palme_activation activation)
     return activation == PALME_ACTIVATION_RELU6 ? vf_min(vf_max(x, vf_set(0)), vf_set(6)) : x;
 }
 
+/* ---- Tiles ----------------------------------------------------------------------------------- */
+
+enum {
+    PARTS = PALME_PANEL / VF,                     /* vectors of sums of a panel */
+    MOST_ROWS = 6,                                /* of a tile */
+    MOST_PANELS = 8 / PARTS > 4 ? 8 / PARTS : 4
+};
+
+/* The rows that are left below a tile of `most`: TILE(number), the number a constant. */
+#define REST_OF_ROWS(rows, most, TILE)          \
+    switch (rows) {                             \
+    case 5: if ((most) > 5) TILE(5); break;     \
+    case 4: if ((most) > 4) TILE(4); break;     \
+    case 3: if ((most) > 3) TILE(3); break;     \
+    case 2: if ((most) > 2) TILE(2); break;     \
+    case 1: TILE(1); break;                     \
+    default: break;                             \
+    }
+
+/* All outputs from `first` on: of a single row `wide` panels at a time, of several `panels` at a time, and what is
+ * left one by one. `outs` is how many of these outputs exist. */
+#define EACH_SHAPE(wide, panels, WIDE, TILES, TILE)                                                       \
+    for (; rows == 1 && out - first > ((wide) - 1) * PALME_PANEL; first += (wide) * PALME_PANEL) {        \
+        int outs = out - first < (wide) * PALME_PANEL ? out - first : (wide) * PALME_PANEL;               \
+        WIDE;                                                                                             \
+    }                                                                                                     \
+    for (; (panels) > 1 && out - first > ((panels) - 1) * PALME_PANEL; first += (panels) * PALME_PANEL) { \
+        int outs = out - first < (panels) * PALME_PANEL ? out - first : (panels) * PALME_PANEL;           \
+        TILES;                                                                                            \
+    }                                                                                                     \
+    for (; first < out; first += PALME_PANEL) {                                                           \
+        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;                                 \
+        TILE;                                                                                             \
+    }
+
 /* ---- int8 ------------------------------------------------------------------------------------ */
+
+#ifndef VEC_ONLY_PAIRS
+
 
 static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
 {
@@ -56,9 +94,9 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
 }
 
 enum {
-    PARTS = PALME_PANEL / VF,               /* vectors of sums of a panel */
-    INT8_ROWS = VEC_INT8_SUMS / PARTS,      /* rows whose sums stay in registers, of one panel */
-    INT8_WIDE = VEC_INT8_SUMS / PARTS,      /* panels of a single row */
+    INT8_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
+    INT8_ROWS = VEC_INT8_SUMS / (INT8_PANELS * PARTS),                       /* whose sums stay in registers */
+    INT8_WIDE = 8 / PARTS, /* panels of a single row: enough sums in flight to hide the latency */
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP
 };
 
@@ -70,12 +108,12 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
 {
     size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP, stride = PALME_QUANTIZED((size_t)in);
     size_t panel = groups * GROUP_BYTES;
-    vi sum[VEC_INT8_SUMS]; /* [rows][panels][parts]; what is not used does not exist */
+    vi sum[MOST_ROWS * MOST_PANELS * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
 
     for (int i = 0; i < rows * panels * PARTS; i++)
         sum[i] = vi_zero();
     for (size_t k = groups; k > 0; k--, w += GROUP_BYTES, x += VEC_INT8_BYTES) {
-        vw weight[VEC_INT8_SUMS];
+        vw weight[MOST_PANELS * PARTS];
 
         for (int i = 0; i < panels * PARTS; i++)
             weight[i] = vw_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
@@ -98,46 +136,69 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
     }
 }
 
+/* All rows of `panels` panels, a constant where this is called. */
+static inline __attribute__((always_inline)) void
+tiles_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w, const float *scale,
+           const float *b, int rows, const int panels, int in, int out, ptrdiff_t y_stride,
+           enum palme_activation activation)
+{
+    size_t stride = PALME_QUANTIZED((size_t)in);
+
+#define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, in, out, y_stride, activation)
+    for (; rows >= INT8_ROWS; rows -= INT8_ROWS) {
+        TILE(INT8_ROWS);
+        y += INT8_ROWS * y_stride;
+        x += INT8_ROWS * stride;
+        quantum += INT8_ROWS;
+    }
+    REST_OF_ROWS(rows, INT8_ROWS, TILE)
+#undef TILE
+}
+
 static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation)
 {
-    size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP, stride = PALME_QUANTIZED((size_t)in);
+    size_t each = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP * PALME_INT8_GROUP; /* bytes of an output */
     int first = 0;
 
-    if (rows == 1) {
-        for (; out - first > (INT8_WIDE - 1) * PALME_PANEL; first += INT8_WIDE * PALME_PANEL)
-            tile_int8(y + first, x, quantum, w + (size_t)first * groups * PALME_INT8_GROUP, scale + first,
-                      b ? b + first : NULL, 1, INT8_WIDE, in,
-                      out - first < INT8_WIDE * PALME_PANEL ? out - first : INT8_WIDE * PALME_PANEL, y_stride,
-                      activation);
-    }
-    for (; first < out; first += PALME_PANEL) {
-        const int8_t *panel = w + (size_t)first * groups * PALME_INT8_GROUP;
-        const float *scales = scale + first, *bias = b ? b + first : NULL;
-        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL, row = 0;
-
-#define TILE(n)                                                                                               \
-    tile_int8(y + row * y_stride + first, x + (size_t)row * stride, quantum + row, panel, scales, bias, n, 1, in, \
-              outs, y_stride, activation)
-        for (; rows - row >= INT8_ROWS; row += INT8_ROWS)
-            TILE(INT8_ROWS);
-        for (; rows - row >= 3; row += 3)
-            TILE(3);
-        if (rows - row == 2)
-            TILE(2);
-        else if (rows - row == 1)
-            TILE(1);
-#undef TILE
-    }
+    EACH_SHAPE(INT8_WIDE, INT8_PANELS,
+               tile_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, 1,
+                         INT8_WIDE, in, outs, y_stride, activation),
+               tiles_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, rows,
+                          INT8_PANELS, in, outs, y_stride, activation),
+               tiles_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, rows, 1,
+                          in, outs, y_stride, activation))
 }
+
+#endif
 
 /* ---- bf16 ------------------------------------------------------------------------------------ */
 
+#ifndef VEC_ONLY_INT8
+
+enum { PAIR = 2 * PALME_PANEL };
+
+static inline __attribute__((always_inline)) void
+store_tile(float *y, const vf *sum, const int rows, const int panels, int out, ptrdiff_t y_stride,
+           enum palme_activation activation)
+{
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < panels * PARTS && i * VF < out; i++)
+            vf_store_n(y + r * y_stride + i * VF, activated(sum[r * panels * PARTS + i], activation),
+                       left(out, i * VF));
+}
+
+#endif
+
+/* ---- bf16, widened --------------------------------------------------------------------------- */
+
+#if !defined(VEC_ONLY_PAIRS) && !defined(VEC_ONLY_INT8)
+
 enum {
-    BF16_ROWS = 5, /* rows whose sums stay in registers, of one panel, beside a pair of weights */
-    BF16_WIDE = 4, /* panels of a single row: enough sums in flight to hide the latency */
-    PAIR = 2 * PALME_PANEL
+    BF16_ROWS = 5, /* rows whose sums stay in registers, beside a pair of weights */
+    BF16_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
+    BF16_WIDE = 8 / PARTS /* panels of a single row: enough sums in flight to hide the latency */
 };
 
 /* One weight of each pair times the value at x of each row. Rows are found from two pointers: with one for each the
@@ -147,7 +208,7 @@ static inline __attribute__((always_inline)) void add_half(vf *sum, const float 
                                                            ptrdiff_t x_stride)
 {
     const float *low = x, *high = x + 3 * x_stride;
-    vf weight[BF16_WIDE * PARTS];
+    vf weight[MOST_PANELS * PARTS];
 
     for (int i = 0; i < panels * PARTS; i++) {
         const uint16_t *at = w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF);
@@ -166,7 +227,7 @@ static inline __attribute__((always_inline)) void
 tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
           int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-    vf sum[BF16_ROWS * BF16_WIDE * PARTS];
+    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
     size_t panel = ((size_t)in + 1) / 2 * PAIR;
 
     for (int i = 0; i < rows * panels * PARTS; i++)
@@ -177,47 +238,108 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     }
     if (in % 2)
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
-    for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < panels * PARTS && i * VF < out; i++) {
-            vf_store_n(y + r * y_stride + i * VF, activated(sum[r * panels * PARTS + i], activation),
-                       left(out, i * VF));
-        }
-    }
+    store_tile(y, sum, rows, panels, out, y_stride, activation);
+}
+
+/* All rows of `panels` panels, a constant where this is called. */
+static inline __attribute__((always_inline)) void
+tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
+           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+#define TILE(n) tile_bf16(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
+    for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride)
+        TILE(BF16_ROWS);
+    REST_OF_ROWS(rows, BF16_ROWS, TILE)
+#undef TILE
 }
 
 static void linear_bf16(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     const float *x = values;
-    size_t pairs = ((size_t)in + 1) / 2;
+    size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
     int first = 0;
 
-    if (rows == 1) {
-        for (; out - first > (BF16_WIDE - 1) * PALME_PANEL; first += BF16_WIDE * PALME_PANEL)
-            tile_bf16(y + first, x, w + (size_t)first * 2 * pairs, b ? b + first : NULL, 1, BF16_WIDE, in,
-                      out - first < BF16_WIDE * PALME_PANEL ? out - first : BF16_WIDE * PALME_PANEL, y_stride,
-                      x_stride, activation);
-    }
-    for (; first < out; first += PALME_PANEL) {
-        const uint16_t *panel = w + (size_t)first * 2 * pairs;
-        const float *bias = b ? b + first : NULL;
-        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL, row = 0;
-
-#define TILE(n)                                                                                             \
-    tile_bf16(y + row * y_stride + first, x + row * x_stride, panel, bias, n, 1, in, outs, y_stride, x_stride, \
-              activation)
-        for (; rows - row >= BF16_ROWS; row += BF16_ROWS)
-            TILE(BF16_ROWS);
-        switch (rows - row) {
-        case 4: TILE(4); break;
-        case 3: TILE(3); break;
-        case 2: TILE(2); break;
-        case 1: TILE(1); break;
-        default: break;
-        }
-#undef TILE
-    }
+    EACH_SHAPE(BF16_WIDE, BF16_PANELS,
+               tile_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, BF16_WIDE, in, outs,
+                         y_stride, x_stride, activation),
+               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, BF16_PANELS, in, outs,
+                          y_stride, x_stride, activation),
+               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
+                          x_stride, activation))
 }
+
+#endif
+
+/* ---- bf16, in pairs -------------------------------------------------------------------------- */
+
+#ifdef VEC_ONLY_PAIRS
+
+enum {
+    PAIRS_ROWS = MOST_ROWS,
+    PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS,
+    PAIRS_WIDE = 8 / PARTS
+};
+
+static void narrow(uint16_t *q, const float *x, int n)
+{
+    for (int i = 0; i < n; i += VF)
+        vp_store_n(q + i, vf_load_n(x + i, left(n, i)), left((n + 1) / 2 * 2, i));
+}
+
+static inline __attribute__((always_inline)) void
+tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
+           int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
+    size_t panel = ((size_t)in + 1) / 2 * PAIR;
+
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
+    for (int k = 0; k < in; k += 2, x += 2, w += PAIR) {
+        vp weight[MOST_PANELS * PARTS];
+
+        for (int i = 0; i < panels * PARTS; i++)
+            weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
+        for (int r = 0; r < rows; r++) {
+            vp value = vp_set(x + r * x_stride);
+
+            for (int i = 0; i < panels * PARTS; i++)
+                sum[r * panels * PARTS + i] = vf_dot_pairs(sum[r * panels * PARTS + i], weight[i], value);
+        }
+    }
+    store_tile(y, sum, rows, panels, out, y_stride, activation);
+}
+
+/* All rows of `panels` panels, a constant where this is called. */
+static inline __attribute__((always_inline)) void
+tiles_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, int rows, const int panels, int in,
+            int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+#define TILE(n) tile_pairs(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
+    for (; rows >= PAIRS_ROWS; rows -= PAIRS_ROWS, y += PAIRS_ROWS * y_stride, x += PAIRS_ROWS * x_stride)
+        TILE(PAIRS_ROWS);
+    REST_OF_ROWS(rows, PAIRS_ROWS, TILE)
+#undef TILE
+}
+
+static void linear_pairs(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
+                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    const uint16_t *x = values;
+    size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
+    int first = 0;
+
+    EACH_SHAPE(PAIRS_WIDE, PAIRS_PANELS,
+               tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, in, outs,
+                          y_stride, x_stride, activation),
+               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, PAIRS_PANELS, in, outs,
+                           y_stride, x_stride, activation),
+               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
+                           x_stride, activation))
+}
+
+#endif
 
 /* ---- The level ------------------------------------------------------------------------------- */
 
@@ -225,7 +347,15 @@ void VEC_NAME(palme_precision_init)(struct palme_kernels *kernels);
 
 void VEC_NAME(palme_precision_init)(struct palme_kernels *kernels)
 {
+#ifndef VEC_ONLY_PAIRS
     kernels->quantize = quantize;
     kernels->linear_int8 = linear_int8;
+#endif
+#ifdef VEC_ONLY_PAIRS
+    kernels->narrow = narrow;
+    kernels->linear_bf16 = linear_pairs;
+#elif !defined(VEC_ONLY_INT8)
+    kernels->narrow = NULL;
     kernels->linear_bf16 = linear_bf16;
+#endif
 }

@@ -48,12 +48,25 @@
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
+ *
+ * A level whose one gain is a product compiles that alone:
+ *
+ * VEC_ONLY_INT8   defined where the level only has a better vi_dot
+ * VEC_ONLY_PAIRS  defined where the level multiplies pairs of bf16, which the others have no words for:
+ * vp              2 VF numbers in bf16, lane i of a vf standing for the pair 2 i, 2 i + 1
+ * vp_load(p)      2 VF of them; vp_set(p) the pair at p in all places
+ * vp_store_n(p, a, n)                 the first n lanes of the vf a, rounded to the nearest bf16
+ * vf_dot_pairs(sum, a, b)             adds the two products of each pair to its lane
  */
 #ifndef PALME_VEC_H
 #define PALME_VEC_H
 
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#include "vec_avx512.h"
+#elif defined(__AVX2__) && defined(__FMA__)
 #include "vec_avx2.h"
+#elif defined(__aarch64__)
+#include "vec_neon.h"
 #else
 #error "vec.h is for kernels that are compiled with the flags of a level"
 #endif
@@ -102,6 +115,21 @@ static inline vf vf_exp(vf x)
     y = vf_fma(y, r, vf_set(1));
     y = vf_fma(y, r, vf_set(1));
     return vf_less(x, low, vf_set(0), vf_mul(y, vf_power_of_2(n)));
+}
+
+static inline void vf_unzip_4(vf y[4], const vf x[4])
+{
+    vf low[2], high[2];
+
+    vf_unzip_2(low, x);
+    vf_unzip_2(high, x + 2);
+    vf even[2] = { low[0], high[0] }, odd[2] = { low[1], high[1] }, part[2];
+    vf_unzip_2(part, even);
+    y[0] = part[0];
+    y[2] = part[1];
+    vf_unzip_2(part, odd);
+    y[1] = part[0];
+    y[3] = part[1];
 }
 
 #endif

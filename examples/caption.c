@@ -49,7 +49,7 @@ static const char help[] =
     "\n"
     "  --model FILE       the model file; else $PALME_MODEL, else the installed one\n"
     "  --threads N        compute threads; 0, the default: as many as there are processors\n"
-    "  --cpu LEVEL        highest instruction set to use: c, avx2; default: the machine's best\n"
+    "  --cpu LEVEL        instruction set: c, neon, dotprod, avx2, avxvnni, avx512, vnni, bf16; default: the best\n"
     "  --precision P      what the weights are kept and computed in: f32, bf16, int8; auto, the\n"
     "                     default: the fastest in which the model's captions are as good\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"

@@ -610,7 +610,9 @@ int main(int argc, char **argv)
         return 1;
     }
     check_problems();
-    for (int level = PALME_CPU_C; level <= (int)palme_cpu_detect(); level++) {
+    for (int level = PALME_CPU_C; level < PALME_CPU_LEVELS; level++) {
+        if (!palme_cpu_has((enum palme_cpu_level)level))
+            continue;
         palme_kernels_init(&kernels, (enum palme_cpu_level)level);
         printf("level %s\n", kernels.level);
         check_sizes();

@@ -213,11 +213,15 @@ int main(int argc, char **argv)
     palme_kernels_init(&c, PALME_CPU_C);
     truth = &c;
     /* Plain C as well: its own reading stays within bounds, and colour is compared with the sum itself. */
-    for (int l = PALME_CPU_C; l <= (int)best; l++) {
+    for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
+        if (!palme_cpu_has((enum palme_cpu_level)l)) {
+            printf("%s: not run here, this machine or this build lacks it\n", palme_cpu_name((enum palme_cpu_level)l));
+            continue;
+        }
         palme_kernels_init(&level, (enum palme_cpu_level)l);
         tried = &level;
-        CHECK_MESSAGE(l != PALME_CPU_AVX2 || (level.sum_rows != c.sum_rows && level.unzip != c.unzip &&
-                                              level.sum_spans != c.sum_spans && level.colour != c.colour),
+        CHECK_MESSAGE(l == PALME_CPU_C || (level.sum_rows != c.sum_rows && level.unzip != c.unzip &&
+                                           level.sum_spans != c.sum_spans && level.colour != c.colour),
                       "the level %s does not bring the four kernels", level.level);
         check_sum_rows();
         check_unzip();

@@ -60,9 +60,10 @@ static float read_c(const float *x, size_t n, int streams)
     return sum[0];
 }
 
-#if PALME_HAVE_AVX2
-void roofline_loops_avx2(struct roofline_loops *loops); /* roofline_simd.c */
-#endif
+/* roofline_simd.c, once for each level that it is compiled for. */
+void roofline_loops_avx2(struct roofline_loops *loops);
+void roofline_loops_avx512(struct roofline_loops *loops);
+void roofline_loops_neon(struct roofline_loops *loops);
 
 /* The loops of each level that the build and the machine have, lowest first; returns how many. */
 static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
@@ -70,10 +71,22 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
     int count = 0;
 
     list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, read_c };
+#if PALME_HAVE_NEON
+    if (palme_cpu_has(PALME_CPU_NEON)) {
+        list[count].level = palme_cpu_name(PALME_CPU_NEON);
+        roofline_loops_neon(&list[count++]);
+    }
+#endif
 #if PALME_HAVE_AVX2
-    if (palme_cpu_detect() >= PALME_CPU_AVX2) {
+    if (palme_cpu_has(PALME_CPU_AVX2)) {
         list[count].level = palme_cpu_name(PALME_CPU_AVX2);
         roofline_loops_avx2(&list[count++]);
+    }
+#endif
+#if PALME_HAVE_AVX512
+    if (palme_cpu_has(PALME_CPU_AVX512)) {
+        list[count].level = palme_cpu_name(PALME_CPU_AVX512);
+        roofline_loops_avx512(&list[count++]);
     }
 #endif
     return count;

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * vec_avx512.h - the words of vec.h for AVX-512 (F, BW, DQ, VL): 16 floats, 32 registers, lanes chosen by mask
+ * registers.
+ */
+#ifndef PALME_VEC_AVX512_H
+#define PALME_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VF 16
+#define VEC_REGISTERS 32
+
+typedef __m512 vf;
+
+static inline __mmask16 vec_mask(int n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+
+static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+/* A store with a mask is not handed on to a load that follows it, so only rests have one. */
+static inline vf vf_load_n(const float *p, int n)
+{
+    return n == VF ? vf_load(p) : _mm512_maskz_loadu_ps(vec_mask(n), p);
+}
+static inline void vf_store_n(float *p, vf a, int n)
+{
+    if (n == VF)
+        vf_store(p, a);
+    else
+        _mm512_mask_storeu_ps(p, vec_mask(n), a);
+}
+static inline vf vf_set(float a) { return _mm512_set1_ps(a); }
+static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+static inline vf vf_less(vf x, vf y, vf a, vf b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+}
+
+static inline vf vf_keep_n(vf a, int n, float other)
+{
+    return _mm512_mask_blend_ps(vec_mask(n), _mm512_set1_ps(other), a);
+}
+
+static inline float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
+static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
+
+static inline double vf_sum_double(vf a)
+{
+    return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a)),
+                                              _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
+}
+
+/* In each quarter, lane i is the sum of the lanes of a[i] in that quarter, neighbours first. */
+static inline vf vec_quarter_sums(const vf a[4])
+{
+    vf s01 = _mm512_add_ps(_mm512_shuffle_ps(a[0], a[1], 0x88), _mm512_shuffle_ps(a[0], a[1], 0xDD));
+    vf s23 = _mm512_add_ps(_mm512_shuffle_ps(a[2], a[3], 0x88), _mm512_shuffle_ps(a[2], a[3], 0xDD));
+
+    return _mm512_add_ps(_mm512_shuffle_ps(s01, s23, 0x88), _mm512_shuffle_ps(s01, s23, 0xDD));
+}
+
+static inline vf vf_sums(const vf a[VF])
+{
+    vf s0 = vec_quarter_sums(a), s1 = vec_quarter_sums(a + 4);
+    vf s2 = vec_quarter_sums(a + 8), s3 = vec_quarter_sums(a + 12);
+    vf low = _mm512_add_ps(_mm512_shuffle_f32x4(s0, s1, 0x88), _mm512_shuffle_f32x4(s0, s1, 0xDD));
+    vf high = _mm512_add_ps(_mm512_shuffle_f32x4(s2, s3, 0x88), _mm512_shuffle_f32x4(s2, s3, 0xDD));
+
+    return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
+}
+
+static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+{
+    for (int d = 0; d < VF; d += 4) {
+        vf a[4], b[4];
+
+        for (int i = 0; i < 4; i++) {
+            a[i] = _mm512_castps128_ps512(_mm_loadu_ps(x[i] + at + d));
+            a[i] = _mm512_insertf32x4(a[i], _mm_loadu_ps(x[i + 4] + at + d), 1);
+            a[i] = _mm512_insertf32x4(a[i], _mm_loadu_ps(x[i + 8] + at + d), 2);
+            a[i] = _mm512_insertf32x4(a[i], _mm_loadu_ps(x[i + 12] + at + d), 3);
+        }
+        b[0] = _mm512_unpacklo_ps(a[0], a[1]);
+        b[1] = _mm512_unpackhi_ps(a[0], a[1]);
+        b[2] = _mm512_unpacklo_ps(a[2], a[3]);
+        b[3] = _mm512_unpackhi_ps(a[2], a[3]);
+        y[d] = _mm512_shuffle_ps(b[0], b[2], 0x44);
+        y[d + 1] = _mm512_shuffle_ps(b[0], b[2], 0xEE);
+        y[d + 2] = _mm512_shuffle_ps(b[1], b[3], 0x44);
+        y[d + 3] = _mm512_shuffle_ps(b[1], b[3], 0xEE);
+    }
+}
+
+static inline vf vf_power_of_2(vf n)
+{
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+}
+
+static inline vf vf_round(vf a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* ---- Weights of 16 and 8 bits */
+
+static inline vf vf_load_even(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+
+static inline vf vf_load_odd(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
+}
+
+#ifdef __AVX512BF16__
+
+#define VEC_ONLY_PAIRS 1
+
+typedef __m512bh vp;
+
+static inline void vp_store_n(uint16_t *p, vf a, int n)
+{
+    _mm256_mask_storeu_epi16(p, vec_mask(n), (__m256i)_mm512_cvtneps_pbh(a));
+}
+
+static inline vp vp_load(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
+
+static inline vp vp_set(const uint16_t *p)
+{
+    int32_t two;
+
+    memcpy(&two, p, sizeof two);
+    return (__m512bh)_mm512_set1_epi32(two);
+}
+
+static inline vf vf_dot_pairs(vf sum, vp a, vp b) { return _mm512_dpbf16_ps(sum, a, b); }
+
+#endif
+
+typedef __m512i vi;
+typedef __m512i vw;
+
+#ifdef __AVX512VNNI__
+
+/* As in vec_avx2.h: weights plus 128 are the side without a sign. */
+#define VEC_INT8_SUMS 24
+#define VEC_INT8_BYTES 4
+#define VEC_ONLY_INT8 1
+
+typedef __m512i vq;
+
+static inline void vq_store(int8_t *q, vf x)
+{
+    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
+static inline int32_t vq_offset(float sum, float size)
+{
+    (void)size;
+    return -128 * (int32_t)sum;
+}
+
+static inline vq vq_load(const int8_t *q)
+{
+    int32_t four;
+
+    memcpy(&four, q, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+static inline vw vw_load(const int8_t *w)
+{
+    return _mm512_xor_si512(_mm512_loadu_si512(w), _mm512_set1_epi8(-128));
+}
+
+static inline vi vi_dot(vi sum, vw w, vq q)
+{
+    /* Not the intrinsic: gcc 12 copies a register for each of those. */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(q));
+    return sum;
+}
+
+#else
+
+/* As in vec_avx2.h: sizes of the row's numbers and masks of the negative ones. */
+#define VEC_INT8_SUMS 20
+#define VEC_INT8_BYTES 8
+
+typedef struct {
+    __m512i size, negative;
+} vq;
+
+static inline void vq_store(int8_t *q, vf x)
+{
+    __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x));
+    __m128i sizes = _mm_abs_epi8(bytes), negative = _mm_cmpgt_epi8(_mm_setzero_si128(), bytes);
+
+    _mm_storeu_si128((__m128i *)(void *)q, _mm_unpacklo_epi32(sizes, negative));
+    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_unpackhi_epi32(sizes, negative));
+}
+
+static inline int32_t vq_offset(float sum, float size)
+{
+    return ((int32_t)size - (int32_t)sum) / 2;
+}
+
+static inline vq vq_load(const int8_t *q)
+{
+    int32_t size, negative;
+
+    memcpy(&size, q, sizeof size);
+    memcpy(&negative, q + 4, sizeof negative);
+    return (vq){ _mm512_set1_epi32(size), _mm512_set1_epi32(negative) };
+}
+
+static inline vw vw_load(const int8_t *w) { return _mm512_loadu_si512(w); }
+
+static inline vi vi_dot(vi sum, vw w, vq q)
+{
+    __m512i pairs = _mm512_maddubs_epi16(q.size, _mm512_xor_si512(w, q.negative));
+
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+
+#endif
+
+static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
+
+static inline vf vi_to_float(vi sum, int32_t offset)
+{
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, _mm512_set1_epi32(offset)));
+}
+
+/* ---- Pictures */
+
+static inline vf vf_load_bytes(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+static inline vf vf_load_bytes_n(const uint8_t *p, int n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(vec_mask(n), p)));
+}
+
+static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
+{
+    const __m512i close = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m512i together = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+    __m512i colours = _mm512_or_si512(
+        _mm512_cvtps_epi32(r), _mm512_or_si512(_mm512_slli_epi32(_mm512_cvtps_epi32(g), 8),
+                                               _mm512_slli_epi32(_mm512_cvtps_epi32(b), 16)));
+
+    colours = _mm512_permutexvar_epi32(together, _mm512_shuffle_epi8(colours, close));
+    _mm512_mask_storeu_epi8(p, ((__mmask64)1 << 3 * n) - 1, colours);
+}
+
+static inline void vf_unzip_2(vf y[2], const vf x[2])
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+
+    y[0] = _mm512_permutex2var_ps(x[0], even, x[1]);
+    y[1] = _mm512_permutex2var_ps(x[0], odd, x[1]);
+}
+
+static inline void vf_unzip_3(vf y[3], const vf x[3])
+{
+    /* Element 3 i + c: the first eleven or ten from x[0] and x[1], the others from x[2]. */
+    const __m512i first = _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 1, 4, 7, 10, 13);
+    const __m512i second = _mm512_setr_epi32(1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 2, 5, 8, 11, 14);
+    const __m512i third = _mm512_setr_epi32(2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 3, 6, 9, 12, 15);
+    vf a = _mm512_permutex2var_ps(x[0], first, x[1]), b = _mm512_permutex2var_ps(x[0], second, x[1]);
+    vf c = _mm512_permutex2var_ps(x[0], third, x[1]);
+
+    y[0] = _mm512_mask_permutexvar_ps(a, 0xF800, first, x[2]);
+    y[1] = _mm512_mask_permutexvar_ps(b, 0xF800, second, x[2]);
+    y[2] = _mm512_mask_permutexvar_ps(c, 0xFC00, third, x[2]);
+}
+
+#endif

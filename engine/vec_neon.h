@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * vec_neon.h - the words of vec.h for AArch64's NEON: 4 floats, 32 registers.
+ */
+#ifndef PALME_VEC_NEON_H
+#define PALME_VEC_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VF 4
+#define VEC_REGISTERS 32
+
+typedef float32x4_t vf;
+
+static inline vf vf_load(const float *p) { return vld1q_f32(p); }
+static inline void vf_store(float *p, vf a) { vst1q_f32(p, a); }
+static inline vf vf_set(float a) { return vdupq_n_f32(a); }
+
+static inline vf vf_load_n(const float *p, int n)
+{
+    const vf none = vdupq_n_f32(0);
+
+    switch (n) {
+    case 0: return none;
+    case 1: return vld1q_lane_f32(p, none, 0);
+    case 2: return vcombine_f32(vld1_f32(p), vget_low_f32(none));
+    case 3: return vcombine_f32(vld1_f32(p), vld1_lane_f32(p + 2, vget_low_f32(none), 0));
+    default: return vld1q_f32(p);
+    }
+}
+
+static inline void vf_store_n(float *p, vf a, int n)
+{
+    if (n == VF) {
+        vst1q_f32(p, a);
+        return;
+    }
+    if (n & 2)
+        vst1_f32(p, vget_low_f32(a));
+    if (n == 1)
+        vst1q_lane_f32(p, a, 0);
+    else if (n == 3)
+        vst1q_lane_f32(p + 2, a, 2);
+}
+
+static inline vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
+static inline vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
+static inline vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
+static inline vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
+static inline vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+/* Those that prefer a number to a NaN. */
+static inline vf vf_min(vf a, vf b) { return vminnmq_f32(a, b); }
+static inline vf vf_max(vf a, vf b) { return vmaxnmq_f32(a, b); }
+static inline vf vf_abs(vf a) { return vabsq_f32(a); }
+static inline vf vf_less(vf x, vf y, vf a, vf b) { return vbslq_f32(vcltq_f32(x, y), a, b); }
+
+static inline vf vf_keep_n(vf a, int n, float other)
+{
+    static const int32_t count_up[VF] = { 0, 1, 2, 3 };
+
+    return vbslq_f32(vcltq_s32(vld1q_s32(count_up), vdupq_n_s32(n)), a, vdupq_n_f32(other));
+}
+
+static inline float vf_sum(vf a) { return vaddvq_f32(a); }
+static inline float vf_largest(vf a) { return vmaxnmvq_f32(a); }
+
+static inline double vf_sum_double(vf a)
+{
+    return vaddvq_f64(vaddq_f64(vcvt_f64_f32(vget_low_f32(a)), vcvt_high_f64_f32(a)));
+}
+
+static inline vf vf_sums(const vf a[VF])
+{
+    return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3]));
+}
+
+static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+{
+    vf a = vld1q_f32(x[0] + at), b = vld1q_f32(x[1] + at), c = vld1q_f32(x[2] + at), d = vld1q_f32(x[3] + at);
+    float64x2_t even_ab = vreinterpretq_f64_f32(vtrn1q_f32(a, b)), odd_ab = vreinterpretq_f64_f32(vtrn2q_f32(a, b));
+    float64x2_t even_cd = vreinterpretq_f64_f32(vtrn1q_f32(c, d)), odd_cd = vreinterpretq_f64_f32(vtrn2q_f32(c, d));
+
+    y[0] = vreinterpretq_f32_f64(vtrn1q_f64(even_ab, even_cd));
+    y[1] = vreinterpretq_f32_f64(vtrn1q_f64(odd_ab, odd_cd));
+    y[2] = vreinterpretq_f32_f64(vtrn2q_f64(even_ab, even_cd));
+    y[3] = vreinterpretq_f32_f64(vtrn2q_f64(odd_ab, odd_cd));
+}
+
+static inline vf vf_power_of_2(vf n)
+{
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
+}
+
+static inline vf vf_round(vf a) { return vrndnq_f32(a); }
+
+/* ---- Weights of 16 and 8 bits */
+
+static inline vf vf_load_even(const uint16_t *p)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(p)), 16));
+}
+
+static inline vf vf_load_odd(const uint16_t *p)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000)));
+}
+
+#define VEC_INT8_SUMS 24
+#define VEC_INT8_BYTES 4
+#ifdef __ARM_FEATURE_DOTPROD
+#define VEC_ONLY_INT8 1
+#endif
+
+typedef int32x4_t vi;
+typedef int8x16_t vw;
+typedef int8x16_t vq;
+
+static inline void vq_store(int8_t *q, vf x)
+{
+    int16x4_t half = vmovn_s32(vcvtnq_s32_f32(x));
+    int8x8_t bytes = vmovn_s16(vcombine_s16(half, half));
+
+    vst1_lane_s32((int32_t *)(void *)q, vreinterpret_s32_s8(bytes), 0);
+}
+
+static inline int32_t vq_offset(float sum, float size)
+{
+    (void)sum, (void)size;
+    return 0; /* both sides have signs */
+}
+
+static inline vq vq_load(const int8_t *q)
+{
+    int32_t four;
+
+    memcpy(&four, q, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+static inline vw vw_load(const int8_t *w) { return vld1q_s8(w); }
+static inline vi vi_zero(void) { return vdupq_n_s32(0); }
+
+static inline vi vi_dot(vi sum, vw w, vq q)
+{
+#ifdef __ARM_FEATURE_DOTPROD
+    return vdotq_s32(sum, w, q);
+#else
+    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(q)));
+    int32x4_t high = vpaddlq_s16(vmull_high_s8(w, q));
+
+    return vaddq_s32(sum, vpaddq_s32(low, high));
+#endif
+}
+
+static inline vf vi_to_float(vi sum, int32_t offset)
+{
+    return vcvtq_f32_s32(vaddq_s32(sum, vdupq_n_s32(offset)));
+}
+
+/* ---- Pictures */
+
+static inline vf vf_load_bytes_n(const uint8_t *p, int n)
+{
+    uint8_t bytes[8] = { 0 };
+
+    memcpy(bytes, p, (size_t)n);
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vld1_u8(bytes)))));
+}
+
+static inline vf vf_load_bytes(const uint8_t *p)
+{
+    return vf_load_bytes_n(p, VF);
+}
+
+static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
+{
+    static const uint8_t close[16] = { 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255 };
+    uint32x4_t colours = vorrq_u32(vcvtnq_u32_f32(r), vorrq_u32(vshlq_n_u32(vcvtnq_u32_f32(g), 8),
+                                                                vshlq_n_u32(vcvtnq_u32_f32(b), 16)));
+    uint8_t bytes[16];
+
+    vst1q_u8(bytes, vqtbl1q_u8(vreinterpretq_u8_u32(colours), vld1q_u8(close)));
+    if (n == VF)
+        memcpy(p, bytes, 3 * VF);
+    else
+        memcpy(p, bytes, 3 * (size_t)n);
+}
+
+static inline void vf_unzip_2(vf y[2], const vf x[2])
+{
+    y[0] = vuzp1q_f32(x[0], x[1]);
+    y[1] = vuzp2q_f32(x[0], x[1]);
+}
+
+static inline void vf_unzip_3(vf y[3], const vf x[3])
+{
+    static const uint8_t start[16] = { 0, 1, 2, 3, 12, 13, 14, 15, 24, 25, 26, 27, 36, 37, 38, 39 };
+    const uint8x16x3_t bytes = { { vreinterpretq_u8_f32(x[0]), vreinterpretq_u8_f32(x[1]),
+                                   vreinterpretq_u8_f32(x[2]) } };
+
+    for (int c = 0; c < 3; c++)
+        y[c] = vreinterpretq_f32_u8(vqtbl3q_u8(bytes, vaddq_u8(vld1q_u8(start), vdupq_n_u8((uint8_t)(4 * c)))));
+}
+
+#endif
