@@ -216,7 +216,7 @@ class Engine:
                                       stderr=errors, text=True, encoding="utf-8") as process:
                     for line in process.stdout:
                         result = json.loads(line)
-                        out[names[result["source"]]] = (" ".join(result["caption"].split()), result["score"])
+                        out[names[result["source"]]] = (" ".join(result["caption"].split()), result["score"] or 0.0)
                         bar.show(len(out))
                 errors.seek(0)
                 said = errors.read().strip().splitlines()
