@@ -136,6 +136,18 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
     }
 }
 
+/* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
+ * memory, though registers are free (gcc 12). */
+#define INT8_TILE(name, rows, panels)                                                                           \
+    static __attribute__((noinline)) void name(float *y, const int8_t *x, const struct palme_quantum *quantum,  \
+                                               const int8_t *w, const float *scale, const float *b, int in,     \
+                                               int out, ptrdiff_t y_stride, enum palme_activation activation)   \
+    {                                                                                                           \
+        tile_int8(y, x, quantum, w, scale, b, rows, panels, in, out, y_stride, activation);                     \
+    }
+INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS)
+INT8_TILE(wide_int8, 1, INT8_WIDE)
+
 /* All rows of `panels` panels, a constant where this is called. */
 static inline __attribute__((always_inline)) void
 tiles_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w, const float *scale,
@@ -146,7 +158,10 @@ tiles_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const
 
 #define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, in, out, y_stride, activation)
     for (; rows >= INT8_ROWS; rows -= INT8_ROWS) {
-        TILE(INT8_ROWS);
+        if (panels == INT8_PANELS)
+            full_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
+        else
+            TILE(INT8_ROWS);
         y += INT8_ROWS * y_stride;
         x += INT8_ROWS * stride;
         quantum += INT8_ROWS;
@@ -163,8 +178,8 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *q
     int first = 0;
 
     EACH_SHAPE(INT8_WIDE, INT8_PANELS,
-               tile_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, 1,
-                         INT8_WIDE, in, outs, y_stride, activation),
+               wide_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, in,
+                         outs, y_stride, activation),
                tiles_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, rows,
                           INT8_PANELS, in, outs, y_stride, activation),
                tiles_int8(y + first, x, quantum, w + (size_t)first * each, scale + first, b ? b + first : NULL, rows, 1,
@@ -241,14 +256,28 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     store_tile(y, sum, rows, panels, out, y_stride, activation);
 }
 
+#define BF16_TILE(name, rows, panels)                                                                            \
+    static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
+                                               int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,        \
+                                               enum palme_activation activation)                                \
+    {                                                                                                           \
+        tile_bf16(y, x, w, b, rows, panels, in, out, y_stride, x_stride, activation);                           \
+    }
+BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
+BF16_TILE(wide_bf16, 1, BF16_WIDE)
+
 /* All rows of `panels` panels, a constant where this is called. */
 static inline __attribute__((always_inline)) void
 tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
            ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
 #define TILE(n) tile_bf16(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
-    for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride)
-        TILE(BF16_ROWS);
+    for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
+        if (panels == BF16_PANELS)
+            full_bf16(y, x, w, b, in, out, y_stride, x_stride, activation);
+        else
+            TILE(BF16_ROWS);
+    }
     REST_OF_ROWS(rows, BF16_ROWS, TILE)
 #undef TILE
 }
@@ -261,8 +290,8 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
     int first = 0;
 
     EACH_SHAPE(BF16_WIDE, BF16_PANELS,
-               tile_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, BF16_WIDE, in, outs,
-                         y_stride, x_stride, activation),
+               wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, in, outs, y_stride, x_stride,
+                         activation),
                tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, BF16_PANELS, in, outs,
                           y_stride, x_stride, activation),
                tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,

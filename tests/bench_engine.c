@@ -41,19 +41,19 @@ enum {
 /* What the machine did at most, per second, on some number of threads. */
 struct roof {
     double flops, bytes;
-    double weight_bytes; /* of one weight */
+    double int8; /* operations on whole numbers of 8 bits */
 };
 
-static double product(const struct roof *roof, double rows, double in, double out)
-{
-    double compute = 2 * rows * in * out / roof->flops, read = in * out * roof->weight_bytes / roof->bytes;
-
-    return compute > read ? compute : read;
-}
-
+/* bf16 weights are widened, and multiplied in single precision. */
 static double layer(const struct roof *roof, double rows, const struct palme_linear *l)
 {
-    return l->w ? product(roof, rows, l->in, l->out) : 0;
+    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1 };
+    double weights = (double)l->in * l->out, read = weights * bytes[l->precision] / roof->bytes;
+    double compute = 2 * rows * weights / (l->precision == PALME_INT8 ? roof->int8 : roof->flops);
+
+    if (!l->w)
+        return 0;
+    return compute > read ? compute : read;
 }
 
 /* q k^T and the weighted sum of v. */
@@ -131,9 +131,9 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
 }
 
 /* Bytes of weights that one step reads. */
-static double step_bytes(const palme_model *model, double weight_bytes)
+static double step_bytes(const palme_model *model)
 {
-    const struct roof only_reading = { .flops = 1e300, .bytes = 1, .weight_bytes = weight_bytes };
+    const struct roof only_reading = { .flops = 1e300, .int8 = 1e300, .bytes = 1 };
 
     return decode_bound(model, &only_reading, 1, 1, 1);
 }
@@ -388,7 +388,10 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
     double flops = roofline_multiply(threads, ROOF_TRIES, level);
     double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
+    double int8 = roofline_int8(threads, ROOF_TRIES);
+
     roof->flops = flops > roof->flops ? flops : roof->flops;
+    roof->int8 = int8 > roof->int8 ? int8 : roof->int8;
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
@@ -467,7 +470,7 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
                          int reps)
 {
     struct bench b = { .steps = 0 };
-    struct roof roof = { .weight_bytes = precision->weight_bytes };
+    struct roof roof = { .flops = 0 };
     struct timing timings[PARTS];
     const char *level = "?";
 
@@ -478,16 +481,17 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
         bench_close(&b);
         return 1;
     }
-    double bytes = step_bytes(b.host.model, precision->weight_bytes);
+    double bytes = step_bytes(b.host.model);
 
     look_up(&roof, bytes, threads, &level);
     for (int i = 0; i < PARTS; i++)
         timings[i] = measure(&b, &parts[i], reps * parts[i].times);
     look_up(&roof, bytes, threads, &level);
 
-    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f GB/s from %.1f MB\n", threads,
+    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f GOP/s in int8, %.1f GB/s from "
+           "%.1f MB\n", threads,
            threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level, roof.flops / 1e9, level,
-           roof.bytes / 1e9, bytes / 1e6);
+           roof.int8 / 1e9, roof.bytes / 1e9, bytes / 1e6);
     printf("%-22s %10s %10s %10s %9s %9s\n", "", "median ms", "min ms", "bound ms", "of bound", "at min");
     for (int i = 0; i < PARTS; i++) {
         double bound = parts[i].bound(&b, &roof);

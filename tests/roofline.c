@@ -17,6 +17,8 @@ enum {
     MOST_THREADS = 64,
     LANES = 48,           /* values that the plain loop keeps in registers, whatever their width */
     ROUNDS = 1000000,     /* of multiply-adds in a try: some 2 to 20 ms */
+    DOT_ROUNDS = 20000,   /* of products of int8 */
+    NUMBERS = 65536,      /* of 8 bits */
     READ_LEAST = 1 << 28, /* bytes that a try reads */
     HUGE_PAGE = 1 << 21
 };
@@ -63,14 +65,17 @@ static float read_c(const float *x, size_t n, int streams)
 /* roofline_simd.c, once for each level that it is compiled for. */
 void roofline_loops_avx2(struct roofline_loops *loops);
 void roofline_loops_avx512(struct roofline_loops *loops);
+void roofline_loops_avxvnni(struct roofline_loops *loops);
+void roofline_loops_vnni(struct roofline_loops *loops);
 void roofline_loops_neon(struct roofline_loops *loops);
+void roofline_loops_dotprod(struct roofline_loops *loops);
 
 /* The loops of each level that the build and the machine have, lowest first; returns how many. */
 static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 {
     int count = 0;
 
-    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, read_c };
+    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, NULL, read_c };
 #if PALME_HAVE_NEON
     if (palme_cpu_has(PALME_CPU_NEON)) {
         list[count].level = palme_cpu_name(PALME_CPU_NEON);
@@ -89,6 +94,25 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
         roofline_loops_avx512(&list[count++]);
     }
 #endif
+/* These have another loop for int8. */
+#if PALME_HAVE_DOTPROD
+    if (palme_cpu_has(PALME_CPU_DOTPROD)) {
+        list[count].level = palme_cpu_name(PALME_CPU_DOTPROD);
+        roofline_loops_dotprod(&list[count++]);
+    }
+#endif
+#if PALME_HAVE_AVXVNNI
+    if (palme_cpu_has(PALME_CPU_AVXVNNI)) {
+        list[count].level = palme_cpu_name(PALME_CPU_AVXVNNI);
+        roofline_loops_avxvnni(&list[count++]);
+    }
+#endif
+#if PALME_HAVE_VNNI
+    if (palme_cpu_has(PALME_CPU_VNNI)) {
+        list[count].level = palme_cpu_name(PALME_CPU_VNNI);
+        roofline_loops_vnni(&list[count++]);
+    }
+#endif
     return count;
 }
 
@@ -97,7 +121,8 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 struct task {
     const struct roofline_loops *loops;
     pthread_barrier_t *barrier;
-    const float *x; /* NULL: multiply */
+    const float *x; /* NULL: multiply, or dot */
+    const int8_t *numbers; /* NULL: multiply */
     size_t n;
     long rounds;
     int streams;
@@ -118,6 +143,8 @@ static void *work(void *user)
         for (long i = 0; i < task->rounds; i++)
             sink += task->loops->read(task->x, task->n, task->streams);
         task->done = (double)task->n * sizeof *task->x * (double)task->rounds;
+    } else if (task->numbers) {
+        task->done = task->loops->dot(&sink, task->numbers, task->rounds);
     } else {
         task->done = task->loops->multiply(&sink, start, task->rounds);
     }
@@ -179,6 +206,26 @@ double roofline_multiply(int threads, int tries, const char **level)
                 if (level)
                     *level = loops[l].level;
             }
+        }
+    }
+    return best;
+}
+
+double roofline_int8(int threads, int tries)
+{
+    static const int8_t numbers[NUMBERS];
+    struct roofline_loops loops[PALME_CPU_LEVELS];
+    int count = loops_here(loops);
+    double best = roofline_multiply(threads, tries, NULL);
+
+    if (threads < 1 || threads > MOST_THREADS)
+        return 0;
+    for (int t = 0; t < tries; t++) {
+        for (int l = 0; l < count; l++) {
+            double found = loops[l].dot ? rate(&(struct task){ .loops = &loops[l], .numbers = numbers,
+                                                               .rounds = DOT_ROUNDS }, threads) : 0;
+
+            best = found > best ? found : best;
         }
     }
     return best;

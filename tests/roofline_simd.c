@@ -27,6 +27,41 @@ static double multiply(float *sink, const float *start, long rounds)
     return 2.0 * VF * SUMS * (double)rounds;
 }
 
+enum {
+    GROUPS = 64, /* of products in a row */
+    SIDE = 2     /* weights that are held while values change, VEC_INT8_SUMS / SIDE of them */
+};
+
+/* As in a product whose operands never leave the first cache. */
+static double dot(float *sink, const int8_t *numbers, long rounds)
+{
+    vi sum[VEC_INT8_SUMS];
+    vf all = vf_set(0);
+
+    for (int i = 0; i < VEC_INT8_SUMS; i++)
+        sum[i] = vi_zero();
+    for (long round = 0; round < rounds; round++) {
+        const int8_t *w = numbers, *value = numbers;
+
+        for (int k = GROUPS; k > 0; k--, w += SIDE * 4 * VF, value += VEC_INT8_BYTES) {
+            vw weight[SIDE];
+
+            for (int i = 0; i < SIDE; i++)
+                weight[i] = vw_load(w + i * 4 * VF);
+            for (int r = 0; r < VEC_INT8_SUMS / SIDE; r++) {
+                vq row = vq_load(value + r * GROUPS * VEC_INT8_BYTES);
+
+                for (int i = 0; i < SIDE; i++)
+                    sum[r * SIDE + i] = vi_dot(sum[r * SIDE + i], weight[i], row);
+            }
+        }
+    }
+    for (int i = 0; i < VEC_INT8_SUMS; i++)
+        all = vf_add(all, vi_to_float(sum[i], 0));
+    *sink = vf_sum(all);
+    return 2.0 * 4 * VF * VEC_INT8_SUMS * GROUPS * (double)rounds;
+}
+
 /* `streams` is a constant where this is called. */
 static inline __attribute__((always_inline)) float read_streams(const float *x, size_t n, const int streams)
 {
@@ -54,5 +89,6 @@ void VEC_NAME(roofline_loops)(struct roofline_loops *loops);
 void VEC_NAME(roofline_loops)(struct roofline_loops *loops)
 {
     loops->multiply = multiply;
+    loops->dot = dot;
     loops->read = read_all;
 }
