@@ -13,12 +13,14 @@ it. What is imported is then compared with the reference itself, the package zet
 that is not installed, only with the file read back. --engine captions a photo with the C engine, too.
 """
 import argparse
+import importlib.util
 import json
 import math
 import os
 import re
 import shutil
 import sys
+import types
 from dataclasses import fields
 from pathlib import Path
 
@@ -235,19 +237,35 @@ def random_inputs(values, seed, rows=2, length=21):
             torch.randint(0, values["num_tokens"], (rows, length), generator=generator))
 
 
+def reference_classes():
+    """PalmE and GPT4MultiModal of the package zetascale. Its __init__ files import all of it, and with it packages that it
+    does not say it needs: they are passed by, what the two classes import themselves is not much."""
+    spec = importlib.util.find_spec("zeta")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("there is no package zeta")
+    root = Path(spec.submodule_search_locations[0])
+    for name in ("zeta", "zeta.models", "zeta.structs", "zeta.utils"):
+        if name not in sys.modules:
+            sys.modules[name] = types.ModuleType(name)
+            sys.modules[name].__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+            sys.modules[name].__spec__ = spec  # for find_spec, when this is called again
+    return {"palme": importlib.import_module("zeta.models.palme").PalmE,
+            "gpt4": importlib.import_module("zeta.models.gpt4").GPT4MultiModal}
+
+
 def reference(kind, values, state):
     """The reference's own object with this state, or a sentence that says why there is none."""
     import torch
     if values["encoder_dim"] != values["decoder_dim"]:
         return "the reference cannot run with two widths"
     try:
-        from zeta.models import GPT4MultiModal, PalmE
+        classes = reference_classes()
     except ImportError as error:
         return f"the package zetascale cannot be imported ({error})"
     arguments = dict(values)
     if values["decoder_heads"] == 1:
         arguments["attn_flash"] = False  # it crashes there; no effect on numbers
-    model = {"palme": PalmE, "gpt4": GPT4MultiModal}[kind](**arguments)
+    model = classes[kind](**arguments)
     own = model.state_dict()
     state = {name: torch.from_numpy(np.array(x)) for name, x in state.items()}
     lost = [name for name in own if name not in state and ".rotary_pos_emb." not in name]
