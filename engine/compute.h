@@ -27,7 +27,7 @@ struct palme_compute {
     palme_stop_fn stop;
     void *stop_user;
     int stopped;
-    void *room; /* where linear layers put their inputs in another precision (layers.h); NULL if they need none */
+    void *room; /* where linear layers put their inputs in another precision or further apart (layers.h) */
 };
 
 /* How many threads compute, the calling one included. */

@@ -42,8 +42,9 @@ struct palme_quantum {
 /* Rows whose largest value is below this count as zero. */
 #define PALME_QUANTUM_LEAST 1e-30f
 
-/* Bytes from a quantised row of `in` values to the next, a size_t: up to two for each, and whole vectors of them. */
-#define PALME_QUANTIZED(in) (2 * (((in) + 15) & ~(size_t)15))
+/* Bytes from a quantised row of `in` values to the next, a size_t: up to two for each, whole vectors of them, and an
+ * odd number of cache lines, since rows some powers of two apart share few sets of the nearest cache. */
+#define PALME_QUANTIZED(in) (64 * ((2 * (((in) + 15) & ~(size_t)15) + 63) / 64 | 1))
 
 /* A row x[n] in int8 is x / scale, rounded to the nearest whole number, halves to the even one: -127..127. Returns
  * the scale, the largest |x| / 127, and the factor to multiply x with, which is what is rounded. Of a row that counts
