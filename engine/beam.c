@@ -47,11 +47,15 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
         palme_forbid_repeats(row, vocabulary, beams->beam[b].tokens, beams->length, search->ngram);
         if (search->eos >= 0 && (!beams->length || beams->length + 1 < search->min_length))
             row[search->eos] = -INFINITY;
+        float least = -INFINITY; /* logits below it are no candidates */
         for (int t = 0; t < vocabulary; t++) {
             struct palme_candidate c = { beams->beam[b].score + (row[t] - all), b, t };
 
-            if (row[t] > -INFINITY && !isnan(c.score))
-                count = offer(beams->candidates, count, most, &c);
+            if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))
+                continue;
+            count = offer(beams->candidates, count, most, &c);
+            if (count == most && row[t] > least && beams->candidates[count - 1].score >= c.score)
+                least = row[t]; /* it was no better than the worst of them, nor will a smaller one be */
         }
     }
     return count;

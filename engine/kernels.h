@@ -51,6 +51,8 @@ struct palme_quantum {
  * as zero both are 0. Of a row with NaN or infinity the scale is NaN, and all numbers are 0. */
 float palme_quantum_scale(float *factor, const float *x, int n);
 int8_t palme_quantum_round(float x, float factor);
+/* The same for x[n]. */
+void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor);
 
 static inline float palme_bf16_widen(uint16_t x)
 {

@@ -92,16 +92,22 @@ static void clear_padding(const struct palme_linear *l, void *w, float *scale, i
             scale[o] = 0;
 }
 
+/* Values first..first+count-1 of a row, `first` a multiple of a group, to their place in its panel. */
+static void put_groups(int8_t *row, const int8_t *values, int first, int count)
+{
+    int8_t *to = row + (size_t)first * PALME_PANEL;
+
+    for (; count > 0; count -= PALME_INT8_GROUP, values += PALME_INT8_GROUP, to += PALME_PANEL * PALME_INT8_GROUP)
+        memcpy(to, values, count < PALME_INT8_GROUP ? (size_t)count : PALME_INT8_GROUP);
+}
+
 void palme_linear_pack_int8(const struct palme_linear *l, void *w, float *scale, const int8_t *rows,
                             const float *scales, int first, int count)
 {
     clear_padding(l, w, scale, first, count);
     for (int row = first; row < first + count; row++, rows += l->in) {
-        int8_t *to = (int8_t *)w + place_of(l, row, 0);
-
         scale[row] = scales[row - first];
-        for (int k = 0; k < l->in; k++)
-            to[(size_t)k / PALME_INT8_GROUP * PALME_PANEL * PALME_INT8_GROUP + (size_t)k % PALME_INT8_GROUP] = rows[k];
+        put_groups((int8_t *)w + place_of(l, row, 0), rows, 0, l->in);
     }
 }
 
@@ -115,19 +121,31 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
     for (int row = first; row < first + count; row++, rows += l->in) {
         size_t at = place_of(l, row, 0);
 
-        if (l->precision == PALME_F32) {
+        if (l->precision == PALME_F32 && row % PALME_PANEL == 0 && first + count - row >= PALME_PANEL) {
+            /* A whole panel, written from its begin to its end. */
+            for (int k = 0; k < l->in; k++)
+                for (int o = 0; o < PALME_PANEL; o++)
+                    ((float *)w)[at + (size_t)k * PALME_PANEL + (size_t)o] = rows[(size_t)o * (size_t)l->in + (size_t)k];
+            row += PALME_PANEL - 1;
+            rows += (size_t)(PALME_PANEL - 1) * (size_t)l->in;
+        } else if (l->precision == PALME_F32) {
             for (int k = 0; k < l->in; k++)
                 ((float *)w)[at + (size_t)k * PALME_PANEL] = rows[k];
         } else if (l->precision == PALME_BF16) {
             for (int k = 0; k < l->in; k++)
                 ((uint16_t *)w)[at + (size_t)k / 2 * PALME_PANEL * 2 + (size_t)k % 2] = palme_bf16_round(rows[k]);
         } else {
+            enum { SOME = 64 * PALME_INT8_GROUP };
+            int8_t values[SOME];
             float factor;
 
             scale[row] = palme_quantum_scale(&factor, rows, l->in);
-            for (int k = 0; k < l->in; k++)
-                ((int8_t *)w)[at + (size_t)k / PALME_INT8_GROUP * PALME_PANEL * PALME_INT8_GROUP +
-                              (size_t)k % PALME_INT8_GROUP] = palme_quantum_round(rows[k], factor);
+            for (int k = 0; k < l->in; k += SOME) {
+                int n = l->in - k < SOME ? l->in - k : SOME;
+
+                palme_quantum_round_all(values, rows + k, n, factor);
+                put_groups((int8_t *)w + at, values, k, n);
+            }
         }
     }
 }
@@ -371,8 +389,7 @@ void palme_table_pack(void *place, float *scale, enum palme_precision precision,
             ((uint16_t *)place)[i] = palme_bf16_round(row[i]);
     } else {
         *scale = palme_quantum_scale(&factor, row, n);
-        for (int i = 0; i < n; i++)
-            ((int8_t *)place)[i] = palme_quantum_round(row[i], factor);
+        palme_quantum_round_all((int8_t *)place, row, n, factor);
     }
 }
 

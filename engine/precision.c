@@ -18,15 +18,20 @@ static float activated(float x, enum palme_activation activation)
 
 float palme_quantum_scale(float *factor, const float *x, int n)
 {
-    float most = 0;
+    int32_t largest = 0; /* the bits of |x| are in the order of |x|, NaN behind infinity */
+    float most;
 
     *factor = 0;
     for (int i = 0; i < n; i++) {
-        if (!isfinite(x[i]))
-            return NAN;
-        if (fabsf(x[i]) > most)
-            most = fabsf(x[i]);
+        int32_t bits;
+
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
     }
+    memcpy(&most, &largest, sizeof most);
+    if (!isfinite(most))
+        return NAN;
     if (most < PALME_QUANTUM_LEAST)
         return 0;
     *factor = 127 / most;
@@ -35,7 +40,16 @@ float palme_quantum_scale(float *factor, const float *x, int n)
 
 int8_t palme_quantum_round(float x, float factor)
 {
-    return factor > 0 ? (int8_t)nearbyintf(x * factor) : 0;
+    const float whole = 12582912; /* 1.5 * 2^23: its neighbours are whole numbers apart, halves go to the even one */
+    float scaled = x * factor;
+
+    return factor > 0 ? (int8_t)((scaled + whole) - whole) : 0;
+}
+
+void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor)
+{
+    for (int i = 0; i < n; i++)
+        q[i] = palme_quantum_round(x[i], factor);
 }
 
 static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
@@ -44,8 +58,7 @@ static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x,
 
     *quantum = (struct palme_quantum){ palme_quantum_scale(&factor, x, n), 0 };
     memset(q, 0, PALME_QUANTIZED((size_t)n));
-    for (int i = 0; i < n; i++)
-        q[i] = palme_quantum_round(x[i], factor);
+    palme_quantum_round_all(q, x, n, factor);
 }
 
 static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,

@@ -571,16 +571,20 @@ static float float_of_half(uint16_t half)
 
 static void convert(float *out, const unsigned char *bytes, enum palme_dtype dtype, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        switch (dtype) {
-        case PALME_DTYPE_F16:
+    if (dtype == PALME_DTYPE_F16) {
+        for (size_t i = 0; i < count; i++)
             out[i] = float_of_half((uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8));
-            break;
-        case PALME_DTYPE_BF16:
-            out[i] = float_of_bits((uint32_t)bytes[2 * i] << 16 | (uint32_t)bytes[2 * i + 1] << 24);
-            break;
-        default: out[i] = (int8_t)bytes[i];
+    } else if (dtype == PALME_DTYPE_BF16) {
+        for (size_t i = 0; i < count; i++) {
+            uint16_t half; /* of a machine that is little-endian, as the file is */
+
+            memcpy(&half, bytes + 2 * i, sizeof half);
+            out[i] = float_of_bits((uint32_t)half << 16);
         }
+    } else {
+        for (size_t i = 0; i < count; i++)
+            out[i] = (int8_t)bytes[i];
+    }
 }
 
 int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
