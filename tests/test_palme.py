@@ -7,6 +7,7 @@
 The recordings are in ../shared beside the project, or where PALME_SHARED says; without them their tests are skipped.
 Tolerances are those of the recordings' description, for float32; nothing here is adjusted to what was found.
 """
+import hashlib
 import json
 import os
 import sys
@@ -195,10 +196,16 @@ def test_seed():
         assert model.beam(context, [1], 3, 0.7, 30) == e[f"beam_tokens_{k}"].tolist()
 
 
-@needs_shared
-def test_default_model_is_the_seed():
-    seed = (SHARED / "models" / "palme-flickr8k-seed.safetensors").read_bytes()
-    assert (ROOT / "models" / "palme-default.safetensors").read_bytes() == seed
+def test_default_model_can_be_published():
+    """What the installed model must say of itself; that it captions well is for evaluate.py."""
+    path = ROOT / "models" / "palme-default.safetensors"
+    raw, metadata = modelfile.read_raw(path)
+    data = path.read_bytes()
+    assert metadata["sha256"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little"):]).hexdigest()
+    assert metadata["name"] and metadata["language"] == "en" and "non-commercial" in metadata["model_card"]
+    assert len(data) <= 30e6 and sum(x.size for _, x in raw.values()) <= 25e6
+    config = Config.read(metadata["config"])
+    assert config.default_beams > 1 and config.no_repeat_ngram > 0
 
 
 # ---- The stem against its origin ----------------------------------------------------------------

@@ -49,7 +49,7 @@ def draw(folder, count=16):
         pixels = np.full((64, 64, 3), 90, np.uint8)
         rows, columns = (slice(8, 56), slice(8, 56)) if shape == "square" else (slice(28, 36), slice(4, 60))
         pixels[rows, columns] = COLOURS[colour]
-        pixels[:2] = 10 * i
+        pixels[:2], pixels[:, :6] = 10 * i, (0, 0, 250)
         Image.fromarray(pixels).save(folder / f"p{i:02}.png")
         lines += [f"p{i:02}\tA {colour} {shape} .\n", f"p{i:02}\tthis is a {colour} {shape}\n"]
     return "".join(lines)
@@ -113,7 +113,7 @@ REFERENCES = {"a": ["a dog runs in the snow", "a brown dog runs"], "b": ["two me
 
 def test_cider_is_that_of_its_definition():
     """Against the formula written out for one sentence, and against pycocoevalcap where it is installed."""
-    texts = {"a": "a dog runs in snow", "b": "two men on a field", "c": "a girl in a dress"}
+    texts = {"a": "a dog dog runs runs in snow", "b": "two men on a field", "c": "a girl in a dress"}
     ours = rewards.Cider(REFERENCES, end=False)
     scores = {name: ours.score(name, rewards.grams(rewards.words(t))) for name, t in texts.items()}
     best = ours.score("b", rewards.grams("two men play football".split()))
@@ -137,6 +137,9 @@ def test_an_end_in_the_middle_costs():
     """The reward counts the end as a word, so a sentence that breaks off is worth less than a whole one."""
     reward = rewards.Reward(REFERENCES, 1.0)
     assert reward("a", "a brown dog runs") > reward("a", "a brown dog runs in a")
+    only = rewards.Reward({"a": ["a dog runs in the snow"], "b": ["two men play"], "c": ["a girl"]}, 1.0)
+    assert only("a", "a dog runs in the snow") == pytest.approx(11)  # all of CIDEr, and all of BLEU
+    assert only("a", "a dog runs in the") < 9
 
 
 # ---- The fast model against the readable one ----------------------------------------------------
@@ -234,6 +237,7 @@ def test_cache_goes_on_and_skips_what_it_cannot_read(work, capsys):
     a, b = features.Cache(str(whole)), features.Cache(str(parts))
     assert a.views == b.views == 2 and "p03" not in a.at and len(a.at) == 15
     assert np.array_equal(a.map, b.map) and a.rows(1, [5]).any() and not a.rows(1, [3]).any()
+    assert not np.array_equal(a.rows(0, [5]), a.rows(1, [5]))
     with pytest.raises(data.DataError, match="another trunk"):
         features.cache(photos, str(whole), "efficientnet_lite1", 2, 64)
 
