@@ -178,22 +178,16 @@ size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precisi
     return (bytes + 63) & ~(size_t)63;
 }
 
-void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
-                       const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride)
-{
-    kernels->linear(y, x, (const float *)l->w + (size_t)first * (size_t)l->in, l->b ? l->b + first : NULL, rows, l->in,
-                    count, y_stride, l->in, l->activation);
-}
-
 /* ---- Inputs in another precision */
 
 struct input {
     const struct palme_kernels *kernels;
     const float *x;
     int rows, in, step;
-    const void *values;            /* what the kernels of the precision read */
-    size_t stride;                 /* bytes */
-    struct palme_quantum *quantum; /* [rows], int8 only */
+    void (*part)(void *user, int i); /* NULL: the kernels of the precision read x itself */
+    void *room;
+    struct palme_quantum *quantum;
+    struct palme_rows brought;
 };
 
 static void quantize_part(void *user, int i)
@@ -202,7 +196,7 @@ static void quantize_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->quantize((int8_t *)input->values + (size_t)row * input->stride, &input->quantum[row],
+        input->kernels->quantize((int8_t *)input->room + (size_t)row * input->brought.stride, &input->quantum[row],
                                  input->x + (size_t)row * input->in, input->in);
 }
 
@@ -212,7 +206,7 @@ static void narrow_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->narrow((uint16_t *)(void *)((char *)input->values + (size_t)row * input->stride),
+        input->kernels->narrow((uint16_t *)(void *)((char *)input->room + (size_t)row * input->brought.stride),
                                input->x + (size_t)row * input->in, input->in);
 }
 
@@ -222,34 +216,79 @@ static void copy_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        memcpy((char *)input->values + (size_t)row * input->stride, input->x + (size_t)row * input->in,
+        memcpy((char *)input->room + (size_t)row * input->brought.stride, input->x + (size_t)row * input->in,
                (size_t)input->in * sizeof *input->x);
 }
 
-static void bring(struct palme_compute *c, struct input *input, const struct palme_linear *l, const float *x, int rows)
+/* Where rows go, one portion for all of them. */
+static struct input input_of(const struct palme_kernels *kernels, void *room, const float *x,
+                             const struct palme_linear *l, int rows)
+{
+    struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
+                           .brought = { (const char *)x, (size_t)l->in * sizeof *x, NULL } };
+
+    if (l->precision == PALME_INT8) {
+        input.part = quantize_part;
+        input.brought.stride = PALME_QUANTIZED((size_t)l->in);
+        input.quantum = (void *)((char *)room + (size_t)rows * input.brought.stride);
+        input.brought.quantum = input.quantum;
+    } else if (l->precision == PALME_BF16 && kernels->narrow) {
+        input.part = narrow_part;
+        input.brought.stride = apart(padded_in(l) * sizeof(uint16_t));
+    } else if (crowded(l, rows)) {
+        input.part = copy_part;
+        input.brought.stride = apart(input.brought.stride);
+    } else {
+        return input;
+    }
+    input.room = room;
+    input.brought.values = room;
+    return input;
+}
+
+struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
+                                        const struct palme_linear *l, int rows)
+{
+    struct input input = input_of(kernels, room, x, l, rows);
+
+    if (input.part)
+        input.part(&input, 0);
+    return input.brought;
+}
+
+struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
+                                   const struct palme_linear *l, int rows)
 {
     enum { COST = 4 }; /* FLOP of a value or so */
     double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
+    struct input input = input_of(c->kernels, room, x, l, rows);
 
-    *input = (struct input){ c->kernels, x, rows, l->in, 1, x, (size_t)l->in * sizeof *x, NULL };
-    int as_it_is = l->precision == PALME_F32 || (l->precision == PALME_BF16 && !c->kernels->narrow);
-    if (as_it_is && !crowded(l, rows))
-        return;
-    input->step = step < 1 ? 1 : step > rows ? rows : (int)step;
-    input->values = c->room;
-    if (as_it_is) {
-        input->stride = apart((size_t)l->in * sizeof *x);
-    } else if (l->precision == PALME_INT8) {
-        input->stride = PALME_QUANTIZED((size_t)l->in);
-        input->quantum = (void *)((char *)c->room + (size_t)rows * input->stride);
-    } else {
-        input->stride = apart(padded_in(l) * sizeof(uint16_t));
-    }
-    palme_parallel(c, (rows + input->step - 1) / input->step, (double)COST * rows * l->in,
-                   as_it_is ? copy_part : l->precision == PALME_INT8 ? quantize_part : narrow_part, input);
+    input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
+    if (input.part)
+        palme_parallel(c, (rows + input.step - 1) / input.step, (double)COST * rows * l->in, input.part, &input);
+    return input.brought;
 }
 
 /* ---- Products */
+
+void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
+                       const struct palme_linear *l, int first, int count, ptrdiff_t y_stride)
+{
+    const void *w = (const char *)l->w + (size_t)first * padded_in(l) * weight_bytes(l);
+    const void *values = x->values + (size_t)row * x->stride;
+    const float *b = l->b ? l->b + first : NULL;
+
+    if (l->precision == PALME_INT8)
+        kernels->linear_int8(y, values, x->quantum + row, w, l->scale + first, b, rows, l->in, count, y_stride,
+                             l->activation);
+    else if (l->precision == PALME_BF16)
+        kernels->linear_bf16(y, values, w, b, rows, l->in, count, y_stride,
+                             (ptrdiff_t)(x->stride / (kernels->narrow ? sizeof(uint16_t) : sizeof(float))),
+                             l->activation);
+    else
+        kernels->linear(y, values, w, b, rows, l->in, count, y_stride, (ptrdiff_t)(x->stride / sizeof(float)),
+                        l->activation);
+}
 
 struct part {
     const struct palme_product *product;
@@ -257,7 +296,9 @@ struct part {
 };
 
 struct product_job {
-    struct input input;
+    const struct palme_kernels *kernels;
+    struct palme_rows input;
+    int rows;
     struct part part[PALME_PRODUCTS];
     int row_step, parts; /* rows of a block; portions of a block */
 };
@@ -279,34 +320,19 @@ static void finish(const struct palme_kernels *kernels, const struct palme_produ
 static void product_part(void *user, int i)
 {
     const struct product_job *job = user;
-    const struct input *input = &job->input;
-    const struct palme_kernels *kernels = input->kernels;
     const struct part *part = job->part;
     int row = i / job->parts * job->row_step, rest = i % job->parts;
-    int rows = input->rows - row < job->row_step ? input->rows - row : job->row_step;
+    int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
 
     while (rest >= part->end)
         part++;
     const struct palme_linear *l = part->product->l;
     int first = (rest - part->begin) * part->panel_step * PALME_PANEL, most = part->panel_step * PALME_PANEL;
     int out = l->out - first < most ? l->out - first : most;
-    const char *w = (const char *)l->w + (size_t)first * padded_in(l) * weight_bytes(l);
-    const char *x = (const char *)input->values + (size_t)row * input->stride;
-    const float *b = l->b ? l->b + first : NULL;
     size_t at = (size_t)row * (size_t)l->out + (size_t)first;
-    float *y = part->product->y + at;
 
-    if (l->precision == PALME_INT8)
-        kernels->linear_int8(y, (const int8_t *)x, input->quantum + row, (const int8_t *)w, l->scale + first, b, rows,
-                             l->in, out, l->out, l->activation);
-    else if (l->precision == PALME_BF16)
-        kernels->linear_bf16(y, x, (const uint16_t *)(const void *)w, b, rows, l->in, out, l->out,
-                             (ptrdiff_t)(input->stride / (kernels->narrow ? sizeof(uint16_t) : sizeof(float))),
-                             l->activation);
-    else
-        kernels->linear(y, (const float *)(const void *)x, (const float *)(const void *)w, b, rows, l->in, out,
-                        l->out, (ptrdiff_t)(input->stride / sizeof(float)), l->activation);
-    finish(kernels, part->product, at, rows, out);
+    palme_linear_part(job->kernels, part->product->y + at, &job->input, row, rows, l, first, out, l->out);
+    finish(job->kernels, part->product, at, rows, out);
 }
 
 /* The cost of a product in FLOP of single precision: few rows wait for weights, of which a byte takes the time of
@@ -323,11 +349,11 @@ static double cost_of(const struct palme_linear *l, int rows)
 static void products_in_panels(struct palme_compute *c, const struct palme_product *products, int count,
                                const float *x, int rows)
 {
-    struct product_job job = { .row_step = rows < 64 ? rows : 64 };
+    struct product_job job = { .kernels = c->kernels, .rows = rows, .row_step = rows < 64 ? rows : 64 };
     int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
     double all = 0;
 
-    bring(c, &job.input, products[0].l, x, rows);
+    job.input = palme_rows_bring(c, c->room, x, products[0].l, rows);
     for (int p = 0; p < count; p++) {
         const struct palme_linear *l = products[p].l;
         double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;

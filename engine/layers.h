@@ -68,11 +68,24 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
                   int rows);
 
-/* The outputs first..first+count-1 of some rows of such a layer, in the calling thread: y[rows][y_stride] receives
- * them from its first column on. f32 in panels only; `first` is a multiple of 16. For stages that cut their work
- * themselves. */
-void palme_linear_part(const struct palme_kernels *kernels, float *y, const float *x,
-                       const struct palme_linear *l, int rows, int first, int count, ptrdiff_t y_stride);
+/* For stages that cut their work themselves: rows of inputs in the precision of a layer, which are the floats
+ * themselves or stand in a room of palme_linear_room bytes. */
+struct palme_rows {
+    const char *values;
+    size_t stride;                       /* bytes from a row to the next */
+    const struct palme_quantum *quantum; /* [rows], int8 only */
+};
+
+/* Brings x[rows][in] to the precision of `l`, by all threads or in the calling one. */
+struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
+                                   const struct palme_linear *l, int rows);
+struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
+                                        const struct palme_linear *l, int rows);
+
+/* The outputs first..first+count-1 of `rows` such rows from `row` on, in the calling thread: y[rows][y_stride]
+ * receives them from its first column on. Layout panels only; `first` is a multiple of 16. */
+void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
+                       const struct palme_linear *l, int first, int count, ptrdiff_t y_stride);
 
 /* Rows that are looked up one by one, in the precision of the model. */
 struct palme_table {

@@ -91,7 +91,14 @@ struct palme_stem_block {
     struct palme_linear project;             /* [out, middle] */
 };
 
-enum { PALME_STEM_BLOCKS = 21, PALME_STEM_FEATURES = 1280, PALME_STEM_FIRST = 32 };
+enum {
+    PALME_STEM_BLOCKS = 21,
+    PALME_STEM_FEATURES = 1280,
+    PALME_STEM_FIRST = 32,
+    /* A layer of fewer weights stays in f32 whatever the model's precision: it is one of the first, whose maps are
+     * the largest, and to quantise its inputs takes longer than int8 saves (measured on Zen 3). */
+    PALME_STEM_FEW = 4096
+};
 
 struct palme_stem {
     int blocks;
@@ -155,6 +162,7 @@ const int *palme_caption_tokens(const struct palme_session *session, int *count)
 /* Floats of scratch that the encoder needs for a picture of `height` x `width`. */
 size_t palme_encoder_scratch(const struct palme_model *model, int height, int width);
 size_t palme_stem_scratch(const struct palme_model *model, int height, int width);
+size_t palme_stem_room(const struct palme_model *model, int height, int width);
 size_t palme_encoder_room(const struct palme_model *model, int height, int width); /* bytes of compute->room */
 
 /* out[tokens][E] = the encoder after its final norm, tokens = (height/p) * (width/p) <= P.

@@ -100,11 +100,12 @@ enum {
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP
 };
 
-/* `rows` and `panels` are constants where this is called, so that the sums are registers. */
+/* `rows`, `panels` and `positive` are constants where this is called, so that the sums are registers. `positive`: no
+ * row has a negative number. */
 static inline __attribute__((always_inline)) void
 tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w, const float *scale,
-          const float *b, const int rows, const int panels, int in, int out, ptrdiff_t y_stride,
-          enum palme_activation activation)
+          const float *b, const int rows, const int panels, const int positive, int in, int out,
+          ptrdiff_t y_stride, enum palme_activation activation)
 {
     size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP, stride = PALME_QUANTIZED((size_t)in);
     size_t panel = groups * GROUP_BYTES;
@@ -121,7 +122,8 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
             vq value = vq_load(x + (size_t)r * stride);
 
             for (int i = 0; i < panels * PARTS; i++)
-                sum[r * panels * PARTS + i] = vi_dot(sum[r * panels * PARTS + i], weight[i], value);
+                sum[r * panels * PARTS + i] = positive ? vi_dot_positive(sum[r * panels * PARTS + i], weight[i], value)
+                                                       : vi_dot(sum[r * panels * PARTS + i], weight[i], value);
         }
     }
     for (int r = 0; r < rows; r++) {
@@ -138,15 +140,27 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
 
 /* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
  * memory, though registers are free (gcc 12). */
-#define INT8_TILE(name, rows, panels)                                                                           \
+#define INT8_TILE(name, rows, panels, positive)                                                                 \
     static __attribute__((noinline)) void name(float *y, const int8_t *x, const struct palme_quantum *quantum,  \
                                                const int8_t *w, const float *scale, const float *b, int in,     \
                                                int out, ptrdiff_t y_stride, enum palme_activation activation)   \
     {                                                                                                           \
-        tile_int8(y, x, quantum, w, scale, b, rows, panels, in, out, y_stride, activation);                     \
+        tile_int8(y, x, quantum, w, scale, b, rows, panels, positive, in, out, y_stride, activation);           \
     }
-INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS)
-INT8_TILE(wide_int8, 1, INT8_WIDE)
+INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS, 0)
+INT8_TILE(wide_int8, 1, INT8_WIDE, 0)
+#if VEC_INT8_POSITIVE
+INT8_TILE(positive_int8, INT8_ROWS, INT8_PANELS, 1)
+
+/* Whether none of these rows, as ReLU6 leaves them, has a negative number. */
+static inline int never_negative(const struct palme_quantum *quantum, int rows)
+{
+    for (int r = 0; r < rows; r++)
+        if (quantum[r].offset != 0)
+            return 0;
+    return 1;
+}
+#endif
 
 /* All rows of `panels` panels, a constant where this is called. */
 static inline __attribute__((always_inline)) void
@@ -156,8 +170,13 @@ tiles_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const
 {
     size_t stride = PALME_QUANTIZED((size_t)in);
 
-#define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, in, out, y_stride, activation)
+#define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, 0, in, out, y_stride, activation)
     for (; rows >= INT8_ROWS; rows -= INT8_ROWS) {
+#if VEC_INT8_POSITIVE
+        if (panels == INT8_PANELS && never_negative(quantum, INT8_ROWS))
+            positive_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
+        else
+#endif
         if (panels == INT8_PANELS)
             full_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
         else

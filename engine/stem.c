@@ -149,6 +149,36 @@ size_t palme_stem_scratch(const struct palme_model *model, int height, int width
            mapped_size(stem, height, width, model->threads);
 }
 
+/* Bytes of compute->room for the inputs of `rows` pixels of a layer. */
+static size_t room_of(const struct palme_model *model, const struct palme_linear *l, int rows)
+{
+    return l->w ? palme_linear_room(&model->kernels, l->precision, l->in, (size_t)rows) : 0;
+}
+
+size_t palme_stem_room(const struct palme_model *model, int height, int width)
+{
+    const struct palme_stem *stem = &model->weights.stem;
+    size_t most = 0;
+
+    height = steps(height, 2);
+    width = steps(width, 2);
+    for (int i = 0; i < stem->blocks; i++) {
+        const struct palme_stem_block *block = &stem->block[i];
+        struct plan plan = plan_of(block, height, width, model->threads);
+        size_t wide = room_of(model, &block->expand, height * width);
+        size_t narrow = room_of(model, &block->project, (plan.fused ? plan.step : plan.out_height) * plan.out_width);
+
+        height = plan.out_height;
+        width = plan.out_width;
+        if (plan.fused) /* the inputs of all pixels, and behind them those that a portion projects at a time */
+            wide += narrow * (size_t)plan.bands;
+        most = wide > most ? wide : most;
+        most = narrow > most ? narrow : most;
+    }
+    size_t head = room_of(model, &stem->head, height * width);
+    return head > most ? head : most;
+}
+
 /* ---- A block ------------------------------------------------------------------------------ */
 
 struct block_job {
@@ -161,6 +191,9 @@ struct block_job {
     const struct palme_stem *stem; /* of the first block: its first convolution stands in for `expand` */
     int pixel_height, pixel_width;
     float *mapped; /* [bands][3][pixel_width][3] */
+    struct palme_rows wide; /* x in the precision of `expand` */
+    char *room;             /* for what `project` reads, `room_step` bytes a portion, where portions go on to it */
+    size_t room_step;
 };
 
 /* Row `row` of what the first convolution makes. */
@@ -199,8 +232,8 @@ static void expand(const struct block_job *job, float *ring, int first, int end,
             for (int row = 0; row < rows; row++)
                 conv_row(job, to + (size_t)row * width * plan->chunk, first + row, mapped);
         else
-            palme_linear_part(job->kernels, to, job->x + (size_t)first * width * job->block->in,
-                              &job->block->expand, rows * width, from, count, plan->chunk);
+            palme_linear_part(job->kernels, to, &job->wide, first * width, rows * width, &job->block->expand, from,
+                              count, plan->chunk);
         first += rows;
     }
 }
@@ -247,8 +280,11 @@ static void block_part(void *user, int i)
         if (plan->fused) {
             size_t at = (size_t)row * plan->out_width * block->out;
             int pixels = rows * plan->out_width;
+            char *room = job->room ? job->room + i * job->room_step : NULL;
+            struct palme_rows brought =
+                palme_rows_bring_here(job->kernels, room, narrow, &block->project, pixels);
 
-            palme_linear_part(job->kernels, job->y + at, narrow, &block->project, pixels, 0, block->out,
+            palme_linear_part(job->kernels, job->y + at, &brought, 0, pixels, &block->project, 0, block->out,
                               block->out);
             if (block->skip)
                 job->kernels->add(job->y + at, job->x + at, pixels * block->out);
@@ -256,7 +292,7 @@ static void block_part(void *user, int i)
     }
 }
 
-static void run_block(struct palme_compute *c, struct block_job *job)
+static void run_block(const struct palme_model *model, struct palme_compute *c, struct block_job *job)
 {
     const struct plan *plan = job->plan;
     const struct palme_stem_block *block = job->block;
@@ -264,6 +300,12 @@ static void run_block(struct palme_compute *c, struct block_job *job)
     double project, flops = flops_of(plan, block, &project);
 
     job->kernels = c->kernels;
+    job->room = c->room;
+    if (!job->stem)
+        job->wide = palme_rows_bring(c, c->room, job->x, &block->expand, plan->height * plan->width);
+    if (job->room)
+        job->room += room_of(model, &block->expand, plan->height * plan->width);
+    job->room_step = room_of(model, &block->project, plan->step * plan->out_width);
     palme_parallel(c, plan->bands * plan->chunks, flops + (plan->fused ? project : 0), block_part, job);
     if (plan->fused)
         return;
@@ -283,10 +325,11 @@ void palme_stem_run(const struct palme_model *model, struct palme_compute *c, fl
 
     for (int i = 0; i < stem->blocks; i++) {
         plan = plan_of(&stem->block[i], plan.out_height, plan.out_width, model->threads);
-        run_block(c, &(struct block_job){ .block = &stem->block[i], .plan = &plan, .y = block[i % 2],
-                                          .x = i == 0 ? pixels : block[1 - i % 2], .rings = rings, .narrow = narrow, .stem = i == 0 ? stem : NULL,
-                                          .pixel_height = height, .pixel_width = width,
-                                          .mapped = narrow + maps.narrow });
+        run_block(model, c, &(struct block_job){ .block = &stem->block[i], .plan = &plan, .y = block[i % 2],
+                                                 .x = i == 0 ? pixels : block[1 - i % 2], .rings = rings,
+                                                 .narrow = narrow, .stem = i == 0 ? stem : NULL,
+                                                 .pixel_height = height, .pixel_width = width,
+                                                 .mapped = narrow + maps.narrow });
     }
     palme_linear(c, features, block[(stem->blocks - 1) % 2], &stem->head, plan.out_height * plan.out_width);
 }

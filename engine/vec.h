@@ -47,6 +47,8 @@
  * vq_offset(sum, size)                what is missing in the sums of a row of this sum and this sum of sizes
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
+ * vi_dot_positive(sum, w, q)          the same for rows without a negative number, where that is quicker: those whose
+ *                                     offset is 0, if VEC_INT8_POSITIVE
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
  *
  * A level whose one gain is a product compiles that alone:
@@ -69,6 +71,11 @@
 #include "vec_neon.h"
 #else
 #error "vec.h is for kernels that are compiled with the flags of a level"
+#endif
+
+#ifndef VEC_INT8_POSITIVE
+#define VEC_INT8_POSITIVE 0
+#define vi_dot_positive vi_dot
 #endif
 
 /* ReLU6, built of the words above. */

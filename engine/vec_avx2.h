@@ -234,6 +234,14 @@ static inline vi vi_dot(vi sum, vw w, vq q)
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+/* The same for rows without a negative number. */
+#define VEC_INT8_POSITIVE 1
+
+static inline vi vi_dot_positive(vi sum, vw w, vq q)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(q.size, w), _mm256_set1_epi16(1)));
+}
+
 #endif
 
 static inline vi vi_zero(void) { return _mm256_setzero_si256(); }

@@ -314,7 +314,9 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     float *scale = NULL;
     void *w;
 
-    linear->precision = flags & POINTWISE ? PALME_F32 : palme_linear_precision(l->precision, in);
+    linear->precision = palme_linear_precision(l->precision, in);
+    if (flags & POINTWISE && in * out < PALME_STEM_FEW)
+        linear->precision = PALME_F32;
     linear->layout = palme_linear_layout(l->blas && flags & MANY && linear->precision == PALME_F32);
     linear->in = in;
     linear->out = out;

@@ -102,6 +102,8 @@ static void check_int8_size(int in, int rows, int out, int trial)
                                                   : (int)(random_bits() % 256) - 128);
     for (int r = 0; r < rows; r++) {
         fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
+        for (int k = 0; trial % 3 == 0 && k < in; k++) /* rows without a negative number may go another way */
+            x.data[k] = fabsf(x.data[k]);
         tried->quantize(rows_8 + (size_t)r * stride, &quantum[r], x.data, in);
         row_scale[r] = whole_numbers(whole + (size_t)r * (size_t)in, x.data, in);
         CHECK_MESSAGE(same(quantum[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g", tried->level,

@@ -105,11 +105,13 @@ static void compare_norm(struct builder *b, const struct palme_norm *norm, const
     compare_values(b, norm->b, full, 0);
 }
 
-/* A weight of a layer or a table is in the model's precision; the convolutions of the stem stay in f32, and a sum of so
- * many products would not fit into 32 bits. */
+/* A weight of a layer or a table is in the model's precision, but for one whose sums of so many products would not fit
+ * into 32 bits, and for the stem's layers of few weights. The stem's filters, which are neither, stay in f32. */
 static enum palme_precision wanted_precision(const struct built_tensor *t)
 {
-    return t->rank != 2 ? PALME_F32 : precision == PALME_INT8 && t->shape[1] > 65536 ? PALME_BF16 : precision;
+    if (t->rank == 4 && t->shape[0] * t->shape[1] < 4096)
+        return PALME_F32;
+    return precision == PALME_INT8 && t->shape[1] > 65536 ? PALME_BF16 : precision;
 }
 
 static struct {
