@@ -43,11 +43,6 @@ static inline vf vec_erf_plus_1(vf x)
 /* ---- Vectors -------------------------------------------------------------------------------- */
 
 /* How many lanes are left of n at i. */
-static inline int left(int n, int i)
-{
-    return n - i < VF ? n - i : VF;
-}
-
 /* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
  * thousands of values by its error, and a linear layer adds those up again. */
 enum { BLOCK = 8 * VF };
@@ -61,7 +56,7 @@ static double sum_of(const float *x, int n)
         vf part = vf_set(0);
 
         for (int i = first; i < end; i += VF)
-            part = vf_add(part, vf_load_n(x + i, left(end, i)));
+            part = vf_add(part, vf_load_n(x + i, vf_left(end, i)));
         sum += vf_sum_double(part);
     }
     return sum;
@@ -77,7 +72,7 @@ static double squares_of(const float *x, vf mean, int n)
         vf part = vf_set(0);
 
         for (int i = first; i < end; i += VF) {
-            vf d = vf_keep_n(vf_sub(vf_load_n(x + i, left(end, i)), mean), left(end, i), 0);
+            vf d = vf_keep_n(vf_sub(vf_load_n(x + i, vf_left(end, i)), mean), vf_left(end, i), 0);
 
             part = vf_fma(d, d, part);
         }
@@ -92,7 +87,7 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
     vf factor = vf_set((float)(1 / sqrt(squares_of(x, mean, n) / n + 1e-5)));
 
     for (int i = 0; i < n; i += VF) {
-        int k = left(n, i);
+        int k = vf_left(n, i);
         vf d = vf_mul(vf_sub(vf_load_n(x + i, k), mean), factor);
 
         vf_store_n(y + i, vf_fma(d, vf_load_n(w + i, k), vf_load_n(b + i, k)), k);
@@ -102,7 +97,7 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
 static void gelu(float *x, int n)
 {
     for (int i = 0; i < n; i += VF) {
-        int k = left(n, i);
+        int k = vf_left(n, i);
         vf v = vf_load_n(x + i, k);
 
         vf_store_n(x + i, vf_mul(vf_mul(v, vf_set(0.5f)), vec_erf_plus_1(vf_mul(v, vf_set(0.70710678f)))), k);
@@ -112,7 +107,7 @@ static void gelu(float *x, int n)
 static void add(float *x, const float *y, int n)
 {
     for (int i = 0; i < n; i += VF) {
-        int k = left(n, i);
+        int k = vf_left(n, i);
 
         vf_store_n(x + i, vf_add(vf_load_n(x + i, k), vf_load_n(y + i, k)), k);
     }
@@ -121,7 +116,7 @@ static void add(float *x, const float *y, int n)
 static void relu6(float *x, int n)
 {
     for (int i = 0; i < n; i += VF) {
-        int k = left(n, i);
+        int k = vf_left(n, i);
 
         vf_store_n(x + i, vf_relu6(vf_load_n(x + i, k)), k);
     }
@@ -132,7 +127,7 @@ static void normalize(float *x, int n)
     double norm = sqrt(squares_of(x, vf_set(0), n));
     vf factor = vf_set((float)(1 / (norm < 1e-12 ? 1e-12 : norm)));
     for (int i = 0; i < n; i += VF)
-        vf_store_n(x + i, vf_mul(vf_load_n(x + i, left(n, i)), factor), left(n, i));
+        vf_store_n(x + i, vf_mul(vf_load_n(x + i, vf_left(n, i)), factor), vf_left(n, i));
 }
 
 static double log_sum_exp(const float *x, int n)
@@ -141,7 +136,7 @@ static double log_sum_exp(const float *x, int n)
     double sum = 0;
 
     for (int i = 0; i < n; i += VF)
-        best = vf_max(vf_keep_n(vf_load_n(x + i, left(n, i)), left(n, i), -INFINITY), best);
+        best = vf_max(vf_keep_n(vf_load_n(x + i, vf_left(n, i)), vf_left(n, i), -INFINITY), best);
     float top = vf_largest(best);
     if (isinf(top))
         return top;
@@ -150,9 +145,9 @@ static double log_sum_exp(const float *x, int n)
         vf part = vf_set(0);
 
         for (int i = first; i < end; i += VF) {
-            vf e = vf_exp(vf_sub(vf_load_n(x + i, left(end, i)), vf_set(top)));
+            vf e = vf_exp(vf_sub(vf_load_n(x + i, vf_left(end, i)), vf_set(top)));
 
-            part = vf_add(part, vf_keep_n(e, left(end, i), 0));
+            part = vf_add(part, vf_keep_n(e, vf_left(end, i), 0));
         }
         sum += vf_sum_double(part);
     }
@@ -214,7 +209,7 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
 
             if (activation == PALME_ACTIVATION_RELU6)
                 s = vf_relu6(s);
-            vf_store_n(y + r * y_stride + i * VF, s, left(out, i * VF));
+            vf_store_n(y + r * y_stride + i * VF, s, vf_left(out, i * VF));
         }
     }
 }

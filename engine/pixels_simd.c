@@ -6,11 +6,6 @@
 #include "kernels.h"
 #include "vec.h"
 
-static inline int left(int n, int i)
-{
-    return n - i < VF ? n - i : VF;
-}
-
 /* Masked stores are slow on some machines, so only the last vector of a row has one. */
 static inline void store_left(float *y, vf a, int count)
 {
@@ -40,7 +35,7 @@ static void sum_rows(float *y, const uint8_t *const x[], const float *w, int row
             vf_store(y + i + v * VF, sum[v]);
     }
     for (; i < n; i += VF) {
-        int count = left(n, i);
+        int count = vf_left(n, i);
         vf sum = more ? vf_load_n(y + i, count) : vf_set(0);
 
         for (int k = 0; k < rows; k++)
@@ -56,7 +51,7 @@ static inline __attribute__((always_inline)) void unzip_by(float *const y[], con
 {
     for (int i = 0; i < n; i += VF) {
         vf in[4], out[4];
-        int count = left(n, i);
+        int count = vf_left(n, i);
 
         for (int v = 0; v < channels; v++) {
             int rest = count * channels - v * VF;
@@ -106,7 +101,7 @@ static inline __attribute__((always_inline)) void spans_by(float *y, const float
                              ? vf_fma(vf_load(weight + k), vf_load(from + k), sum[j])
                              : vf_fma(vf_load_n(weight + k, end - k), vf_load_n(from + k, end - k), sum[j]);
         }
-        store_left(y + i, vf_sums(sum), left(n, i));
+        store_left(y + i, vf_sums(sum), vf_left(n, i));
     }
 }
 
@@ -124,15 +119,15 @@ static void sum_spans(float *y, const float *x, const float *w, const int *first
 static void colour(uint8_t *out, const float *const x[3], const float m[3][4], int n)
 {
     for (int i = 0; i < n; i += VF) {
-        vf a = vf_load_n(x[0] + i, left(n, i)), b = vf_load_n(x[1] + i, left(n, i));
-        vf c = vf_load_n(x[2] + i, left(n, i)), v[3];
+        vf a = vf_load_n(x[0] + i, vf_left(n, i)), b = vf_load_n(x[1] + i, vf_left(n, i));
+        vf c = vf_load_n(x[2] + i, vf_left(n, i)), v[3];
 
         for (int to = 0; to < 3; to++) {
             v[to] = vf_fma(vf_set(m[to][2]), c, vf_set(m[to][3]));
             v[to] = vf_fma(vf_set(m[to][0]), a, vf_fma(vf_set(m[to][1]), b, v[to]));
             v[to] = vf_min(vf_max(v[to], vf_set(0)), vf_set(255));
         }
-        vf_store_colours_n(out + (ptrdiff_t)i * 3, v[0], v[1], v[2], left(n, i));
+        vf_store_colours_n(out + (ptrdiff_t)i * 3, v[0], v[1], v[2], vf_left(n, i));
     }
 }
 

@@ -14,11 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-static inline int left(int n, int i)
-{
-    return n - i < VF ? n - i : VF;
-}
-
 static inline vf activated(vf x, enum palme_activation activation)
 {
     return activation == PALME_ACTIVATION_RELU6 ? vf_min(vf_max(x, vf_set(0)), vf_set(6)) : x;
@@ -69,7 +64,7 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
     vf best = vf_set(0), broken = vf_set(0), sum = vf_set(0), size = vf_set(0);
 
     for (int i = 0; i < n; i += VF) {
-        vf v = vf_load_n(x + i, left(n, i));
+        vf v = vf_load_n(x + i, vf_left(n, i));
 
         best = vf_max(vf_abs(v), best);
         broken = vf_fma(v, vf_set(0), broken); /* 0 unless a value is NaN or infinite, and then NaN */
@@ -84,7 +79,7 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
     vf factor = vf_set(127 / most);
 
     for (int i = 0; i < n; i += VF) {
-        vf v = vf_round(vf_mul(vf_load_n(x + i, left(n, i)), factor));
+        vf v = vf_round(vf_mul(vf_load_n(x + i, vf_left(n, i)), factor));
 
         sum = vf_add(sum, v); /* whole numbers below 2^24: exact */
         size = vf_add(size, vf_abs(v));
@@ -133,7 +128,7 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
             vf s = vf_fma(vi_to_float(sum[r * panels * PARTS + i], quantum[r].offset),
                           vf_mul(row_scale, vf_load(scale + i * VF)), b ? vf_load(b + i * VF) : vf_set(0));
 
-            vf_store_n(y + r * y_stride + i * VF, activated(s, activation), left(out, i * VF));
+            vf_store_n(y + r * y_stride + i * VF, activated(s, activation), vf_left(out, i * VF));
         }
     }
 }
@@ -220,7 +215,7 @@ store_tile(float *y, const vf *sum, const int rows, const int panels, int out, p
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < panels * PARTS && i * VF < out; i++)
             vf_store_n(y + r * y_stride + i * VF, activated(sum[r * panels * PARTS + i], activation),
-                       left(out, i * VF));
+                       vf_left(out, i * VF));
 }
 
 #endif
@@ -332,7 +327,7 @@ enum {
 static void narrow(uint16_t *q, const float *x, int n)
 {
     for (int i = 0; i < n; i += VF)
-        vp_store_n(q + i, vf_load_n(x + i, left(n, i)), left((n + 1) / 2 * 2, i));
+        vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
 }
 
 static inline __attribute__((always_inline)) void
