@@ -108,12 +108,14 @@ def encoder(o):
     views = min(ours.views, theirs.views)
     if not names:
         raise data.DataError(f"{o.cache} and {o.teacher_cache} have no photo in common")
-    learning = [p for n, p in model.encoder.named_parameters() if not n.startswith("stem.") or n.startswith("stem.head")]
-    for p in model.parameters():
-        p.requires_grad_(False)
-    for p in learning:
-        p.requires_grad_(True)
-    optimiser = torch.optim.AdamW(learning, lr=o.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name.startswith("encoder."))
+    train.freeze(model, o.unfreeze)
+    trunk = [p for n, p in model.encoder.named_parameters() if p.requires_grad and train.of_trunk(n)]
+    others = [p for n, p in model.encoder.named_parameters() if p.requires_grad and not train.of_trunk(n)]
+    learning = others + trunk
+    groups = [dict(params=others, scale=1.0), dict(params=trunk, scale=o.trunk_lr)]
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=o.lr, betas=(0.9, 0.98), weight_decay=0.01)
     os.makedirs(o.run, exist_ok=True)
     path, step, saved = os.path.join(o.run, "distill.pt"), 0, time.monotonic()
     if os.path.exists(path):
@@ -134,7 +136,7 @@ def encoder(o):
         loss = F.mse_loss(made, wanted)
         loss.backward()
         for group in optimiser.param_groups:
-            group["lr"] = o.lr * min(1.0, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / total)))
+            group["lr"] = group["scale"] * o.lr * min(1.0, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / total)))
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -166,6 +168,8 @@ def main(arguments=None):
     e.add_argument("--run", required=True, help="folder of the run")
     e.add_argument("--epochs", type=int, default=10)
     e.add_argument("--lr", type=float, default=1e-3)
+    e.add_argument("--unfreeze", action="store_true", help="let the trunk's late blocks learn, too")
+    e.add_argument("--trunk-lr", type=float, default=0.3, help="their learning rate, relative (0.3)")
     for p in (s, e):
         p.add_argument("--teacher", nargs="+", required=True, help="model files")
         p.add_argument("--cache", required=True, help="features of the photos (features.py)")

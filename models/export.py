@@ -37,12 +37,6 @@ PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photos" / "dog.jp
 
 # ---- Checkpoints ------------------------------------------------------------------------------
 
-def config_json(config):
-    """A Config as a model file holds it; what is absent by default stays absent."""
-    values = {k: v for k, v in vars(config).items() if v is not None}
-    return json.dumps({**values, "precisions": list(config.precisions)})
-
-
 def read_torch(path):
     """What torch.load(weights_only=True) makes of a file; a DataError where it refuses."""
     import pickle
@@ -65,12 +59,7 @@ def read_checkpoint(path):
     import torch
     from palme import Config
     if str(path).endswith(".safetensors"):
-        try:
-            arrays, metadata = modelfile.read(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
-        except (ValueError, KeyError, IndexError, OverflowError) as error:
-            raise DataError(f"{path}: no model file: {error}") from None
+        arrays, metadata = modelfile.read(path)
         if metadata.get("format") != "palme":
             raise DataError(f"{path}: tensors without a model's metadata; import_zeta.py adds them")
         return {"state": arrays, "config": Config.read(metadata["config"]), "tokenizer": metadata["tokenizer"],
@@ -139,7 +128,7 @@ def write_model(path, model, tokenizer, card="", how="f32", name=None, language=
     """A model of palme.py as a model file; the file is there as a whole or not at all."""
     arrays = {key: x.detach().cpu().float().numpy() for key, x in model.state_dict().items()}
     part = f"{path}.part"
-    modelfile.write(part, arrays, config_json(model.config), tokenizer, card, how, name, language)
+    modelfile.write(part, arrays, modelfile.config_dict(model.config), tokenizer, card, how, name, language)
     os.replace(part, path)
 
 

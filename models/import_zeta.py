@@ -48,12 +48,7 @@ def read_state(path):
     """name -> float32 array, as they are called in the file, without the wrappings of a training loop."""
     import torch
     if str(path).endswith(".safetensors"):
-        try:
-            state, _ = modelfile.read(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
-        except (ValueError, KeyError, IndexError, OverflowError) as error:
-            raise DataError(f"{path}: {error}") from None
+        state, _ = modelfile.read(path)
     else:
         state = export.read_torch(path)
         for key in ("state_dict", "model_state_dict", "model"):

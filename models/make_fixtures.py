@@ -10,7 +10,6 @@ closer than MARGIN, so that they can be compared exactly. tests/data/golden/READ
 import argparse
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +100,6 @@ def describe(config):
 
 def build(config, arrays):
     return Palme(config).double().load({k: torch.from_numpy(np.array(v)) for k, v in arrays.items()})
-
-
-def config_json(config):
-    """The keys of a model file; those that are absent by default stay absent."""
-    return {k: v for k, v in asdict(config).items() if v is not None and k != "precisions"}
 
 
 # ---- Inputs -----------------------------------------------------------------------------------
@@ -235,7 +229,7 @@ def small(folder, name):
             arrays.update(rotary_buffers())
         if name in ("one_head", "alibi3"):  # the other form of the names
             arrays = {k.replace("decoder.net.", "decoder."): v for k, v in arrays.items()}
-        written = config_json(config)
+        written = modelfile.config_dict(config)
         if changes.get("alibi_num_heads", 1) is None:
             written["alibi_num_heads"] = None
         modelfile.write(folder / "model.safetensors", arrays, written, generate.tokenizer_json(config.num_tokens),
@@ -284,7 +278,7 @@ def plain(folder, name):
 def write_generate(folder, config, entries):
     lines = ",\n  ".join(json.dumps(e) for e in entries)
     (folder / "generate.json").write_text(
-        f'{{"config": {json.dumps(config_json(config))},\n "tensors": [\n  {lines}]}}\n')
+        f'{{"config": {json.dumps(modelfile.config_dict(config))},\n "tensors": [\n  {lines}]}}\n')
 
 
 def generated(folder, name):

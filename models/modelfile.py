@@ -15,6 +15,8 @@ import struct
 
 import numpy as np
 
+from data import DataError
+
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
 NAMES = {np.dtype(t): name for name, t in TYPES.items() if name != "BF16"}
@@ -86,6 +88,13 @@ def store(arrays, how="f32"):
     return stored
 
 
+def config_dict(config):
+    """What a Config says, for a model file; what is absent by default stays absent."""
+    values = {key: value for key, value in vars(config).items() if value is not None}
+    precisions = list(values.pop("precisions"))
+    return values if precisions == ["f32"] else {**values, "precisions": precisions}
+
+
 def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=None):
     """A model file. config: dict, or the JSON itself; tokenizer: JSON of the tokenizers library."""
     stored = store(arrays, how)
@@ -102,10 +111,9 @@ def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=
     write_raw(path, stored, metadata)
 
 
-def read_raw(path):
-    """(name -> (dtype name, storage), metadata). ValueError or KeyError where the file is not of this layout."""
-    with open(path, "rb") as f:
-        data = f.read()
+def parse(data):
+    """(name -> (dtype name, storage), metadata) of a file's bytes. ValueError, KeyError and others where they are not of
+    this layout."""
     size = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
     if not 2 <= size <= len(data) - 8:
         raise ValueError("not in the safetensors layout: there is no header of the length that its first bytes say")
@@ -117,6 +125,17 @@ def read_raw(path):
         x = np.frombuffer(data, TYPES[entry["dtype"]], (end - begin) // SIZES[entry["dtype"]], 8 + size + begin)
         tensors[name] = (entry["dtype"], x.reshape(entry["shape"]))
     return tensors, metadata
+
+
+def read_raw(path):
+    """(name -> (dtype name, storage), metadata). DataError where there is no file, or one that is not of this layout."""
+    try:
+        with open(path, "rb") as f:
+            return parse(f.read())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError(f"{path}: no model file: {error}") from None
 
 
 def read(path):

@@ -59,13 +59,6 @@ def make_config(size):
     return Config(**{**common, **SENTENCES, **SIZES[size]})
 
 
-def config_dict(config):
-    """All that is set, in the form of a model file."""
-    values = {k: v for k, v in vars(config).items() if v is not None}
-    values["precisions"] = list(values["precisions"])
-    return values
-
-
 def initialise(model, generator):
     """Small normal weights as GPT-2 has them; the branches that end in a residual sum smaller with depth."""
     depth = len(model.decoder.net.attn_layers.layers) + len(model.encoder.attn_layers.layers)
@@ -92,6 +85,23 @@ def borrow(model, path):
         else:
             left.append(name)
     return left
+
+
+def of_trunk(name):
+    """Whether a parameter is of the stem's convolutions but the last 1x1, which learns as the layers behind it do."""
+    return "stem." in name and "stem.head." not in name
+
+
+def freeze(model, unfreeze):
+    """The stem's parameters do not learn, except the last 1x1 convolution and, with `unfreeze`, the late blocks. Returns
+    the first of those blocks, None where there is no stem."""
+    if model.config.stem == "none":
+        return None
+    first = split_block(model.config.stem)
+    for name, p in model.named_parameters():
+        if of_trunk(name):
+            p.requires_grad_(unfreeze and ".blocks." in name and int(name.split(".blocks.")[1].split(".")[0]) >= first)
+    return first
 
 
 # ---- Data -------------------------------------------------------------------------------------
@@ -150,17 +160,12 @@ class Run:
     def __init__(self, options, model, device):
         self.options, self.model, self.device = options, model.to(device), device
         self.generator = torch.Generator().manual_seed(options.seed)
-        first = split_block(model.config.stem) if model.config.stem != "none" else None
-        self.first = first
-        for name, p in model.named_parameters():
-            if ".stem." in name:
-                late = ".head." in name or (".blocks." in name and int(name.split(".blocks.")[1].split(".")[0]) >= first)
-                p.requires_grad_(late and (options.unfreeze or ".head." in name))
+        self.first = freeze(model, options.unfreeze)
         groups = [dict(params=[], scale=1.0, weight_decay=0.05), dict(params=[], scale=1.0, weight_decay=0.0),
                   dict(params=[], scale=options.trunk_lr, weight_decay=0.01)]
         for name, p in model.named_parameters():
             if p.requires_grad:
-                at = 2 if ".stem." in name and ".head." not in name else 0 if p.ndim >= 2 and "emb" not in name else 1
+                at = 2 if of_trunk(name) else 0 if p.ndim >= 2 and "emb" not in name else 1
                 groups[at]["params"].append(p)
         self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=1e-3, betas=(0.9, 0.98))
         self.learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
@@ -320,7 +325,7 @@ def captions_of(models, examples, names, beams, device, at_once=25, first=None):
 
 def write_model(path, model, text, card, how="bf16", name=None):
     arrays = {n: p.detach().cpu().numpy() for n, p in model.state_dict().items()}
-    modelfile.write(path, arrays, config_dict(model.config), text.json, card, how, name, "en")
+    modelfile.write(path, arrays, modelfile.config_dict(model.config), text.json, card, how, name, "en")
 
 
 def end_epoch(run, dev, text, cider):

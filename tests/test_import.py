@@ -256,7 +256,7 @@ def test_average(tmp_path, capsys):
         for p in model.parameters():
             p.add_(0.01 * i * torch.sin(torch.arange(p.numel()).reshape(p.shape).float()))
     paths = [write_file(tmp_path / f"{i}.safetensors", m) for i, m in enumerate(models[:2])]
-    torch.save({"state_dict": models[2].state_dict(), "config": json.loads(export.config_json(models[2].config)),
+    torch.save({"state_dict": models[2].state_dict(), "config": modelfile.config_dict(models[2].config),
                 "tokenizer": generate.tokenizer_json(97), "card": "License: none"}, tmp_path / "2.pt")
     out = tmp_path / "out.safetensors"
     assert exported(*paths, tmp_path / "2.pt", "--out", out, "--store", "f32", "--set", "default_beams=2",

@@ -280,7 +280,7 @@ def test_round_trip(tmp_path, how, step):
     config = Config(**make_fixtures.TINY)
     arrays = generate.tensors(make_fixtures.describe(config))
     path = tmp_path / "model.safetensors"
-    modelfile.write(path, arrays, make_fixtures.config_json(config), generate.tokenizer_json(97), "card", how, "n", "en")
+    modelfile.write(path, arrays, modelfile.config_dict(config), generate.tokenizer_json(97), "card", how, "n", "en")
     again, metadata = modelfile.read(path)
     assert Config.read(metadata["config"]) == config
     assert (metadata["format"], metadata["name"], metadata["language"]) == ("palme", "n", "en")

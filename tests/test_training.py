@@ -294,6 +294,10 @@ def test_distilling(work):
     with torch.no_grad():
         wanted, found = (batch.encode(modelfile.load(p), rows, 12) for p in (teacher, made))
     assert ((wanted - found) ** 2).mean() < 0.1 * wanted.var()
+    distill.main([*log[:-1], "5", "--run", str(work / "loose"), "--epochs", "1", "--unfreeze"])
+    before, after = (modelfile.read(path)[0] for path in (made, str(work / "loose" / "model.safetensors")))
+    learned = {name.split(".")[3] for name in before if ".blocks." in name and not np.array_equal(before[name], after[name])}
+    assert learned and all(int(block) >= 12 for block in learned), learned
     distill.main(["sentences", "--teacher", teacher, made, "--cache", str(work / "cache"), "--out", str(work / "more.tsv"),
                   "--least", "-9", "--limit", "6"])
     assert set(data.read_captions(work / "more.tsv")) == {f"p{i:02}" for i in range(6)}
@@ -310,6 +314,12 @@ def test_what_is_wrong_is_said(work, spoil, words):
     spoil(work)
     with pytest.raises(SystemExit, match=words):
         train.main(arguments(work, "run"))
+
+
+def test_a_file_that_is_no_model_is_said(work):
+    (work / "junk.safetensors").write_bytes(b"a sentence, not a model file")
+    with pytest.raises(SystemExit, match="junk.safetensors: no model file"):
+        train.main(arguments(work, "run", "--init", str(work / "junk.safetensors")))
 
 
 if __name__ == "__main__":
