@@ -42,7 +42,6 @@ static inline vf vec_erf_plus_1(vf x)
 
 /* ---- Vectors -------------------------------------------------------------------------------- */
 
-/* How many lanes are left of n at i. */
 /* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
  * thousands of values by its error, and a linear layer adds those up again. */
 enum { BLOCK = 8 * VF };
@@ -196,6 +195,8 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
 
         for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
+        if (rows > 1 && rows < TILE_ROWS)
+            vec_prefetch(w + (size_t)k * PALME_PANEL, (vectors + PARTS - 1) / PARTS, panel * sizeof *w, (size_t)(in - k));
         for (int r = 0; r < rows; r++) {
             vf value = vf_set(x[r * x_stride + k]);
 

@@ -95,12 +95,12 @@ enum {
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP
 };
 
-/* `rows`, `panels` and `positive` are constants where this is called, so that the sums are registers. `positive`: no
- * row has a negative number. */
+/* `rows`, `panels`, `positive` and `few` are constants where this is called, so that the sums are registers. `positive`:
+ * no row has a negative number. `few`: these are all rows, so the weights come from memory. */
 static inline __attribute__((always_inline)) void
 tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w, const float *scale,
-          const float *b, const int rows, const int panels, const int positive, int in, int out,
-          ptrdiff_t y_stride, enum palme_activation activation)
+          const float *b, const int rows, const int panels, const int positive, const int few, int in,
+          int out, ptrdiff_t y_stride, enum palme_activation activation)
 {
     size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP, stride = PALME_QUANTIZED((size_t)in);
     size_t panel = groups * GROUP_BYTES;
@@ -113,6 +113,8 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
 
         for (int i = 0; i < panels * PARTS; i++)
             weight[i] = vw_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
+        if (few)
+            vec_prefetch(w, panels, panel, k);
         for (int r = 0; r < rows; r++) {
             vq value = vq_load(x + (size_t)r * stride);
 
@@ -135,17 +137,18 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
 
 /* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
  * memory, though registers are free (gcc 12). */
-#define INT8_TILE(name, rows, panels, positive)                                                                 \
+#define INT8_TILE(name, rows, panels, positive, few)                                                            \
     static __attribute__((noinline)) void name(float *y, const int8_t *x, const struct palme_quantum *quantum,  \
                                                const int8_t *w, const float *scale, const float *b, int in,     \
                                                int out, ptrdiff_t y_stride, enum palme_activation activation)   \
     {                                                                                                           \
-        tile_int8(y, x, quantum, w, scale, b, rows, panels, positive, in, out, y_stride, activation);           \
+        tile_int8(y, x, quantum, w, scale, b, rows, panels, positive, few, in, out, y_stride, activation);  \
     }
-INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS, 0)
-INT8_TILE(wide_int8, 1, INT8_WIDE, 0)
+INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS, 0, 0)
+INT8_TILE(few_int8, INT8_ROWS, INT8_PANELS, 0, 1)
+INT8_TILE(wide_int8, 1, INT8_WIDE, 0, 1)
 #if VEC_INT8_POSITIVE
-INT8_TILE(positive_int8, INT8_ROWS, INT8_PANELS, 1)
+INT8_TILE(positive_int8, INT8_ROWS, INT8_PANELS, 1, 0)
 
 /* Whether none of these rows, as ReLU6 leaves them, has a negative number. */
 static inline int never_negative(const struct palme_quantum *quantum, int rows)
@@ -165,14 +168,18 @@ tiles_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const
 {
     size_t stride = PALME_QUANTIZED((size_t)in);
 
-#define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, 0, in, out, y_stride, activation)
+#define TILE(n) tile_int8(y, x, quantum, w, scale, b, n, panels, 0, 1, in, out, y_stride, activation)
+    const int few = rows == INT8_ROWS;
+
     for (; rows >= INT8_ROWS; rows -= INT8_ROWS) {
 #if VEC_INT8_POSITIVE
         if (panels == INT8_PANELS && never_negative(quantum, INT8_ROWS))
             positive_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
         else
 #endif
-        if (panels == INT8_PANELS)
+        if (panels == INT8_PANELS && few)
+            few_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
+        else if (panels == INT8_PANELS)
             full_int8(y, x, quantum, w, scale, b, in, out, y_stride, activation);
         else
             TILE(INT8_ROWS);
@@ -252,9 +259,10 @@ static inline __attribute__((always_inline)) void add_half(vf *sum, const float 
     }
 }
 
+/* `few`: these are all rows, so the weights come from memory. */
 static inline __attribute__((always_inline)) void
-tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
-          int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels,
+          const int few, int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
     size_t panel = ((size_t)in + 1) / 2 * PAIR;
@@ -262,6 +270,8 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     for (int i = 0; i < rows * panels * PARTS; i++)
         sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
     for (int k = in / 2; k > 0; k--, x += 2, w += PAIR) {
+        if (few)
+            vec_prefetch(w, panels, panel * sizeof *w, (size_t)k);
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
         add_half(sum, x + 1, w, panel, rows, panels, 1, x_stride);
     }
@@ -270,22 +280,22 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     store_tile(y, sum, rows, panels, out, y_stride, activation);
 }
 
-#define BF16_TILE(name, rows, panels)                                                                            \
+#define BF16_TILE(name, rows, panels, few)                                                                     \
     static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
                                                int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,        \
                                                enum palme_activation activation)                                \
     {                                                                                                           \
-        tile_bf16(y, x, w, b, rows, panels, in, out, y_stride, x_stride, activation);                           \
+        tile_bf16(y, x, w, b, rows, panels, few, in, out, y_stride, x_stride, activation);                      \
     }
-BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
-BF16_TILE(wide_bf16, 1, BF16_WIDE)
+BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS, 0)
+BF16_TILE(wide_bf16, 1, BF16_WIDE, 1)
 
 /* All rows of `panels` panels, a constant where this is called. */
 static inline __attribute__((always_inline)) void
 tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
            ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-#define TILE(n) tile_bf16(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
+#define TILE(n) tile_bf16(y, x, w, b, n, panels, (n) < BF16_ROWS, in, out, y_stride, x_stride, activation)
     for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
         if (panels == BF16_PANELS)
             full_bf16(y, x, w, b, in, out, y_stride, x_stride, activation);

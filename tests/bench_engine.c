@@ -2,13 +2,13 @@
  *
  * bench_engine.c - how long the parts of a caption take, and how near that is to what the machine can do.
  *
- *     bench_engine [--model FILE] [--precision P] [--cpu LEVEL] [--threads N] [--reps N]
+ *     bench_engine [--model FILE] [--precision P] [--cpu LEVEL] [--threads N] [--reps N] [--part TEXT]
  *     bench_engine --serve [--precision P] [--cpu LEVEL]
  *
  * First come single products, whose weights stay in the caches, then the parts of a caption.
  *
- * Without a model the default configuration with generated weights is measured, and without --threads both 1 and
- * 2. The roofline is measured in the same run, before and after the parts, and the better one counts. A part's
+ * Without a model the default configuration with generated weights is measured, without --threads both 1 and 2,
+ * and with --part only the parts that have TEXT in their name. The roofline is measured in the same run, before and after the parts, and the better one counts. A part's
  * bound is the sum over its products of the longer of two times: its arithmetic at the measured peak, and reading
  * its weights once at the measured bandwidth. Attention counts with its arithmetic, the stem's convolutions too;
  * norms, activations and caches count nothing, so the bound cannot be reached quite. Bandwidth is that of a
@@ -467,7 +467,7 @@ static void print_machine(void)
 
 /* Measures one number of threads and prints its table. */
 static int bench_threads(const char *path, const char *cpu, const struct host_precision *precision, int threads,
-                         int reps)
+                         int reps, const char *only)
 {
     struct bench b = { .steps = 0 };
     struct roof roof = { .flops = 0 };
@@ -485,7 +485,8 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
 
     look_up(&roof, bytes, threads, &level);
     for (int i = 0; i < PARTS; i++)
-        timings[i] = measure(&b, &parts[i], reps * parts[i].times);
+        if (strstr(parts[i].name, only))
+            timings[i] = measure(&b, &parts[i], reps * parts[i].times);
     look_up(&roof, bytes, threads, &level);
 
     printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f GOP/s in int8, %.1f GB/s from "
@@ -496,7 +497,7 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
     for (int i = 0; i < PARTS; i++) {
         double bound = parts[i].bound(&b, &roof);
 
-        if (bound > 0)
+        if (bound > 0 && strstr(parts[i].name, only))
             printf("%-22s %10.3f %10.3f %10.3f %8.1f%% %8.1f%%\n", parts[i].name, timings[i].median * 1e3,
                    timings[i].least * 1e3, bound * 1e3, 100 * bound / timings[i].median,
                    100 * bound / timings[i].least);
@@ -507,7 +508,7 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
 }
 
 static int bench(const char *model, const char *cpu, const struct host_precision *precision, int threads,
-                 int reps)
+                 int reps, const char *only)
 {
     char generated[4096];
     int status;
@@ -522,11 +523,11 @@ static int bench(const char *model, const char *cpu, const struct host_precision
     printf("%s, %d repetitions and more; caption: encoder and up to %d tokens; prefill: up to %d\n",
            model ? model : "the default configuration with generated weights", reps, STEPS, PREFILL);
     if (threads) {
-        status = bench_threads(model ? model : generated, cpu, precision, threads, reps);
+        status = bench_threads(model ? model : generated, cpu, precision, threads, reps, only);
     } else {
-        status = bench_threads(model ? model : generated, cpu, precision, 1, reps);
+        status = bench_threads(model ? model : generated, cpu, precision, 1, reps, only);
         if (status == 0)
-            status = bench_threads(model ? model : generated, cpu, precision, 2, reps);
+            status = bench_threads(model ? model : generated, cpu, precision, 2, reps, only);
     }
     if (!model)
         unlink(generated);
@@ -537,7 +538,7 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s [--model FILE] [--precision auto|f32|bf16|int8] [--cpu LEVEL] [--threads 1..64] "
-            "[--reps N]\n"
+            "[--reps N] [--part TEXT]\n"
             "       %s --serve [--precision auto|f32|bf16|int8] [--cpu LEVEL]\n",
             program, program);
     return 2;
@@ -555,7 +556,7 @@ static int count_of(const char *word, int most)
 int main(int argc, char **argv)
 {
     const struct host_precision *precision = host_precision_find("auto");
-    const char *model = NULL, *cpu = NULL;
+    const char *model = NULL, *cpu = NULL, *only = "";
     int serve = 0, threads = 0, reps = 11;
 
     for (int i = 1; i < argc; i++) {
@@ -577,11 +578,13 @@ int main(int argc, char **argv)
             threads = count_of(value, 64) ? count_of(value, 64) : -1;
         else if (strcmp(argv[i], "--reps") == 0)
             reps = count_of(value, 100000);
+        else if (strcmp(argv[i], "--part") == 0)
+            only = value;
         else
             return usage(argv[0]);
         i++;
     }
     if (!precision || threads < 0 || reps == 0 || (serve && (model || threads)))
         return usage(argv[0]);
-    return serve ? bench_serve(precision, cpu) : bench(model, cpu, precision, threads, reps);
+    return serve ? bench_serve(precision, cpu) : bench(model, cpu, precision, threads, reps, only);
 }
