@@ -3,10 +3,10 @@
  * compute.c - threads, BLAS and the stop question.
  *
  * Work goes out in portions that idle threads fetch one by one; a portion never splits a sum, so our own
- * kernels give the same bits for any number of threads. Threads wait asleep: in a pipeline something else
- * always wants the processors, and a thread that spins takes them from the very work it waits for. That is
- * why the default is a small pool of our own; OpenMP (meson's option threads=openmp) spins for a while after
- * each region, which only the environment could change, and it ends the process when a thread is refused.
+ * kernels give the same bits for any number of threads. Threads wait asleep, but for the first moment: in a
+ * pipeline something else always wants the processors, and a thread that spins takes them from the very work it
+ * waits for. That is why the default is a small pool of our own; OpenMP (meson's option threads=openmp) spins for
+ * long after each region, which only the environment could change, and it ends the process when a thread is refused.
  *
  * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
  * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is 1 in our own threads, and is
@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if PALME_THREADS_OPENMP
 #include <omp.h>
@@ -34,7 +35,10 @@ int omp_get_max_threads(void) __attribute__((weak));
 #include <cblas.h>
 #endif
 
-enum { MOST_THREADS = 64 };
+enum {
+    MOST_THREADS = 64,
+    PATIENCE = 30000 /* nanoseconds that a thread waits awake before it sleeps */
+};
 
 int palme_compute_stopped(struct palme_compute *c)
 {
@@ -62,13 +66,14 @@ struct job {
 struct palme_pool {
     int threads; /* the caller included */
 #if PALME_THREADS_POOL
+    int64_t patience;      /* nanoseconds that a thread waits awake */
     pthread_mutex_t owner; /* held by the session that computes with the pool */
-    pthread_mutex_t lock;  /* guards what follows */
+    struct job *job;       /* belongs to those that joined, and to the owner while nobody may join */
+    atomic_uint state;     /* how many joined, whether one may, and the number of the job: see below */
+    atomic_int quit;
+    atomic_int sleeping, waiting; /* threads that sleep or are about to; whether the owner does */
+    pthread_mutex_t lock;         /* for falling asleep and waking up */
     pthread_cond_t work, done;
-    struct job *job;     /* NULL: nothing to join */
-    unsigned generation; /* of jobs, so that a thread joins each one once */
-    int joined;          /* threads that are in the job */
-    int quit;
     int created;
     pthread_t thread[MOST_THREADS];
 #endif
@@ -112,30 +117,86 @@ static void fetch(struct job *job)
         job->body(job->user, i);
 }
 
+/* The parts of `state`. A thread joins a job by adding 1 to a state that it saw open, so none can join after the owner
+ * closed it, and it joins each job once because it knows the number of its last one. */
+enum { JOINED = 0xff, OPEN = 0x100, NUMBER = 0x200 };
+
+static int work_came(const struct palme_pool *pool, unsigned last)
+{
+    unsigned state = atomic_load(&pool->state);
+
+    return atomic_load(&pool->quit) || ((state & OPEN) && state / NUMBER != last);
+}
+
+static int all_left(const struct palme_pool *pool, unsigned last)
+{
+    (void)last;
+    return !(atomic_load(&pool->state) & JOINED);
+}
+
+static int64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+static void relax(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits awake, for a moment. Between two layers of a decoder's step are a few microseconds, and to fall asleep and be
+ * woken takes longer than the layer. */
+static int soon(const struct palme_pool *pool, int (*over)(const struct palme_pool *pool, unsigned last), unsigned last)
+{
+    int64_t end = now() + pool->patience;
+
+    while (!over(pool, last)) {
+        relax();
+        if (now() >= end)
+            return 0;
+    }
+    return 1;
+}
+
+/* The atomic operations are all sequentially consistent: who falls asleep says so before it looks a last time, and who
+ * has news looks for sleepers after it said them. */
 static void *pool_thread(void *user)
 {
     struct palme_pool *pool = user;
-    unsigned seen = 0;
+    unsigned last = 0;
 
     blas_threads(1);
-    pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->quit && (!pool->job || pool->generation == seen))
-            pthread_cond_wait(&pool->work, &pool->lock);
-        if (pool->quit)
-            break;
-        struct job *job = pool->job;
+        if (!soon(pool, work_came, last)) {
+            pthread_mutex_lock(&pool->lock);
+            atomic_fetch_add(&pool->sleeping, 1);
+            while (!work_came(pool, last))
+                pthread_cond_wait(&pool->work, &pool->lock);
+            atomic_fetch_sub(&pool->sleeping, 1);
+            pthread_mutex_unlock(&pool->lock);
+        }
+        if (atomic_load(&pool->quit))
+            return NULL;
+        unsigned state = atomic_load(&pool->state);
 
-        seen = pool->generation;
-        pool->joined++;
-        pthread_mutex_unlock(&pool->lock);
-        fetch(job);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->joined == 0)
+        if (!(state & OPEN) || !atomic_compare_exchange_strong(&pool->state, &state, state + 1))
+            continue;
+        last = state / NUMBER;
+        fetch(pool->job);
+        state = atomic_fetch_sub(&pool->state, 1);
+        if ((state & (OPEN | JOINED)) == 1 && atomic_load(&pool->waiting)) {
+            pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
+            pthread_mutex_unlock(&pool->lock);
+        }
     }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
 }
 
 int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
@@ -149,6 +210,8 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
         return PALME_ERROR_MEMORY;
     if (wanted <= 0)
         wanted = processors();
+    if (wanted <= processors())
+        pool->patience = PATIENCE;
     pthread_mutex_init(&pool->owner, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
@@ -171,7 +234,7 @@ void palme_pool_close(struct palme_pool **out)
     if (!pool)
         return;
     pthread_mutex_lock(&pool->lock);
-    pool->quit = 1;
+    atomic_store(&pool->quit, 1);
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->created; i++)
@@ -191,11 +254,13 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
 
     if (pthread_mutex_trylock(&pool->owner) != 0)
         return 0;
-    pthread_mutex_lock(&pool->lock);
     pool->job = job;
-    pool->generation++;
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->state, (atomic_load(&pool->state) / NUMBER + 1) * NUMBER | OPEN);
+    if (atomic_load(&pool->sleeping)) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->lock);
+    }
 
     while ((i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->count) {
         job->body(job->user, i);
@@ -205,11 +270,15 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
         }
     }
 
-    pthread_mutex_lock(&pool->lock);
-    pool->job = NULL; /* a thread that wakes up late has missed it */
-    while (pool->joined > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_fetch_and(&pool->state, ~(unsigned)OPEN); /* a thread that wakes up late has missed it */
+    if (!soon(pool, all_left, 0)) {
+        pthread_mutex_lock(&pool->lock);
+        atomic_store(&pool->waiting, 1);
+        while (!all_left(pool, 0))
+            pthread_cond_wait(&pool->done, &pool->lock);
+        atomic_store(&pool->waiting, 0);
+        pthread_mutex_unlock(&pool->lock);
+    }
     pthread_mutex_unlock(&pool->owner);
     return 1;
 }

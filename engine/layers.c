@@ -335,12 +335,14 @@ static void product_part(void *user, int i)
     finish(job->kernels, part->product, at, rows, out);
 }
 
-/* The cost of a product in FLOP of single precision: few rows wait for weights, of which a byte takes the time of
- * some five FLOP on the machines that we know. */
+/* What waits for memory costs as many FLOP as could be done in the time of a byte, on the machines that we know. */
+#define READ_FLOPS 5.0
+
+/* The cost of a product in FLOP of single precision. */
 static double cost_of(const struct palme_linear *l, int rows)
 {
     double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision == PALME_INT8 ? 0.6 : 1);
-    double read = 5 * weights * (double)weight_bytes(l);
+    double read = READ_FLOPS * weights * (double)weight_bytes(l);
 
     return compute > read ? compute : read;
 }
@@ -551,13 +553,15 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                      const float *slopes)
 {
     /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
-     * stop question waits for them a little longer than elsewhere. */
+     * stop question waits for them a little longer than elsewhere. A single row waits for keys and values. */
     enum { LEAST = 30, MOST = 64 };
-    double row_flops = 4.0 * PALME_HEAD * shape->keys;
+    double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
     double step = PALME_STOP_FLOPS / row_flops;
     struct attention_job job = { c->kernels, shape, out, q, k, v, slopes, k_head, v_head, 1, 1 };
 
     job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
     job.parts = (shape->rows + job.step - 1) / job.step;
-    palme_parallel(c, heads * job.parts, row_flops * shape->rows * heads, attention_part, &job);
+    double cost = row_flops * shape->rows > read ? row_flops * shape->rows : read;
+
+    palme_parallel(c, heads * job.parts, cost * heads, attention_part, &job);
 }
