@@ -5,6 +5,7 @@
     pytest tests/test_training.py
 """
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -55,24 +56,35 @@ def draw(folder, count=16):
     return "".join(lines)
 
 
-@pytest.fixture
-def work(tmp_path, monkeypatch):
-    """Photos, captions and a cache, with a small trunk of random weights in place of ImageNet's."""
-    (tmp_path / "captions.tsv").write_text(draw(tmp_path / "photos"))
+def random_trunk(name):
+    """A trunk of random weights in place of ImageNet's."""
+    stem, generator = Stem(name), torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in stem.parameters():
+            p.normal_(0, (2 / max(p[0].numel(), 1)) ** 0.5 if p.ndim > 1 else 0.01, generator=generator)
+    return stem.eval()
 
-    def trunk(name):
-        stem, generator = Stem(name), torch.Generator().manual_seed(3)
-        with torch.no_grad():
-            for p in stem.parameters():
-                p.normal_(0, (2 / max(p[0].numel(), 1)) ** 0.5 if p.ndim > 1 else 0.01, generator=generator)
-        return stem.eval()
-    monkeypatch.setattr(features, "load_trunk", trunk)
-    monkeypatch.setattr(train, "load_trunk", trunk)
-    monkeypatch.setattr(distill, "load_trunk", trunk)
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Photos, captions and a cache, which takes seconds to compute: each test gets a copy."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "captions.tsv").write_text(draw(folder / "photos"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "load_trunk", random_trunk)
+        features.cache(features.Photos([folder / "photos"]), str(folder / "cache"), "efficientnet_lite0", 2, 64)
+    return folder
+
+
+@pytest.fixture
+def work(made, tmp_path, monkeypatch):
+    """A folder with those, and a model that is small enough to train in seconds."""
+    for module in (features, train, distill):
+        monkeypatch.setattr(module, "load_trunk", random_trunk)
     monkeypatch.setitem(train.SIZES, "small", {**train.SIZES["small"], "encoder_dim": 64, "encoder_heads": 1,
                                                "decoder_dim": 64, "decoder_heads": 2, "decoder_depth": 1, "num_tokens": 300,
                                                "image_size": 64})
-    features.cache(features.Photos([tmp_path / "photos"]), str(tmp_path / "cache"), "efficientnet_lite0", 2, 64)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
