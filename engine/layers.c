@@ -69,15 +69,6 @@ size_t palme_linear_size(const struct palme_linear *l)
     return rows * padded_in(l) * weight_bytes(l);
 }
 
-/* The place of weight k of output `row` among the layer's panels. */
-static size_t place_of(const struct palme_linear *l, int row, int k)
-{
-    size_t group = l->precision == PALME_INT8 ? PALME_INT8_GROUP : l->precision == PALME_BF16 ? 2 : 1;
-    size_t panel = (size_t)(row / PALME_PANEL) * padded_in(l) * PALME_PANEL;
-
-    return panel + ((size_t)k / group * PALME_PANEL + (size_t)(row % PALME_PANEL)) * group + (size_t)k % group;
-}
-
 /* The last panel is zero before its rows come, and every panel has zeros behind the last input. */
 static void clear_padding(const struct palme_linear *l, void *w, float *scale, int first, int count)
 {
@@ -92,60 +83,107 @@ static void clear_padding(const struct palme_linear *l, void *w, float *scale, i
             scale[o] = 0;
 }
 
-/* Values first..first+count-1 of a row, `first` a multiple of a group, to their place in its panel. */
-static void put_groups(int8_t *row, const int8_t *values, int first, int count)
-{
-    int8_t *to = row + (size_t)first * PALME_PANEL;
+/* What a panel is made of: the inputs of a group of one output, four bytes in every precision. They are packed SOME at
+ * a time, so that what is read, rounded and written stays in the nearest cache. */
+enum { UNIT = 4, SOME = 64 };
 
-    for (; count > 0; count -= PALME_INT8_GROUP, values += PALME_INT8_GROUP, to += PALME_PANEL * PALME_INT8_GROUP)
-        memcpy(to, values, count < PALME_INT8_GROUP ? (size_t)count : PALME_INT8_GROUP);
+struct units {
+    uint32_t row[PALME_PANEL][SOME];
+};
+
+/* The place of the first unit of output `row`; the next one of it is PALME_PANEL units further on. */
+static uint32_t *place_of(const struct palme_linear *l, void *w, int row)
+{
+    size_t panel = padded_in(l) * weight_bytes(l) / UNIT * PALME_PANEL;
+
+    return (uint32_t *)w + (size_t)(row / PALME_PANEL) * panel + row % PALME_PANEL;
 }
 
-void palme_linear_pack_int8(const struct palme_linear *l, void *w, float *scale, const int8_t *rows,
-                            const float *scales, int first, int count)
+/* `count` units of `rows` rows to their places. By memcpy, since they are read as floats or smaller numbers. */
+static void put_units(uint32_t *to, const struct units *units, int count, int rows)
 {
+    if (rows == PALME_PANEL) { /* a whole panel is written from its begin to its end */
+        for (int k = 0; k < count; k++, to += PALME_PANEL)
+            for (int r = 0; r < PALME_PANEL; r++)
+                memcpy(to + r, &units->row[r][k], UNIT);
+        return;
+    }
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < count; k++)
+            memcpy(to + (size_t)k * PALME_PANEL + (size_t)r, &units->row[r][k], UNIT);
+}
+
+/* How many rows from `row` on are packed together: a whole panel, or one. */
+static int rows_together(int row, int end)
+{
+    return row % PALME_PANEL == 0 && end - row >= PALME_PANEL ? PALME_PANEL : 1;
+}
+
+void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
+                              const float *scales, int first, int count)
+{
+    const char *rows = stored;
+    size_t bytes = (size_t)l->in * weight_bytes(l);
+
     clear_padding(l, w, scale, first, count);
-    for (int row = first; row < first + count; row++, rows += l->in) {
-        scale[row] = scales[row - first];
-        put_groups((int8_t *)w + place_of(l, row, 0), rows, 0, l->in);
+    if (scale)
+        memcpy(scale + first, scales, (size_t)count * sizeof *scale);
+    for (int row = first, n; row < first + count; row += n, rows += (size_t)n * bytes) {
+        n = rows_together(row, first + count);
+        for (size_t at = 0; at < bytes; at += SOME * UNIT) {
+            size_t part = bytes - at < SOME * UNIT ? bytes - at : SOME * UNIT;
+            struct units units;
+
+            for (int r = 0; r < n; r++) {
+                units.row[r][(part - 1) / UNIT] = 0;
+                memcpy(units.row[r], rows + (size_t)r * bytes + at, part);
+            }
+            put_units(place_of(l, w, row) + at / UNIT * PALME_PANEL, &units, (int)((part + UNIT - 1) / UNIT), n);
+        }
+    }
+}
+
+/* Some weights of a row, rounded. */
+static void round_units(uint32_t *units, enum palme_precision precision, const float *x, int n, float factor)
+{
+    size_t bytes = (size_t)n * weight_bytes(&(struct palme_linear){ .precision = precision });
+
+    units[(bytes - 1) / UNIT] = 0;
+    if (precision == PALME_F32) {
+        memcpy(units, x, bytes);
+    } else if (precision == PALME_BF16) {
+        uint16_t values[SOME * 2];
+
+        for (int i = 0; i < n; i++)
+            values[i] = palme_bf16_round(x[i]);
+        memcpy(units, values, bytes);
+    } else {
+        palme_quantum_round_all((int8_t *)units, x, n, factor);
     }
 }
 
 void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, const float *rows, int first, int count)
 {
+    int group = UNIT / (int)weight_bytes(l), in = l->in;
+
     if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS) {
         memcpy((float *)w + (size_t)first * l->in, rows, (size_t)count * l->in * sizeof *rows);
         return;
     }
     clear_padding(l, w, scale, first, count);
-    for (int row = first; row < first + count; row++, rows += l->in) {
-        size_t at = place_of(l, row, 0);
+    for (int row = first, n; row < first + count; row += n, rows += (size_t)n * (size_t)in) {
+        float factor[PALME_PANEL] = { 0 };
 
-        if (l->precision == PALME_F32 && row % PALME_PANEL == 0 && first + count - row >= PALME_PANEL) {
-            /* A whole panel, written from its begin to its end. */
-            for (int k = 0; k < l->in; k++)
-                for (int o = 0; o < PALME_PANEL; o++)
-                    ((float *)w)[at + (size_t)k * PALME_PANEL + (size_t)o] = rows[(size_t)o * (size_t)l->in + (size_t)k];
-            row += PALME_PANEL - 1;
-            rows += (size_t)(PALME_PANEL - 1) * (size_t)l->in;
-        } else if (l->precision == PALME_F32) {
-            for (int k = 0; k < l->in; k++)
-                ((float *)w)[at + (size_t)k * PALME_PANEL] = rows[k];
-        } else if (l->precision == PALME_BF16) {
-            for (int k = 0; k < l->in; k++)
-                ((uint16_t *)w)[at + (size_t)k / 2 * PALME_PANEL * 2 + (size_t)k % 2] = palme_bf16_round(rows[k]);
-        } else {
-            enum { SOME = 64 * PALME_INT8_GROUP };
-            int8_t values[SOME];
-            float factor;
+        n = rows_together(row, first + count);
+        for (int r = 0; scale && r < n; r++)
+            scale[row + r] = palme_quantum_scale(&factor[r], rows + (size_t)r * (size_t)in, in);
+        for (int k = 0; k < in; k += SOME * group) {
+            int part = in - k < SOME * group ? in - k : SOME * group;
+            struct units units;
 
-            scale[row] = palme_quantum_scale(&factor, rows, l->in);
-            for (int k = 0; k < l->in; k += SOME) {
-                int n = l->in - k < SOME ? l->in - k : SOME;
-
-                palme_quantum_round_all(values, rows + k, n, factor);
-                put_groups((int8_t *)w + at, values, k, n);
-            }
+            for (int r = 0; r < n; r++)
+                round_units(units.row[r], l->precision, rows + (size_t)r * (size_t)in + k, part, factor[r]);
+            put_units(place_of(l, w, row) + (size_t)(k / group) * PALME_PANEL, &units, (part + group - 1) / group, n);
         }
     }
 }

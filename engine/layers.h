@@ -42,9 +42,9 @@ size_t palme_linear_outputs(const struct palme_linear *l);
 /* Puts rows first..first+count-1 of W, given as rows[count][in], to their place, rounded to the layer's precision
  * (and in int8 their scales). What pads the last panel is put with the last row. */
 void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, const float *rows, int first, int count);
-/* The same for a layer in int8 of rows that are in int8 already, with scales. */
-void palme_linear_pack_int8(const struct palme_linear *l, void *w, float *scale, const int8_t *rows,
-                            const float *scales, int first, int count);
+/* The same of rows that are in the layer's precision already, one behind the other; in int8 with scales. */
+void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
+                              const float *scales, int first, int count);
 
 /* Bytes that compute->room must have for products of `rows` rows with `in` inputs in a model of this precision, a
  * multiple of 64. */

@@ -206,6 +206,13 @@ static void read_scales(struct loader *l, const struct source *source, int64_t f
                                    source->scale->name, (long long)(first + row), l->scales[row]);
 }
 
+static void note_broken(struct loader *l, const struct palme_tensor *tensor, size_t broken)
+{
+    if (broken && !l->broken)
+        l->first_broken = tensor->name;
+    l->broken += broken;
+}
+
 static void count_broken(struct loader *l, const struct palme_tensor *tensor, const float *values,
                          size_t count)
 {
@@ -213,9 +220,7 @@ static void count_broken(struct loader *l, const struct palme_tensor *tensor, co
 
     for (size_t i = 0; i < count; i++)
         broken += !isfinite(values[i]);
-    if (broken && !l->broken)
-        l->first_broken = tensor->name;
-    l->broken += broken;
+    note_broken(l, tensor, broken);
 }
 
 /* out[count][columns] = rows first..first+count-1 of a demanded tensor; count <= PORTION_ROWS if
@@ -237,17 +242,35 @@ static void read_rows(struct loader *l, float *out, const struct source *source,
     count_broken(l, source->tensor, out, (size_t)(count * columns));
 }
 
-/* Rows first..first+count-1 of an I8 tensor as they are, into the memory of l->rows; their scales into l->scales.
- * Returns NULL on failure. */
-static const int8_t *read_int8(struct loader *l, const struct source *source, int64_t first, int64_t count)
+static void count_broken_bf16(struct loader *l, const struct palme_tensor *tensor, const uint16_t *values,
+                              size_t count)
 {
-    int8_t *rows = (int8_t *)(void *)l->rows;
+    size_t broken = 0;
 
-    l->status = palme_tensor_read_raw(l->file, rows, source->tensor, first * source->columns,
+    for (size_t i = 0; i < count; i++)
+        broken += (values[i] & 0x7f80) == 0x7f80;
+    note_broken(l, tensor, broken);
+}
+
+/* Whether a tensor is stored in this precision, and so need not go through floats, which would cost time and, in int8,
+ * the last bit. */
+static int stored_in(const struct source *source, enum palme_precision precision)
+{
+    return source->tensor && ((precision == PALME_INT8 && source->scale) ||
+                              (precision == PALME_BF16 && source->tensor->dtype == PALME_DTYPE_BF16));
+}
+
+/* Rows first..first+count-1 of a tensor in I8 or BF16 as they are, into the memory of l->rows; the scales of I8 into
+ * l->scales. Returns NULL on failure. */
+static const void *read_stored(struct loader *l, const struct source *source, int64_t first, int64_t count)
+{
+    l->status = palme_tensor_read_raw(l->file, l->rows, source->tensor, first * source->columns,
                                       count * source->columns, l->report);
-    if (l->status == PALME_OK)
+    if (l->status == PALME_OK && source->scale)
         read_scales(l, source, first, count);
-    return l->status == PALME_OK ? rows : NULL;
+    if (l->status == PALME_OK && !source->scale)
+        count_broken_bf16(l, source->tensor, (const uint16_t *)(const void *)l->rows, (size_t)(count * source->columns));
+    return l->status == PALME_OK ? l->rows : NULL;
 }
 
 /* How many rows are read at once: whole panels where they fit. */
@@ -329,11 +352,11 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     linear->scale = scale;
     for (int64_t row = 0; w && row < source.rows && l->status == PALME_OK; row += part) {
         part = source.rows - row < portion_of(&source) ? source.rows - row : portion_of(&source);
-        if (source.scale && scale) { /* as exact as the file is */
-            const int8_t *rows = read_int8(l, &source, row, part);
+        if (stored_in(&source, linear->precision)) {
+            const void *rows = read_stored(l, &source, row, part);
 
             if (rows)
-                palme_linear_pack_int8(linear, w, scale, rows, l->scales, (int)row, (int)part);
+                palme_linear_pack_stored(linear, w, scale, rows, l->scales, (int)row, (int)part);
             continue;
         }
         read_rows(l, l->rows, &source, row, part);
@@ -359,13 +382,13 @@ static void take_table(struct loader *l, struct palme_table *table, const char *
     table->scale = scale;
     for (int64_t at = 0; rows && at < source.rows && l->status == PALME_OK; at += part) {
         part = source.rows - at < portion_of(&source) ? source.rows - at : portion_of(&source);
-        if (source.scale && scale) {
-            const int8_t *found = read_int8(l, &source, at, part);
+        if (stored_in(&source, table->precision)) {
+            const void *found = read_stored(l, &source, at, part);
 
-            if (found) {
+            if (found)
                 memcpy(rows + (size_t)at * size, found, (size_t)part * size);
+            if (found && scale)
                 memcpy(scale + at, l->scales, (size_t)part * sizeof *scale);
-            }
             continue;
         }
         read_rows(l, l->rows, &source, at, part);
