@@ -14,6 +14,8 @@
  * norms, activations and caches count nothing, so the bound cannot be reached quite. Bandwidth is that of a
  * working set as large as the weights of one step.
  *
+ * Last comes loading, beside reading the file and copying it.
+ *
  * --serve answers lines, see bench_serve.c.
  */
 #include "bench_serve.h"
@@ -507,6 +509,94 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
     return 0;
 }
 
+/* ---- Loading ------------------------------------------------------------------------------ */
+
+/* A number of kB in /proc/self/status, as bytes; 0 where there is none. */
+static double memory_of(const char *field)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    size_t length = strlen(field);
+    double kilobytes = 0;
+    char line[256];
+
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, field, length) == 0 && line[length] == ':')
+            kilobytes = strtod(line + length + 1, NULL);
+    if (file)
+        fclose(file);
+    return 1024 * kilobytes;
+}
+
+/* Lets the system forget the most memory that the process ever had. Returns 0, or -1 where it cannot. */
+static int forget_peak(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    int failed = !file || fputs("5", file) < 0;
+
+    if (file && fclose(file) != 0)
+        failed = 1;
+    return failed ? -1 : 0;
+}
+
+/* Reads a file into new memory and copies it into new memory: what any loader does at least. Returns its size, or 0. */
+static size_t read_and_copy(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    size_t size = 0;
+    long end;
+
+    if (!file)
+        return 0;
+    setvbuf(file, NULL, _IONBF, 0);
+    if (fseek(file, 0, SEEK_END) == 0 && (end = ftell(file)) > 0) {
+        char *bytes = malloc((size_t)end), *copy = malloc((size_t)end);
+
+        rewind(file);
+        if (bytes && copy && fread(bytes, 1, (size_t)end, file) == (size_t)end) {
+            memcpy(copy, bytes, (size_t)end);
+            size = copy[end - 1] == bytes[end - 1] ? (size_t)end : 0; /* so that the copy is not left out */
+        }
+        free(copy);
+        free(bytes);
+    }
+    fclose(file);
+    return size;
+}
+
+static int bench_load(const char *path, const char *cpu, const struct host_precision *precision, int reps)
+{
+    double loads = 0, copies = 0, peak = 0, size = 0;
+
+    for (int r = 0; r < reps + 1; r++) { /* the first one is for the system's caches */
+        struct host host;
+        double before = forget_peak() == 0 ? memory_of("VmRSS") : 0, since = roofline_now();
+
+        if (host_open(&host, path, 1, cpu, precision, print_log, NULL) < 0)
+            return 1;
+        double load = roofline_now() - since, most = memory_of("VmHWM");
+
+        host_close(&host);
+        since = roofline_now();
+        size = (double)read_and_copy(path);
+        double copy = roofline_now() - since;
+
+        if (size == 0) {
+            fprintf(stderr, "%s: cannot be read\n", path);
+            return 1;
+        }
+        if (before > 0 && most - before > peak)
+            peak = most - before;
+        loads = r == 1 || (r > 1 && load < loads) ? load : loads;
+        copies = r == 1 || (r > 1 && copy < copies) ? copy : copies;
+    }
+    printf("\nload, %s, 1 thread: min %.1f ms, %.1f times reading and copying the file (min %.1f ms, %.1f MB)",
+           precision->name, loads / 1e6, loads / copies, copies / 1e6, size / 1e6);
+    if (peak > 0)
+        printf("; peak memory %.1f times the file", peak / size);
+    printf("\n");
+    return 0;
+}
+
 static int bench(const char *model, const char *cpu, const struct host_precision *precision, int threads,
                  int reps, const char *only)
 {
@@ -529,6 +619,8 @@ static int bench(const char *model, const char *cpu, const struct host_precision
         if (status == 0)
             status = bench_threads(model ? model : generated, cpu, precision, 2, reps, only);
     }
+    if (status == 0 && strstr("load", only))
+        status = bench_load(model ? model : generated, cpu, precision, reps);
     if (!model)
         unlink(generated);
     return status;
