@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """bench_peers.py - the engine beside other runtimes: the same weights, the same picture, one run.
 
-    python models/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 int8] [--threads 1 2]
+    python models/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
 
 BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
 configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
@@ -13,7 +13,8 @@ Peers take turns, so that whatever else the machine does meets all of them alike
 turn, in which the threads of the one before stop spinning. Medians and smallest times are shown. The ids of all f32
 captions must be the same; otherwise the exit status is 1. int8 is weights and activations of 8 bits in all products:
 ONNX Runtime's dynamic quantisation, and for OpenVINO NNCF's post-training quantisation, calibrated with noise since
-only its time is wanted; what int8 says is not compared.
+only its time is wanted; what int8 says is not compared. Beside our bf16 and int8 stand OpenVINO and the loop without
+cache in f32, too.
 """
 import os
 
@@ -352,17 +353,25 @@ def show(times, precision, threads):
         print(f"| {name} | " + " | ".join(f"{c} | {r}" for c, r in zip(cells, ratio)) + " |", flush=True)
 
 
+# Who stands beside ours, and in which precision.
+PEERS = {"f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
+         "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
+         "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")]}
+
+
 def gather(args, path, model, precision, threads, folder):
     """The peers that are here, ours first."""
     peers = []
-    for kind in (Ours, Torch, OnnxRuntime, OpenVino, NoCache):
+    for kind, own in [(Ours, precision), *PEERS[precision]]:
         try:
             if kind is Ours:
                 peers.append(Ours(args.bench_engine, path, precision, threads, folder))
-            elif precision == "f32" or not issubclass(kind, Torch):
-                peers.append(kind(model, precision, threads, folder))
+            else:
+                peers.append(kind(model, own, threads, folder))
+                if own != precision:
+                    peers[-1].name += f", {own}"
         except (ImportError, Refused) as reason:
-            print(f"{kind.__name__} is left out in {precision}: {reason}")
+            print(f"{kind.__name__} is left out in {own}: {reason}")
     return peers
 
 
@@ -370,7 +379,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bench_engine")
     parser.add_argument("--model")
-    parser.add_argument("--precisions", nargs="+", default=["f32", "int8"], choices=["f32", "int8"])
+    parser.add_argument("--precisions", nargs="+", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tokens", type=int, default=16)
