@@ -188,7 +188,20 @@ def examples(model):
             "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone())}
 
 
-class OnnxRuntime(Peer):
+class Exported(Peer):
+    """A runtime that has the three modules as its own models: run(part, *arrays) -> arrays."""
+
+    def encode(self, image):
+        return self.run("encode", image)[0]
+
+    def see(self, context):
+        return self.run("see", context)
+
+    def step(self, token, position, *caches):
+        return self.run("step", token, np.array([position]), *caches)
+
+
+class OnnxRuntime(Exported):
     def __init__(self, model, precision, threads, folder):
         import onnxruntime
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -219,17 +232,8 @@ class OnnxRuntime(Peer):
     def run(self, part, *arrays):
         return self.sessions[part].run(None, dict(zip(self.names[part], arrays)))
 
-    def encode(self, image):
-        return self.run("encode", image)[0]
 
-    def see(self, context):
-        return self.run("see", context)
-
-    def step(self, token, position, *caches):
-        return self.run("step", token, np.array([position]), *caches)
-
-
-class OpenVino(Peer):
+class OpenVino(Exported):
     def __init__(self, model, precision, threads, folder):
         import openvino
         if precision == "int8":
@@ -256,15 +260,6 @@ class OpenVino(Peer):
     def run(self, part, *arrays):
         results = self.requests[part].infer(list(arrays), share_inputs=True)
         return [np.array(results[i]) for i in range(len(results))]  # the request's own memory is used again
-
-    def encode(self, image):
-        return self.run("encode", image)[0]
-
-    def see(self, context):
-        return self.run("see", context)
-
-    def step(self, token, position, *caches):
-        return self.run("step", token, np.array([position]), *caches)
 
 
 class Refused(Exception):

@@ -19,26 +19,10 @@
 
 static const char *precision; /* that models are opened in */
 
-static palme_model *open_built(struct builder *b, int threads)
-{
-    const char *path = temporary("model.safetensors");
-    struct heard heard = { 0 };
-    struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard };
-    palme_model *model = NULL;
-
-    builder_write(b, path);
-    CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "not opened: %s", heard.error);
-    unlink(path);
-    if (!model)
-        exit(check_done());
-    model->report.log = NULL; /* `heard` ends with this function */
-    return model;
-}
-
 static palme_model *open_config(const char *config, uint64_t seed, int threads)
 {
     struct builder *b = builder_new(config, seed);
-    palme_model *model = open_built(b, threads);
+    palme_model *model = builder_open(b, threads, precision);
 
     builder_free(b);
     return model;
@@ -405,7 +389,7 @@ static void test_beams(void)
         struct builder *b = builder_new(config, 60 + k);
         /* A likelier end than in random weights, so that searches end by themselves and not at the limit. */
         builder_poison(b, "decoder.net.to_logits.bias", 2, 1.5f);
-        palme_model *model = open_built(b, 1);
+        palme_model *model = builder_open(b, 1, precision);
         builder_free(b);
         for (int beams = 2; beams <= 5; beams++) {
             struct palme_options options = { .beams = beams, .max_length = 7, .length_penalty = 0.7 };
@@ -433,7 +417,7 @@ static void test_limits(void)
     struct built_tensor *bias = builder_find(b, "decoder.net.to_logits.bias");
 
     builder_poison(b, "decoder.net.to_logits.bias", 2, -100); /* <eos> never comes by itself */
-    palme_model *model = open_built(b, 1);
+    palme_model *model = builder_open(b, 1, precision);
     (void)bias;
     int context = model->params.max_seq_len;
     for (int most = 1; most <= 3; most++) {
@@ -460,7 +444,7 @@ static void test_limits(void)
     palme_model_close(&model);
 
     builder_poison(b, "decoder.net.to_logits.bias", 2, 100); /* <eos> always comes */
-    model = open_built(b, 1);
+    model = builder_open(b, 1, precision);
     CHECK_INT(tell_with(model, NULL, "").length, 1);
     CHECK_STR(tell_with(model, NULL, "").text, "");
     for (int least = 2; least <= 6; least += 2) {
@@ -657,7 +641,7 @@ static void test_damaged(void)
             memcpy(bytes, b->tensors[t].bytes, b->tensors[t].size);
             for (size_t e = 0; e < b->tensors[t].count; e += 1 + e % 3)
                 builder_poison(b, b->tensors[t].name, e, values[i]);
-            palme_model *model = open_built(b, 1);
+            palme_model *model = builder_open(b, 1, precision);
             for (int beams = 1; beams <= 2; beams++) {
                 struct palme_options options = { .max_length = 40, .beams = beams };
                 struct told told = tell_with(model, &options, "a");

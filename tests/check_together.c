@@ -53,19 +53,10 @@ static const char *precision; /* that models are opened in */
 
 static palme_model *open_kind(size_t k, int threads)
 {
-    const char *path = temporary("model.safetensors");
-    struct heard heard = { 0 };
-    struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard };
     struct builder *b = builder_new(kinds[k], 300 + k);
-    palme_model *model = NULL;
+    palme_model *model = builder_open(b, threads, precision);
 
-    builder_write(b, path);
     builder_free(b);
-    CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "not opened: %s", heard.error);
-    unlink(path);
-    if (!model)
-        exit(check_done());
-    model->report.log = NULL; /* `heard` ends with this function */
     return model;
 }
 

@@ -585,3 +585,18 @@ void heard_log(void *user, enum palme_log_level level, const char *message)
         heard->remarks++;
     }
 }
+
+palme_model *builder_open(struct builder *b, int threads, const char *precision)
+{
+    static struct heard heard; /* the model may still speak to it later */
+    const char *path = temporary("model.safetensors");
+    struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard };
+    palme_model *model = NULL;
+
+    heard = (struct heard){ 0 };
+    builder_write(b, path);
+    if (palme_model_open(&model, path, &setup) < 0)
+        must(NULL, heard.error);
+    unlink(path);
+    return model;
+}

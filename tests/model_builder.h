@@ -61,6 +61,8 @@ void builder_poison(struct builder *b, const char *name, size_t index, float val
 /* The file's bytes, to be freed; *header, if not NULL, is the length of the header. */
 unsigned char *builder_bytes(struct builder *b, size_t *length, size_t *header);
 void builder_write(struct builder *b, const char *path);
+/* The model opened by the engine, which the caller closes. */
+palme_model *builder_open(struct builder *b, int threads, const char *precision);
 
 /* A tokenizers JSON of `tokens` byte-level tokens: <pad>, <bos>, <eos>, then letters and pairs. */
 char *builder_tokenizer(int tokens);
