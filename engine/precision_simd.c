@@ -58,7 +58,6 @@ enum {
 
 #ifndef VEC_ONLY_PAIRS
 
-
 static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
 {
     vf best = vf_set(0), broken = vf_set(0), sum = vf_set(0), size = vf_set(0);
@@ -354,6 +353,8 @@ tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const
 
         for (int i = 0; i < panels * PARTS; i++)
             weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
+        if (rows < PAIRS_ROWS)
+            vec_prefetch(w, panels, panel * sizeof *w, (size_t)(in - k + 1) / 2);
         for (int r = 0; r < rows; r++) {
             vp value = vp_set(x + r * x_stride);
 
