@@ -31,6 +31,7 @@ import modelfile
 from data import DataError
 from evaluate import PRECISIONS
 
+SETTINGS = ("default_prompt", "default_beams", "length_penalty", "no_repeat_ngram", "min_length", "min_score", "precisions")
 LOSS = 0.01  # of CIDEr, the most that a precision may cost
 PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photos" / "dog.jpg"
 
@@ -103,13 +104,14 @@ def load_checkpoint(path):
 
 
 def average(paths):
-    """One checkpoint of several that differ in their weights alone."""
+    """One checkpoint of several that differ in their weights alone, or in how sentences are searched: there the first
+    one's settings count. Of precisions nobody knows which keep the average's quality."""
     first = read_checkpoint(paths[0])
     build(paths[0], first["state"], first["config"])
     total = {name: x.astype(np.float64) for name, x in first["state"].items()}
     for path in paths[1:]:
         other = read_checkpoint(path)
-        for key in vars(first["config"]):
+        for key in vars(first["config"]).keys() - set(SETTINGS):
             a, b = getattr(first["config"], key), getattr(other["config"], key)
             if a != b:
                 raise DataError(f"{path}: {key} is {b}, {paths[0]} has {a}")
@@ -118,6 +120,8 @@ def average(paths):
         build(path, other["state"], other["config"])
         for name, x in other["state"].items():
             total[name] += x
+    if len(paths) > 1:
+        first["config"].precisions = ("f32",)
     first["state"] = {name: (x / len(paths)).astype(first["state"][name].dtype) for name, x in total.items()}
     return first
 

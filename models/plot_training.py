@@ -11,7 +11,8 @@ import html
 import math
 import sys
 
-COLOURS = ["#2066a8", "#b3402a", "#1a7f4b", "#8a4fa8", "#a87b20"]
+COLOURS = ["#2066a8", "#b3402a", "#1a7f4b", "#8a4fa8", "#a87b20", "#20a0a8", "#d06aa0", "#5a5a5a", "#7fb030", "#4a3ad0", "#e08a3a",
+           "#000000"]
 WIDTH, HEIGHT, PAD = 460, 300, 52
 
 
@@ -64,8 +65,9 @@ def draw(runs):
     """runs: (name, rows) -> the SVG's text"""
     losses = [(name, [(r["minutes"], r["loss"]) for r in rows]) for name, rows in runs]
     cider = [(name, [(r["minutes"], r["dev_cider"]) for r in rows]) for name, rows in runs]
-    legend = "".join(f'<rect x="{60 + 190 * i}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
-                     f'<text x="{80 + 190 * i}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
+    step = min(190, (2 * WIDTH - 60) / max(1, len(runs)))  # all names in one line
+    legend = "".join(f'<rect x="{60 + step * i:.0f}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
+                     f'<text x="{80 + step * i:.0f}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
                      for i, (name, _) in enumerate(runs))
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 44}" '
             f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'

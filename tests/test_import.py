@@ -252,6 +252,7 @@ def exported(*arguments):
 
 def test_average(tmp_path, capsys):
     models = [random_model(bos_token=1, eos_token=2) for _ in range(3)]
+    models[0].config.precisions, models[0].config.length_penalty = ("f32", "int8"), 0.25  # the others' are not these
     for i, model in enumerate(models):
         for p in model.parameters():
             p.add_(0.01 * i * torch.sin(torch.arange(p.numel()).reshape(p.shape).float()))
@@ -265,7 +266,9 @@ def test_average(tmp_path, capsys):
     for name, x in models[0].state_dict().items():
         mean = sum(m.state_dict()[name].double() for m in models) / 3
         assert np.abs(found[name] - mean.numpy()).max() <= 1e-6 * max(1, float(mean.abs().max())), name
-    assert Config.read(metadata["config"]).default_beams == 2 and "License: none" in metadata["model_card"]
+    config = Config.read(metadata["config"])
+    assert config.length_penalty == 0.25 and list(config.precisions) == ["f32"]  # an average has not been measured
+    assert config.default_beams == 2 and "License: none" in metadata["model_card"]
     said = capsys.readouterr()[0]
     assert "average of 3" in said and "apart at most" in said and said.count("(-") == (3 if CAPTION else 2)
 
