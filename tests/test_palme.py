@@ -196,16 +196,18 @@ def test_seed():
         assert model.beam(context, [1], 3, 0.7, 30) == e[f"beam_tokens_{k}"].tolist()
 
 
-def test_default_model_can_be_published():
-    """What the installed model must say of itself; that it captions well is for evaluate.py."""
-    path = ROOT / "models" / "palme-default.safetensors"
+@pytest.mark.parametrize("size, most", [("default", 25e6), ("small", 8e6)])
+def test_models_can_be_published(size, most):
+    """What our models must say of themselves; that they caption well is for evaluate.py."""
+    path = ROOT / "models" / f"palme-{size}.safetensors"
     raw, metadata = modelfile.read_raw(path)
     data = path.read_bytes()
     assert metadata["sha256"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little"):]).hexdigest()
     assert metadata["name"] and metadata["language"] == "en" and "non-commercial" in metadata["model_card"]
-    assert len(data) <= 30e6 and sum(x.size for _, x in raw.values()) <= 25e6
+    assert len(data) <= 30e6 and sum(x.size for name, (_, x) in raw.items() if not name.endswith(".scale")) <= most
     config = Config.read(metadata["config"])
     assert config.default_beams > 1 and config.no_repeat_ngram > 0
+    assert "## Precisions" in metadata["model_card"] and set(config.precisions) > {"f32"}  # measured, and one may be chosen
 
 
 # ---- The stem against its origin ----------------------------------------------------------------
