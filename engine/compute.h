@@ -10,8 +10,8 @@
 #include "kernels.h"
 #include "palme.h"
 
-/* The threads of a model, beside those that call it. They sleep while there is no
- * work, but for a moment after the last. */
+/* The threads of a model, beside those that call it. They sleep while there is no work, but for a
+ * moment after the last. */
 struct palme_pool;
 
 /* Makes a pool that computes with `wanted` threads, the caller included; 0: one for each processor that this

@@ -125,6 +125,10 @@ void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scal
     const char *rows = stored;
     size_t bytes = (size_t)l->in * weight_bytes(l);
 
+    if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS) {
+        memcpy((char *)w + (size_t)first * bytes, rows, (size_t)count * bytes);
+        return;
+    }
     clear_padding(l, w, scale, first, count);
     if (scale)
         memcpy(scale + first, scales, (size_t)count * sizeof *scale);
@@ -143,15 +147,13 @@ void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scal
     }
 }
 
-/* Some weights of a row, rounded. */
+/* Some weights of a row, rounded to bf16, or to int8 by the row's factor. */
 static void round_units(uint32_t *units, enum palme_precision precision, const float *x, int n, float factor)
 {
     size_t bytes = (size_t)n * weight_bytes(&(struct palme_linear){ .precision = precision });
 
     units[(bytes - 1) / UNIT] = 0;
-    if (precision == PALME_F32) {
-        memcpy(units, x, bytes);
-    } else if (precision == PALME_BF16) {
+    if (precision == PALME_BF16) {
         uint16_t values[SOME * 2];
 
         for (int i = 0; i < n; i++)
@@ -166,8 +168,8 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 {
     int group = UNIT / (int)weight_bytes(l), in = l->in;
 
-    if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS) {
-        memcpy((float *)w + (size_t)first * l->in, rows, (size_t)count * l->in * sizeof *rows);
+    if (l->precision == PALME_F32) {
+        palme_linear_pack_stored(l, w, NULL, rows, NULL, first, count);
         return;
     }
     clear_padding(l, w, scale, first, count);

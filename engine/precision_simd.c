@@ -95,7 +95,7 @@ enum {
 };
 
 /* `rows`, `panels`, `positive` and `few` are constants where this is called, so that the sums are registers. `positive`:
- * no row has a negative number. `few`: these are all rows, so the weights come from memory. */
+ * no row has a negative number. `few`: no other tile has read these weights just before, as far as one can tell here. */
 static inline __attribute__((always_inline)) void
 tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w, const float *scale,
           const float *b, const int rows, const int panels, const int positive, const int few, int in,
@@ -141,7 +141,7 @@ tile_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const 
                                                const int8_t *w, const float *scale, const float *b, int in,     \
                                                int out, ptrdiff_t y_stride, enum palme_activation activation)   \
     {                                                                                                           \
-        tile_int8(y, x, quantum, w, scale, b, rows, panels, positive, few, in, out, y_stride, activation);  \
+        tile_int8(y, x, quantum, w, scale, b, rows, panels, positive, few, in, out, y_stride, activation);      \
     }
 INT8_TILE(full_int8, INT8_ROWS, INT8_PANELS, 0, 0)
 INT8_TILE(few_int8, INT8_ROWS, INT8_PANELS, 0, 1)
@@ -258,10 +258,9 @@ static inline __attribute__((always_inline)) void add_half(vf *sum, const float 
     }
 }
 
-/* `few`: these are all rows, so the weights come from memory. */
 static inline __attribute__((always_inline)) void
-tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels,
-          const int few, int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
+          int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
     size_t panel = ((size_t)in + 1) / 2 * PAIR;
@@ -269,7 +268,7 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     for (int i = 0; i < rows * panels * PARTS; i++)
         sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
     for (int k = in / 2; k > 0; k--, x += 2, w += PAIR) {
-        if (few)
+        if (rows < BF16_ROWS)
             vec_prefetch(w, panels, panel * sizeof *w, (size_t)k);
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
         add_half(sum, x + 1, w, panel, rows, panels, 1, x_stride);
@@ -279,22 +278,22 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     store_tile(y, sum, rows, panels, out, y_stride, activation);
 }
 
-#define BF16_TILE(name, rows, panels, few)                                                                     \
+#define BF16_TILE(name, rows, panels)                                                                            \
     static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
                                                int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,        \
                                                enum palme_activation activation)                                \
     {                                                                                                           \
-        tile_bf16(y, x, w, b, rows, panels, few, in, out, y_stride, x_stride, activation);                      \
+        tile_bf16(y, x, w, b, rows, panels, in, out, y_stride, x_stride, activation);                           \
     }
-BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS, 0)
-BF16_TILE(wide_bf16, 1, BF16_WIDE, 1)
+BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
+BF16_TILE(wide_bf16, 1, BF16_WIDE)
 
 /* All rows of `panels` panels, a constant where this is called. */
 static inline __attribute__((always_inline)) void
 tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
            ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-#define TILE(n) tile_bf16(y, x, w, b, n, panels, (n) < BF16_ROWS, in, out, y_stride, x_stride, activation)
+#define TILE(n) tile_bf16(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
     for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
         if (panels == BF16_PANELS)
             full_bf16(y, x, w, b, in, out, y_stride, x_stride, activation);

@@ -8,11 +8,11 @@
  * First come single products, whose weights stay in the caches, then the parts of a caption.
  *
  * Without a model the default configuration with generated weights is measured, without --threads both 1 and 2,
- * and with --part only the parts that have TEXT in their name. The roofline is measured in the same run, before and after the parts, and the better one counts. A part's
- * bound is the sum over its products of the longer of two times: its arithmetic at the measured peak, and reading
- * its weights once at the measured bandwidth. Attention counts with its arithmetic, the stem's convolutions too;
- * norms, activations and caches count nothing, so the bound cannot be reached quite. Bandwidth is that of a
- * working set as large as the weights of one step.
+ * and with --part only the parts that have TEXT in their name. The roofline is measured in the same run, before
+ * and after the parts, and the better one counts. A part's bound is the sum over its products of the longer of two
+ * times: its arithmetic at the measured peak, and reading its weights once at the measured bandwidth. Attention
+ * counts with its arithmetic, the stem's convolutions too; norms, activations and caches count nothing, so the
+ * bound cannot be reached quite. Bandwidth is that of a working set as large as the weights of one step.
  *
  * Last comes loading, beside reading the file and copying it.
  *

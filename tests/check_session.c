@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "allocations.h"
 #include "check.h"

@@ -6,7 +6,6 @@
  *     check_together [f32|bf16|int8]
  */
 #include <stdint.h>
-#include <unistd.h>
 
 #include "allocations.h"
 #include "check.h"
