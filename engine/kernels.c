@@ -234,7 +234,8 @@ void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
     void palme_attend_init_##level(struct palme_kernels *kernels);       \
     void palme_convolutions_init_##level(struct palme_kernels *kernels); \
     void palme_pixels_init_##level(struct palme_kernels *kernels);       \
-    void palme_precision_init_##level(struct palme_kernels *kernels)
+    void palme_int8_init_##level(struct palme_kernels *kernels);         \
+    void palme_bf16_init_##level(struct palme_kernels *kernels)
 LEVEL_INIT(avx2);
 LEVEL_INIT(avxvnni);
 LEVEL_INIT(avx512);
@@ -249,7 +250,8 @@ LEVEL_INIT(dotprod);
         palme_attend_init_##level(kernels);       \
         palme_convolutions_init_##level(kernels); \
         palme_pixels_init_##level(kernels);       \
-        palme_precision_init_##level(kernels);    \
+        palme_int8_init_##level(kernels);         \
+        palme_bf16_init_##level(kernels);         \
     } while (0)
 
 /* The kernels of this level alone; returns 0 if there are none on this machine. */
@@ -280,7 +282,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
 #endif
 #if PALME_HAVE_DOTPROD
     case PALME_CPU_DOTPROD:
-        palme_precision_init_dotprod(kernels);
+        palme_int8_init_dotprod(kernels);
         return 1;
 #endif
 #if PALME_HAVE_AVX2
@@ -290,7 +292,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
 #endif
 #if PALME_HAVE_AVXVNNI
     case PALME_CPU_AVXVNNI:
-        palme_precision_init_avxvnni(kernels);
+        palme_int8_init_avxvnni(kernels);
         return 1;
 #endif
 #if PALME_HAVE_AVX512
@@ -300,12 +302,12 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
 #endif
 #if PALME_HAVE_VNNI
     case PALME_CPU_VNNI:
-        palme_precision_init_vnni(kernels);
+        palme_int8_init_vnni(kernels);
         return 1;
 #endif
 #if PALME_HAVE_BF16
     case PALME_CPU_BF16:
-        palme_precision_init_bf16(kernels);
+        palme_bf16_init_bf16(kernels);
         return 1;
 #endif
     default:

@@ -51,10 +51,8 @@
  *                                     offset is 0, if VEC_INT8_POSITIVE
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
  *
- * A level whose one gain is a product compiles that alone:
+ * Products of pairs of bf16, where VEC_PAIRS is 1; not every dialect has them.
  *
- * VEC_ONLY_INT8   defined where the level only has a better vi_dot
- * VEC_ONLY_PAIRS  defined where the level multiplies pairs of bf16, which the others have no words for:
  * vp              2 VF numbers in bf16, lane i of a vf standing for the pair 2 i, 2 i + 1
  * vp_load(p)      2 VF of them; vp_set(p) the pair at p in all places
  * vp_store_n(p, a, n)                 the first n lanes of the vf a, rounded to the nearest bf16
@@ -73,6 +71,9 @@
 #error "vec.h is for kernels that are compiled with the flags of a level"
 #endif
 
+#ifndef VEC_PAIRS
+#define VEC_PAIRS 0
+#endif
 #ifndef VEC_INT8_POSITIVE
 #define VEC_INT8_POSITIVE 0
 #define vi_dot_positive vi_dot

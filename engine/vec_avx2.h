@@ -183,8 +183,6 @@ static inline vi vi_dot(vi sum, vw w, vq q)
 #endif
 }
 
-#define VEC_ONLY_INT8 1
-
 #else
 
 /* The one instruction that multiplies bytes, maddubs, wants one side without a sign and adds two products in 16 bits.

@@ -128,7 +128,7 @@ static inline vf vf_load_odd(const uint16_t *p)
 
 #ifdef __AVX512BF16__
 
-#define VEC_ONLY_PAIRS 1
+#define VEC_PAIRS 1
 
 typedef __m512bh vp;
 
@@ -159,7 +159,6 @@ typedef __m512i vw;
 /* As in vec_avx2.h: weights plus 128 are the side without a sign. */
 #define VEC_INT8_SUMS 24
 #define VEC_INT8_BYTES 4
-#define VEC_ONLY_INT8 1
 
 typedef __m512i vq;
 

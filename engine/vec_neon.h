@@ -109,9 +109,6 @@ static inline vf vf_load_odd(const uint16_t *p)
 
 #define VEC_INT8_SUMS 24
 #define VEC_INT8_BYTES 4
-#ifdef __ARM_FEATURE_DOTPROD
-#define VEC_ONLY_INT8 1
-#endif
 
 typedef int32x4_t vi;
 typedef int8x16_t vw;

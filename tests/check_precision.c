@@ -324,8 +324,8 @@ static void check_level(const struct palme_kernels *level)
 }
 
 #if PALME_HAVE_AVX2
-/* precision_simd.c in the words of AVX-VNNI, whose dot product is made of AVX2's. */
-void palme_precision_init_avxvnni_emulated(struct palme_kernels *kernels);
+/* int8_simd.c in the words of AVX-VNNI, whose dot product is made of AVX2's. */
+void palme_int8_init_avxvnni_emulated(struct palme_kernels *kernels);
 #endif
 
 int main(int argc, char **argv)
@@ -362,7 +362,7 @@ int main(int argc, char **argv)
 #if PALME_HAVE_AVX2
     if (palme_cpu_has(PALME_CPU_AVX2)) {
         palme_kernels_init(&level, PALME_CPU_AVX2);
-        palme_precision_init_avxvnni_emulated(&level);
+        palme_int8_init_avxvnni_emulated(&level);
         level.level = "avxvnni, its one word emulated";
         check_level(&level);
     }

@@ -40,7 +40,9 @@ engine_may() {
     layers.h) echo compute.h kernels.h ;;
     layers.c) ;;
     kernels.h) echo cpu.h ;;
-    kernels_simd.c | attend_simd.c | convolutions_simd.c | pixels_simd.c | precision_simd.c) echo kernels.h vec.h ;;
+    kernels_simd.c | attend_simd.c | convolutions_simd.c | pixels_simd.c) echo kernels.h vec.h ;;
+    int8_simd.c | bf16_simd.c) echo tiles.h ;;
+    tiles.h) echo kernels.h vec.h ;;
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo compute.h kernels.h ;;
