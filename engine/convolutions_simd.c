@@ -6,14 +6,9 @@
  * hide each other's latency. What lies outside of the picture is left out rather than multiplied with zero, and
  * the order of a pixel's sum does not depend on the pixels that are made with it.
  */
-#include "vec.h"
+#include "filters.h"
 
-#include "kernels.h"
-
-enum {
-    RGB_PIXELS = 6,      /* by two vectors of outputs: twelve sums, as in a tile of a linear layer */
-    DEPTHWISE_PIXELS = 8 /* by one vector of channels: with the five taps of a row they fit 16 registers */
-};
+enum { RGB_PIXELS = 6 }; /* by two vectors of outputs: twelve sums, as in a tile of a linear layer */
 
 /* ---- The first convolution ------------------------------------------------------------------ */
 
@@ -128,54 +123,15 @@ static inline __attribute__((always_inline)) void depthwise_pixels(float *y, con
         vf_store_n(y + ((i + p) * shape->y_stride + c), vf_relu6(sum[p]), n);
 }
 
-/* All channels of some pixels. */
-static inline __attribute__((always_inline)) void depthwise_block(float *y, const float *const x[],
-                                                                  const float *w, const float *b,
-                                                                  const struct palme_depthwise *shape, int i,
-                                                                  const int pixels, const int size,
-                                                                  const int stride)
-{
-    int column = stride * i - shape->left, c = 0;
-
-    if (column >= 0 && column + (pixels - 1) * stride + size <= shape->in_width)
-        for (; shape->channels - c >= VF; c += VF)
-            depthwise_pixels(y, x, w, b, shape, i, c, VF, pixels, size, stride, 1);
-    else
-        for (; shape->channels - c >= VF; c += VF)
-            depthwise_pixels(y, x, w, b, shape, i, c, VF, pixels, size, stride, 0);
-    if (c < shape->channels)
-        for (int p = 0; p < pixels; p++)
-            depthwise_pixels(y, x, w, b, shape, i + p, c, shape->channels - c, 1, size, stride, 0);
-}
-
-/* The last block of a row begins early enough to be a whole one: some pixels are made twice. */
-static inline __attribute__((always_inline)) void depthwise_row(float *y, const float *const x[],
-                                                                const float *w, const float *b,
-                                                                const struct palme_depthwise *shape,
-                                                                const int size, const int stride)
-{
-    int width = shape->width;
-
-    if (width >= DEPTHWISE_PIXELS)
-        for (int i = 0; i < width; i += DEPTHWISE_PIXELS)
-            depthwise_block(y, x, w, b, shape, i + DEPTHWISE_PIXELS <= width ? i : width - DEPTHWISE_PIXELS,
-                            DEPTHWISE_PIXELS, size, stride);
-    else
-        for (int i = 0; i < width; i++)
-            depthwise_block(y, x, w, b, shape, i, 1, size, stride);
-}
+#define PIXELS(i, c, n, pixels, size, stride, inside) \
+    depthwise_pixels(y, x, w, b, shape, i, c, n, pixels, size, stride, inside)
+DEPTHWISE_FUNCTIONS(PIXELS, float *y, const float *const x[], const float *w, const float *b)
+#undef PIXELS
 
 static void depthwise(float *y, const float *const x[], const float *w, const float *b,
                       const struct palme_depthwise *shape)
 {
-    if (shape->size == 3 && shape->stride == 1)
-        depthwise_row(y, x, w, b, shape, 3, 1);
-    else if (shape->size == 3)
-        depthwise_row(y, x, w, b, shape, 3, 2);
-    else if (shape->stride == 1)
-        depthwise_row(y, x, w, b, shape, 5, 1);
-    else
-        depthwise_row(y, x, w, b, shape, 5, 2);
+    DEPTHWISE_BY_SHAPE(shape, y, x, w, b);
 }
 
 /* ---- The level ------------------------------------------------------------------------------ */

@@ -21,6 +21,7 @@ enum {
     PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
     PALME_INT8_GROUP = 4, /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536, /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
+    PALME_ROWS_TOGETHER = 4, /* rows of a map of bytes that stand together */
     PALME_SPAN = 8,   /* the taps of a filter come in portions of it */
     PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
@@ -53,6 +54,11 @@ float palme_quantum_scale(float *factor, const float *x, int n);
 int8_t palme_quantum_round(float x, float factor);
 /* The same for x[n]. */
 void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor);
+
+/* What ReLU6 leaves, 0..6, as a byte: the whole number nearest to x * PALME_BYTE_FACTOR, halves to the even one, limited to
+ * 0..127; NaN is 0. Seven bits, so that two products with weights of eight fit into 16. */
+#define PALME_BYTE_FACTOR (127 / 6.0f)
+#define PALME_BYTE_SCALE (6 / 127.0f) /* what a byte is multiplied with */
 
 static inline float palme_bf16_widen(uint16_t x)
 {
@@ -89,7 +95,15 @@ struct palme_depthwise {
     int width, in_width, left; /* pixels of the output, of the input, and of padding before that */
     int channels;
     int size, stride; /* 3 or 5; 1 or 2 */
-    ptrdiff_t y_stride, x_stride, w_stride; /* floats from a pixel, or a tap, to the next */
+    ptrdiff_t y_stride, x_stride, w_stride; /* channels from a pixel, or a tap, to the next */
+};
+
+/* The input of such a row as bytes. Four rows of a map stand together, [pixels][channels][PALME_ROWS_TOGETHER], row r of
+ * the map at place r % 4, so that the taps of a column are neighbours as the products of int8 want them. */
+struct palme_rows_under {
+    const uint8_t *rows[2]; /* the rows under the first tap, and the next four */
+    int first;              /* the place of the first tap in rows[0] */
+    unsigned inside;        /* bit ky: row ky is in the map; the others are zeros, whatever is there */
 };
 
 struct palme_kernels {
@@ -136,6 +150,24 @@ struct palme_kernels {
     void (*linear_int8)(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation);
+
+    /* The same with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4 lines of
+     * pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantum.scale * (scale[out] *
+     * PALME_BYTE_FACTOR), b[out] * PALME_BYTE_FACTOR), rounded and limited. What stands for lines that there are not
+     * means nothing. y_stride counts outputs. */
+    void (*linear_int8_to_bytes)(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                                 const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
+                                 int out, ptrdiff_t y_stride);
+
+    /* y[rows][out] = f(fma(sum, PALME_BYTE_SCALE * scale[out], b)) for rows of bytes, which are read up to a multiple of
+     * 4, x_stride bytes apart; the rest as in linear_int8. */
+    void (*linear_bytes)(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows, int in,
+                         int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+
+    /* `depthwise` from bytes to bytes, y[width][channels]: of the whole number that the taps make of the input, exactly,
+     * fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky / 4][kx][channels][ky % 4], zeros behind the last tap. */
+    void (*depthwise_bytes)(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+                            const float *b, const struct palme_depthwise *shape);
 
     /* y[rows][out] = f(x W^T + b) with weights in bf16. A panel is [ceil(in / 2)][16][2], padded with zeros. x are
      * floats, x_stride of them a row, where `narrow` is NULL, and each row is then summed in the order of `linear`;

@@ -318,7 +318,10 @@ void palme_linear_part(const struct palme_kernels *kernels, float *y, const stru
     const void *values = x->values + (size_t)row * x->stride;
     const float *b = l->b ? l->b + first : NULL;
 
-    if (l->precision == PALME_INT8)
+    if (l->precision == PALME_INT8 && !x->quantum)
+        kernels->linear_bytes(y, values, w, l->scale + first, b, rows, l->in, count, y_stride, (ptrdiff_t)x->stride,
+                              l->activation);
+    else if (l->precision == PALME_INT8)
         kernels->linear_int8(y, values, x->quantum + row, w, l->scale + first, b, rows, l->in, count, y_stride,
                              l->activation);
     else if (l->precision == PALME_BF16)
@@ -328,6 +331,17 @@ void palme_linear_part(const struct palme_kernels *kernels, float *y, const stru
     else
         kernels->linear(y, values, w, b, rows, l->in, count, y_stride, (ptrdiff_t)(x->stride / sizeof(float)),
                         l->activation);
+}
+
+void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y, const struct palme_rows *x, int row,
+                                int lines, int line_stride, int pixels, const struct palme_linear *l, int first,
+                                int count, ptrdiff_t y_stride)
+{
+    const int8_t *w = (const int8_t *)l->w + (size_t)first * padded_in(l);
+    const int8_t *values = (const int8_t *)x->values + (size_t)row * x->stride;
+
+    kernels->linear_int8_to_bytes(y, values, x->quantum + row, w, l->scale + first, l->b ? l->b + first : NULL, lines,
+                                  line_stride, pixels, l->in, count, y_stride);
 }
 
 struct part {
@@ -389,13 +403,12 @@ static double cost_of(const struct palme_linear *l, int rows)
 
 /* Cuts each product into portions of about the same cost: enough of them that every thread has as many. */
 static void products_in_panels(struct palme_compute *c, const struct palme_product *products, int count,
-                               const float *x, int rows)
+                               const struct palme_rows *x, int rows)
 {
-    struct product_job job = { .kernels = c->kernels, .rows = rows, .row_step = rows < 64 ? rows : 64 };
+    struct product_job job = { .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows < 64 ? rows : 64 };
     int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
     double all = 0;
 
-    job.input = palme_rows_bring(c, c->room, x, products[0].l, rows);
     for (int p = 0; p < count; p++) {
         const struct palme_linear *l = products[p].l;
         double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;
@@ -418,7 +431,9 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
     if (c->stopped || rows <= 0)
         return;
     if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
-        products_in_panels(c, products, count, x, rows);
+        struct palme_rows brought = palme_rows_bring(c, c->room, x, products[0].l, rows);
+
+        products_in_panels(c, products, count, &brought, rows);
         return;
     }
     for (int p = 0; p < count; p++) {
@@ -437,6 +452,12 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows)
 {
     palme_products(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+}
+
+void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_rows *x, const struct palme_linear *l,
+                       int rows)
+{
+    products_in_panels(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
 }
 
 /* ---- Tables -------------------------------------------------------------------------------- */

@@ -69,12 +69,17 @@ void palme_linear(struct palme_compute *c, float *y, const float *x, const struc
                   int rows);
 
 /* For stages that cut their work themselves: rows of inputs in the precision of a layer, which are the floats
- * themselves or stand in a room of palme_linear_room bytes. */
+ * themselves or stand in a room of palme_linear_room bytes. A layer in int8 also takes rows of what ReLU6 left, as bytes
+ * (PALME_BYTE_FACTOR in kernels.h). */
 struct palme_rows {
     const char *values;
     size_t stride;                       /* bytes from a row to the next */
-    const struct palme_quantum *quantum; /* [rows], int8 only */
+    const struct palme_quantum *quantum; /* [rows], int8 only; NULL there: bytes */
 };
+
+/* palme_linear of rows that are in the precision of `l` already. */
+void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_rows *x, const struct palme_linear *l,
+                       int rows);
 
 /* Brings x[rows][in] to the precision of `l`, by all threads or in the calling one. */
 struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
@@ -86,6 +91,13 @@ struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, voi
  * receives them from its first column on. Layout panels only; `first` is a multiple of 16. */
 void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
                        const struct palme_linear *l, int first, int count, ptrdiff_t y_stride);
+
+/* The same of a layer in int8 that ends in ReLU6 and gives bytes, for 1..4 lines of `pixels` rows, the first of them `row`
+ * and the next ones `line_stride` further on: y[pixels][y_stride][PALME_ROWS_TOGETHER] (linear_int8_to_bytes in
+ * kernels.h). */
+void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y, const struct palme_rows *x, int row,
+                                int lines, int line_stride, int pixels, const struct palme_linear *l, int first,
+                                int count, ptrdiff_t y_stride);
 
 /* Rows that are looked up one by one, in the precision of the model. */
 struct palme_table {

@@ -87,7 +87,10 @@ struct palme_decoder_layer {
 struct palme_stem_block {
     int in, middle, out, size, stride, skip; /* channels; kernel size; 1 or 2; non-zero: adds its input */
     struct palme_linear expand;              /* [middle, in]; w NULL where middle == in */
-    const float *depthwise, *depthwise_bias; /* [size][size][middle], [middle] */
+    const float *depthwise, *depthwise_bias; /* [size][size][middle], NULL in bytes; [middle] */
+    /* In int8 what ReLU6 leaves is bytes; the taps as depthwise_bytes wants them, and their scales. NULL elsewhere. */
+    const int8_t *taps;
+    const float *taps_scale;
     struct palme_linear project;             /* [out, middle] */
 };
 
@@ -95,8 +98,8 @@ enum {
     PALME_STEM_BLOCKS = 21,
     PALME_STEM_FEATURES = 1280,
     PALME_STEM_FIRST = 32,
-    /* A layer of fewer weights stays in f32 whatever the model's precision: it is one of the first, whose maps are
-     * the largest, and to quantise its inputs takes longer than int8 saves (measured on Zen 3). */
+    /* A layer of fewer weights whose inputs are floats stays in f32 whatever the model's precision: it is one of the
+     * first, whose maps are the largest, and to bring its inputs to another takes longer than that saves. */
     PALME_STEM_FEW = 4096
 };
 

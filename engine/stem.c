@@ -12,6 +12,9 @@
  * to `project` while its rows are in the cache, and bands share the work at the price of computing the rows at
  * their borders twice. Where maps are small and weights many, a band is the whole map and chunks share the work:
  * no row is computed twice and each weight is read once. The numbers are the same either way.
+ *
+ * In int8 what ReLU6 leaves, between `expand` and `project`, is bytes, and the ring keeps four rows together, as
+ * depthwise_bytes reads them (kernels.h). Blocks hand on floats.
  */
 #include "model.h"
 
@@ -45,10 +48,11 @@ enum {
 /* A block on a map of height x width. */
 struct plan {
     int height, width, out_height, out_width;
+    int bytes;          /* what ReLU6 leaves is bytes */
     int fused;          /* portions go on to `project` */
     int bands, band;    /* how many, and output rows of one */
     int chunks, chunk;  /* how many, and channels of one */
-    int step, ring;     /* output rows made at a time; expanded rows that this takes */
+    int step, ring;     /* output rows made at a time; expanded rows that are kept for this */
     size_t ring_size, narrow_size; /* floats of a portion's ring; of all that `depthwise` makes in the scratch */
 };
 
@@ -70,11 +74,17 @@ static double flops_of(const struct plan *plan, const struct palme_stem_block *b
     return 2 * block->middle * (pixels * in + out * block->size * block->size);
 }
 
+/* Floats that as many values of a map take, of whole lines of channels. */
+static size_t floats_of(const struct plan *plan, size_t values)
+{
+    return plan->bytes ? values / sizeof(float) : values;
+}
+
 static struct plan plan_of(const struct palme_stem_block *block, int height, int width, int threads)
 {
     struct plan plan = { .height = height, .width = width, .out_height = steps(height, block->stride),
                          .out_width = steps(width, block->stride), .bands = 1, .chunks = 1,
-                         .chunk = block->middle };
+                         .chunk = block->middle, .bytes = block->taps != NULL };
     double project, flops = flops_of(&plan, block, &project);
 
     plan.fused = !block->expand.w || (double)height * width * block->middle > SMALL_MAP;
@@ -84,17 +94,19 @@ static struct plan plan_of(const struct palme_stem_block *block, int height, int
         bands = smaller(bands > 2 * threads || threads < 2 ? bands : 2 * threads, plan.out_height);
         plan.band = steps(plan.out_height, bands);
         plan.bands = steps(plan.out_height, plan.band);
-        plan.step = steps_in(BAND_RING, width * block->middle, block, plan.band);
+        plan.step = steps_in(BAND_RING, (int)floats_of(&plan, (size_t)(width * block->middle)), block, plan.band);
     } else {
         plan.band = plan.out_height;
         plan.chunk = PALME_PANEL;
         plan.chunks = steps(block->middle, plan.chunk);
-        plan.step = steps_in(CHUNK_RING, width * plan.chunk, block, plan.band);
+        plan.step = steps_in(CHUNK_RING, (int)floats_of(&plan, (size_t)(width * plan.chunk)), block, plan.band);
     }
     plan.ring = (plan.step - 1) * block->stride + block->size;
-    plan.ring_size = (size_t)plan.ring * width * plan.chunk;
-    plan.narrow_size = (size_t)(plan.fused ? plan.bands * plan.step : plan.out_height) * plan.out_width *
-                       block->middle;
+    if (plan.bytes) /* whole groups of rows, with rows before the first that is needed or behind the last */
+        plan.ring = steps(plan.ring + PALME_ROWS_TOGETHER - 1, PALME_ROWS_TOGETHER) * PALME_ROWS_TOGETHER;
+    plan.ring_size = floats_of(&plan, (size_t)plan.ring * width * plan.chunk);
+    plan.narrow_size = floats_of(&plan, (size_t)(plan.fused ? plan.bands * plan.step : plan.out_height) *
+                                            plan.out_width * block->middle);
     return plan;
 }
 
@@ -166,7 +178,8 @@ size_t palme_stem_room(const struct palme_model *model, int height, int width)
         const struct palme_stem_block *block = &stem->block[i];
         struct plan plan = plan_of(block, height, width, model->threads);
         size_t wide = room_of(model, &block->expand, height * width);
-        size_t narrow = room_of(model, &block->project, (plan.fused ? plan.step : plan.out_height) * plan.out_width);
+        size_t narrow = plan.bytes ? 0 : room_of(model, &block->project,
+                                                 (plan.fused ? plan.step : plan.out_height) * plan.out_width);
 
         height = plan.out_height;
         width = plan.out_width;
@@ -217,25 +230,74 @@ static void conv_row(const struct block_job *job, float *y, int row, float *mapp
                            same_before(width, 3, 2), job->block->middle);
 }
 
-/* Expanded rows first..end-1 of `count` channels from the channel `from` on, into their places in the ring. */
-static void expand(const struct block_job *job, float *ring, int first, int end, int from, int count,
-                   float *mapped)
+/* The group of the ring that begins with row `row` of the map, a multiple of PALME_ROWS_TOGETHER and maybe one before 0. */
+static uint8_t *group_of(const struct plan *plan, uint8_t *ring, int row)
+{
+    int groups = plan->ring / PALME_ROWS_TOGETHER, group = (row / PALME_ROWS_TOGETHER + groups) % groups;
+
+    return ring + (size_t)group * plan->width * plan->chunk * PALME_ROWS_TOGETHER;
+}
+
+/* Expanded rows of `count` channels from the channel `from` on, into their places in the ring: from `made` on, at least
+ * up to `end`. Returns which one comes next. */
+static int expand(const struct block_job *job, float *ring, int made, int end, int from, int count, float *mapped)
 {
     const struct plan *plan = job->plan;
-    int width = plan->width;
+    int width = plan->width, rows;
 
-    while (first < end) {
-        int place = first % plan->ring, rows = smaller(end - first, plan->ring - place);
+    for (; made < end; made += rows) {
+        int place = made % plan->ring;
         float *to = ring + (size_t)place * width * plan->chunk;
 
-        if (job->stem)
+        rows = smaller(end - made, plan->ring - place);
+        if (plan->bytes) {
+            rows = PALME_ROWS_TOGETHER;
+            palme_linear_part_to_bytes(job->kernels, group_of(plan, (uint8_t *)ring, made), &job->wide, made * width,
+                                       smaller(rows, plan->height - made), width, width, &job->block->expand, from,
+                                       count, plan->chunk);
+        } else if (job->stem) {
             for (int row = 0; row < rows; row++)
-                conv_row(job, to + (size_t)row * width * plan->chunk, first + row, mapped);
-        else
-            palme_linear_part(job->kernels, to, &job->wide, first * width, rows * width, &job->block->expand, from,
+                conv_row(job, to + (size_t)row * width * plan->chunk, made + row, mapped);
+        } else {
+            palme_linear_part(job->kernels, to, &job->wide, made * width, rows * width, &job->block->expand, from,
                               count, plan->chunk);
-        first += rows;
+        }
     }
+    return made;
+}
+
+/* The depthwise filter over the rows from `top` on, in floats. y receives some channels, the first of which is `from`. */
+static void filter(const struct block_job *job, float *y, const float *ring, int top, int from,
+                   const struct palme_depthwise *shape)
+{
+    const struct plan *plan = job->plan;
+    const float *x[5];
+
+    for (int ky = 0; ky < shape->size; ky++)
+        x[ky] = top + ky < 0 || top + ky >= plan->height
+                    ? NULL : ring + (size_t)((top + ky) % plan->ring) * plan->width * plan->chunk;
+    job->kernels->depthwise(y, x, job->block->depthwise + from, job->block->depthwise_bias + from, shape);
+}
+
+/* The same in bytes. */
+static void filter_bytes(const struct block_job *job, uint8_t *y, uint8_t *ring, int top, int from,
+                         const struct palme_depthwise *shape)
+{
+    const struct palme_stem_block *block = job->block;
+    int place = (top + PALME_ROWS_TOGETHER) % PALME_ROWS_TOGETHER, row = top - place;
+    struct palme_rows_under x = { { group_of(job->plan, ring, row), group_of(job->plan, ring, row + PALME_ROWS_TOGETHER) },
+                                  place, 0 };
+
+    for (int ky = 0; ky < shape->size; ky++)
+        x.inside |= (unsigned)(top + ky >= 0 && top + ky < job->plan->height) << ky;
+    job->kernels->depthwise_bytes(y, &x, block->taps + (ptrdiff_t)from * PALME_ROWS_TOGETHER, block->taps_scale + from,
+                                  block->depthwise_bias + from, shape);
+}
+
+/* What `project` reads, in bytes. */
+static struct palme_rows bytes_of(const struct palme_stem_block *block, const float *narrow)
+{
+    return (struct palme_rows){ (const char *)narrow, (size_t)block->middle, NULL };
 }
 
 static void block_part(void *user, int i)
@@ -256,33 +318,29 @@ static void block_part(void *user, int i)
         .y_stride = block->middle, .x_stride = plan->chunk, .w_stride = block->middle,
     };
 
-    if (made < 0)
-        made = 0;
+    made = made < 0 ? 0 : plan->bytes ? made / PALME_ROWS_TOGETHER * PALME_ROWS_TOGETHER : made;
     for (; row < end; row += plan->step) {
         int rows = smaller(plan->step, end - row);
         int last = smaller((row + rows - 1) * block->stride - top + block->size, plan->height);
-        float *narrow = job->narrow + (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row;
+        float *narrow = job->narrow + floats_of(plan, (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row);
 
-        expand(job, ring, made, last, from, count, mapped);
-        made = last > made ? last : made;
+        made = expand(job, ring, made, last, from, count, mapped);
         for (int r = 0; r < rows; r++) {
-            const float *x[5];
+            size_t at = r * out_row + from;
+            int first = (row + r) * block->stride - top;
 
-            for (int ky = 0; ky < block->size; ky++) {
-                int source = (row + r) * block->stride - top + ky;
-
-                x[ky] = source < 0 || source >= plan->height
-                            ? NULL : ring + (size_t)(source % plan->ring) * plan->width * plan->chunk;
-            }
-            job->kernels->depthwise(narrow + r * out_row + from, x, block->depthwise + from,
-                                    block->depthwise_bias + from, &shape);
+            if (plan->bytes)
+                filter_bytes(job, (uint8_t *)narrow + at, (uint8_t *)ring, first, from, &shape);
+            else
+                filter(job, narrow + at, ring, first, from, &shape);
         }
         if (plan->fused) {
             size_t at = (size_t)row * plan->out_width * block->out;
             int pixels = rows * plan->out_width;
             char *room = job->room ? job->room + i * job->room_step : NULL;
-            struct palme_rows brought =
-                palme_rows_bring_here(job->kernels, room, narrow, &block->project, pixels);
+            struct palme_rows brought = plan->bytes ? bytes_of(block, narrow)
+                                                    : palme_rows_bring_here(job->kernels, room, narrow, &block->project,
+                                                                            pixels);
 
             palme_linear_part(job->kernels, job->y + at, &brought, 0, pixels, &block->project, 0, block->out,
                               block->out);
@@ -309,7 +367,13 @@ static void run_block(const struct palme_model *model, struct palme_compute *c, 
     palme_parallel(c, plan->bands * plan->chunks, flops + (plan->fused ? project : 0), block_part, job);
     if (plan->fused)
         return;
-    palme_linear(c, job->y, job->narrow, &block->project, pixels);
+    if (plan->bytes) {
+        struct palme_rows narrow = bytes_of(block, job->narrow);
+
+        palme_linear_rows(c, job->y, &narrow, &block->project, pixels);
+    } else {
+        palme_linear(c, job->y, job->narrow, &block->project, pixels);
+    }
     if (block->skip)
         palme_add(c, job->y, job->x, pixels, block->out);
 }

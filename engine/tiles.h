@@ -32,13 +32,9 @@ enum {
     default: break;                             \
     }
 
-/* All outputs from `first` on: of a single row `wide` panels at a time, of several `panels` at a time, and what is
- * left one by one. `outs` is how many of these outputs exist. */
-#define EACH_SHAPE(wide, panels, WIDE, TILES, TILE)                                                       \
-    for (; rows == 1 && out - first > ((wide) - 1) * PALME_PANEL; first += (wide) * PALME_PANEL) {        \
-        int outs = out - first < (wide) * PALME_PANEL ? out - first : (wide) * PALME_PANEL;               \
-        WIDE;                                                                                             \
-    }                                                                                                     \
+/* All outputs from `first` on, `panels` at a time and what is left one by one. `outs` is how many of these outputs
+ * exist. */
+#define EACH_PANEL(panels, TILES, TILE)                                                                   \
     for (; (panels) > 1 && out - first > ((panels) - 1) * PALME_PANEL; first += (panels) * PALME_PANEL) { \
         int outs = out - first < (panels) * PALME_PANEL ? out - first : (panels) * PALME_PANEL;           \
         TILES;                                                                                            \
@@ -47,5 +43,13 @@ enum {
         int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;                                 \
         TILE;                                                                                             \
     }
+
+/* The same, but of a single row `wide` panels at a time. */
+#define EACH_SHAPE(wide, panels, WIDE, TILES, TILE)                                                       \
+    for (; rows == 1 && out - first > ((wide) - 1) * PALME_PANEL; first += (wide) * PALME_PANEL) {        \
+        int outs = out - first < (wide) * PALME_PANEL ? out - first : (wide) * PALME_PANEL;               \
+        WIDE;                                                                                             \
+    }                                                                                                     \
+    EACH_PANEL(panels, TILES, TILE)
 
 #endif

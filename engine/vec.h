@@ -47,9 +47,21 @@
  * vq_offset(sum, size)                what is missing in the sums of a row of this sum and this sum of sizes
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
- * vi_dot_positive(sum, w, q)          the same for rows without a negative number, where that is quicker: those whose
- *                                     offset is 0, if VEC_INT8_POSITIVE
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
+ *
+ * Bytes 0..127, which are plain in memory, and their products with weights; a missing offset is 0.
+ *
+ * vb              VF groups of four numbers of 8 bits
+ * vb_load(p), vb_load_n(p, n)         groups, n of them
+ * vb_set(p)                           the group at p in all places
+ * vb_fill(x)                          the group whose bits are x, lowest byte first, in all places
+ * vb_and(a, b)
+ * vb_after(a, b, n)                   of each group of a and of b in a row, the four bytes after the first n, 0..3
+ * vb_behind(a, n)                     the same of a alone, zeros behind
+ * vi_dot_bytes(sum, a, w)             adds the four products of each lane, of bytes and of weights with a sign
+ * vb_store_n(p, x, n)                 n lanes of x, rounded to the nearest whole number, halves to the even one, limited to
+ *                                     0..127, NaN to 0
+ * vb_store_4_n(p, x, n)               the same of x[4]: n groups, of the lanes of each
  *
  * Products of pairs of bf16, where VEC_PAIRS is 1; not every dialect has them.
  *
@@ -73,10 +85,6 @@
 
 #ifndef VEC_PAIRS
 #define VEC_PAIRS 0
-#endif
-#ifndef VEC_INT8_POSITIVE
-#define VEC_INT8_POSITIVE 0
-#define vi_dot_positive vi_dot
 #endif
 
 /* ReLU6, built of the words above. */

@@ -183,6 +183,8 @@ static inline vi vi_dot(vi sum, vw w, vq q)
 #endif
 }
 
+static inline vi vi_dot_bytes(vi sum, __m256i a, __m256i w) { return vi_dot(sum, a, w); }
+
 #else
 
 /* The one instruction that multiplies bytes, maddubs, wants one side without a sign and adds two products in 16 bits.
@@ -232,12 +234,9 @@ static inline vi vi_dot(vi sum, vw w, vq q)
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-/* The same for rows without a negative number. */
-#define VEC_INT8_POSITIVE 1
-
-static inline vi vi_dot_positive(vi sum, vw w, vq q)
+static inline vi vi_dot_bytes(vi sum, __m256i a, __m256i w)
 {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(q.size, w), _mm256_set1_epi16(1)));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1)));
 }
 
 #endif
@@ -247,6 +246,64 @@ static inline vi vi_zero(void) { return _mm256_setzero_si256(); }
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm256_cvtepi32_ps(_mm256_add_epi32(sum, _mm256_set1_epi32(offset)));
+}
+
+typedef __m256i vb;
+
+static inline vb vb_load(const void *p) { return _mm256_loadu_si256(p); }
+
+static inline vb vb_load_n(const void *p, int n)
+{
+    return n == VF ? vb_load(p) : _mm256_maskload_epi32(p, vec_mask(n));
+}
+
+static inline vb vb_fill(uint32_t x) { return _mm256_set1_epi32((int)x); }
+
+static inline vb vb_set(const void *p)
+{
+    uint32_t four;
+
+    memcpy(&four, p, sizeof four);
+    return vb_fill(four);
+}
+
+static inline vb vb_and(vb a, vb b) { return _mm256_and_si256(a, b); }
+static inline vb vb_behind(vb a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(8 * n)); }
+
+static inline vb vb_after(vb a, vb b, int n)
+{
+    return _mm256_or_si256(vb_behind(a, n), _mm256_sll_epi32(b, _mm_cvtsi32_si128(32 - 8 * n)));
+}
+
+/* Beyond 2^31 a float gives the least whole number, and NaN too. */
+static inline __m256i vb_whole(vf x)
+{
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(127), x));
+}
+
+static inline void vb_store_n(uint8_t *p, vf x, int n)
+{
+    __m256i whole = vb_whole(x);
+    __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(half, half));
+
+    if (n == VF)
+        memcpy(p, &bytes, VF);
+    else
+        memcpy(p, &bytes, (size_t)n);
+}
+
+static inline void vb_store_4_n(uint8_t *p, const vf x[4], int n)
+{
+    const __m256i turned = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    __m256i groups = _mm256_packus_epi16(_mm256_packs_epi32(vb_whole(x[0]), vb_whole(x[1])),
+                                         _mm256_packs_epi32(vb_whole(x[2]), vb_whole(x[3])));
+
+    groups = _mm256_shuffle_epi8(groups, turned);
+    if (n == VF)
+        _mm256_storeu_si256((__m256i *)(void *)p, groups);
+    else
+        _mm256_maskstore_epi32((int *)(void *)p, vec_mask(n), groups);
 }
 
 /* ---- Pictures */

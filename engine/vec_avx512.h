@@ -193,6 +193,8 @@ static inline vi vi_dot(vi sum, vw w, vq q)
     return sum;
 }
 
+static inline vi vi_dot_bytes(vi sum, __m512i a, __m512i w) { return vi_dot(sum, a, w); }
+
 #else
 
 /* As in vec_avx2.h: sizes of the row's numbers and masks of the negative ones. */
@@ -235,6 +237,11 @@ static inline vi vi_dot(vi sum, vw w, vq q)
     return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 
+static inline vi vi_dot_bytes(vi sum, __m512i a, __m512i w)
+{
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, w), _mm512_set1_epi16(1)));
+}
+
 #endif
 
 static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
@@ -242,6 +249,54 @@ static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, _mm512_set1_epi32(offset)));
+}
+
+typedef __m512i vb;
+
+static inline vb vb_load(const void *p) { return _mm512_loadu_si512(p); }
+static inline vb vb_load_n(const void *p, int n) { return _mm512_maskz_loadu_epi32(vec_mask(n), p); }
+static inline vb vb_fill(uint32_t x) { return _mm512_set1_epi32((int)x); }
+
+static inline vb vb_set(const void *p)
+{
+    uint32_t four;
+
+    memcpy(&four, p, sizeof four);
+    return vb_fill(four);
+}
+
+static inline vb vb_and(vb a, vb b) { return _mm512_and_si512(a, b); }
+static inline vb vb_behind(vb a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(8 * n)); }
+
+static inline vb vb_after(vb a, vb b, int n)
+{
+    return _mm512_or_si512(vb_behind(a, n), _mm512_sll_epi32(b, _mm_cvtsi32_si128(32 - 8 * n)));
+}
+
+/* Beyond 2^31 a float gives the least whole number, and NaN too. */
+static inline __m512i vb_whole(vf x)
+{
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(127), x));
+}
+
+static inline void vb_store_n(uint8_t *p, vf x, int n)
+{
+    __m512i whole = _mm512_max_epi32(vb_whole(x), _mm512_setzero_si512());
+
+    _mm512_mask_cvtepi32_storeu_epi8(p, vec_mask(n), whole);
+}
+
+static inline void vb_store_4_n(uint8_t *p, const vf x[4], int n)
+{
+    const __m512i turned = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    __m512i groups = _mm512_packus_epi16(_mm512_packs_epi32(vb_whole(x[0]), vb_whole(x[1])),
+                                         _mm512_packs_epi32(vb_whole(x[2]), vb_whole(x[3])));
+
+    groups = _mm512_shuffle_epi8(groups, turned);
+    if (n == VF)
+        _mm512_storeu_si512(p, groups);
+    else
+        _mm512_mask_storeu_epi32(p, vec_mask(n), groups);
 }
 
 /* ---- Pictures */

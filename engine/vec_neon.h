@@ -156,6 +156,74 @@ static inline vf vi_to_float(vi sum, int32_t offset)
     return vcvtq_f32_s32(vaddq_s32(sum, vdupq_n_s32(offset)));
 }
 
+typedef int8x16_t vb; /* bytes below 128 may have a sign */
+
+static inline vb vb_load(const void *p) { return vld1q_s8(p); }
+
+static inline vb vb_load_n(const void *p, int n)
+{
+    int8_t groups[16] = { 0 };
+
+    if (n == VF)
+        return vb_load(p);
+    memcpy(groups, p, (size_t)(4 * n));
+    return vb_load(groups);
+}
+
+static inline vb vb_fill(uint32_t x) { return vreinterpretq_s8_u32(vdupq_n_u32(x)); }
+
+static inline vb vb_set(const void *p)
+{
+    uint32_t four;
+
+    memcpy(&four, p, sizeof four);
+    return vb_fill(four);
+}
+
+static inline vb vb_and(vb a, vb b) { return vandq_s8(a, b); }
+
+static inline vb vb_behind(vb a, int n)
+{
+    return vreinterpretq_s8_u32(vshlq_u32(vreinterpretq_u32_s8(a), vdupq_n_s32(-8 * n)));
+}
+
+static inline vb vb_after(vb a, vb b, int n)
+{
+    return vorrq_s8(vb_behind(a, n), vb_behind(b, n - 4)); /* by 32 bits nothing is left */
+}
+
+static inline vi vi_dot_bytes(vi sum, vb a, vb w) { return vi_dot(sum, w, a); }
+
+static inline uint8x8_t vb_limited(vf low, vf high) /* a conversion limits too, and makes NaN 0 */
+{
+    int16x8_t whole = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(low)), vqmovn_s32(vcvtnq_s32_f32(high)));
+
+    return vmin_u8(vqmovun_s16(whole), vdup_n_u8(127));
+}
+
+static inline void vb_store_n(uint8_t *p, vf x, int n)
+{
+    uint8_t bytes[8];
+
+    vst1_u8(bytes, vb_limited(x, x));
+    memcpy(p, bytes, (size_t)n);
+}
+
+static inline void vb_store_4_n(uint8_t *p, const vf x[4], int n)
+{
+    static const uint8_t turned[16] = { 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15 };
+    uint8x16_t groups = vcombine_u8(vb_limited(x[0], x[1]), vb_limited(x[2], x[3]));
+    uint8_t bytes[16];
+
+    groups = vqtbl1q_u8(groups, vld1q_u8(turned));
+    if (n == VF) {
+        vst1q_u8(p, groups);
+    } else {
+        vst1q_u8(bytes, groups);
+        memcpy(p, bytes, (size_t)(4 * n));
+    }
+}
+
 /* ---- Pictures */
 
 static inline vf vf_load_bytes_n(const uint8_t *p, int n)

@@ -324,7 +324,8 @@ enum linear_flags {
     MANY = 2,      /* always sees many rows */
     POINTWISE = 4, /* is stored as a 1x1 convolution */
     RELU6 = 8,     /* ends in one */
-    GELU = 16
+    GELU = 16,
+    BYTES = 32 /* goes from or to bytes where it is in int8 */
 };
 
 static void take_linear(struct loader *l, struct palme_linear *linear, const char *name, int out,
@@ -338,7 +339,7 @@ static void take_linear(struct loader *l, struct palme_linear *linear, const cha
     void *w;
 
     linear->precision = palme_linear_precision(l->precision, in);
-    if (flags & POINTWISE && in * out < PALME_STEM_FEW)
+    if (flags & POINTWISE && in * out < PALME_STEM_FEW && !(flags & BYTES && linear->precision == PALME_INT8))
         linear->precision = PALME_F32;
     linear->layout = palme_linear_layout(l->blas && flags & MANY && linear->precision == PALME_F32);
     linear->in = in;
@@ -418,6 +419,34 @@ static const float *take_kernel(struct loader *l, const char *name, int out, int
     return w;
 }
 
+/* Kernel [channels][1][size][size] to what depthwise_bytes reads. */
+static const int8_t *take_taps(struct loader *l, const char *name, int channels, int size, float **scale)
+{
+    struct source source = demand(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
+    size_t portions = ((size_t)size + PALME_ROWS_TOGETHER - 1) / PALME_ROWS_TOGETHER, taps = (size_t)size * (size_t)size;
+    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_ROWS_TOGETHER;
+    int8_t *w = reserve(l, bytes, 1);
+    float factor;
+
+    *scale = reserve(l, (size_t)channels, sizeof **scale);
+    if (l->status < 0 || !w)
+        return NULL;
+    read_rows(l, l->rows, &source, 0, channels);
+    memset(w, 0, bytes);
+    for (size_t c = 0; c < (size_t)channels; c++) {
+        const float *kernel = l->rows + c * taps;
+
+        (*scale)[c] = palme_quantum_scale(&factor, kernel, (int)taps);
+        for (size_t t = 0; t < taps; t++) {
+            size_t ky = t / (size_t)size, kx = t % (size_t)size;
+            size_t at = (ky / PALME_ROWS_TOGETHER * (size_t)size + kx) * (size_t)channels + c;
+
+            w[at * PALME_ROWS_TOGETHER + ky % PALME_ROWS_TOGETHER] = palme_quantum_round(kernel[t], factor);
+        }
+    }
+    return w;
+}
+
 /* EfficientNet-Lite: what all sizes share, and channels and blocks of each stage. lite1 has the
  * channels of lite0 and the blocks of lite2. */
 enum { STAGES = 7 };
@@ -432,17 +461,22 @@ static const struct {
 
 static void take_stem_block(struct loader *l, struct palme_stem_block *block, int index)
 {
-    struct name base = name_of("encoder.stem.blocks.%d", index);
+    struct name base = name_of("encoder.stem.blocks.%d", index), kernel = name_of("%s.depthwise.weight", base.text);
+    int expands = block->middle != block->in, bytes = expands ? BYTES : 0;
+    float *scale = NULL;
 
-    if (block->middle != block->in)
+    if (expands)
         take_linear(l, &block->expand, name_of("%s.expand", base.text).text, block->middle,
-                    block->in, BIAS | POINTWISE | RELU6);
-    block->depthwise = take_kernel(l, name_of("%s.depthwise.weight", base.text).text, block->middle,
-                                   1, block->size);
+                    block->in, BIAS | POINTWISE | RELU6 | bytes);
+    if (expands && block->expand.precision == PALME_INT8)
+        block->taps = take_taps(l, kernel.text, block->middle, block->size, &scale);
+    else
+        block->depthwise = take_kernel(l, kernel.text, block->middle, 1, block->size);
+    block->taps_scale = scale;
     block->depthwise_bias =
         take_bias(l, name_of("%s.depthwise.bias", base.text).text, block->middle);
     take_linear(l, &block->project, name_of("%s.project", base.text).text, block->out,
-                block->middle, BIAS | POINTWISE);
+                block->middle, BIAS | POINTWISE | bytes);
 }
 
 static void take_stem(struct loader *l, struct palme_stem *stem, enum palme_stem_kind kind)

@@ -102,8 +102,6 @@ static void check_int8_size(int in, int rows, int out, int trial)
                                                   : (int)(random_bits() % 256) - 128);
     for (int r = 0; r < rows; r++) {
         fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
-        for (int k = 0; trial % 3 == 0 && k < in; k++) /* rows without a negative number may go another way */
-            x.data[k] = fabsf(x.data[k]);
         tried->quantize(rows_8 + (size_t)r * stride, &quantum[r], x.data, in);
         row_scale[r] = whole_numbers(whole + (size_t)r * (size_t)in, x.data, in);
         CHECK_MESSAGE(same(quantum[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g", tried->level,
@@ -146,6 +144,187 @@ static void check_int8(void)
     /* The longest layer: every product as large as it can be. */
     for (int rows = 1; rows <= 5; rows += 4)
         check_int8_size(PALME_INT8_MOST, rows, 16, EXTREME);
+}
+
+/* ---- Bytes ---------------------------------------------------------------------------------- */
+
+/* A value as a byte, from the contract alone. */
+static int byte_of(float x)
+{
+    float low = floorf(x);
+
+    if (!(x > 0))
+        return 0;
+    return x >= 127 ? 127 : (int)low + (x - low > 0.5f || (x - low == 0.5f && (int)low % 2 != 0));
+}
+
+/* Panels of random weights, and one of them. */
+static struct buffer panels_of_int8(int in, int out)
+{
+    int groups = (in + 3) / 4;
+    struct buffer w = buffer_of_bytes((size_t)((out + 15) / 16 * groups * 64));
+
+    memset(w.data, 0, w.bytes);
+    for (int o = 0; o < out; o++)
+        for (int k = 0; k < in; k++)
+            ((int8_t *)w.data)[((o / 16 * groups + k / 4) * 16 + o % 16) * 4 + k % 4] = (int8_t)((int)(random_bits() % 256) - 128);
+    return w;
+}
+
+static int weight_of(const struct buffer *w, int in, int o, int k)
+{
+    return ((const int8_t *)w->data)[((o / 16 * ((in + 3) / 4) + k / 4) * 16 + o % 16) * 4 + k % 4];
+}
+
+/* Scales and biases with which some values are in range, some beyond it, and some no numbers. */
+static struct buffer scales(int n, double scale, int broken)
+{
+    struct buffer b = floats((size_t)n, scale);
+
+    for (int i = 0; broken && i < n; i += 5)
+        b.data[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : 3e30f;
+    return b;
+}
+
+static void check_to_bytes_size(int in, int out, int lines, int pixels, int trial)
+{
+    int gap = trial % 3, apart = pixels + trial % 2, rows = (lines - 1) * apart + pixels, padded = (out + 15) / 16 * 16;
+    int wrong = 0, *whole = malloc((size_t)(rows * in) * sizeof *whole);
+    size_t stride = PALME_QUANTIZED((size_t)in);
+    struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride), w = panels_of_int8(in, out);
+    struct buffer scale = scales(padded, 0.003, 0), b = scales(padded, 3, trial % 4 == 3);
+    struct buffer y = buffer_of_bytes((size_t)((pixels - 1) * (out + gap) + out) * 4);
+    struct palme_quantum *quantum = calloc((size_t)rows, sizeof *quantum);
+    float *row_scale = malloc((size_t)rows * sizeof *row_scale);
+
+    for (int r = 0; r < rows; r++) {
+        fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
+        tried->quantize((int8_t *)quantized.data + (size_t)r * stride, &quantum[r], x.data, in);
+        row_scale[r] = whole_numbers(whole + r * in, x.data, in);
+    }
+    tried->linear_int8_to_bytes((uint8_t *)y.data, (const int8_t *)quantized.data, quantum, (const int8_t *)w.data, scale.data,
+                                trial % 5 ? b.data : NULL, lines, apart, pixels, in, out, out + gap);
+    for (int i = 0; i < pixels * lines * out; i++) {
+        int o = i % out, line = i / out % lines, pixel = i / out / lines, row = line * apart + pixel;
+        const uint8_t *group = (const uint8_t *)y.data + (pixel * (out + gap) + o) * 4;
+        int64_t sum = 0;
+
+        for (int k = 0; k < in; k++)
+            sum += whole[row * in + k] * weight_of(&w, in, o, k);
+        int wanted = byte_of(fmaf((float)sum, row_scale[row] * (scale.data[o] * PALME_BYTE_FACTOR),
+                                  trial % 5 ? b.data[o] * PALME_BYTE_FACTOR : 0));
+        if (group[line] != wanted && wrong++ == 0)
+            CHECK_MESSAGE(0, "%s linear_int8_to_bytes %d lines x %d x %d x %d, pixel %d, output %d, line %d: %d, wanted %d",
+                          tried->level, lines, pixels, in, out, pixel, o, line, group[line], wanted);
+        for (int g = 0; o == out - 1 && pixel + 1 < pixels && g < 4 * gap; g++)
+            CHECK_MESSAGE(group[4 + g] == CANARY, "%s linear_int8_to_bytes: wrote between pixels", tried->level);
+    }
+    CHECK_MESSAGE(buffer_guarded(&y), "%s linear_int8_to_bytes, size %d: wrote before its output", tried->level, in);
+    free(whole), free(quantum), free(row_scale);
+    buffer_free(&x), buffer_free(&quantized), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
+}
+
+static void check_from_bytes_size(int in, int out, int rows, int trial)
+{
+    int gap = trial % 3, padded = (out + 15) / 16 * 16, x_stride = (in + 3) / 4 * 4 + 4 * gap, wrong = 0;
+    struct buffer x = buffer_of_bytes((size_t)((rows - 1) * x_stride + (in + 3) / 4 * 4)), w = panels_of_int8(in, out);
+    struct buffer scale = scales(padded, 0.01, 0), b = scales(padded, 1, trial % 4 == 3);
+    struct buffer y = buffer_of_bytes((size_t)((rows - 1) * (out + gap) + out) * 4);
+    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    uint8_t *bytes = (uint8_t *)x.data;
+
+    for (size_t i = 0; i < x.bytes; i++)
+        bytes[i] = trial % 3 ? random_bits() % 128 : 127;
+    tried->linear_bytes(y.data, bytes, (const int8_t *)w.data, scale.data, trial % 5 ? b.data : NULL, rows, in, out,
+                        out + gap, x_stride, f);
+    for (int i = 0; i < rows * out; i++) {
+        int o = i % out, row = i / out;
+        float found = y.data[row * (out + gap) + o];
+        int64_t sum = 0;
+
+        for (int k = 0; k < in; k++)
+            sum += bytes[row * x_stride + k] * weight_of(&w, in, o, k);
+        float wanted = fmaf((float)sum, PALME_BYTE_SCALE * scale.data[o], trial % 5 ? b.data[o] : 0);
+        if (f == PALME_ACTIVATION_RELU6)
+            wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
+        if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(found, wanted) && wrong++ == 0)
+            CHECK_MESSAGE(0, "%s linear_bytes %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows, in, out,
+                          row, o, found, wanted);
+        for (int g = 0; o == out - 1 && row + 1 < rows && g < gap; g++)
+            CHECK_MESSAGE(*(unsigned char *)&y.data[row * (out + gap) + out + g] == CANARY,
+                          "%s linear_bytes %d x %d x %d: wrote between rows", tried->level, rows, in, out);
+    }
+    CHECK_MESSAGE(buffer_guarded(&y), "%s linear_bytes, size %d: wrote before its output", tried->level, in);
+    buffer_free(&x), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
+}
+
+static void check_depthwise_size(int count, int in_width, int size, int stride, int trial)
+{
+    int gap = trial % 3 * 4, width = (in_width + stride - 1) / stride, total = (width - 1) * stride + size - in_width;
+    int portions = (size + 3) / 4, wrong = 0;
+    struct palme_depthwise shape = { .width = width, .in_width = in_width, .left = total > 0 ? total / 2 : 0, .channels = count,
+                                     .size = size, .stride = stride, .x_stride = count + gap, .y_stride = count + 2 * gap,
+                                     .w_stride = count + gap };
+    struct buffer x[2], w = buffer_of_bytes((size_t)((portions * size - 1) * (count + gap) + count) * 4);
+    struct buffer scale = scales(count, 0.004, 0), b = scales(count, 3, trial % 7 == 6);
+    struct buffer y = buffer_of_bytes((size_t)((width - 1) * shape.y_stride + count));
+    struct palme_rows_under under = { .first = trial % 4, .inside = 0 };
+
+    for (int g = 0; g < 2; g++) {
+        x[g] = buffer_of_bytes((size_t)((in_width - 1) * (count + gap) + count) * 4);
+        under.rows[g] = (uint8_t *)x[g].data;
+    }
+    for (int ky = 0; ky < size; ky++)
+        under.inside |= (unsigned)(trial % 5 == 0 || random_bits() % 4 > 0) << ky;
+    for (size_t i = 0; i < 2 * x[0].bytes; i++) { /* what is outside may be anything */
+        int place = (int)(i % 4 + i / x[0].bytes * 4), ky = place - under.first;
+
+        ((uint8_t *)x[i / x[0].bytes].data)[i % x[0].bytes] =
+            (uint8_t)(ky >= 0 && ky < size && under.inside >> ky & 1 ? (trial % 3 ? random_bits() % 128 : 127) : random_bits());
+    }
+    for (size_t i = 0; i < w.bytes; i++) {
+        size_t ky = i / 4 / (size_t)(count + gap) / (size_t)size * 4 + i % 4;
+
+        ((int8_t *)w.data)[i] = (int8_t)(ky < (size_t)size ? (trial % 3 ? (int)(random_bits() % 256) - 128 : -128) : 0);
+    }
+    tried->depthwise_bytes((uint8_t *)y.data, &under, (const int8_t *)w.data, scale.data, b.data, &shape);
+    for (int i = 0; i < width * count; i++) {
+        int c = i % count, pixel = i / count;
+        const uint8_t *found = (const uint8_t *)y.data + pixel * shape.y_stride + c;
+        int64_t sum = 0;
+
+        for (int tap = 0; tap < size * size; tap++) {
+            int ky = tap / size, kx = tap % size, column = pixel * stride - shape.left + kx, place = under.first + ky;
+
+            if (column >= 0 && column < in_width && under.inside >> ky & 1)
+                sum += under.rows[place / 4][(column * (count + gap) + c) * 4 + place % 4] *
+                       ((const int8_t *)w.data)[((ky / 4 * size + kx) * (count + gap) + c) * 4 + ky % 4];
+        }
+        int wanted = byte_of(fmaf((float)sum, scale.data[c], b.data[c] * PALME_BYTE_FACTOR));
+        if (*found != wanted && wrong++ == 0)
+            CHECK_MESSAGE(0, "%s depthwise_bytes %dx%d/%d, %d x %d, pixel %d, channel %d: %d, wanted %d", tried->level, size,
+                          size, stride, in_width, count, pixel, c, *found, wanted);
+        for (int g = 1; c == count - 1 && pixel + 1 < width && g <= 2 * gap; g++)
+            CHECK_MESSAGE(found[g] == CANARY, "%s depthwise_bytes %d x %d: wrote between pixels", tried->level, in_width, count);
+    }
+    CHECK_MESSAGE(buffer_guarded(&y), "%s depthwise_bytes, %d channels: wrote before its output", tried->level, count);
+    buffer_free(&x[0]), buffer_free(&x[1]), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
+}
+
+static void check_bytes(void)
+{
+    static const int channels[] = { 1, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 130 }, widths[] = { 1, 2, 3, 7, 8, 9, 11, 16, 17, 23, 40 };
+    enum { CHANNELS = sizeof channels / sizeof *channels, WIDTHS = sizeof widths / sizeof *widths };
+    int trial = 0;
+
+    for (int s = 0; s < SIZES; s++)
+        for (int o = 0; o < OUTS; o++, trial++) {
+            check_to_bytes_size(sizes[s], outs_of[o], trial % 4 + 1, trial % 5 + 1, trial);
+            check_from_bytes_size(sizes[s], outs_of[o], rows_of[trial % ROWS], trial);
+        }
+    for (int i = 0; i < CHANNELS * WIDTHS * 8; i++)
+        check_depthwise_size(channels[i % CHANNELS], widths[i / CHANNELS % WIDTHS], i / CHANNELS / WIDTHS % 2 ? 5 : 3,
+                             i / CHANNELS / WIDTHS / 2 % 2 + 1, i + i / CHANNELS);
 }
 
 /* ---- bf16 ----------------------------------------------------------------------------------- */
@@ -318,6 +497,7 @@ static void check_level(const struct palme_kernels *level)
     printf("%s\n", level->level);
     tried = level;
     check_int8();
+    check_bytes();
     check_bf16();
     for (int r = 0; r < MANY; r++)
         level->quantize(pool_q + (size_t)r * PALME_QUANTIZED((size_t)IN), &pool_quantum[r], pool_x + r * IN, IN);
@@ -352,7 +532,10 @@ int main(int argc, char **argv)
         }
         palme_kernels_init(&level, (enum palme_cpu_level)l);
         palme_kernels_init(&below, palme_cpu_below((enum palme_cpu_level)l));
-        CHECK_MESSAGE(l == PALME_CPU_C || (level.quantize != below.quantize && level.linear_int8 != below.linear_int8) ||
+        CHECK_MESSAGE(l == PALME_CPU_C ||
+                          (level.quantize != below.quantize && level.linear_int8 != below.linear_int8 &&
+                           level.linear_int8_to_bytes != below.linear_int8_to_bytes &&
+                           level.linear_bytes != below.linear_bytes && level.depthwise_bytes != below.depthwise_bytes) ||
                           level.linear_bf16 != below.linear_bf16,
                       "the level %s brings no product", level.level);
         check_level(&level);

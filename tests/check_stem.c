@@ -53,27 +53,64 @@ static float *linear(struct palme_compute *c, const float *x, const struct palme
     return y;
 }
 
+/* What the depthwise filter of a block in bytes gives: [out_height][out_width][middle]. */
+static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, const struct palme_stem_block *block,
+                             const float *x, int height, int width, const struct palme_depthwise *shape)
+{
+    int out_height = (height + block->stride - 1) / block->stride, top = same_before(height, block->size, block->stride);
+    size_t group = (size_t)width * (size_t)block->middle * 4, out_row = (size_t)shape->width * (size_t)block->middle;
+    struct palme_rows rows = palme_rows_bring(c, c->room, x, &block->expand, height * width);
+    uint8_t *wide = malloc((size_t)(height + 11) / 4 * group), *narrow = malloc((size_t)out_height * out_row);
+
+    memset(wide, 0xff, (size_t)(height + 11) / 4 * group); /* a group before the map and one behind it */
+    for (int row = 0; row < height; row += 4)
+        palme_linear_part_to_bytes(&model->kernels, wide + (size_t)(row / 4 + 1) * group, &rows, row * width,
+                                   height - row < 4 ? height - row : 4, width, width, &block->expand, 0, block->middle,
+                                   block->middle);
+    for (int i = 0; i < out_height; i++) {
+        int first = i * block->stride - top + 4;
+        struct palme_rows_under under = { { wide + (size_t)(first / 4) * group, wide + (size_t)(first / 4 + 1) * group },
+                                          first % 4, 0 };
+
+        for (int ky = 0; ky < block->size; ky++)
+            under.inside |= (unsigned)(first - 4 + ky >= 0 && first - 4 + ky < height) << ky;
+        model->kernels.depthwise_bytes(narrow + (size_t)i * out_row, &under, block->taps, block->taps_scale,
+                                       block->depthwise_bias, shape);
+    }
+    free(wide);
+    return narrow;
+}
+
 /* One block; x is freed. */
 static float *whole_block(const palme_model *model, struct palme_compute *c, const struct palme_stem_block *block,
                           float *x, int *height, int *width)
 {
     int out_height = (*height + block->stride - 1) / block->stride, out_width = (*width + block->stride - 1) / block->stride;
     size_t row = (size_t)*width * (size_t)block->middle, out_row = (size_t)out_width * (size_t)block->middle;
-    float *wide = block->expand.w ? linear(c, x, &block->expand, *height * *width) : x;
-    float *narrow = malloc((size_t)out_height * out_row * sizeof *narrow);
+    float *wide = block->taps ? NULL : block->expand.w ? linear(c, x, &block->expand, *height * *width) : x;
+    float *narrow = malloc((size_t)out_height * out_row * sizeof *narrow), *y;
     struct palme_depthwise shape = { .width = out_width, .in_width = *width,
                                      .left = same_before(*width, block->size, block->stride),
                                      .channels = block->middle, .size = block->size, .stride = block->stride,
                                      .y_stride = block->middle, .x_stride = block->middle, .w_stride = block->middle };
 
-    for (int i = 0; i < out_height; i++) {
+    for (int i = 0; wide && i < out_height; i++) {
         const float *rows[5];
 
         rows_under(rows, wide, *height, row, i * block->stride - same_before(*height, block->size, block->stride),
                    block->size);
         model->kernels.depthwise(narrow + (size_t)i * out_row, rows, block->depthwise, block->depthwise_bias, &shape);
     }
-    float *y = linear(c, narrow, &block->project, out_height * out_width);
+    if (block->taps) {
+        uint8_t *bytes = narrow_bytes(model, c, block, x, *height, *width, &shape);
+        struct palme_rows brought = { (const char *)bytes, (size_t)block->middle, NULL };
+
+        y = malloc((size_t)out_height * (size_t)out_width * (size_t)block->out * sizeof *y);
+        palme_linear_rows(c, y, &brought, &block->project, out_height * out_width);
+        free(bytes);
+    } else {
+        y = linear(c, narrow, &block->project, out_height * out_width);
+    }
     if (block->skip)
         palme_add(c, y, x, out_height * out_width, block->out);
     if (wide != x)

@@ -40,9 +40,10 @@ engine_may() {
     layers.h) echo compute.h kernels.h ;;
     layers.c) ;;
     kernels.h) echo cpu.h ;;
-    kernels_simd.c | attend_simd.c | convolutions_simd.c | pixels_simd.c) echo kernels.h vec.h ;;
-    int8_simd.c | bf16_simd.c) echo tiles.h ;;
-    tiles.h) echo kernels.h vec.h ;;
+    kernels_simd.c | attend_simd.c | pixels_simd.c | tiles.h | filters.h) echo kernels.h vec.h ;;
+    convolutions_simd.c) echo filters.h ;;
+    bf16_simd.c) echo tiles.h ;;
+    int8_simd.c) echo filters.h tiles.h ;;
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo compute.h kernels.h ;;
