@@ -11,19 +11,15 @@
 
 static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
 {
-    vf best = vf_set(0), broken = vf_set(0), sum = vf_set(0), size = vf_set(0);
+    vf best = vf_set(0), missing = vf_set(0);
 
-    for (int i = 0; i < n; i += VF) {
-        vf v = vf_load_n(x + i, vf_left(n, i));
+    for (int i = 0; i < n; i += VF)
+        best = vf_maximum(best, vf_abs(vf_load_n(x + i, vf_left(n, i))));
+    float most = vf_highest(best);
 
-        best = vf_max(vf_abs(v), best);
-        broken = vf_fma(v, vf_set(0), broken); /* 0 unless a value is NaN or infinite, and then NaN */
-    }
-    float most = vf_largest(best);
-
-    if (!(vf_sum(broken) == 0) || most < PALME_QUANTUM_LEAST) {
+    if (!(most < INFINITY) || most < PALME_QUANTUM_LEAST) {
         memset(q, 0, PALME_QUANTIZED((size_t)n));
-        *quantum = (struct palme_quantum){ vf_sum(broken) == 0 ? 0 : NAN, 0 };
+        *quantum = (struct palme_quantum){ most < INFINITY ? 0 : NAN, 0 };
         return;
     }
     vf factor = vf_set(127 / most);
@@ -31,11 +27,10 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
     for (int i = 0; i < n; i += VF) {
         vf v = vf_round(vf_mul(vf_load_n(x + i, vf_left(n, i)), factor));
 
-        sum = vf_add(sum, v); /* whole numbers below 2^24: exact */
-        size = vf_add(size, vf_abs(v));
+        missing = vf_add(missing, vq_missing(v)); /* whole numbers below 2^24: exact */
         vq_store(q + i / 4 * VEC_INT8_BYTES, v);
     }
-    *quantum = (struct palme_quantum){ most / 127, vq_offset(vf_sum(sum), vf_sum(size)) };
+    *quantum = (struct palme_quantum){ most / 127, vq_offset(vf_sum(missing)) };
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */

@@ -15,28 +15,29 @@
 
 /* ---- GELU ------------------------------------------------------------------------------- */
 
-static inline vf polynomial(const float *coefficients, int count, vf x)
-{
-    vf y = vf_set(coefficients[0]);
-
-    for (int i = 1; i < count; i++)
-        y = vf_fma(y, x, vf_set(coefficients[i]));
-    return y;
-}
-
 /* x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 by the tail of the normal distribution, Phi(-z) = erfc(z / sqrt 2) / 2. There is
  * erfc(z) = e^(-z^2) t Q(t) with t = 1 / (1 + 0.3 z); the coefficients come from models/fit_erf.py, which also says how
  * far off they are. Beyond 9.4 the exponential is 0. */
-static inline vf vec_gelu(vf x)
+static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int count)
 {
     static const float q[] = { -0.130650282f, 0.491199851f, -0.524303675f, 0.561992526f, -0.104937889f,
                                0.219528645f,  0.147092924f, 0.170901701f,  0.169176206f };
-    vf z = vf_min(vf_mul(vf_abs(x), vf_set(0.70710678f)), vf_set(9.4f));
-    vf t = vf_div(vf_set(1), vf_fma(z, vf_set(0.3f), vf_set(1)));
-    vf half = vf_mul(vf_set(0.5f), vf_exp(vf_sub(vf_set(0), vf_mul(z, z))));
-    vf tail = vf_mul(vf_mul(t, polynomial(q, 9, t)), half);
+    vf t[VEC_ABREAST], e[VEC_ABREAST], tail[VEC_ABREAST];
 
-    return vf_mul(x, vf_less(x, vf_set(0), tail, vf_sub(vf_set(1), tail)));
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) {
+        vf z = vf_min(vf_mul(vf_abs(x[i]), vf_set(0.70710678f)), vf_set(9.4f));
+
+        t[i] = vf_div(vf_set(1), vf_fma(z, vf_set(0.3f), vf_set(1)));
+        e[i] = vf_sub(vf_set(0), vf_mul(z, z));
+    }
+    vf_exps(e, count);
+    vf_polynomials(tail, t, q, 9, count);
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) {
+        tail[i] = vf_mul(vf_mul(t[i], tail[i]), vf_mul(vf_set(0.5f), e[i]));
+        x[i] = vf_mul(x[i], vf_less(x[i], vf_set(0), tail[i], vf_sub(vf_set(1), tail[i])));
+    }
 }
 
 /* ---- Vectors -------------------------------------------------------------------------------- */
@@ -94,18 +95,22 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
 
 static void gelu(float *x, int n)
 {
+    vf a[VEC_ABREAST];
     int i = 0;
 
-    for (; n - i >= 2 * VF; i += 2 * VF) { /* of two, one computes while the other waits for its sums */
-        vf a = vec_gelu(vf_load(x + i)), b = vec_gelu(vf_load(x + i + VF));
-
-        vf_store(x + i, a);
-        vf_store(x + i + VF, b);
+    for (; n - i >= VEC_ABREAST * VF; i += VEC_ABREAST * VF) {
+        VEC_UNROLL
+        for (int k = 0; k < VEC_ABREAST; k++)
+            a[k] = vf_load(x + i + k * VF);
+        vec_gelu(a, VEC_ABREAST);
+        VEC_UNROLL
+        for (int k = 0; k < VEC_ABREAST; k++)
+            vf_store(x + i + k * VF, a[k]);
     }
     for (; i < n; i += VF) {
-        int k = vf_left(n, i);
-
-        vf_store_n(x + i, vec_gelu(vf_load_n(x + i, k)), k);
+        a[0] = vf_load_n(x + i, vf_left(n, i));
+        vec_gelu(a, 1);
+        vf_store_n(x + i, a[0], vf_left(n, i));
     }
 }
 
@@ -147,12 +152,22 @@ static double log_sum_exp(const float *x, int n)
         return top;
     for (int first = 0; first < n; first += BLOCK) {
         int end = n - first < BLOCK ? n : first + BLOCK;
-        vf part = vf_set(0);
+        vf part = vf_set(0), e[VEC_ABREAST];
+        int i = first;
 
-        for (int i = first; i < end; i += VF) {
-            vf e = vf_exp(vf_sub(vf_load_n(x + i, vf_left(end, i)), vf_set(top)));
+        for (; end - i >= VEC_ABREAST * VF; i += VEC_ABREAST * VF) {
+            VEC_UNROLL
+            for (int k = 0; k < VEC_ABREAST; k++)
+                e[k] = vf_sub(vf_load(x + i + k * VF), vf_set(top));
+            vf_exps(e, VEC_ABREAST);
+            VEC_UNROLL
+            for (int k = 0; k < VEC_ABREAST; k++)
+                part = vf_add(part, e[k]);
+        }
+        for (; i < end; i += VF) {
+            vf rest = vf_exp(vf_sub(vf_load_n(x + i, vf_left(end, i)), vf_set(top)));
 
-            part = vf_add(part, vf_keep_n(e, vf_left(end, i), 0));
+            part = vf_add(part, vf_keep_n(rest, vf_left(end, i), 0));
         }
         sum += vf_sum_double(part);
     }

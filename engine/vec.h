@@ -20,12 +20,14 @@
  * vf_round(a)                to the nearest whole number, halves to the even one
  * vf_power_of_2(n)           2^n for whole numbers n in -126..127
  * vf_sum(a), vf_largest(a)   over all lanes
+ * vf_maximum(a, b)           the larger one where neither has a sign, and NaN where one is
+ * vf_highest(a)              such a maximum over all lanes
  * vf_sum_double(a)           the sum of all lanes in double precision: for long sums of sums
  * vf_sums(a)                 lane i is the sum of the lanes of a[i], for VF vectors: neighbours first, then
  *                            neighbouring sums, and so on
  * vf_load_turned(y, x, at)   y[d] = x[0][at + d], x[1][at + d], ...; VF of each
  * vf_left(n, i)              how many lanes are left of n at i, at most VF
- * vf_exp(x)                  see below
+ * vf_exp(x), vf_exps(x, count), vf_polynomials   see below
  *
  * Pictures: bytes are 0..255 in memory and floats in a vector.
  *
@@ -44,7 +46,7 @@
  * VEC_INT8_SUMS   vectors of sums that a tile may have, a multiple of the vectors of a panel
  * vi, vw, vq      VF sums of 32 bits; a group of VF outputs' weights; a group of a row, the same in all lanes
  * vq_store(q, x)                      stores VF whole numbers
- * vq_offset(sum, size)                what is missing in the sums of a row of this sum and this sum of sizes
+ * vq_missing(x), vq_offset(sum)       what is missing in the sums of a row, by the sum of the first over its numbers
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
@@ -129,24 +131,53 @@ static inline void vec_prefetch(const void *w, const int panels, size_t panel, s
         __builtin_prefetch(at + (size_t)i * panel);
 }
 
-/* exp(x) for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a polynomial for e^r (its
- * coefficients are those of the Taylor series, whose rest is below half a unit in the last place there). */
+/* A chain of operations is many times as long as one of them: so many vectors go through it in step. */
+enum { VEC_ABREAST = 4 };
+
+/* y[count] = a polynomial in x[count], its highest coefficient first. */
+static inline __attribute__((always_inline)) void vf_polynomials(vf *y, const vf *x, const float *coefficients,
+                                                                 const int terms, const int count)
+{
+    VEC_UNROLL
+    for (int i = 0; i < count; i++)
+        y[i] = vf_set(coefficients[0]);
+    VEC_UNROLL
+    for (int t = 1; t < terms; t++) {
+        VEC_UNROLL
+        for (int i = 0; i < count; i++)
+            y[i] = vf_fma(y[i], x[i], vf_set(coefficients[t]));
+    }
+}
+
+/* exp(x) of x[count], count <= VEC_ABREAST, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a
+ * polynomial for e^r (its coefficients are those of the Taylor series, whose rest is below half a unit in the last place
+ * there). */
+static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count)
+{
+    static const float taylor[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1 };
+    const vf low = vf_set(-87.3f);
+    vf n[VEC_ABREAST], r[VEC_ABREAST], y[VEC_ABREAST];
+
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) {
+        r[i] = vf_min(vf_max(x[i], low), vf_set(88.0f));
+        n[i] = vf_round(vf_mul(r[i], vf_set(1.44269504f)));
+    }
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) { /* ln 2 in two parts, so that n ln 2 is exact */
+        r[i] = vf_fma(n[i], vf_set(-0.693145752f), r[i]);
+        r[i] = vf_fma(n[i], vf_set(-1.42860677e-6f), r[i]);
+    }
+    vf_polynomials(y, r, taylor, 8, count);
+    VEC_UNROLL
+    for (int i = 0; i < count; i++)
+        x[i] = vf_less(x[i], low, vf_set(0), vf_mul(y[i], vf_power_of_2(n[i])));
+}
+
 static inline vf vf_exp(vf x)
 {
-    vf low = vf_set(-87.3f), clamped = vf_min(vf_max(x, low), vf_set(88.0f));
-    vf n = vf_round(vf_mul(clamped, vf_set(1.44269504f)));
-    vf r = vf_fma(n, vf_set(-0.693145752f), clamped); /* ln 2 in two parts, so that n ln 2 is exact */
-    vf y = vf_set(1.0f / 5040);
-
-    r = vf_fma(n, vf_set(-1.42860677e-6f), r);
-    y = vf_fma(y, r, vf_set(1.0f / 720));
-    y = vf_fma(y, r, vf_set(1.0f / 120));
-    y = vf_fma(y, r, vf_set(1.0f / 24));
-    y = vf_fma(y, r, vf_set(1.0f / 6));
-    y = vf_fma(y, r, vf_set(0.5f));
-    y = vf_fma(y, r, vf_set(1));
-    y = vf_fma(y, r, vf_set(1));
-    return vf_less(x, low, vf_set(0), vf_mul(y, vf_power_of_2(n)));
+    vf_exps(&x, 1);
+    return x;
 }
 
 static inline void vf_unzip_4(vf y[4], const vf x[4])

@@ -68,6 +68,21 @@ static inline float vf_largest(vf a)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+/* Without signs, floats are in the order of their bits, NaN behind infinity. */
+static inline vf vf_maximum(vf a, vf b)
+{
+    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+
+static inline float vf_highest(vf a)
+{
+    __m256i bits = _mm256_castps_si256(a);
+    __m128i s = _mm_max_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+
+    s = _mm_max_epi32(s, _mm_unpackhi_epi64(s, s));
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(s, _mm_shuffle_epi32(s, 1))));
+}
+
 static inline double vf_sum_double(vf a)
 {
     __m256d s = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a)),
@@ -150,11 +165,8 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(half, half));
 }
 
-static inline int32_t vq_offset(float sum, float size)
-{
-    (void)size;
-    return -128 * (int32_t)sum;
-}
+static inline vf vq_missing(vf x) { return x; }
+static inline int32_t vq_offset(float sum) { return -128 * (int32_t)sum; }
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -211,10 +223,8 @@ static inline void vq_store(int8_t *q, vf x)
                      _mm_unpacklo_epi32(_mm_abs_epi8(bytes), _mm_cmpgt_epi8(_mm_setzero_si128(), bytes)));
 }
 
-static inline int32_t vq_offset(float sum, float size)
-{
-    return ((int32_t)size - (int32_t)sum) / 2; /* the sizes of the negative ones */
-}
+static inline vf vq_missing(vf x) { return vf_max(vf_sub(vf_set(0), x), vf_set(0)); }
+static inline int32_t vq_offset(float sum) { return (int32_t)sum; }
 
 static inline vq vq_load(const int8_t *q)
 {

@@ -56,6 +56,21 @@ static inline vf vf_keep_n(vf a, int n, float other)
 static inline float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
 static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 
+/* Without signs, floats are in the order of their bits, NaN behind infinity. */
+static inline vf vf_maximum(vf a, vf b)
+{
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
+
+static inline float vf_highest(vf a)
+{
+    int32_t bits = _mm512_reduce_max_epi32(_mm512_castps_si512(a));
+    float highest;
+
+    memcpy(&highest, &bits, sizeof highest);
+    return highest;
+}
+
 static inline double vf_sum_double(vf a)
 {
     return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a)),
@@ -167,11 +182,8 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 
-static inline int32_t vq_offset(float sum, float size)
-{
-    (void)size;
-    return -128 * (int32_t)sum;
-}
+static inline vf vq_missing(vf x) { return x; }
+static inline int32_t vq_offset(float sum) { return -128 * (int32_t)sum; }
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -214,10 +226,8 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_unpackhi_epi32(sizes, negative));
 }
 
-static inline int32_t vq_offset(float sum, float size)
-{
-    return ((int32_t)size - (int32_t)sum) / 2;
-}
+static inline vf vq_missing(vf x) { return vf_max(vf_sub(vf_set(0), x), vf_set(0)); }
+static inline int32_t vq_offset(float sum) { return (int32_t)sum; }
 
 static inline vq vq_load(const int8_t *q)
 {

@@ -66,6 +66,9 @@ static inline vf vf_keep_n(vf a, int n, float other)
 static inline float vf_sum(vf a) { return vaddvq_f32(a); }
 static inline float vf_largest(vf a) { return vmaxnmvq_f32(a); }
 
+static inline vf vf_maximum(vf a, vf b) { return vmaxq_f32(a, b); }
+static inline float vf_highest(vf a) { return vmaxvq_f32(a); }
+
 static inline double vf_sum_double(vf a)
 {
     return vaddvq_f64(vaddq_f64(vcvt_f64_f32(vget_low_f32(a)), vcvt_high_f64_f32(a)));
@@ -122,11 +125,9 @@ static inline void vq_store(int8_t *q, vf x)
     vst1_lane_s32((int32_t *)(void *)q, vreinterpret_s32_s8(bytes), 0);
 }
 
-static inline int32_t vq_offset(float sum, float size)
-{
-    (void)sum, (void)size;
-    return 0; /* both sides have signs */
-}
+/* Both sides have signs. */
+static inline vf vq_missing(vf x) { (void)x; return vf_set(0); }
+static inline int32_t vq_offset(float sum) { (void)sum; return 0; }
 
 static inline vq vq_load(const int8_t *q)
 {
