@@ -139,6 +139,25 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
     return features;
 }
 
+/* The taps of a model in int8 are those of the same model in f32, to half a step of their channel's scale. */
+static void check_taps(const palme_model *int8, const palme_model *f32)
+{
+    for (int i = 1; i < int8->weights.stem.blocks; i++) {
+        const struct palme_stem_block *a = &int8->weights.stem.block[i], *b = &f32->weights.stem.block[i];
+        int wrong = 0;
+
+        for (int at = 0; at < a->size * a->size * a->middle; at++) {
+            int c = at % a->middle, kx = at / a->middle % a->size, ky = at / a->middle / a->size;
+            const int8_t *group = a->taps + ((ky / 4 * a->size + kx) * a->middle + c) * 4;
+
+            wrong += !(fabs((double)group[ky % 4] * a->taps_scale[c] - b->depthwise[at]) <= 0.50001 * a->taps_scale[c]);
+            for (int rest = ky % 4 + 1; ky == a->size - 1 && rest < 4; rest++)
+                wrong += group[rest] != 0;
+        }
+        CHECK_MESSAGE(!wrong, "block %d: %d taps are others than in f32", i, wrong);
+    }
+}
+
 static palme_model *open_stem(const char *path, const char *level, const char *precision, int threads)
 {
     struct heard heard = { 0 };
@@ -214,6 +233,10 @@ int main(void)
         }
     }
     builder_write(b, path);
+    palme_model *int8 = open_stem(path, "c", "int8", 1), *f32 = open_stem(path, "c", "f32", 1);
+    check_taps(int8, f32);
+    palme_model_close(&int8);
+    palme_model_close(&f32);
     for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
         for (int p = 0; p < PALME_PRECISIONS && palme_cpu_has((enum palme_cpu_level)l); p++) {
             const char *level = palme_cpu_name((enum palme_cpu_level)l);
