@@ -78,6 +78,16 @@ static double log_sum_exp_c(const float *x, int n)
     return top + log(sum);
 }
 
+static int argmax_c(const float *x, int n)
+{
+    int best = -1;
+
+    for (int i = 0; i < n; i++)
+        if (x[i] > -INFINITY && (best < 0 || x[i] > x[best]))
+            best = i;
+    return best;
+}
+
 static void rotate_c(float *x, const float *cosine, const float *sine, const float *gain)
 {
     for (int k = 0; k < PALME_ROTARY; k++) {
@@ -266,6 +276,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
             .relu6 = relu6_c,
             .normalize = normalize_c,
             .log_sum_exp = log_sum_exp_c,
+            .argmax = argmax_c,
             .rotate = rotate_c,
             .linear = linear_c,
             .attend = attend_c,

@@ -127,6 +127,9 @@ struct palme_kernels {
     /* log(sum exp x[n]); NaN entries count as absent, all absent gives -infinity. */
     double (*log_sum_exp)(const float *x, int n);
 
+    /* The index of the largest x[n], the first of them; NaN and -infinity do not count, and -1 if nothing does. */
+    int (*argmax)(const float *x, int n);
+
     /* Rotary xpos on one head of 64 (rotate in models/palme.py): for k < 16,
      * x'[k] = (x[k] cos - x[k+16] sin) g, x'[k+16] = (x[k+16] cos + x[k] sin) g, the rest stays. */
     void (*rotate)(float *x, const float *cos, const float *sin, const float *gain);

@@ -174,6 +174,28 @@ static double log_sum_exp(const float *x, int n)
     return top + log(sum);
 }
 
+static int argmax(const float *x, int n)
+{
+    float best = -INFINITY;
+    int at = -1;
+
+    for (int first = 0; first < n; first += BLOCK) {
+        int end = n - first < BLOCK ? n : first + BLOCK;
+        vf most = vf_set(-INFINITY);
+
+        for (int i = first; i < end; i += VF)
+            most = vf_max(vf_keep_n(vf_load_n(x + i, vf_left(end, i)), vf_left(end, i), -INFINITY), most);
+        float largest = vf_largest(most);
+        if (largest > best) {
+            best = largest;
+            at = first;
+        }
+    }
+    while (at >= 0 && x[at] != best)
+        at++;
+    return at;
+}
+
 static void rotate(float *x, const float *cosine, const float *sine, const float *gain)
 {
     for (int k = 0; k < PALME_ROTARY; k += VF) {
@@ -305,6 +327,7 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
     kernels->relu6 = relu6;
     kernels->normalize = normalize;
     kernels->log_sum_exp = log_sum_exp;
+    kernels->argmax = argmax;
     kernels->rotate = rotate;
     kernels->linear = linear;
 }

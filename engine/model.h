@@ -248,9 +248,6 @@ struct palme_random {
 int palme_filter(float *probabilities, int *kept, const float *logits, int n, double temperature,
                  int top_k, double top_p);
 
-/* The largest logit, ties to the lower id, NaN ignored; -1 if there is none. */
-int palme_argmax(const float *logits, int n);
-
 /* Draws an id from kept[count] with these probabilities. */
 int palme_draw(const float *probabilities, const int *kept, int count, struct palme_random *random);
 

@@ -21,16 +21,6 @@ static double random_next(struct palme_random *random) /* 0 <= x < 1 */
     return (double)(z >> 11) * 0x1p-53;
 }
 
-int palme_argmax(const float *logits, int n)
-{
-    int best = -1;
-
-    for (int i = 0; i < n; i++)
-        if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
-            best = i;
-    return best;
-}
-
 static int better(const float *logits, int a, int b)
 {
     return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);

@@ -59,7 +59,7 @@ static int choose(palme_session *s, float *logits)
     palme_forbid_repeats(logits, n, s->text, s->generated, search.ngram);
     if (s->generated + 1 < search.min_length)
         logits[search.eos] = -INFINITY;
-    token = palme_argmax(logits, n);
+    token = s->model->kernels.argmax(logits, n);
     float raw = token < 0 ? 0 : s->probabilities[token];
     if (token >= 0 && o->temperature > 0) {
         int kept = palme_filter(s->probabilities, s->kept, logits, n, o->temperature, o->top_k,

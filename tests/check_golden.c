@@ -423,7 +423,7 @@ static void compare_greedy(struct engine *e, const struct record *r, const char 
         } else {
             engine_feed(e, row, text + n - 1, 1, 0);
         }
-        int best = palme_argmax(row, vocabulary);
+        int best = e->model->kernels.argmax(row, vocabulary);
         float second = -INFINITY;
         for (int i = 0; i < vocabulary; i++)
             if (i != best && row[i] > second)

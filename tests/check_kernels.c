@@ -142,6 +142,29 @@ static void check_log_sum_exp(void)
     }
 }
 
+static void check_argmax(void)
+{
+    for (int s = 0; s < SIZES; s++) {
+        for (int form = 0; form < 20; form++) {
+            size_t n = (size_t)sizes[s];
+            struct buffer x = buffer_filled(n, RANDOM);
+
+            for (size_t i = 0; i < n; i++) /* ties, and what does not count */
+                x.data[i] = form == 0 ? NAN : form == 1 ? -INFINITY : random_bits() % 5 == 0 ? NAN
+                            : random_bits() % 5 == 0 ? -INFINITY : form % 2 ? x.data[i] : floorf(3 * x.data[i]);
+            if (form > 15)
+                x.data[n - 1] = form > 17 ? INFINITY : 9;
+            int wanted = -1, found = tried->argmax(x.data, sizes[s]);
+            for (int i = 0; i < sizes[s]; i++)
+                if (x.data[i] > (wanted < 0 ? -INFINITY : x.data[wanted]))
+                    wanted = i;
+            CHECK_MESSAGE(found == wanted, "%s argmax, size %d form %d: %d, wanted %d", tried->level, sizes[s], form, found,
+                          wanted);
+            buffer_free(&x);
+        }
+    }
+}
+
 static void check_rotate(void)
 {
     for (int i = 0; i < 50; i++) {
@@ -380,6 +403,7 @@ static void bench_linear_1(void) { benched->linear(pool_c, pool_a, pool_b, NULL,
 static void bench_linear_64(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE); }
 static void bench_layernorm(void) { benched->layernorm(pool_c, pool_a, pool_b, pool_b, 512); }
 static void bench_gelu(void) { benched->gelu(pool_a, 2048); }
+static void bench_argmax(void) { benched->argmax(pool_a, 20000); }
 static void bench_log_sum_exp(void) { benched->log_sum_exp(pool_a, 20000); }
 
 static void bench_attend(void)
@@ -428,6 +452,7 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "layernorm 512", bench_layernorm, 0 },
         { "gelu 2048", bench_gelu, 0 },
         { "log_sum_exp 20000", bench_log_sum_exp, 0 },
+        { "argmax 20000", bench_argmax, 0 },
     };
 
     for (size_t i = 0; i < sizeof pool_a / sizeof *pool_a; i++) {
@@ -488,6 +513,7 @@ int main(int argc, char **argv)
         check_values("normalize", truth->normalize, tried->normalize, 1, 8 * EPS, 1e-30);
         check_add();
         check_log_sum_exp();
+        check_argmax();
         check_rotate();
         check_linear();
         check_attend();

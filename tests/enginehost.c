@@ -173,7 +173,7 @@ void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int 
         h->rows[i] = row_of(h, &s[i], ids[i]);
     palme_decode(h->model, &h->compute, logits, h->rows, count, 0, h->scratch);
     for (int i = 0; i < count; i++) {
-        int best = palme_argmax(logits + (size_t)i * (size_t)vocabulary, vocabulary);
+        int best = h->model->kernels.argmax(logits + (size_t)i * (size_t)vocabulary, vocabulary);
 
         ids[i] = best < 0 ? 0 : best; /* no logit is a number: the answer is worthless, the index must not be */
     }
