@@ -198,7 +198,6 @@ static inline __attribute__((always_inline)) void tiles(const struct product *p,
                                                         const int panels, const enum form form)
 {
 #define TILE(n) tile(p, row, first, outs, n, panels, form == PLAIN, form)
-    const int few = all == INT8_ROWS;
     int row = 0;
 
     for (; all - row >= INT8_ROWS; row += INT8_ROWS) {
@@ -206,7 +205,7 @@ static inline __attribute__((always_inline)) void tiles(const struct product *p,
             TILE(INT8_ROWS);
         else if (form == FROM_BYTES)
             full_from_bytes(p, row, first, outs);
-        else if (few)
+        else if (row == 0)
             few_int8(p, row, first, outs);
         else
             full_int8(p, row, first, outs);
