@@ -15,7 +15,7 @@ import sys
 from html import escape
 
 HEAD = re.compile(r"(\d+) threads?, (\w+), kernels (\w+): ([\d.]+) GFLOP/s of multiply-adds \(\w+\), "
-                  r"([\d.]+) GOP/s in int8, ([\d.]+) GB/s")
+                  r"([\d.]+) in bf16, ([\d.]+) GOP/s in int8, ([\d.]+) GB/s")
 PART = re.compile(r"(\S.*?)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)%\s+([\d.]+)%$")
 MACHINE = re.compile(r"(.+), (\d+) processors$")
 COLOURS = {"f32": ("#274690", "#7b95d6"), "bf16": ("#8a4f00", "#e0a458"), "int8": ("#1b6b3a", "#74c493")}
@@ -28,7 +28,7 @@ class Problem(Exception):
 
 
 def read(files, best):
-    """(machine, {(precision, threads): (level, gflops, gops, gbytes)}, {part: {(precision, threads): percent}})"""
+    """(machine, {(precision, threads): (level, GFLOP/s, the same in bf16, GOP/s, GB/s)}, {part: {(precision, threads): percent}})"""
     machine, runs, parts = None, {}, {}
     for path in files:
         try:
@@ -91,9 +91,9 @@ def svg(machine, runs, parts, width=760):
         out.append(f'<line x1="{x:.1f}" y1="{first - 6}" x2="{x:.1f}" y2="{y - GAP + 4}" class="{"e" if percent == 100 else "g"}"/>')
         out.append(f'<text x="{x:.1f}" y="{y + 6}" text-anchor="middle" class="s">{percent} %</text>')
     for i, run in enumerate(order):
-        level, gflops, gops, gbytes = runs[run]
+        level, f32, bf16, int8, gbytes = runs[run]
         x, at = 16 + i % 2 * (width // 2), TOP - 14 + 16 * (i // 2)
-        peak = f"{gops:.0f} GOP/s" if run[0] == "int8" else f"{gflops:.0f} GFLOP/s"
+        peak = f"{int8:.0f} GOP/s" if run[0] == "int8" else f"{bf16 if run[0] == 'bf16' else f32:.0f} GFLOP/s"
         out.append(f'<rect x="{x}" y="{at - 8}" width="10" height="10" fill="{COLOURS.get(run[0], OTHER)[run[1] > 1]}"/>')
         out.append(f'<text x="{x + 16}" y="{at + 1}">{label(run)}: {peak}, {gbytes:.0f} GB/s, kernels {level}</text>')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 16}" viewBox="0 0 {width} {y + 16}" '

@@ -42,16 +42,15 @@ enum {
 
 /* What the machine did at most, per second, on some number of threads. */
 struct roof {
-    double flops, bytes;
-    double int8; /* operations on whole numbers of 8 bits */
+    double bytes;
+    double ops[PALME_PRECISIONS]; /* multiplications and additions; in bf16 where pairs of it are multiplied */
 };
 
-/* bf16 weights are widened, and multiplied in single precision. */
 static double layer(const struct roof *roof, double rows, const struct palme_linear *l)
 {
     static const double bytes[PALME_PRECISIONS] = { 4, 2, 1 };
     double weights = (double)l->in * l->out, read = weights * bytes[l->precision] / roof->bytes;
-    double compute = 2 * rows * weights / (l->precision == PALME_INT8 ? roof->int8 : roof->flops);
+    double compute = 2 * rows * weights / roof->ops[l->precision];
 
     if (!l->w)
         return 0;
@@ -61,7 +60,7 @@ static double layer(const struct roof *roof, double rows, const struct palme_lin
 /* q k^T and the weighted sum of v. */
 static double attention(const struct roof *roof, double rows, double keys, int heads)
 {
-    return 4 * rows * keys * heads * PALME_HEAD / roof->flops;
+    return 4 * rows * keys * heads * PALME_HEAD / roof->ops[PALME_F32];
 }
 
 static double stem_bound(const struct palme_stem *stem, const struct roof *roof, int side)
@@ -69,7 +68,7 @@ static double stem_bound(const struct palme_stem *stem, const struct roof *roof,
     double taps = 27.0 * PALME_STEM_FIRST;
 
     side = (side + 1) / 2;
-    double seconds = 2 * taps * side * side / roof->flops;
+    double seconds = 2 * taps * side * side / roof->ops[PALME_F32];
     for (int i = 0; i < stem->blocks; i++) {
         const struct palme_stem_block *block = &stem->block[i];
 
@@ -77,7 +76,8 @@ static double stem_bound(const struct palme_stem *stem, const struct roof *roof,
             seconds += layer(roof, (double)side * side, &block->expand);
         side = (side + block->stride - 1) / block->stride;
         taps = (double)block->size * block->size * block->middle;
-        seconds += 2 * taps * side * side / roof->flops + layer(roof, (double)side * side, &block->project);
+        seconds += 2 * taps * side * side / roof->ops[block->taps ? PALME_INT8 : PALME_F32] +
+                   layer(roof, (double)side * side, &block->project);
     }
     return seconds + layer(roof, (double)side * side, &stem->head);
 }
@@ -135,7 +135,7 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
 /* Bytes of weights that one step reads. */
 static double step_bytes(const palme_model *model)
 {
-    const struct roof only_reading = { .flops = 1e300, .int8 = 1e300, .bytes = 1 };
+    const struct roof only_reading = { .ops = { 1e300, 1e300, 1e300 }, .bytes = 1 };
 
     return decode_bound(model, &only_reading, 1, 1, 1);
 }
@@ -387,13 +387,12 @@ static struct timing measure(struct bench *b, const struct part *part, int reps)
 
 static void look_up(struct roof *roof, double bytes, int threads, const char **level)
 {
-    double flops = roofline_multiply(threads, ROOF_TRIES, level);
+    const double found[PALME_PRECISIONS] = { roofline_multiply(threads, ROOF_TRIES, level),
+                                             roofline_bf16(threads, ROOF_TRIES), roofline_int8(threads, ROOF_TRIES) };
     double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
-    double int8 = roofline_int8(threads, ROOF_TRIES);
-
-    roof->flops = flops > roof->flops ? flops : roof->flops;
-    roof->int8 = int8 > roof->int8 ? int8 : roof->int8;
+    for (int p = 0; p < PALME_PRECISIONS; p++)
+        roof->ops[p] = found[p] > roof->ops[p] ? found[p] : roof->ops[p];
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
@@ -472,7 +471,7 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
                          int reps, const char *only)
 {
     struct bench b = { .steps = 0 };
-    struct roof roof = { .flops = 0 };
+    struct roof roof = { .bytes = 0 };
     struct timing timings[PARTS];
     const char *level = "?";
 
@@ -491,10 +490,10 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
             timings[i] = measure(&b, &parts[i], reps * parts[i].times);
     look_up(&roof, bytes, threads, &level);
 
-    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f GOP/s in int8, %.1f GB/s from "
-           "%.1f MB\n", threads,
-           threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level, roof.flops / 1e9, level,
-           roof.int8 / 1e9, roof.bytes / 1e9, bytes / 1e6);
+    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f in bf16, %.1f GOP/s in int8, "
+           "%.1f GB/s from %.1f MB\n", threads, threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level,
+           roof.ops[PALME_F32] / 1e9, level, roof.ops[PALME_BF16] / 1e9, roof.ops[PALME_INT8] / 1e9, roof.bytes / 1e9,
+           bytes / 1e6);
     printf("%-22s %10s %10s %10s %9s %9s\n", "", "median ms", "min ms", "bound ms", "of bound", "at min");
     for (int i = 0; i < PARTS; i++) {
         double bound = parts[i].bound(&b, &roof);

@@ -67,6 +67,7 @@ void roofline_loops_avx2(struct roofline_loops *loops);
 void roofline_loops_avx512(struct roofline_loops *loops);
 void roofline_loops_avxvnni(struct roofline_loops *loops);
 void roofline_loops_vnni(struct roofline_loops *loops);
+void roofline_loops_bf16(struct roofline_loops *loops);
 void roofline_loops_neon(struct roofline_loops *loops);
 void roofline_loops_dotprod(struct roofline_loops *loops);
 
@@ -75,7 +76,7 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 {
     int count = 0;
 
-    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, NULL, read_c };
+    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, NULL, NULL, read_c };
 #if PALME_HAVE_NEON
     if (palme_cpu_has(PALME_CPU_NEON)) {
         list[count].level = palme_cpu_name(PALME_CPU_NEON);
@@ -94,7 +95,7 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
         roofline_loops_avx512(&list[count++]);
     }
 #endif
-/* These have another loop for int8. */
+/* These have another loop for int8, or one for bf16. */
 #if PALME_HAVE_DOTPROD
     if (palme_cpu_has(PALME_CPU_DOTPROD)) {
         list[count].level = palme_cpu_name(PALME_CPU_DOTPROD);
@@ -113,6 +114,12 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
         roofline_loops_vnni(&list[count++]);
     }
 #endif
+#if PALME_HAVE_BF16
+    if (palme_cpu_has(PALME_CPU_BF16)) {
+        list[count].level = palme_cpu_name(PALME_CPU_BF16);
+        roofline_loops_bf16(&list[count++]);
+    }
+#endif
     return count;
 }
 
@@ -122,7 +129,8 @@ struct task {
     const struct roofline_loops *loops;
     pthread_barrier_t *barrier;
     const float *x; /* NULL: multiply, or dot */
-    const int8_t *numbers; /* NULL: multiply */
+    const int8_t *numbers; /* NULL: multiply, or multiply pairs */
+    int pairs;
     size_t n;
     long rounds;
     int streams;
@@ -134,6 +142,8 @@ static void *work(void *user)
 {
     struct task *task = user;
     const volatile float small[2] = { 0.5f, 0.0009765625f };
+    const volatile uint16_t half = 0x3f00; /* 0.5 in bf16 */
+    const uint16_t halves[4] = { half, half, half, half };
     const float start[2] = { small[0], small[1] };
     float sink = 0;
 
@@ -145,6 +155,8 @@ static void *work(void *user)
         task->done = (double)task->n * sizeof *task->x * (double)task->rounds;
     } else if (task->numbers) {
         task->done = task->loops->dot(&sink, task->numbers, task->rounds);
+    } else if (task->pairs) {
+        task->done = task->loops->pairs(&sink, halves, task->rounds);
     } else {
         task->done = task->loops->multiply(&sink, start, task->rounds);
     }
@@ -224,6 +236,25 @@ double roofline_int8(int threads, int tries)
         for (int l = 0; l < count; l++) {
             double found = loops[l].dot ? rate(&(struct task){ .loops = &loops[l], .numbers = numbers,
                                                                .rounds = DOT_ROUNDS }, threads) : 0;
+
+            best = found > best ? found : best;
+        }
+    }
+    return best;
+}
+
+double roofline_bf16(int threads, int tries)
+{
+    struct roofline_loops loops[PALME_CPU_LEVELS];
+    int count = loops_here(loops);
+    double best = roofline_multiply(threads, tries, NULL);
+
+    if (threads < 1 || threads > MOST_THREADS)
+        return 0;
+    for (int t = 0; t < tries; t++) {
+        for (int l = 0; l < count; l++) {
+            double found = loops[l].pairs ? rate(&(struct task){ .loops = &loops[l], .pairs = 1, .rounds = ROUNDS }, threads)
+                                          : 0;
 
             best = found > best ? found : best;
         }

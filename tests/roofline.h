@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The two loops of a level. roofline_simd.c brings them for each level that the build has. */
+/* The loops of a level. roofline_simd.c brings them for each level that the build has. */
 struct roofline_loops {
     const char *level;
     /* `rounds` rounds of independent multiply-adds, from registers only; returns how many FLOP those were.
@@ -19,6 +19,8 @@ struct roofline_loops {
     /* The same for the products of int8 of this level, with weights from the first cache: `rounds` rounds, returns how
      * many operations those were, two for each product. NULL: there is no such loop. */
     double (*dot)(float *sink, const int8_t *numbers, long rounds);
+    /* The same for the products of pairs of bf16, from registers; `start` holds four of them. NULL: the level has none. */
+    double (*pairs)(float *sink, const uint16_t *start, long rounds);
     /* Reads x[n], n a multiple of 1024, once, as `streams` (1 or 4) parts in turns. Returns a sum of it. */
     float (*read)(const float *x, size_t n, int streams);
 };
@@ -28,9 +30,10 @@ struct roofline_loops {
  * ends the program. */
 double roofline_multiply(int threads, int tries, const char **level);
 
-/* The most operations per second on whole numbers of 8 bits, in the same way: a multiplication and an addition
- * are two. Levels without such instructions count with their multiply-adds. */
+/* The most operations per second on whole numbers of 8 bits and on bf16, in the same way: a multiplication and an
+ * addition are two. Levels without such instructions count with their multiply-adds. */
 double roofline_int8(int threads, int tries);
+double roofline_bf16(int threads, int tries);
 
 /* The most bytes per second that `threads` threads read together, each from its part of a working set of
  * `bytes` (at least 64 KiB are taken), in the best of some tries. The memory asks for huge pages. 0 without

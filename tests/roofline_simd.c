@@ -62,6 +62,24 @@ static double dot(float *sink, const int8_t *numbers, long rounds)
     return 2.0 * 4 * VF * VEC_INT8_SUMS * GROUPS * (double)rounds;
 }
 
+#if VEC_PAIRS
+static double pairs(float *sink, const uint16_t *start, long rounds)
+{
+    vp a = vp_set(start), b = vp_set(start + 2);
+    vf sum[SUMS], all = vf_set(0);
+
+    for (int i = 0; i < SUMS; i++)
+        sum[i] = vf_set((float)i);
+    for (long round = 0; round < rounds; round++)
+        for (int i = 0; i < SUMS; i++)
+            sum[i] = vf_dot_pairs(sum[i], a, b);
+    for (int i = 0; i < SUMS; i++)
+        all = vf_add(all, sum[i]);
+    *sink = vf_sum(all);
+    return 2.0 * 2 * VF * SUMS * (double)rounds;
+}
+#endif
+
 /* `streams` is a constant where this is called. */
 static inline __attribute__((always_inline)) float read_streams(const float *x, size_t n, const int streams)
 {
@@ -90,5 +108,10 @@ void VEC_NAME(roofline_loops)(struct roofline_loops *loops)
 {
     loops->multiply = multiply;
     loops->dot = dot;
+#if VEC_PAIRS
+    loops->pairs = pairs;
+#else
+    loops->pairs = NULL;
+#endif
     loops->read = read_all;
 }
