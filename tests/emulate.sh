@@ -31,7 +31,7 @@ fi
 
 # ---- A root with the programs, what they are linked with and a busybox
 root=$work/root
-mkdir -p "$root/bin" "$root/proc" "$root/dev" "$root/tests" "$work/disc/isolinux"
+mkdir -p "$root/bin" "$root/proc" "$root/dev" "$root/tests" "$root/tmp" "$work/disc/isolinux"
 cp "$(command -v busybox)" "$root/bin/busybox"
 for program in "$@"; do
     cp "$program" "$root/tests/"
