@@ -7,6 +7,7 @@
 #include "config.h"
 #include "cpu.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,14 +126,15 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 
 /* ---- Threads ------------------------------------------------------------------------------ */
 
+enum loop { MULTIPLY, PAIRS, DOT, READ };
+
 struct task {
     const struct roofline_loops *loops;
     pthread_barrier_t *barrier;
-    const float *x; /* NULL: multiply, or dot */
-    const int8_t *numbers; /* NULL: multiply, or multiply pairs */
-    int pairs;
-    size_t n;
+    enum loop loop;
     long rounds;
+    const float *x; /* READ: [n], in so many streams */
+    size_t n;
     int streams;
     double begun, ended, done; /* done: FLOP or bytes */
     volatile float sink;
@@ -140,25 +142,31 @@ struct task {
 
 static void *work(void *user)
 {
+    static const int8_t numbers[NUMBERS];
     struct task *task = user;
     const volatile float small[2] = { 0.5f, 0.0009765625f };
+    const float start[2] = { small[0], small[1] };
     const volatile uint16_t half = 0x3f00; /* 0.5 in bf16 */
     const uint16_t halves[4] = { half, half, half, half };
-    const float start[2] = { small[0], small[1] };
     float sink = 0;
 
     pthread_barrier_wait(task->barrier);
     task->begun = roofline_now();
-    if (task->x) {
+    switch (task->loop) {
+    case MULTIPLY:
+        task->done = task->loops->multiply(&sink, start, task->rounds);
+        break;
+    case PAIRS:
+        task->done = task->loops->pairs(&sink, halves, task->rounds);
+        break;
+    case DOT:
+        task->done = task->loops->dot(&sink, numbers, task->rounds);
+        break;
+    case READ:
         for (long i = 0; i < task->rounds; i++)
             sink += task->loops->read(task->x, task->n, task->streams);
         task->done = (double)task->n * sizeof *task->x * (double)task->rounds;
-    } else if (task->numbers) {
-        task->done = task->loops->dot(&sink, task->numbers, task->rounds);
-    } else if (task->pairs) {
-        task->done = task->loops->pairs(&sink, halves, task->rounds);
-    } else {
-        task->done = task->loops->multiply(&sink, start, task->rounds);
+        break;
     }
     task->ended = roofline_now();
     task->sink = sink;
@@ -179,7 +187,7 @@ static double rate(const struct task *like, int threads)
     for (int i = 0; i < threads; i++) {
         task[i] = *like;
         task[i].barrier = &barrier;
-        if (like->x)
+        if (like->loop == READ)
             task[i].x = like->x + (size_t)i * like->n;
     }
     for (; created < threads - 1; created++)
@@ -199,9 +207,15 @@ static double rate(const struct task *like, int threads)
     return ended > begun ? done / (ended - begun) * 1e9 : 0;
 }
 
-/* ---- The two roofs ------------------------------------------------------------------------ */
+/* ---- The roofs ---------------------------------------------------------------------------- */
 
-double roofline_multiply(int threads, int tries, const char **level)
+static int has_loop(const struct roofline_loops *loops, enum loop loop)
+{
+    return loop == PAIRS ? loops->pairs != NULL : loop == DOT ? loops->dot != NULL : 1;
+}
+
+/* The best rate of a loop over all levels that have it. */
+static double best_rate(enum loop loop, int threads, int tries, const char **level)
 {
     struct roofline_loops loops[PALME_CPU_LEVELS];
     int count = loops_here(loops);
@@ -211,7 +225,8 @@ double roofline_multiply(int threads, int tries, const char **level)
         return 0;
     for (int t = 0; t < tries; t++) {
         for (int l = 0; l < count; l++) {
-            double found = rate(&(struct task){ .loops = &loops[l], .rounds = ROUNDS }, threads);
+            const struct task like = { .loops = &loops[l], .loop = loop, .rounds = loop == DOT ? DOT_ROUNDS : ROUNDS };
+            double found = has_loop(&loops[l], loop) ? rate(&like, threads) : 0;
 
             if (found > best) {
                 best = found;
@@ -223,43 +238,19 @@ double roofline_multiply(int threads, int tries, const char **level)
     return best;
 }
 
+double roofline_multiply(int threads, int tries, const char **level)
+{
+    return best_rate(MULTIPLY, threads, tries, level);
+}
+
 double roofline_int8(int threads, int tries)
 {
-    static const int8_t numbers[NUMBERS];
-    struct roofline_loops loops[PALME_CPU_LEVELS];
-    int count = loops_here(loops);
-    double best = roofline_multiply(threads, tries, NULL);
-
-    if (threads < 1 || threads > MOST_THREADS)
-        return 0;
-    for (int t = 0; t < tries; t++) {
-        for (int l = 0; l < count; l++) {
-            double found = loops[l].dot ? rate(&(struct task){ .loops = &loops[l], .numbers = numbers,
-                                                               .rounds = DOT_ROUNDS }, threads) : 0;
-
-            best = found > best ? found : best;
-        }
-    }
-    return best;
+    return fmax(best_rate(MULTIPLY, threads, tries, NULL), best_rate(DOT, threads, tries, NULL));
 }
 
 double roofline_bf16(int threads, int tries)
 {
-    struct roofline_loops loops[PALME_CPU_LEVELS];
-    int count = loops_here(loops);
-    double best = roofline_multiply(threads, tries, NULL);
-
-    if (threads < 1 || threads > MOST_THREADS)
-        return 0;
-    for (int t = 0; t < tries; t++) {
-        for (int l = 0; l < count; l++) {
-            double found = loops[l].pairs ? rate(&(struct task){ .loops = &loops[l], .pairs = 1, .rounds = ROUNDS }, threads)
-                                          : 0;
-
-            best = found > best ? found : best;
-        }
-    }
-    return best;
+    return fmax(best_rate(MULTIPLY, threads, tries, NULL), best_rate(PAIRS, threads, tries, NULL));
 }
 
 double roofline_read(size_t bytes, int threads, int tries)
@@ -284,8 +275,8 @@ double roofline_read(size_t bytes, int threads, int tries)
     long rounds = (long)((READ_LEAST + size - 1) / size);
     for (int t = 0; t < tries; t++) {
         for (int streams = 1; streams <= 4; streams += 3) {
-            double found = rate(&(struct task){ .loops = &loops[count - 1], .x = x, .n = each, .rounds = rounds,
-                                                .streams = streams }, threads);
+            double found = rate(&(struct task){ .loops = &loops[count - 1], .loop = READ, .x = x, .n = each,
+                                                .rounds = rounds, .streams = streams }, threads);
 
             best = found > best ? found : best;
         }
