@@ -40,7 +40,8 @@ enum {
     INT8_ROWS = VEC_INT8_SUMS / (INT8_PANELS * PARTS),                       /* whose sums stay in registers */
     INT8_WIDE = 8 / PARTS, /* panels of a single row: enough sums in flight to hide the latency */
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP,
-    LINES = PALME_ROWS_TOGETHER
+    LINES = PALME_ROWS_TOGETHER,
+    PIXELS = PARTS < 2 ? 2 : 1 /* of a tile of a single panel to bytes: enough sums in flight */
 };
 
 /* What goes in and what comes out: quantised rows and floats, quantised rows and bytes, bytes and floats. */
@@ -97,7 +98,7 @@ static inline __attribute__((always_inline)) void put(const struct product *p, c
     }
 }
 
-/* The same of a pixel of each line. */
+/* The same of a pixel of each line, sum[LINES][panels][PARTS]. */
 static inline __attribute__((always_inline)) void put_lines(const struct product *p, const vi *sum, int pixel, int first,
                                                             int outs, const int panels)
 {
@@ -124,7 +125,7 @@ static inline __attribute__((always_inline)) void put_lines(const struct product
 
 /* `rows`, `panels`, `few` and `form` are constants where this is called, so that the sums are registers. `few`: no
  * other tile has read these weights just before, as far as one can tell here. TO_BYTES: `row` is a pixel, and the rows
- * are those of the lines. */
+ * are those of it and maybe the next one in each line. */
 static inline __attribute__((always_inline)) void tile(const struct product *p, int row, int first, int outs,
                                                        const int rows, const int panels, const int few,
                                                        const enum form form)
@@ -162,7 +163,8 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
             for (int i = 0; i < panels * PARTS; i++)
                 weight[i] = vw_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
             for (int r = 0; r < rows; r++) {
-                vq value = vq_load(form == TO_BYTES ? line[r] : x + (size_t)r * stride);
+                vq value = vq_load(form == TO_BYTES ? line[r % LINES] + (size_t)(r / LINES) * stride
+                                                    : x + (size_t)r * stride);
 
                 for (int i = 0; i < panels * PARTS; i++)
                     sum[r * panels * PARTS + i] = vi_dot(sum[r * panels * PARTS + i], weight[i], value);
@@ -173,10 +175,10 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
         }
         w += GROUP_BYTES;
     } while (--k > 0);
-    if (form == TO_BYTES)
-        put_lines(p, sum, row, first, outs, panels);
-    else
+    if (form != TO_BYTES)
         put(p, sum, row, first, outs, rows, panels, form);
+    for (int pixel = 0; form == TO_BYTES && pixel < rows / LINES; pixel++)
+        put_lines(p, sum + pixel * LINES * panels * PARTS, row + pixel, first, outs, panels);
 }
 
 /* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
@@ -190,8 +192,9 @@ TILE_FUNCTION(full_int8, INT8_ROWS, INT8_PANELS, 0, PLAIN)
 TILE_FUNCTION(few_int8, INT8_ROWS, INT8_PANELS, 1, PLAIN)
 TILE_FUNCTION(wide_int8, 1, INT8_WIDE, 1, PLAIN)
 TILE_FUNCTION(full_from_bytes, INT8_ROWS, INT8_PANELS, 0, FROM_BYTES)
-TILE_FUNCTION(lines_to_bytes, LINES, INT8_PANELS, 0, TO_BYTES)
-TILE_FUNCTION(panel_to_bytes, LINES, 1, 0, TO_BYTES)
+TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, 0, TO_BYTES)
+TILE_FUNCTION(panel_to_bytes, PIXELS * LINES, 1, 0, TO_BYTES)
+TILE_FUNCTION(pixel_to_bytes, LINES, 1, 0, TO_BYTES)
 
 /* All rows of `panels` panels; `panels` and `form` are constants where this is called. */
 static inline __attribute__((always_inline)) void tiles(const struct product *p, int all, int first, int outs,
@@ -238,11 +241,18 @@ static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme
         p.line[l] = (ptrdiff_t)(l < lines ? l : 0) * line_stride;
         p.line_at[l] = (size_t)p.line[l] * p.x_stride;
     }
-#define EACH_PIXEL(TILE)                           \
-    for (int pixel = 0; pixel < pixels; pixel++)   \
-        TILE(&p, pixel, first, outs)
-    EACH_PANEL(INT8_PANELS, EACH_PIXEL(lines_to_bytes), EACH_PIXEL(panel_to_bytes))
-#undef EACH_PIXEL
+#define PANELS                                                                     \
+    for (int pixel = 0; pixel < pixels; pixel++)                                   \
+        panels_to_bytes(&p, pixel, first, outs)
+#define PANEL                                                                      \
+    int pixel = 0;                                                                 \
+    for (; pixels - pixel >= PIXELS; pixel += PIXELS)                              \
+        panel_to_bytes(&p, pixel, first, outs);                                    \
+    for (; pixel < pixels; pixel++)                                                \
+        pixel_to_bytes(&p, pixel, first, outs)
+    EACH_PANEL(INT8_PANELS, PANELS, PANEL)
+#undef PANELS
+#undef PANEL
 }
 
 static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows, int in,
