@@ -11,13 +11,19 @@
 
 enum { PAIR = 2 * PALME_PANEL };
 
+/* Where the vector i of a tile's outputs begins, whose panels are `apart` panels from each other. */
+static inline int output_of(int i, int apart)
+{
+    return i * VF + i / PARTS * (apart - 1) * PALME_PANEL;
+}
+
 static inline __attribute__((always_inline)) void
-store_tile(float *y, const vf *sum, const int rows, const int panels, int out, ptrdiff_t y_stride,
+store_tile(float *y, const vf *sum, const int rows, const int panels, int apart, int out, ptrdiff_t y_stride,
            enum palme_activation activation)
 {
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < panels * PARTS && i * VF < out; i++)
-            vf_store_n(y + r * y_stride + i * VF, activated(sum[r * panels * PARTS + i], activation),
+            vf_store_n(y + r * y_stride + output_of(i, apart), activated(sum[r * panels * PARTS + i], activation),
                        vf_left(out, i * VF));
 }
 
@@ -54,31 +60,31 @@ static inline __attribute__((always_inline)) void add_half(vf *sum, const float 
 }
 
 static inline __attribute__((always_inline)) void
-tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
+tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart, int in,
           int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
-    size_t panel = ((size_t)in + 1) / 2 * PAIR;
+    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
 
     for (int i = 0; i < rows * panels * PARTS; i++)
-        sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
+        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
     for (int k = in / 2; k > 0; k--, x += 2, w += PAIR) {
         if (rows < BF16_ROWS)
-            vec_prefetch(w, panels, panel * sizeof *w, (size_t)k);
+            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)k);
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
         add_half(sum, x + 1, w, panel, rows, panels, 1, x_stride);
     }
     if (in % 2)
         add_half(sum, x, w, panel, rows, panels, 0, x_stride);
-    store_tile(y, sum, rows, panels, out, y_stride, activation);
+    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
 }
 
 #define BF16_TILE(name, rows, panels)                                                                            \
     static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
-                                               int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,        \
-                                               enum palme_activation activation)                                \
+                                               int apart, int in, int out, ptrdiff_t y_stride,                  \
+                                               ptrdiff_t x_stride, enum palme_activation activation)            \
     {                                                                                                           \
-        tile_bf16(y, x, w, b, rows, panels, in, out, y_stride, x_stride, activation);                           \
+        tile_bf16(y, x, w, b, rows, panels, apart, in, out, y_stride, x_stride, activation);                    \
     }
 BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
 BF16_TILE(wide_bf16, 1, BF16_WIDE)
@@ -88,10 +94,10 @@ static inline __attribute__((always_inline)) void
 tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
            ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-#define TILE(n) tile_bf16(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
+#define TILE(n) tile_bf16(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
     for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
         if (panels == BF16_PANELS)
-            full_bf16(y, x, w, b, in, out, y_stride, x_stride, activation);
+            full_bf16(y, x, w, b, 1, in, out, y_stride, x_stride, activation);
         else
             TILE(BF16_ROWS);
     }
@@ -104,11 +110,13 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
 {
     const float *x = values;
     size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
-    int first = 0;
+    int apart = panels_apart(rows, out, BF16_WIDE), first = 0;
 
-    EACH_SHAPE(BF16_WIDE, BF16_PANELS,
-               wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, in, outs, y_stride, x_stride,
-                         activation),
+    for (; first < apart * PALME_PANEL; first += PALME_PANEL)
+        wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, apart, in, BF16_WIDE * PALME_PANEL,
+                  y_stride, x_stride, activation);
+    first = apart * BF16_WIDE * PALME_PANEL;
+    EACH_PANEL(BF16_PANELS,
                tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, BF16_PANELS, in, outs,
                           y_stride, x_stride, activation),
                tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
@@ -132,21 +140,21 @@ static void narrow(uint16_t *q, const float *x, int n)
 }
 
 static inline __attribute__((always_inline)) void
-tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const int rows, const int panels, int in,
-           int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart,
+           int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
-    size_t panel = ((size_t)in + 1) / 2 * PAIR;
+    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
 
     for (int i = 0; i < rows * panels * PARTS; i++)
-        sum[i] = b ? vf_load(b + i % (panels * PARTS) * VF) : vf_set(0);
+        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
     for (int k = 0; k < in; k += 2, x += 2, w += PAIR) {
         vp weight[MOST_PANELS * PARTS];
 
         for (int i = 0; i < panels * PARTS; i++)
             weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
         if (rows < PAIRS_ROWS)
-            vec_prefetch(w, panels, panel * sizeof *w, (size_t)(in - k + 1) / 2);
+            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)(in - k + 1) / 2);
         for (int r = 0; r < rows; r++) {
             vp value = vp_set(x + r * x_stride);
 
@@ -154,7 +162,7 @@ tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const
                 sum[r * panels * PARTS + i] = vf_dot_pairs(sum[r * panels * PARTS + i], weight[i], value);
         }
     }
-    store_tile(y, sum, rows, panels, out, y_stride, activation);
+    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
 }
 
 /* All rows of `panels` panels, a constant where this is called. */
@@ -162,7 +170,7 @@ static inline __attribute__((always_inline)) void
 tiles_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, int rows, const int panels, int in,
             int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-#define TILE(n) tile_pairs(y, x, w, b, n, panels, in, out, y_stride, x_stride, activation)
+#define TILE(n) tile_pairs(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
     for (; rows >= PAIRS_ROWS; rows -= PAIRS_ROWS, y += PAIRS_ROWS * y_stride, x += PAIRS_ROWS * x_stride)
         TILE(PAIRS_ROWS);
     REST_OF_ROWS(rows, PAIRS_ROWS, TILE)
@@ -174,11 +182,13 @@ static void linear_pairs(float *y, const void *values, const uint16_t *w, const 
 {
     const uint16_t *x = values;
     size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
-    int first = 0;
+    int apart = panels_apart(rows, out, PAIRS_WIDE), first = 0;
 
-    EACH_SHAPE(PAIRS_WIDE, PAIRS_PANELS,
-               tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, in, outs,
-                          y_stride, x_stride, activation),
+    for (; first < apart * PALME_PANEL; first += PALME_PANEL)
+        tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, apart, in,
+                   PAIRS_WIDE * PALME_PANEL, y_stride, x_stride, activation);
+    first = apart * PAIRS_WIDE * PALME_PANEL;
+    EACH_PANEL(PAIRS_PANELS,
                tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, PAIRS_PANELS, in, outs,
                            y_stride, x_stride, activation),
                tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,

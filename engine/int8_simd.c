@@ -47,6 +47,10 @@ enum {
 /* What goes in and what comes out: quantised rows and floats, quantised rows and bytes, bytes and floats. */
 enum form { PLAIN, TO_BYTES, FROM_BYTES };
 
+/* Where a tile's weights are: another tile has read them just before; in memory, as far as one can tell here, so it asks
+ * ahead for them; or in memory and the panels apart. */
+enum weights { NEAR, FAR, FAR_APART };
+
 struct product {
     void *y;
     const void *x;
@@ -59,6 +63,7 @@ struct product {
     enum palme_activation activation; /* not TO_BYTES */
     ptrdiff_t line[LINES];            /* TO_BYTES: rows from the first line to each */
     size_t line_at[LINES];            /* and bytes */
+    int apart;                        /* APART: panels from one to the next */
 };
 
 static size_t groups_of(int in)
@@ -82,8 +87,10 @@ static inline __attribute__((always_inline)) vf given(const struct product *p, v
 /* The sums of a tile go to rows row.. and outputs first..first+outs-1. */
 static inline __attribute__((always_inline)) void put(const struct product *p, const vi *sum, int row, int first,
                                                       int outs, const int rows, const int panels,
-                                                      const enum form form)
+                                                      const enum weights weights, const enum form form)
 {
+    const int apart = weights == FAR_APART ? (p->apart - 1) * PALME_PANEL : 0;
+
     VEC_UNROLL
     for (int r = 0; r < rows; r++) {
         float *y = (float *)p->y + (row + r) * p->y_stride + first;
@@ -91,10 +98,13 @@ static inline __attribute__((always_inline)) void put(const struct product *p, c
         int32_t offset = form == FROM_BYTES ? 0 : p->quantum[row + r].offset;
 
         VEC_UNROLL
-        for (int i = 0; i < panels * PARTS; i++)
+        for (int i = 0; i < panels * PARTS; i++) {
+            int at = i * VF + i / PARTS * apart;
+
             if (i * VF < outs)
-                vf_store_n(y + i * VF, activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + i * VF,
-                                                       form), p->activation), vf_left(outs, i * VF));
+                vf_store_n(y + at, activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
+                                             p->activation), vf_left(outs, i * VF));
+        }
     }
 }
 
@@ -123,14 +133,14 @@ static inline __attribute__((always_inline)) void put_lines(const struct product
     }
 }
 
-/* `rows`, `panels`, `few` and `form` are constants where this is called, so that the sums are registers. `few`: no
- * other tile has read these weights just before, as far as one can tell here. TO_BYTES: `row` is a pixel, and the rows
- * are those of it and maybe the next one in each line. */
+/* `rows`, `panels`, `weights` and `form` are constants where this is called, so that the sums are registers. TO_BYTES:
+ * `row` is a pixel, and the rows are those of it and maybe the next one in each line. */
 static inline __attribute__((always_inline)) void tile(const struct product *p, int row, int first, int outs,
-                                                       const int rows, const int panels, const int few,
-                                                       const enum form form)
+                                                       const int rows, const int panels,
+                                                       const enum weights weights, const enum form form)
 {
-    size_t panel = p->groups * GROUP_BYTES, stride = p->x_stride, k = p->groups;
+    size_t panel = (weights == FAR_APART ? (size_t)p->apart : 1) * p->groups * GROUP_BYTES;
+    size_t stride = p->x_stride, k = p->groups;
     const int8_t *w = p->w + (size_t)first * p->groups * PALME_INT8_GROUP;
     const int8_t *x = (const int8_t *)p->x + (size_t)row * stride;
     const int8_t *line[LINES];
@@ -143,8 +153,8 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     for (int l = 0; l < LINES; l++)
         line[l] = form == TO_BYTES ? x + p->line_at[l] : x;
     do {
-        if (few)
-            vec_prefetch(w, panels, panel, k);
+        if (weights != NEAR)
+            vec_prefetch(w, panels, panel, weights == FAR ? k : SIZE_MAX);
         if (form == FROM_BYTES) {
             vb weight[MOST_PANELS * PARTS];
 
@@ -176,31 +186,31 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
         w += GROUP_BYTES;
     } while (--k > 0);
     if (form != TO_BYTES)
-        put(p, sum, row, first, outs, rows, panels, form);
+        put(p, sum, row, first, outs, rows, panels, weights, form);
     for (int pixel = 0; form == TO_BYTES && pixel < rows / LINES; pixel++)
         put_lines(p, sum + pixel * LINES * panels * PARTS, row + pixel, first, outs, panels);
 }
 
 /* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
  * memory, though registers are free (gcc 12). */
-#define TILE_FUNCTION(name, rows, panels, few, form)                                                     \
+#define TILE_FUNCTION(name, rows, panels, weights, form)                                                 \
     static __attribute__((noinline)) void name(const struct product *p, int row, int first, int outs)    \
     {                                                                                                    \
-        tile(p, row, first, outs, rows, panels, few, form);                                              \
+        tile(p, row, first, outs, rows, panels, weights, form);                                          \
     }
-TILE_FUNCTION(full_int8, INT8_ROWS, INT8_PANELS, 0, PLAIN)
-TILE_FUNCTION(few_int8, INT8_ROWS, INT8_PANELS, 1, PLAIN)
-TILE_FUNCTION(wide_int8, 1, INT8_WIDE, 1, PLAIN)
-TILE_FUNCTION(full_from_bytes, INT8_ROWS, INT8_PANELS, 0, FROM_BYTES)
-TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, 0, TO_BYTES)
-TILE_FUNCTION(panel_to_bytes, PIXELS * LINES, 1, 0, TO_BYTES)
-TILE_FUNCTION(pixel_to_bytes, LINES, 1, 0, TO_BYTES)
+TILE_FUNCTION(full_int8, INT8_ROWS, INT8_PANELS, NEAR, PLAIN)
+TILE_FUNCTION(few_int8, INT8_ROWS, INT8_PANELS, FAR, PLAIN)
+TILE_FUNCTION(wide_int8, 1, INT8_WIDE, FAR_APART, PLAIN)
+TILE_FUNCTION(full_from_bytes, INT8_ROWS, INT8_PANELS, NEAR, FROM_BYTES)
+TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, NEAR, TO_BYTES)
+TILE_FUNCTION(panel_to_bytes, PIXELS * LINES, 1, NEAR, TO_BYTES)
+TILE_FUNCTION(pixel_to_bytes, LINES, 1, NEAR, TO_BYTES)
 
 /* All rows of `panels` panels; `panels` and `form` are constants where this is called. */
 static inline __attribute__((always_inline)) void tiles(const struct product *p, int all, int first, int outs,
                                                         const int panels, const enum form form)
 {
-#define TILE(n) tile(p, row, first, outs, n, panels, form == PLAIN, form)
+#define TILE(n) tile(p, row, first, outs, n, panels, form == PLAIN ? FAR : NEAR, form)
     int row = 0;
 
     for (; all - row >= INT8_ROWS; row += INT8_ROWS) {
@@ -222,11 +232,14 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *q
                         enum palme_activation activation)
 {
     const struct product p = { .y = y, .x = x, .quantum = quantum, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                               .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride, .activation = activation };
+                               .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride, .activation = activation,
+                               .apart = panels_apart(rows, out, INT8_WIDE) };
     int first = 0;
 
-    EACH_SHAPE(INT8_WIDE, INT8_PANELS, wide_int8(&p, 0, first, outs), tiles(&p, rows, first, outs, INT8_PANELS, PLAIN),
-               tiles(&p, rows, first, outs, 1, PLAIN))
+    for (int panel = 0; panel < p.apart; panel++)
+        wide_int8(&p, 0, panel * PALME_PANEL, INT8_WIDE * PALME_PANEL);
+    first = p.apart * INT8_WIDE * PALME_PANEL;
+    EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, PLAIN), tiles(&p, rows, first, outs, 1, PLAIN))
 }
 
 static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,

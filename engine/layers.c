@@ -414,6 +414,12 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
         double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;
         int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
 
+        if (rows == 1) { /* the kernels read a portion as some long streams, and few portions are enough */
+            int few = threads > 1 ? 2 * threads : 1, stops = (int)(cost / PALME_STOP_FLOPS);
+
+            few = few > stops ? few : stops;
+            parts = parts < few ? parts : few;
+        }
         if (blocks == 1 && parts > 1)
             parts = (parts + threads - 1) / threads * threads;
         int step = (most + parts - 1) / parts;

@@ -32,6 +32,15 @@ enum {
     default: break;                             \
     }
 
+/* A single row takes `wide` panels at a time, and not neighbours: the whole panels are cut into as many parts, and the
+ * first panels of each part go together, then the next ones. What is read is then as many long streams, which the
+ * processor foresees. Returns how many panels are in a part, 0 if there are several rows. (Measured on Zen 3 with the
+ * weights of a step in int8, four panels at a time: 1.08 times the bytes a second of neighbours.) */
+static inline int panels_apart(int rows, int out, int wide)
+{
+    return rows == 1 ? out / PALME_PANEL / wide : 0;
+}
+
 /* All outputs from `first` on, `panels` at a time and what is left one by one. `outs` is how many of these outputs
  * exist. */
 #define EACH_PANEL(panels, TILES, TILE)                                                                   \
@@ -43,13 +52,5 @@ enum {
         int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;                                 \
         TILE;                                                                                             \
     }
-
-/* The same, but of a single row `wide` panels at a time. */
-#define EACH_SHAPE(wide, panels, WIDE, TILES, TILE)                                                       \
-    for (; rows == 1 && out - first > ((wide) - 1) * PALME_PANEL; first += (wide) * PALME_PANEL) {        \
-        int outs = out - first < (wide) * PALME_PANEL ? out - first : (wide) * PALME_PANEL;               \
-        WIDE;                                                                                             \
-    }                                                                                                     \
-    EACH_PANEL(panels, TILES, TILE)
 
 #endif

@@ -117,9 +117,9 @@ static inline int vf_left(int n, int i)
 
 /* Asks for weights that few rows will need, which wait for memory rather than for arithmetic: `panels` streams at w,
  * `panel` bytes apart, in which `left` steps of 64 bytes are to be read from here on, and behind which the next ones
- * follow. A stream is 8 to 128 KiB long, and the processor's own prefetching begins anew at each. Measured on Zen 3
- * with four streams of int8 out of 33 MiB (fractions of the bandwidth of the same run): streams of 8 KiB 70 % without
- * and 90 % with this, streams of 32 KiB 93 % and 100 %; a single stream of 8 KiB 55 % and 75 %. */
+ * follow; SIZE_MAX: the streams go on. A panel is 8 to 128 KiB long, and the processor's own prefetching begins anew at
+ * each. Measured on Zen 3 with four neighbours in int8 out of 33 MiB (fractions of the bandwidth of the same run): panels
+ * of 8 KiB 70 % without and 90 % with this, of 32 KiB 93 % and 100 %; a single stream of 8 KiB 55 % and 75 %. */
 static inline void vec_prefetch(const void *w, const int panels, size_t panel, size_t left)
 {
     enum { STEP = 64, STEPS = 16, ALONE = 64 }; /* steps ahead; a single stream needs more of them on their way */
