@@ -41,6 +41,7 @@ static int smaller(int a, int b)
 /* Sizes in floats of what stays in a cache, chosen by measurement on Zen 3 (L1 32 KiB, L2 512 KiB). */
 enum {
     SMALL_MAP = 400000, /* an expanded map up to this is cut into chunks of channels, a larger one into bands */
+    CHUNK_BYTES = 64,   /* channels of a chunk in bytes: a line, so that few lines are written by two threads */
     CHUNK_RING = 12288, /* the ring of a chunk: about the first cache */
     BAND_RING = 60000   /* the ring of a band: half of the second cache */
 };
@@ -97,7 +98,7 @@ static struct plan plan_of(const struct palme_stem_block *block, int height, int
         plan.step = steps_in(BAND_RING, (int)floats_of(&plan, (size_t)(width * block->middle)), block, plan.band);
     } else {
         plan.band = plan.out_height;
-        plan.chunk = PALME_PANEL;
+        plan.chunk = smaller(plan.bytes ? CHUNK_BYTES : PALME_PANEL, block->middle);
         plan.chunks = steps(block->middle, plan.chunk);
         plan.step = steps_in(CHUNK_RING, (int)floats_of(&plan, (size_t)(width * plan.chunk)), block, plan.band);
     }
