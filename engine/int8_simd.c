@@ -63,7 +63,7 @@ struct product {
     enum palme_activation activation; /* not TO_BYTES */
     ptrdiff_t line[LINES];            /* TO_BYTES: rows from the first line to each */
     size_t line_at[LINES];            /* and bytes */
-    int apart;                        /* APART: panels from one to the next */
+    int apart;                        /* FAR_APART: panels from one to the next */
 };
 
 static size_t groups_of(int in)
