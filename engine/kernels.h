@@ -168,7 +168,8 @@ struct palme_kernels {
                          int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
     /* `depthwise` from bytes to bytes, y[width][channels]: of the whole number that the taps make of the input, exactly,
-     * fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky / 4][kx][channels][ky % 4], zeros behind the last tap. */
+     * fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky / 4][kx][channels][ky % 4],
+     * zeros behind the last tap. */
     void (*depthwise_bytes)(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
                             const float *b, const struct palme_depthwise *shape);
 

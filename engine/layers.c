@@ -423,7 +423,9 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
         if (blocks == 1 && parts > 1)
             parts = (parts + threads - 1) / threads * threads;
         int step = (most + parts - 1) / parts;
-        if (rows == 1 || most >= 8 * threads) /* lines at the border of two portions are written by two threads */
+        /* Of a single row the kernels do several panels at a time; of more rows two threads write the lines at the border
+         * of two portions. */
+        if (rows == 1 || most >= 8 * threads)
             step = (step + 3) / 4 * 4;
         job.part[p] = (struct part){ &products[p], step, job.parts, job.parts + (most + step - 1) / step };
         job.parts = job.part[p].end;
