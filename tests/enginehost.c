@@ -44,11 +44,18 @@ int host_open(struct host *h, const char *path, int threads, const char *level,
     const struct palme_setup setup = { .threads = threads, .level = level, .precision = precision->name,
                                          .log = log, .log_user = user };
 
+    palme_model *model;
+    int status = palme_model_open(&model, path, &setup);
+
+    memset(h, 0, sizeof *h);
+    return status < 0 ? status : host_take(h, model, precision);
+}
+
+int host_take(struct host *h, palme_model *model, const struct host_precision *precision)
+{
     memset(h, 0, sizeof *h);
     h->precision = precision;
-    int status = palme_model_open(&h->model, path, &setup);
-    if (status < 0)
-        return status;
+    h->model = model;
 
     const struct palme_params *p = &h->model->params;
     size_t patches = (size_t)palme_params_patches(p), side = (size_t)p->image_size;
@@ -125,6 +132,11 @@ void host_encode(struct host *h, const float *image)
         for (size_t c = 0; c < 3; c++)
             h->pixels[3 * i + c] = image[c * area + i];
     h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, h->scratch);
+}
+
+size_t host_context_bytes(const struct host *h)
+{
+    return (size_t)h->tokens * (size_t)h->model->params.encoder_dim * sizeof *h->context;
 }
 
 void host_see(struct host *h, struct sentence *s)
