@@ -22,12 +22,12 @@ static int begin(palme_session *s)
 static int see(palme_session *s, int height, int width)
 {
     const struct palme_params *params = &s->model->params;
-    int tokens = palme_encode(s->model, &s->compute, s->context, s->pixels, height, width, s->scratch);
+    int tokens = palme_encode(s->model, &s->compute, s->context, s->pixels, height, width, &s->scratch);
 
     if (tokens < 0)
         return tokens;
     palme_decoder_see(s->model, &s->compute, &s->picture, params->cross_attend ? NULL : s->mapped,
-                      s->context, tokens, s->scratch);
+                      s->context, tokens, &s->scratch);
     for (int b = 0; b < s->width_capacity; b++) {
         s->cache[b].length = 0;
         s->cache[b].visible = params->cross_attend ? 0 : tokens;
@@ -37,7 +37,7 @@ static int see(palme_session *s, int height, int width)
             s->rows[i] = (struct palme_row){ .cache = &s->cache[0], .picture = &s->picture,
                                              .rotary = &s->rotary,
                                              .embedding = s->mapped + (size_t)i * params->decoder_dim };
-        palme_decode(s->model, &s->compute, NULL, s->rows, tokens, tokens, s->scratch);
+        palme_decode(s->model, &s->compute, NULL, s->rows, tokens, tokens, &s->scratch);
     }
     if (s->compute.stopped)
         return PALME_ERROR_STOPPED;
@@ -69,7 +69,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
     }
     if ((status = begin(session)) < 0)
         return status;
-    status = palme_image_resize(&session->compute, session->square, image, side, session->image_scratch);
+    status = palme_image_resize(&session->compute, session->square, image, side, &session->scratch);
     if (status < 0)
         return status;
     for (size_t i = 0; i < count; i++)
@@ -128,7 +128,7 @@ static int prefill(palme_session *s, int count, int more)
                 .cache = &s->cache[0], .picture = &s->picture, .rotary = &s->rotary,
                 .token = at < count ? s->text[at] : s->draft.tokens[at - count],
             };
-        palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, s->scratch);
+        palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, &s->scratch);
         if (s->compute.stopped)
             return PALME_ERROR_STOPPED;
     }

@@ -8,6 +8,7 @@
  * with it: prefill, single steps, beams and batches give the same bits.
  */
 #include "model.h"
+#include "util.h"
 
 #include <math.h>
 #include <string.h>
@@ -34,32 +35,90 @@ static size_t inner_width(const struct palme_params *params)
     return (size_t)params->decoder_heads * PALME_HEAD;
 }
 
-/* The scratch: x, y [rows][D], wide [rows][4 D], q, k, v, o [rows][Id]. */
-size_t palme_decoder_scratch(const struct palme_model *model, int rows)
+/* What one call works on. */
+struct pass {
+    const struct palme_model *model;
+    struct palme_compute *c;
+    const struct palme_row *rows;
+    int count;
+    float *x, *y;         /* [rows][D] */
+    float *wide;          /* [rows][4 D] */
+    float *q, *k, *v, *o; /* [rows][Id] */
+    void *room;           /* inputs of the linear layers in their precision */
+};
+
+static size_t room_of(const struct palme_model *model, int rows)
 {
-    return (size_t)rows * (6 * (size_t)model->params.decoder_dim + 4 * inner_width(&model->params));
+    size_t most = 0;
+
+    for (int l = 0; l < model->params.decoder_depth; l++) {
+        const struct palme_decoder_layer *layer = &model->weights.decoder[l];
+        const struct palme_linear *layers[] = { &layer->self.q, &layer->self.out, &layer->cross.q, &layer->cross.out,
+                                                &layer->mlp.up, &layer->mlp.down };
+
+        for (int i = 0; i < 6; i++)
+            most = max_size(most, palme_linear_room(&model->kernels, layers[i], rows));
+    }
+    return most;
 }
 
-size_t palme_decoder_room(const struct palme_model *model, int rows)
+static void lay_out(struct pass *pass, struct palme_arena *arena, const struct palme_model *model, int rows)
 {
-    const struct palme_params *params = &model->params;
-    size_t widest = 4 * (size_t)params->decoder_dim, inner = inner_width(params), dim = (size_t)params->encoder_dim;
+    size_t dim = (size_t)model->params.decoder_dim * sizeof(float), inner = inner_width(&model->params) * sizeof(float);
+    size_t n = (size_t)rows;
 
-    widest = widest > inner ? widest : inner;
-    widest = widest > dim ? widest : dim;
-    return palme_linear_room(&model->kernels, model->precision, (int)widest, (size_t)rows);
+    pass->room = palme_arena_take(arena, room_of(model, rows), 1);
+    pass->x = palme_arena_take(arena, n, dim);
+    pass->y = palme_arena_take(arena, n, dim);
+    pass->wide = palme_arena_take(arena, n, 4 * dim);
+    pass->q = palme_arena_take(arena, n, inner);
+    pass->k = palme_arena_take(arena, n, inner);
+    pass->v = palme_arena_take(arena, n, inner);
+    pass->o = palme_arena_take(arena, n, inner);
+}
+
+/* For a picture of so many tokens: the context in the decoder's width, and the inputs of the layers that read it. */
+static float *lay_out_see(void **room, struct palme_arena *arena, const struct palme_model *model, int tokens)
+{
+    const struct palme_weights *w = &model->weights;
+    size_t bytes = palme_linear_room(&model->kernels, &w->encoder_to_decoder, tokens);
+
+    for (int l = 0; l < model->params.decoder_depth; l++)
+        bytes = max_size(bytes, palme_linear_room(&model->kernels, &w->decoder[l].cross.k, tokens));
+    *room = palme_arena_take(arena, bytes, 1);
+    return palme_arena_take(arena, (size_t)tokens, (size_t)model->params.decoder_dim * sizeof(float));
+}
+
+static void *lay_out_logits(struct palme_arena *arena, const struct palme_model *model, int rows)
+{
+    return palme_arena_take(arena, palme_linear_room(&model->kernels, &model->weights.logits, rows), 1);
+}
+
+void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens)
+{
+    size_t mark = arena->used;
+    struct pass pass;
+    void *room;
+
+    lay_out_see(&room, arena, model, tokens);
+    palme_arena_rewind(arena, mark);
+    lay_out(&pass, arena, model, rows);
+    lay_out_logits(arena, model, rows); /* palme_decode has both at once */
+    palme_arena_rewind(arena, mark);
 }
 
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
                        struct palme_picture *picture, float *mapped, const float *context, int tokens,
-                       float *scratch)
+                       struct palme_arena *scratch)
 {
     const struct palme_params *params = &model->params;
     size_t inner = inner_width(params), part = (size_t)picture->capacity * inner;
-    size_t size = (size_t)tokens * params->decoder_dim;
+    size_t size = (size_t)tokens * params->decoder_dim, mark = scratch->used;
+    float *own = lay_out_see(&c->room, scratch, model, tokens);
 
+    palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
     if (model->weights.encoder_to_decoder.w) {
-        float *to = mapped ? mapped : scratch;
+        float *to = mapped ? mapped : own;
 
         palme_linear(c, to, context, &model->weights.encoder_to_decoder, tokens);
         context = to;
@@ -77,15 +136,6 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
                        context, tokens);
     }
 }
-
-/* What one call works on. */
-struct pass {
-    const struct palme_model *model;
-    struct palme_compute *c;
-    const struct palme_row *rows;
-    int count;
-    float *x, *y, *wide, *q, *k, *v, *o;
-};
 
 /* The number of rows from `first` on that share the cache (or the picture) of that row. */
 static int same_cache(const struct pass *pass, int first)
@@ -230,34 +280,27 @@ static void mlp(const struct pass *pass, int layer)
     palme_products(pass->c, &(struct palme_product){ pass->y, &block->down, pass->x }, 1, pass->wide, pass->count);
 }
 
-/* Rows first..count-1 after the final norm: out[count - first][D]. The caches' lengths stay as they are. */
-static void run(const struct palme_model *model, struct palme_compute *c, float *out,
-                const struct palme_row *rows, int count, int first, float *scratch)
+/* Rows first..count-1 after the final norm: out[count - first][D], or pass->y if out is NULL. The caches' lengths stay as
+ * they are. */
+static void run(struct pass *pass, float *out, int first)
 {
-    const struct palme_params *params = &model->params;
-    const struct palme_norm *norm = &model->weights.decoder_norm;
-    size_t dim = (size_t)params->decoder_dim, inner = inner_width(params), n = (size_t)count;
-    struct pass pass = { .model = model, .c = c, .rows = rows, .count = count };
+    const struct palme_params *params = &pass->model->params;
+    const struct palme_norm *norm = &pass->model->weights.decoder_norm;
+    size_t dim = (size_t)params->decoder_dim;
 
-    pass.x = scratch;
-    pass.y = pass.x + n * dim;
-    pass.wide = pass.y + n * dim;
-    pass.q = pass.wide + n * 4 * dim;
-    pass.k = pass.q + n * inner;
-    pass.v = pass.k + n * inner;
-    pass.o = pass.v + n * inner;
-
-    embed(&pass);
+    pass->c->room = pass->room;
+    embed(pass);
     for (int l = 0; l < params->decoder_depth; l++) {
-        if (palme_compute_stopped(c))
+        if (palme_compute_stopped(pass->c))
             return;
-        self_attention(&pass, l);
+        self_attention(pass, l);
         if (params->cross_attend)
-            cross_attention(&pass, l);
-        mlp(&pass, l);
+            cross_attention(pass, l);
+        mlp(pass, l);
     }
-    if (first < count)
-        palme_layernorm(c, out, pass.x + (size_t)first * dim, norm->w, norm->b, count - first, (int)dim);
+    if (first < pass->count)
+        palme_layernorm(pass->c, out ? out : pass->y, pass->x + (size_t)first * dim, norm->w, norm->b,
+                        pass->count - first, (int)dim);
 }
 
 static void lengthen(const struct palme_row *rows, int count)
@@ -267,27 +310,39 @@ static void lengthen(const struct palme_row *rows, int count)
 }
 
 void palme_decode(const struct palme_model *model, struct palme_compute *c, float *logits,
-                  const struct palme_row *rows, int count, int first, float *scratch)
+                  const struct palme_row *rows, int count, int first, struct palme_arena *scratch)
 {
-    float *out = scratch + (size_t)count * (size_t)model->params.decoder_dim; /* y is free by then */
+    struct pass pass = { .model = model, .c = c, .rows = rows, .count = count };
+    size_t mark = scratch->used;
 
-    run(model, c, out, rows, count, first, scratch);
+    lay_out(&pass, scratch, model, count);
+    run(&pass, NULL, first);
     if (first < count)
-        palme_decode_logits(model, c, logits, out, count - first);
+        palme_decode_logits(model, c, logits, pass.y, count - first, scratch);
+    palme_arena_rewind(scratch, mark);
     if (!c->stopped) /* else the caches are as before, so the caller may ask again */
         lengthen(rows, count);
 }
 
 void palme_decode_rows(const struct palme_model *model, struct palme_compute *c, float *hidden,
-                       const struct palme_row *rows, int count, int first, float *scratch)
+                       const struct palme_row *rows, int count, int first, struct palme_arena *scratch)
 {
-    run(model, c, hidden, rows, count, first, scratch);
+    struct pass pass = { .model = model, .c = c, .rows = rows, .count = count };
+    size_t mark = scratch->used;
+
+    lay_out(&pass, scratch, model, count);
+    run(&pass, hidden, first);
+    palme_arena_rewind(scratch, mark);
     if (!c->stopped)
         lengthen(rows, count);
 }
 
 void palme_decode_logits(const struct palme_model *model, struct palme_compute *c, float *logits,
-                         const float *hidden, int rows)
+                         const float *hidden, int rows, struct palme_arena *scratch)
 {
+    size_t mark = scratch->used;
+
+    c->room = lay_out_logits(scratch, model, rows);
     palme_linear(c, logits, hidden, &model->weights.logits, rows);
+    palme_arena_rewind(scratch, mark);
 }

@@ -6,42 +6,74 @@
  * layers of self-attention and feed-forward, each behind its norm; a last norm.
  */
 #include "model.h"
+#include "util.h"
 
 #include <string.h>
 
-static size_t larger(size_t a, size_t b)
+static int token_count(const struct palme_model *model, int height, int width)
 {
-    return a > b ? a : b;
+    int p = model->params.patch_size;
+
+    return height / p * (width / p);
 }
 
-static size_t token_count(const struct palme_model *model, int height, int width)
-{
-    size_t p = (size_t)model->params.patch_size;
+/* What the encoder works on. */
+struct work {
+    float *features;         /* [tokens][values]; done with before `wide` begins */
+    float *wide;             /* [tokens][4 E], at the same place */
+    struct palme_arena stem; /* the stem's scratch, done with before the following begin */
+    float *y;                /* [tokens][E] */
+    float *q, *k, *v, *o;    /* [tokens][Ie] */
+    void *room;              /* inputs of the linear layers in their precision */
+};
 
-    return (size_t)height / p * ((size_t)width / p);
+static size_t room_of(const struct palme_model *model, int tokens)
+{
+    const struct palme_weights *w = &model->weights;
+    size_t most = palme_linear_room(&model->kernels, &w->patch, tokens);
+
+    for (int l = 0; l < model->params.encoder_depth; l++) {
+        const struct palme_attention_block *attention = &w->encoder[l].attention;
+        const struct palme_mlp_block *mlp = &w->encoder[l].mlp;
+        const struct palme_linear *layers[] = { &attention->q, &attention->out, &mlp->up, &mlp->down };
+
+        for (int i = 0; i < 4; i++)
+            most = max_size(most, palme_linear_room(&model->kernels, layers[i], tokens));
+    }
+    return most;
 }
 
-/* The scratch: features [tokens][values], which is done with before `wide` [tokens][4 E] begins, then
- * y [tokens][E] and q, k, v, o [tokens][Ie]. The stem has its maps behind the features. */
-size_t palme_encoder_scratch(const struct palme_model *model, int height, int width)
+static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
 {
     const struct palme_params *params = &model->params;
-    size_t tokens = token_count(model, height, width);
-    size_t values = (size_t)palme_params_patch_values(params), dim = (size_t)params->encoder_dim;
-    size_t inner = (size_t)params->encoder_heads * PALME_HEAD;
-    size_t layers = tokens * (dim + 4 * inner);
+    size_t tokens = (size_t)token_count(model, height, width), dim = (size_t)params->encoder_dim * sizeof(float);
+    size_t inner = (size_t)params->encoder_heads * PALME_HEAD * sizeof(float), mark, end;
 
-    return tokens * larger(values, 4 * dim) + larger(layers, palme_stem_scratch(model, height, width));
+    work->room = palme_arena_take(arena, room_of(model, (int)tokens), 1);
+    mark = arena->used;
+    work->features = palme_arena_take(arena, tokens, (size_t)palme_params_patch_values(params) * sizeof(float));
+    end = arena->used;
+    palme_arena_rewind(arena, mark);
+    work->wide = palme_arena_take(arena, tokens, 4 * dim);
+    palme_arena_forward(arena, end);
+
+    work->stem = *arena;
+    if (params->stem != PALME_STEM_NONE)
+        palme_stem_reserve(arena, model, height, width);
+    work->y = palme_arena_take(arena, tokens, dim);
+    work->q = palme_arena_take(arena, tokens, inner);
+    work->k = palme_arena_take(arena, tokens, inner);
+    work->v = palme_arena_take(arena, tokens, inner);
+    work->o = palme_arena_take(arena, tokens, inner);
 }
 
-size_t palme_encoder_room(const struct palme_model *model, int height, int width)
+void palme_encoder_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width)
 {
-    const struct palme_params *params = &model->params;
-    size_t widest = larger((size_t)palme_params_patch_values(params), 4 * (size_t)params->encoder_dim);
+    size_t mark = arena->used;
+    struct work work;
 
-    widest = larger(widest, (size_t)params->encoder_heads * PALME_HEAD);
-    return larger(palme_linear_room(&model->kernels, model->precision, (int)widest, token_count(model, height, width)),
-                  palme_stem_room(model, height, width));
+    lay_out(&work, arena, model, height, width);
+    palme_arena_rewind(arena, mark);
 }
 
 /* features[tokens][p * p * 3]: patch (gy, gx) is token gy * (width / p) + gx; inside a patch the order is
@@ -57,11 +89,10 @@ static void patches(float *features, const float *pixels, int height, int width,
 }
 
 static void attention_block(struct palme_compute *c, const struct palme_attention_block *block, float *x,
-                            float *y, float *qkv, int tokens, int dim, int heads)
+                            const struct work *work, int tokens, int dim, int heads)
 {
+    float *y = work->y, *q = work->q, *k = work->k, *v = work->v, *o = work->o;
     int inner = heads * PALME_HEAD;
-    size_t step = (size_t)tokens * (size_t)inner;
-    float *q = qkv, *k = q + step, *v = k + step, *o = v + step;
     struct palme_attend shape = {
         .rows = tokens, .keys = tokens, .visible = tokens,
         .out_stride = inner, .q_stride = inner, .k_stride = inner, .v_stride = inner,
@@ -84,30 +115,32 @@ static void mlp_block(struct palme_compute *c, const struct palme_mlp_block *blo
 }
 
 int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, const float *pixels,
-                 int height, int width, float *scratch)
+                 int height, int width, struct palme_arena *scratch)
 {
     const struct palme_params *params = &model->params;
     const struct palme_weights *w = &model->weights;
-    int dim = params->encoder_dim, tokens = (int)token_count(model, height, width);
+    int dim = params->encoder_dim, tokens = token_count(model, height, width);
     int values = palme_params_patch_values(params);
-    float *features = scratch, *wide = scratch;
-    float *y = scratch + (size_t)tokens * larger((size_t)values, 4 * (size_t)dim);
-    float *qkv = y + (size_t)tokens * dim;
+    size_t mark = scratch->used;
+    struct work work;
 
+    lay_out(&work, scratch, model, height, width);
     if (params->stem == PALME_STEM_NONE)
-        patches(features, pixels, height, width, params->patch_size);
+        patches(work.features, pixels, height, width, params->patch_size);
     else
-        palme_stem_run(model, c, features, pixels, height, width, y);
+        palme_stem_run(model, c, work.features, pixels, height, width, &work.stem);
+    c->room = work.room;
 
-    palme_layernorm(c, features, features, w->patch_norm.w, w->patch_norm.b, tokens, values);
-    palme_linear(c, out, features, &w->patch, tokens);
+    palme_layernorm(c, work.features, work.features, w->patch_norm.w, w->patch_norm.b, tokens, values);
+    palme_linear(c, out, work.features, &w->patch, tokens);
     palme_layernorm(c, out, out, w->embedding_norm.w, w->embedding_norm.b, tokens, dim);
     palme_add(c, out, w->encoder_positions, tokens, dim);
 
     for (int l = 0; l < params->encoder_depth; l++) {
-        attention_block(c, &w->encoder[l].attention, out, y, qkv, tokens, dim, params->encoder_heads);
-        mlp_block(c, &w->encoder[l].mlp, out, y, wide, tokens, dim);
+        attention_block(c, &w->encoder[l].attention, out, &work, tokens, dim, params->encoder_heads);
+        mlp_block(c, &w->encoder[l].mlp, out, work.y, work.wide, tokens, dim);
     }
     palme_layernorm(c, out, out, w->encoder_norm.w, w->encoder_norm.b, tokens, dim);
+    palme_arena_rewind(scratch, mark);
     return palme_compute_stopped(c) ? PALME_ERROR_STOPPED : tokens;
 }

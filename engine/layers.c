@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#include "arena.h"
+#include "util.h"
+
 /* ---- Precisions --------------------------------------------------------------------------- */
 
 static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8" };
@@ -206,18 +209,6 @@ static int crowded(const struct palme_linear *l, int rows)
     return rows >= CROWDED_LEAST && rows <= CROWDED_MOST && (size_t)l->in * sizeof(float) % CROWDED == 0;
 }
 
-size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows)
-{
-    const struct palme_linear l = { .precision = palme_linear_precision(wanted, in), .in = in };
-    size_t bytes = (rows < CROWDED_MOST ? rows : CROWDED_MOST) * apart((size_t)in * sizeof(float));
-
-    if (l.precision == PALME_INT8)
-        bytes = rows * (PALME_QUANTIZED((size_t)in) + sizeof(struct palme_quantum));
-    else if (l.precision == PALME_BF16 && kernels->narrow)
-        bytes = rows * apart(padded_in(&l) * sizeof(uint16_t));
-    return (bytes + 63) & ~(size_t)63;
-}
-
 /* ---- Inputs in another precision */
 
 struct input {
@@ -261,7 +252,8 @@ static void copy_part(void *user, int i)
 }
 
 /* Where rows go, one portion for all of them. */
-static struct input input_of(const struct palme_kernels *kernels, void *room, const float *x,
+/* What a layer makes of its inputs first, and the memory that it takes for that. */
+static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *room, const float *x,
                              const struct palme_linear *l, int rows)
 {
     struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
@@ -270,8 +262,6 @@ static struct input input_of(const struct palme_kernels *kernels, void *room, co
     if (l->precision == PALME_INT8) {
         input.part = quantize_part;
         input.brought.stride = PALME_QUANTIZED((size_t)l->in);
-        input.quantum = (void *)((char *)room + (size_t)rows * input.brought.stride);
-        input.brought.quantum = input.quantum;
     } else if (l->precision == PALME_BF16 && kernels->narrow) {
         input.part = narrow_part;
         input.brought.stride = apart(padded_in(l) * sizeof(uint16_t));
@@ -281,15 +271,30 @@ static struct input input_of(const struct palme_kernels *kernels, void *room, co
     } else {
         return input;
     }
-    input.room = room;
-    input.brought.values = room;
+    input.room = palme_arena_take(room, (size_t)rows, input.brought.stride);
+    input.brought.values = input.room;
+    if (l->precision == PALME_INT8)
+        input.brought.quantum = input.quantum = palme_arena_take(room, (size_t)rows, sizeof *input.quantum);
     return input;
+}
+
+size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows)
+{
+    struct palme_arena arena = { 0 };
+
+    if (!l->w || rows < 1)
+        return 0;
+    input_of(kernels, &arena, NULL, l, min_int(rows, CROWDED_MOST)); /* in f32 more rows take none */
+    palme_arena_rewind(&arena, 0);
+    input_of(kernels, &arena, NULL, l, rows);
+    return arena.most;
 }
 
 struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
                                         const struct palme_linear *l, int rows)
 {
-    struct input input = input_of(kernels, room, x, l, rows);
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(kernels, &arena, x, l, rows);
 
     if (input.part)
         input.part(&input, 0);
@@ -301,7 +306,8 @@ struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const fl
 {
     enum { COST = 4 }; /* FLOP of a value or so */
     double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
-    struct input input = input_of(c->kernels, room, x, l, rows);
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(c->kernels, &arena, x, l, rows);
 
     input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
     if (input.part)

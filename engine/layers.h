@@ -46,9 +46,9 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
                               const float *scales, int first, int count);
 
-/* Bytes that compute->room must have for products of `rows` rows with `in` inputs in a model of this precision, a
- * multiple of 64. */
-size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows);
+/* Bytes that compute->room must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for a layer
+ * that there is not. */
+size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
 
 /* y[rows][out] = f(x[rows][in] W^T + b); `into` [rows][out], if it is not NULL, has it added. */
 struct palme_product {

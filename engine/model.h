@@ -8,6 +8,7 @@
 #ifndef PALME_MODEL_H
 #define PALME_MODEL_H
 
+#include "arena.h"
 #include "layers.h"
 #include "palme.h"
 #include "report.h"
@@ -162,20 +163,25 @@ const int *palme_caption_tokens(const struct palme_session *session, int *count)
 
 /* ---- Encoder (encoder.c, stem.c) ---------------------------------------------------------- */
 
-/* Floats of scratch that the encoder needs for a picture of `height` x `width`. */
-size_t palme_encoder_scratch(const struct palme_model *model, int height, int width);
-size_t palme_stem_scratch(const struct palme_model *model, int height, int width);
-size_t palme_stem_room(const struct palme_model *model, int height, int width);
-size_t palme_encoder_room(const struct palme_model *model, int height, int width); /* bytes of compute->room */
+/* Every stage lays its buffers out in an arena, in the same way when it is measured and when it runs: what it reserves,
+ * for pictures or rows of at most that size, is what it takes later from a scratch arena and gives back at its end. */
+
+/* Measures all stages together, the resize too: pictures of any shape that the model takes, and passes of up to `rows` rows. The scratch
+ * that is returned is taken from `arena`. */
+struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct palme_model *model, int rows);
+
+/* What a picture of height x width takes. `arena` is where it was before, and `most` has grown. */
+void palme_encoder_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width);
+void palme_stem_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width);
 
 /* out[tokens][E] = the encoder after its final norm, tokens = (height/p) * (width/p) <= P.
  * pixels[height][width][3], values 0..1. Returns the number of tokens, or PALME_ERROR_STOPPED. */
 int palme_encode(const struct palme_model *model, struct palme_compute *compute, float *out,
-                 const float *pixels, int height, int width, float *scratch);
+                 const float *pixels, int height, int width, struct palme_arena *scratch);
 
 /* features[height/32 * width/32][1280] from pixels[height][width][3], values 0..1. */
 void palme_stem_run(const struct palme_model *model, struct palme_compute *compute, float *features,
-                    const float *pixels, int height, int width, float *scratch);
+                    const float *pixels, int height, int width, struct palme_arena *scratch);
 
 /* ---- Decoder (decoder.c) ------------------------------------------------------------------ */
 
@@ -213,29 +219,28 @@ struct palme_row {
     int token;
 };
 
-size_t palme_decoder_scratch(const struct palme_model *model, int rows); /* floats */
-size_t palme_decoder_room(const struct palme_model *model, int rows);    /* bytes of compute->room, logits included */
+/* What passes of up to `rows` rows take, and a picture of up to `tokens` tokens. */
+void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens);
 
 /* Cross-attention keys and values of a picture, once for all layers, or (prefix decoder) nothing;
- * context[tokens][E] is the encoder's output. scratch: palme_decoder_scratch(tokens). `mapped` [tokens][D]
- * receives the context in the decoder's width and may be NULL where that is not wanted and E == D. */
+ * context[tokens][E] is the encoder's output. `mapped` [tokens][D] receives the context in the decoder's width and may be NULL where that is not wanted and E == D. */
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *compute,
                        struct palme_picture *picture, float *mapped, const float *context, int tokens,
-                       float *scratch);
+                       struct palme_arena *scratch);
 
 /* Runs rows through the decoder, appending to their caches. logits[rows - first][V] is written for rows
  * first..rows-1 (first == rows: none). Positions are those of the caches. A row's result does not depend
  * on the other rows of the call. */
 void palme_decode(const struct palme_model *model, struct palme_compute *compute, float *logits,
-                  const struct palme_row *rows, int count, int first, float *scratch);
+                  const struct palme_row *rows, int count, int first, struct palme_arena *scratch);
 
 /* The same in two steps, for callers that want the logits of many rows a few at a time:
  * hidden[count - first][D] are rows first..count-1 after the final norm, logits[rows][V] their logits. The
  * first step appends to the caches. Stopped, either leaves everything as it was. */
 void palme_decode_rows(const struct palme_model *model, struct palme_compute *compute, float *hidden,
-                       const struct palme_row *rows, int count, int first, float *scratch);
+                       const struct palme_row *rows, int count, int first, struct palme_arena *scratch);
 void palme_decode_logits(const struct palme_model *model, struct palme_compute *compute, float *logits,
-                         const float *hidden, int rows);
+                         const float *hidden, int rows, struct palme_arena *scratch);
 
 /* ---- Choosing tokens (sample.c, beam.c) --------------------------------------------------- */
 

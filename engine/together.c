@@ -35,7 +35,7 @@ static void gather(struct company *c, palme_session *host)
 {
     *c = (struct company){ .host = host };
     c->compute = (struct palme_compute){ .kernels = host->compute.kernels, .pool = host->compute.pool,
-                                         .stop = nobody_waits, .stop_user = c, .room = host->compute.room };
+                                         .stop = nobody_waits, .stop_user = c };
 }
 
 static void join(struct company *c, palme_session *s, int rows)
@@ -57,7 +57,7 @@ static void pass_rows(struct company *c)
 
     for (int i = 0, at = 0; i < c->count; at += c->rows[i++])
         palme_tell_rows(c->member[i], row + at);
-    palme_decode_rows(host->model, &c->compute, hidden, row, c->all, 0, host->scratch);
+    palme_decode_rows(host->model, &c->compute, hidden, row, c->all, 0, &host->scratch);
     if (c->compute.stopped)
         return;
     for (int i = 0; i < c->count; hidden += (size_t)c->rows[i++] * dim) {
@@ -87,7 +87,7 @@ static void pass_logits(struct company *c)
         hidden = host->joint_hidden;
         logits = host->joint_logits;
     }
-    palme_decode_logits(host->model, &c->compute, logits, hidden, c->all);
+    palme_decode_logits(host->model, &c->compute, logits, hidden, c->all, &host->scratch);
     if (c->compute.stopped)
         return;
     for (int i = 0; i < c->count; logits += (size_t)c->rows[i++] * vocabulary) {

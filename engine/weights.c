@@ -16,9 +16,9 @@
 
 #include "model.h"
 #include "safetensors.h"
+#include "util.h"
 
 enum {
-    ALIGNMENT = 64,
     LARGE_PAGE = 1 << 21,
     PORTION = 1 << 18,   /* floats that are read before they are packed, unless one row is longer */
     PORTION_ROWS = 4096, /* rows of it at most, each with a scale */
@@ -34,8 +34,7 @@ struct loader {
     struct palme_safetensors *file;
     const struct palme_report *report;
     int status;               /* the first failure ends all further work */
-    char *memory;             /* NULL during the first walk */
-    size_t used;              /* bytes of it */
+    struct palme_arena arena; /* measures during the first walk */
     size_t widest;            /* floats in the longest row */
     float *rows, *scales;     /* [max(PORTION, widest)], [PORTION_ROWS]; second walk only */
     uint64_t broken;          /* NaN and infinite weights */
@@ -169,7 +168,7 @@ static struct source demand(struct loader *l, const char *name, int is_weight, c
         return source;
     tensor->used = 1;
     source.tensor = tensor;
-    if (!l->memory)
+    if (!l->arena.base)
         l->weights->parameters += (uint64_t)tensor->count;
     if (l->widest < (size_t)source.columns)
         l->widest = (size_t)source.columns;
@@ -182,17 +181,11 @@ static struct source demand(struct loader *l, const char *name, int is_weight, c
  */
 static void *reserve(struct loader *l, size_t count, size_t size)
 {
-    size_t at = l->used, bytes;
+    void *part = l->status == PALME_OK ? palme_arena_take(&l->arena, count, size) : NULL;
 
-    if (l->status < 0)
-        return NULL;
-    if (__builtin_mul_overflow(count, size, &bytes) ||
-        __builtin_add_overflow(bytes, ALIGNMENT - 1, &bytes) ||
-        __builtin_add_overflow(l->used, bytes & ~(size_t)(ALIGNMENT - 1), &l->used)) {
+    if (l->arena.overflow && l->status == PALME_OK)
         l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "its weights do not fit into memory");
-        return NULL;
-    }
-    return l->memory ? l->memory + at : NULL;
+    return part;
 }
 
 /* l->scales = those of rows first..first+count-1 of an I8 tensor; they are numbers above 0. */
@@ -617,7 +610,7 @@ static void take_buffer(struct loader *l, float out[PALME_ROTARY], const char *n
                        tensor->name, PALME_ROTARY, show_shape(&found, tensor->shape, tensor->rank));
         return;
     }
-    if (!l->memory)
+    if (!l->arena.base)
         return;
     l->status = palme_tensor_read(l->file, values, tensor, 0, PALME_ROTARY, l->report);
     for (int k = 0; k < PALME_ROTARY && l->status == PALME_OK; k++)
@@ -675,7 +668,6 @@ static void take_slopes(struct loader *l)
 
 static void walk(struct loader *l)
 {
-    l->used = 0;
     take_encoder(l);
     take_decoder(l);
     take_rotary(l);
@@ -687,8 +679,8 @@ static void walk(struct loader *l)
  * need them. */
 static void *take_block(size_t bytes)
 {
-    size_t unit = bytes < 2 * LARGE_PAGE ? ALIGNMENT : LARGE_PAGE;
-    void *block = bytes <= SIZE_MAX - unit ? aligned_alloc(unit, (bytes + unit - 1) / unit * unit) : NULL;
+    size_t unit = bytes < 2 * LARGE_PAGE ? PALME_ARENA_ALIGNMENT : LARGE_PAGE;
+    void *block = bytes <= SIZE_MAX - unit ? aligned_alloc(unit, round_up(bytes, unit)) : NULL;
 
     if (block && unit == LARGE_PAGE)
         madvise(block, bytes, MADV_HUGEPAGE);
@@ -698,19 +690,18 @@ static void *take_block(size_t bytes)
 /* Takes the memory between the walks: the block, and room to read rows into. */
 static void allocate(struct loader *l)
 {
-    size_t row = l->widest > PORTION ? l->widest : PORTION;
+    size_t row = max_size(l->widest, PORTION), bytes = l->arena.most;
 
     if (row <= SIZE_MAX / sizeof *l->rows)
         l->rows = malloc(row * sizeof *l->rows);
     l->scales = malloc(PORTION_ROWS * sizeof *l->scales);
     if (l->rows && l->scales)
-        l->memory = take_block(l->used);
-    if (!l->memory)
+        l->weights->memory = take_block(bytes);
+    if (!l->weights->memory)
         l->status = palme_fail(l->report, PALME_ERROR_MEMORY,
-                               "not enough memory: its weights take %llu bytes",
-                               (unsigned long long)l->used);
-    l->weights->memory = l->memory;
-    l->weights->bytes = l->used;
+                               "not enough memory: its weights take %llu bytes", (unsigned long long)bytes);
+    l->weights->bytes = bytes;
+    l->arena = palme_arena_over(l->weights->memory, bytes);
 }
 
 static void warn(const struct loader *l)

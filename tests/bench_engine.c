@@ -21,6 +21,7 @@
 #include "bench_serve.h"
 #include "generated.h"
 #include "roofline.h"
+#include "util.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -148,6 +149,7 @@ struct bench {
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
     float *features; /* [P][1280] of a stem */
+    void *room;            /* of a product */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
@@ -164,7 +166,7 @@ static void run_stem(struct bench *b)
 
     if (p->stem != PALME_STEM_NONE)
         palme_stem_run(b->host.model, &b->host.compute, b->features, b->host.pixels, p->image_size, p->image_size,
-                       b->host.scratch);
+                       &b->host.scratch);
 }
 
 static void run_see(struct bench *b) { host_see(&b->host, &b->sentences[0]); }
@@ -206,6 +208,7 @@ static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, T
 /* The products of one feed-forward layer alone, on the rows of the picture; the weights stay in the caches. */
 static void run_product(struct bench *b, const struct palme_linear *l)
 {
+    b->host.compute.room = b->room;
     palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
 }
 
@@ -396,6 +399,18 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
+static void *room_of_products(const struct bench *b)
+{
+    const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder[0].mlp, &b->host.model->weights.decoder[0].mlp };
+    size_t bytes = PALME_ARENA_ALIGNMENT;
+
+    for (int i = 0; i < 2; i++) {
+        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
+        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
+    }
+    return aligned_alloc(PALME_ARENA_ALIGNMENT, bytes);
+}
+
 static int bench_open(struct bench *b)
 {
     const struct palme_params *p = &b->host.model->params;
@@ -411,10 +426,11 @@ static int bench_open(struct bench *b)
     b->features = calloc((size_t)palme_params_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
+    b->room = room_of_products(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->tokens)
+    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->room || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
@@ -441,6 +457,7 @@ static void bench_close(struct bench *b)
     free(b->features);
     free(b->rows);
     free(b->product);
+    free(b->room);
     free(b->tokens);
     host_close(&b->host);
 }

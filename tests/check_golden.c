@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arenahost.h"
 #include "model.h"
 #include "safetensors.h"
 #include "generated.h"
@@ -125,7 +126,8 @@ struct engine {
     struct palme_rotary rotary;
     struct palme_cache cache;
     struct palme_picture picture;
-    float *pixels, *context, *mapped, *encoder_scratch, *decoder_scratch;
+    float *pixels, *context, *mapped;
+    struct palme_arena scratch;
     int tokens;    /* image tokens in `context` */
     int plain;     /* a checkpoint of the reference: a missing cross-attention means no image at all */
     int rows_most; /* rows of the decoder's scratch */
@@ -160,18 +162,13 @@ static void engine_begin(struct engine *e)
     e->pixels = allocate(side * side * 3);
     e->context = allocate(patches * (size_t)p->encoder_dim);
     e->mapped = allocate(patches * (size_t)p->decoder_dim);
-    e->encoder_scratch = allocate(palme_encoder_scratch(e->model, p->image_size, p->image_size));
-    size_t room = palme_encoder_room(e->model, p->image_size, p->image_size);
-    size_t decoder_room = palme_decoder_room(e->model, e->rows_most);
-    e->compute.room = allocate((room > decoder_room ? room : decoder_room) / sizeof(float));
-    size_t decoder = palme_decoder_scratch(e->model, e->rows_most);
-    e->decoder_scratch = allocate(decoder);
+    e->scratch = scratch_for_model(e->model, e->rows_most);
 }
 
 static void engine_end(struct engine *e)
 {
     float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv, e->picture.kv,
-                     e->pixels, e->context, e->mapped, e->encoder_scratch, e->decoder_scratch, e->compute.room };
+                     e->pixels, e->context, e->mapped, (float *)(void *)e->scratch.base };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -186,9 +183,8 @@ static void engine_see(struct engine *e, const float *image, int height, int wid
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             e->pixels[3 * i + c] = image[c * area + i];
-    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, e->encoder_scratch);
-    palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens,
-                      e->decoder_scratch);
+    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, &e->scratch);
+    palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens, &e->scratch);
 }
 
 /* Forgets the text; a prefix decoder reads its image tokens. */
@@ -205,7 +201,7 @@ static void engine_restart(struct engine *e, int center)
         rows[i] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
                                       .embedding = e->mapped + (size_t)i * p->decoder_dim };
     e->cache.visible = e->tokens;
-    palme_decode(e->model, &e->compute, NULL, rows, e->tokens, e->tokens, e->decoder_scratch);
+    palme_decode(e->model, &e->compute, NULL, rows, e->tokens, e->tokens, &e->scratch);
     free(rows);
 }
 
@@ -217,7 +213,7 @@ static void engine_feed(struct engine *e, float *logits, const int *tokens, int 
     for (int i = 0; i < n; i++)
         rows[i] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
                                       .token = tokens[i] };
-    palme_decode(e->model, &e->compute, logits, rows, n, first, e->decoder_scratch);
+    palme_decode(e->model, &e->compute, logits, rows, n, first, &e->scratch);
 }
 
 /* logits[wanted][V] of the given rows of a text of n tokens. */

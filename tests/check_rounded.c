@@ -96,7 +96,7 @@ static void check_layers(const char *level_name)
             struct palme_compute c = { .kernels = &kernels, .pool = threads == 2 ? pool : NULL };
             float *to = y + (size_t)(threads - 1) * size, *sum = into + (size_t)(threads - 1) * size;
 
-            c.room = aligned_alloc(64, 64 + palme_linear_room(&kernels, precision, in, (size_t)rows));
+            c.room = aligned_alloc(64, 64 + palme_linear_room(&kernels, &a.l, rows));
             for (size_t i = 0; i < size; i++)
                 sum[i] = 1;
             palme_products(&c, (struct palme_product[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2, x, rows);

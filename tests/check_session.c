@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "allocations.h"
+#include "arenahost.h"
 #include "check.h"
 #include "model.h"
 #include "model_builder.h"
@@ -228,11 +229,9 @@ static void test_rows(void)
         float *kv = calloc(CACHES * 2 * depth * 24 * inner, sizeof *kv);
         float *picture_kv = calloc(2 * depth * 4 * inner, sizeof *picture_kv);
         struct palme_picture seen = { .tokens = 4, .kv = picture_kv, .capacity = 4 };
-        float *scratch = calloc(palme_decoder_scratch(model, 64), sizeof *scratch);
-
+        struct palme_arena scratch = scratch_for_model(model, 64);
         float *whole = calloc(N * v, sizeof *whole), *step = calloc(N * v, sizeof *step);
         float *mixed = calloc(CACHES * v, sizeof *mixed);
-        c.room = aligned_alloc(64, palme_decoder_room(model, 64) + 64);
         struct palme_cache cache[CACHES];
         struct palme_row rows[N];
 
@@ -244,27 +243,27 @@ static void test_rows(void)
         for (int i = 0; i < N; i++)
             rows[i] = (struct palme_row){ .cache = &cache[0], .picture = &seen, .rotary = &rotary,
                                           .token = 1 + 5 * i };
-        palme_decode(model, &c, whole, rows, N, 0, scratch);
+        palme_decode(model, &c, whole, rows, N, 0, &scratch);
         CHECK_INT(cache[0].length, N);
         for (int i = 0; i < N; i++) {
             rows[i].cache = &cache[1];
-            palme_decode(model, &c, step + (size_t)i * v, &rows[i], 1, 0, scratch);
+            palme_decode(model, &c, step + (size_t)i * v, &rows[i], 1, 0, &scratch);
         }
         CHECK_MESSAGE(memcmp(whole, step, N * v * sizeof *whole) == 0, "kind %zu: prefill and steps differ", k);
         /* The last token again, beside three other sentences of other lengths. */
         cache[1].length = N - 1;
         rows[N - 1].cache = &cache[2];
-        palme_decode(model, &c, NULL, &rows[N - 1], 1, 1, scratch);
+        palme_decode(model, &c, NULL, &rows[N - 1], 1, 1, &scratch);
         struct palme_row four[CACHES] = {
             { .cache = &cache[2], .picture = &seen, .rotary = &rotary, .token = 3 },
             { .cache = &cache[3], .picture = &seen, .rotary = &rotary, .token = 4 },
             { .cache = &cache[1], .picture = &seen, .rotary = &rotary, .token = 1 + 5 * (N - 1) },
             { .cache = &cache[0], .picture = &seen, .rotary = &rotary, .token = 9 },
         };
-        palme_decode(model, &c, mixed, four, CACHES, 0, scratch);
+        palme_decode(model, &c, mixed, four, CACHES, 0, &scratch);
         CHECK_MESSAGE(memcmp(mixed + 2 * v, step + (N - 1) * v, v * sizeof *mixed) == 0,
                       "kind %zu: neighbours change a row", k);
-        free(tables), free(kv), free(picture_kv), free(scratch), free(whole), free(step), free(mixed), free(c.room);
+        free(tables), free(kv), free(picture_kv), free(scratch.base), free(whole), free(step), free(mixed);
         palme_model_close(&model);
     }
 }
@@ -345,21 +344,18 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     struct palme_picture seen = { .kv = cache.kv + 2 * depth * 24 * inner, .capacity = patches };
     float *context = seen.kv + 2 * depth * (size_t)patches * inner;
     float *mapped = context + (size_t)patches * p->encoder_dim, *logits = mapped + (size_t)patches * p->decoder_dim;
-    size_t encoder = palme_encoder_scratch(model, p->image_size, p->image_size);
-    size_t decoder = palme_decoder_scratch(model, 64);
-    float *scratch = calloc(encoder > decoder ? encoder : decoder, sizeof *scratch);
+    struct palme_arena scratch = scratch_for_model(model, 64);
     float *pixels = calloc((size_t)p->image_size * (size_t)p->image_size * 3, sizeof *pixels);
     struct palme_row rows[64];
     int count = 0;
 
     (void)s;
-    c.room = aligned_alloc(64, palme_encoder_room(model, p->image_size, p->image_size) + palme_decoder_room(model, 64) + 64);
     CHECK_INT(p->image_size, image.width);
     for (int i = 0; i < p->image_size * p->image_size * 3; i++)
         pixels[i] = (float)noise[i] / 255;
     palme_rotary_fill(&rotary, &model->weights, p->xpos_center);
-    palme_encode(model, &c, context, pixels, p->image_size, p->image_size, scratch);
-    palme_decoder_see(model, &c, &seen, mapped, context, patches, scratch);
+    palme_encode(model, &c, context, pixels, p->image_size, p->image_size, &scratch);
+    palme_decoder_see(model, &c, &seen, mapped, context, patches, &scratch);
     if (!p->cross_attend) {
         cache.visible = patches;
         for (; count < patches; count++)
@@ -369,11 +365,11 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     for (int i = -1; i < n; i++)
         rows[count++] = (struct palme_row){ .cache = &cache, .picture = &seen, .rotary = &rotary,
                                             .token = i < 0 ? p->bos_token : ids[i] };
-    palme_decode(model, &c, logits, rows, count, count - 1, scratch);
+    palme_decode(model, &c, logits, rows, count, count - 1, &scratch);
     double all = model->kernels.log_sum_exp(logits, v);
     for (int t = 0; t < v; t++)
         logs[t] = logits[t] - all;
-    free(memory), free(c.room), free(scratch), free(pixels);
+    free(memory), free(scratch.base), free(pixels);
 }
 
 static void test_beams(void)

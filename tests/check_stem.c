@@ -11,6 +11,7 @@
 #include "kernelhost.h"
 #include "model.h"
 #include "model_builder.h"
+#include "util.h"
 
 static int same_before(int m, int size, int stride)
 {
@@ -127,10 +128,15 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
 {
     const struct palme_stem *stem = &model->weights.stem;
     int h = (height + 1) / 2, w = (width + 1) / 2;
-    size_t largest = palme_linear_room(&model->kernels, model->precision, 96, (size_t)h * (size_t)w);
-    struct palme_compute c = { .kernels = &model->kernels, .room = aligned_alloc(64, largest + 64) };
+    size_t largest = 64;
+    struct palme_compute c = { .kernels = &model->kernels };
     float *x = first_convolution(model, pixels, height, width);
 
+    for (int i = 0; i < stem->blocks; i++) {
+        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].expand, h * w));
+        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].project, h * w));
+    }
+    c.room = aligned_alloc(64, max_size(largest, palme_linear_room(&model->kernels, &stem->head, h * w)));
     for (int i = 0; i < stem->blocks; i++)
         x = whole_block(model, &c, &stem->block[i], x, &h, &w);
     float *features = linear(&c, x, &stem->head, h * w);
@@ -176,19 +182,22 @@ static palme_model *open_stem(const char *path, const char *level, const char *p
 static void check_picture(const palme_model *model, const float *pixels, int height, int width, const float *wanted)
 {
     size_t count = (size_t)(height / 32) * (size_t)(width / 32) * PALME_STEM_FEATURES;
-    size_t room = palme_stem_room(model, height, width);
-    struct buffer scratch = buffer_of_bytes(palme_stem_scratch(model, height, width) * sizeof(float));
-    struct buffer space = buffer_of_bytes(room), features = buffer_of_bytes(count * sizeof(float));
-    struct palme_compute c = { .kernels = &model->kernels, .pool = model->pool, .room = room ? space.data : NULL };
+    struct palme_arena arena = { 0 };
+    struct palme_compute c = { .kernels = &model->kernels, .pool = model->pool };
+
+    palme_stem_reserve(&arena, model, height, width);
+    struct buffer scratch = buffer_of_bytes(arena.most), features = buffer_of_bytes(count * sizeof(float));
 
     memset(scratch.data, 0xff, scratch.bytes); /* NaN: what is read before it is written shows */
-    palme_stem_run(model, &c, features.data, pixels, height, width, scratch.data);
+    arena = palme_arena_over(scratch.data, scratch.bytes);
+    palme_stem_run(model, &c, features.data, pixels, height, width, &arena);
+    CHECK(!arena.overflow && arena.used == 0);
     CHECK_MESSAGE(memcmp(features.data, wanted, count * sizeof *wanted) == 0, "%s %s, %d threads, %d x %d: other features",
                   model->kernels.level, palme_precision_name(model->precision), model->threads, width, height);
-    CHECK_MESSAGE(buffer_guarded(&scratch) && buffer_guarded(&space) && buffer_guarded(&features),
+    CHECK_MESSAGE(buffer_guarded(&scratch) && buffer_guarded(&features),
                   "%s %s, %d threads, %d x %d: wrote before its memory", model->kernels.level,
                   palme_precision_name(model->precision), model->threads, width, height);
-    buffer_free(&scratch), buffer_free(&space), buffer_free(&features);
+    buffer_free(&scratch), buffer_free(&features);
 }
 
 /* A picture with its features, of which some are between the bounds of ReLU6 or the comparison would say little. */

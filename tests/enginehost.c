@@ -4,6 +4,8 @@
  */
 #include "enginehost.h"
 
+#include "util.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +23,6 @@ const struct host_precision *host_precision_find(const char *name)
         if (strcmp(name, precisions[i].name) == 0)
             return &precisions[i];
     return NULL;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
 }
 
 int host_prefix(const struct host *h)
@@ -59,22 +56,19 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
 
     const struct palme_params *p = &h->model->params;
     size_t patches = (size_t)palme_params_patches(p), side = (size_t)p->image_size;
-    size_t positions = (size_t)p->max_seq_len, rows = larger(patches, HOST_ROWS);
+    size_t positions = (size_t)p->max_seq_len, rows = max_size(patches, HOST_ROWS);
     float *angles = calloc(4 * positions * PALME_ROTARY, sizeof *angles);
-    size_t scratch = larger(palme_encoder_scratch(h->model, p->image_size, p->image_size),
-                            palme_decoder_scratch(h->model, (int)rows));
+    struct palme_arena arena = { 0 };
 
     h->compute = (struct palme_compute){ .kernels = &h->model->kernels, .pool = h->model->pool };
-    h->compute.room = aligned_alloc(64, 64 + larger(palme_encoder_room(h->model, p->image_size, p->image_size),
-                                                    palme_decoder_room(h->model, (int)rows)));
+    palme_scratch_take(&arena, h->model, (int)rows);
     h->rotary.cos = angles;
     h->rows = calloc(rows, sizeof *h->rows);
     h->pixels = calloc(side * side * 3, sizeof *h->pixels);
     h->context = calloc(patches * (size_t)p->encoder_dim, sizeof *h->context);
     h->mapped = calloc(patches * (size_t)p->decoder_dim, sizeof *h->mapped);
-    h->scratch = calloc(scratch, sizeof *h->scratch);
-    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch ||
-        !h->compute.room) {
+    h->scratch = palme_arena_over(aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most), arena.most);
+    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch.base) {
         host_close(h);
         return PALME_ERROR_MEMORY;
     }
@@ -93,8 +87,7 @@ void host_close(struct host *h)
     free(h->pixels);
     free(h->context);
     free(h->mapped);
-    free(h->scratch);
-    free(h->compute.room);
+    free(h->scratch.base);
     palme_model_close(&h->model);
     memset(h, 0, sizeof *h);
 }
@@ -131,7 +124,7 @@ void host_encode(struct host *h, const float *image)
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             h->pixels[3 * i + c] = image[c * area + i];
-    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, h->scratch);
+    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, &h->scratch);
 }
 
 size_t host_context_bytes(const struct host *h)
@@ -141,7 +134,7 @@ size_t host_context_bytes(const struct host *h)
 
 void host_see(struct host *h, struct sentence *s)
 {
-    palme_decoder_see(h->model, &h->compute, &s->picture, h->mapped, h->context, h->tokens, h->scratch);
+    palme_decoder_see(h->model, &h->compute, &s->picture, h->mapped, h->context, h->tokens, &h->scratch);
 }
 
 static struct palme_row row_of(const struct host *h, struct sentence *s, int token)
@@ -160,7 +153,7 @@ void host_begin(struct host *h, struct sentence *s)
         h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->params.decoder_dim;
     }
     if (prefix)
-        palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, h->scratch);
+        palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, &h->scratch);
 }
 
 void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids, int n, int first)
@@ -171,7 +164,7 @@ void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids
 
         for (int i = 0; i < rows; i++)
             h->rows[i] = row_of(h, s, ids[at + i]);
-        palme_decode(h->model, &h->compute, logits, h->rows, rows, from, h->scratch);
+        palme_decode(h->model, &h->compute, logits, h->rows, rows, from, &h->scratch);
         if (logits)
             logits += (size_t)(rows - from) * (size_t)h->model->params.num_tokens;
     }
@@ -183,7 +176,7 @@ void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int 
 
     for (int i = 0; i < count; i++)
         h->rows[i] = row_of(h, &s[i], ids[i]);
-    palme_decode(h->model, &h->compute, logits, h->rows, count, 0, h->scratch);
+    palme_decode(h->model, &h->compute, logits, h->rows, count, 0, &h->scratch);
     for (int i = 0; i < count; i++) {
         int best = h->model->kernels.argmax(logits + (size_t)i * (size_t)vocabulary, vocabulary);
 

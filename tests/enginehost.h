@@ -29,7 +29,7 @@ struct host {
     struct palme_row *rows;
     float *pixels;           /* [S][S][3] */
     float *context, *mapped; /* [P][E], [P][D] */
-    float *scratch;
+    struct palme_arena scratch;
     int tokens;              /* of the picture in `context` */
 };
 
