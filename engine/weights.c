@@ -67,17 +67,18 @@ static struct name name_of(const char *format, ...)
 /* ---- Judging a tensor --------------------------------------------------------------------- */
 
 struct shape_text {
-    char text[PALME_MAX_RANK * 21 + 3];
+    char text[PALME_MAX_RANK * 21 + 8];
 };
 
 static const char *show_shape(struct shape_text *out, const int64_t *shape, int rank)
 {
     size_t used = 0;
 
-    for (int i = 0; i < rank; i++)
-        used += (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld",
-                                 i ? ", " : "[", (long long)shape[i]);
-    snprintf(out->text + used, sizeof out->text - used, "]");
+    out->text[used++] = '[';
+    for (int i = 0; i < rank && i < PALME_MAX_RANK; i++)
+        used += (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld", i ? ", " : "",
+                                 (long long)shape[i]);
+    snprintf(out->text + used, sizeof out->text - used, "%s]", rank > PALME_MAX_RANK ? ", ..." : "");
     return out->text;
 }
 
@@ -161,7 +162,7 @@ static struct source demand(struct loader *l, const char *name, int is_weight, c
     source.columns = tensor->count / source.rows;
     /* Only where addresses have 32 bits can packing, which rounds rows up to a panel, overflow. */
     if ((uint64_t)tensor->count + (uint64_t)source.columns * PALME_PANEL > SIZE_MAX / 8) {
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "tensor %s does not fit into memory",
+        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit",
                                tensor->name);
         return source;
     }
@@ -189,7 +190,7 @@ static void *reserve(struct loader *l, size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &bytes) ||
         __builtin_add_overflow(bytes, ALIGNMENT - 1, &bytes) ||
         __builtin_add_overflow(l->used, bytes & ~(size_t)(ALIGNMENT - 1), &l->used)) {
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "its weights do not fit into memory");
+        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: its weights do not fit");
         return NULL;
     }
     return l->memory ? l->memory + at : NULL;
@@ -707,7 +708,7 @@ static void allocate(struct loader *l)
         l->memory = take_block(l->used);
     if (!l->memory)
         l->status = palme_fail(l->report, PALME_ERROR_MEMORY,
-                               "not enough memory: its weights take %llu bytes",
+                               "out of memory: its weights take %llu bytes",
                                (unsigned long long)l->used);
     l->weights->memory = l->memory;
     l->weights->bytes = l->used;
