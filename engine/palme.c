@@ -23,7 +23,7 @@ const char *palme_strerror(int status)
     case PALME_ERROR_KIND: return "the file is not a model file";
     case PALME_ERROR_FORMAT: return "the model file is damaged or contradicts itself";
     case PALME_ERROR_VERSION: return "the model file has a version that is not known";
-    case PALME_ERROR_MEMORY: return "memory could not be had";
+    case PALME_ERROR_MEMORY: return "out of memory";
     case PALME_ERROR_CONTEXT: return "the text is longer than the model's context";
     case PALME_ERROR_STOPPED: return "stopped as asked";
     case PALME_ERROR_TEXT: return "the prompt cannot be used";
@@ -54,7 +54,7 @@ static char *metadata_copy(const struct palme_safetensors *file, const char *key
 
 static int no_memory(const struct palme_model *model)
 {
-    return palme_fail(&model->report, PALME_ERROR_MEMORY, "no memory for the model");
+    return palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory");
 }
 
 /* Everything that is not weights: format, parameters, tokenizer, names. */
@@ -122,7 +122,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         setup = &none;
     if (!(model = calloc(1, sizeof *model))) {
         struct palme_report early = { setup->log, setup->log_user, path };
-        return palme_fail(&early, PALME_ERROR_MEMORY, "no memory for the model");
+        return palme_fail(&early, PALME_ERROR_MEMORY, "out of memory");
     }
     model->report = (struct palme_report){ setup->log, setup->log_user, path };
     if (!(model->report.subject = strdup(path))) {

@@ -45,7 +45,7 @@ enum palme_status {
     PALME_ERROR_KIND = -5,      /* a file of another kind: pickle, ONNX, GGUF, zip, text... */
     PALME_ERROR_FORMAT = -6,    /* a model file that is damaged or contradicts itself */
     PALME_ERROR_VERSION = -7,   /* a model file of a version this library does not know */
-    PALME_ERROR_MEMORY = -8,    /* memory could not be had */
+    PALME_ERROR_MEMORY = -8,    /* out of memory */
     PALME_ERROR_CONTEXT = -9,   /* the context is full: the text is longer than max_seq_len */
     PALME_ERROR_STOPPED = -10,  /* the stop question was answered with yes */
     PALME_ERROR_TEXT = -11      /* a prompt that is not UTF-8, too long, or cannot be encoded */

@@ -63,20 +63,20 @@ static int *place_of(struct palme_params *params, const struct parameter *parame
     return (int *)((char *)params + parameter->place);
 }
 
-static const char *json_kind(const json_t *value)
+static const char *json_kind(const struct palme_json *value)
 {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a real number";
-    case JSON_NULL: return "null";
+    switch (value->kind) {
+    case PALME_JSON_OBJECT: return "an object";
+    case PALME_JSON_ARRAY: return "an array";
+    case PALME_JSON_STRING: return "a string";
+    case PALME_JSON_INTEGER: return "an integer";
+    case PALME_JSON_REAL: return "a real number";
+    case PALME_JSON_NULL: return "null";
     default: return "a boolean";
     }
 }
 
-static int wrong_kind(const char *key, const json_t *value, const char *wanted,
+static int wrong_kind(const char *key, const struct palme_json *value, const char *wanted,
                       const struct palme_report *report)
 {
     return palme_fail(report, PALME_ERROR_FORMAT, "config: %s must be %s, and is %s", key, wanted,
@@ -84,12 +84,12 @@ static int wrong_kind(const char *key, const json_t *value, const char *wanted,
 }
 
 /* Takes an integer between two limits. */
-static int take_integer(int *out, const char *key, const json_t *value, int least, int most,
+static int take_integer(int *out, const char *key, const struct palme_json *value, int least, int most,
                         const struct palme_report *report)
 {
-    json_int_t found = json_integer_value(value);
+    int64_t found = palme_json_integer(value);
 
-    if (!json_is_integer(value))
+    if (!palme_json_is(value, PALME_JSON_INTEGER))
         return wrong_kind(key, value, "an integer", report);
     if (found < least || found > most)
         return palme_fail(report, PALME_ERROR_FORMAT, "config: %s is %lld; %d to %d are allowed",
@@ -100,12 +100,12 @@ static int take_integer(int *out, const char *key, const json_t *value, int leas
 
 /* The 17. A missing one is an error, or takes its documented default. alibi_num_heads stays 0 for
  * null. */
-static int read_parameters(struct palme_params *params, const json_t *config, int all_required,
+static int read_parameters(struct palme_params *params, const struct palme_json *config, int all_required,
                            const struct palme_report *report)
 {
     for (size_t i = 0; i < PARAMETERS; i++) {
         const struct parameter *parameter = &parameters[i];
-        const json_t *value = json_object_get(config, parameter->key);
+        const struct palme_json *value = palme_json_get(config, parameter->key);
         int *out = place_of(params, parameter), status = PALME_OK;
 
         *out = parameter->standard;
@@ -113,11 +113,11 @@ static int read_parameters(struct palme_params *params, const json_t *config, in
             return palme_fail(report, PALME_ERROR_FORMAT, "config: %s is missing", parameter->key);
         if (!value)
             continue;
-        if (parameter->kind == BOOLEAN && !json_is_boolean(value))
+        if (parameter->kind == BOOLEAN && !palme_json_is_boolean(value))
             return wrong_kind(parameter->key, value, "true or false", report);
         if (parameter->kind == BOOLEAN)
-            *out = json_is_true(value);
-        else if (parameter->kind == INTEGER_OR_NULL && json_is_null(value))
+            *out = palme_json_is(value, PALME_JSON_TRUE);
+        else if (parameter->kind == INTEGER_OR_NULL && palme_json_is(value, PALME_JSON_NULL))
             *out = 0;
         else
             status =
@@ -145,24 +145,24 @@ static const char *const own_keys[] = { "stem",           "train_length",    "xp
                                         "min_score",      "precisions" };
 
 /* An optional integer: *out keeps its default where the key is absent. */
-static int read_integer(int *out, const json_t *config, const char *key, int least, int most,
+static int read_integer(int *out, const struct palme_json *config, const char *key, int least, int most,
                         const struct palme_report *report)
 {
-    const json_t *value = json_object_get(config, key);
+    const struct palme_json *value = palme_json_get(config, key);
 
     return value ? take_integer(out, key, value, least, most, report) : PALME_OK;
 }
 
 /* An optional number between two limits; *is_there may be NULL. */
-static int read_number(double *out, int *is_there, const json_t *config, const char *key,
+static int read_number(double *out, int *is_there, const struct palme_json *config, const char *key,
                        double least, double most, const struct palme_report *report)
 {
-    const json_t *value = json_object_get(config, key);
-    double found = json_number_value(value);
+    const struct palme_json *value = palme_json_get(config, key);
+    double found = palme_json_number(value);
 
     if (!value)
         return PALME_OK;
-    if (!json_is_number(value))
+    if (!palme_json_is_number(value))
         return wrong_kind(key, value, "a number", report);
     if (!isfinite(found) || found < least || found > most)
         return palme_fail(report, PALME_ERROR_FORMAT, "config: %s is %g; %g to %g are allowed", key,
@@ -173,82 +173,80 @@ static int read_number(double *out, int *is_there, const json_t *config, const c
     return PALME_OK;
 }
 
-static int read_stem(struct palme_params *params, const json_t *config,
+static int read_stem(struct palme_params *params, const struct palme_json *config,
                      const struct palme_report *report)
 {
-    const json_t *value = json_object_get(config, "stem");
+    const struct palme_json *value = palme_json_get(config, "stem");
     struct palme_shown shown;
 
     if (!value)
         return PALME_OK;
-    if (!json_is_string(value))
+    if (!palme_json_is(value, PALME_JSON_STRING))
         return wrong_kind("stem", value, "a string", report);
     for (int kind = PALME_STEM_NONE; kind <= PALME_STEM_LITE2; kind++)
-        if (strcmp(json_string_value(value), stems[kind]) == 0) {
+        if (strcmp(palme_json_text(value), stems[kind]) == 0) {
             params->stem = (enum palme_stem_kind)kind;
             return PALME_OK;
         }
     return palme_fail(report, PALME_ERROR_FORMAT,
                       "config: stem is \"%s\"; none and efficientnet_lite0, 1 and 2 are known",
-                      palme_show(&shown, json_string_value(value), json_string_length(value)));
+                      palme_show(&shown, palme_json_text(value), palme_json_size(value)));
 }
 
-static int read_resize(const json_t *config, const struct palme_report *report)
+static int read_resize(const struct palme_json *config, const struct palme_report *report)
 {
-    const json_t *value = json_object_get(config, "image_resize");
+    const struct palme_json *value = palme_json_get(config, "image_resize");
     struct palme_shown shown;
 
-    if (value && !json_is_string(value))
+    if (value && !palme_json_is(value, PALME_JSON_STRING))
         return wrong_kind("image_resize", value, "a string", report);
-    if (value && strcmp(json_string_value(value), "squash") != 0)
+    if (value && strcmp(palme_json_text(value), "squash") != 0)
         return palme_fail(report, PALME_ERROR_FORMAT,
                           "config: image_resize is \"%s\"; only \"squash\" is known",
-                          palme_show(&shown, json_string_value(value), json_string_length(value)));
+                          palme_show(&shown, palme_json_text(value), palme_json_size(value)));
     return PALME_OK;
 }
 
 /* The text is checked as a prompt when the tokenizer is there. */
-static int read_prompt(struct palme_params *params, const json_t *config,
+static int read_prompt(struct palme_params *params, const struct palme_json *config,
                        const struct palme_report *report)
 {
-    const json_t *value = json_object_get(config, "default_prompt");
+    const struct palme_json *value = palme_json_get(config, "default_prompt");
 
-    if (value && !json_is_string(value))
+    if (value && !palme_json_is(value, PALME_JSON_STRING))
         return wrong_kind("default_prompt", value, "a string", report);
-    if (json_string_length(value) > MAX_PROMPT)
+    if (palme_json_size(value) > MAX_PROMPT)
         return palme_fail(report, PALME_ERROR_FORMAT,
                           "config: default_prompt has %zu bytes; %d are allowed",
-                          json_string_length(value), MAX_PROMPT);
-    params->default_prompt = strdup(value ? json_string_value(value) : "");
+                          palme_json_size(value), MAX_PROMPT);
+    params->default_prompt = strdup(value ? palme_json_text(value) : "");
     if (!params->default_prompt)
-        return palme_fail(report, PALME_ERROR_MEMORY, "not enough memory");
+        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
     return PALME_OK;
 }
 
-static int read_precisions(struct palme_params *params, const json_t *config, const struct palme_report *report)
+static int read_precisions(struct palme_params *params, const struct palme_json *config, const struct palme_report *report)
 {
-    const json_t *list = json_object_get(config, "precisions"), *value;
+    const struct palme_json *list = palme_json_get(config, "precisions"), *value;
     struct palme_shown shown;
     unsigned seen = 0;
-    size_t i;
 
     if (!list)
         return PALME_OK;
-    if (!json_is_array(list))
+    if (!palme_json_is(list, PALME_JSON_ARRAY))
         return wrong_kind("precisions", list, "an array of strings", report);
-    if (json_array_size(list) == 0)
+    if (palme_json_size(list) == 0)
         return palme_fail(report, PALME_ERROR_FORMAT, "config: precisions is empty");
-    json_array_foreach(list, i, value)
-    {
+    for (value = palme_json_first(list); value; value = value->next) {
         enum palme_precision found;
 
-        if (!json_is_string(value))
+        if (!palme_json_is(value, PALME_JSON_STRING))
             return wrong_kind("an entry of precisions", value, "a string", report);
-        if (palme_precision_find(&found, json_string_value(value)) < 0)
+        if (palme_precision_find(&found, palme_json_text(value)) < 0)
             return palme_fail(
                 report, PALME_ERROR_FORMAT,
                 "config: precisions has \"%s\"; f32, bf16 and int8 are known",
-                palme_show(&shown, json_string_value(value), json_string_length(value)));
+                palme_show(&shown, palme_json_text(value), palme_json_size(value)));
         if (seen & 1u << found)
             return palme_fail(report, PALME_ERROR_FORMAT, "config: precisions has %s twice",
                               palme_precision_name(found));
@@ -258,14 +256,14 @@ static int read_precisions(struct palme_params *params, const json_t *config, co
     return PALME_OK;
 }
 
-static int read_tokens(struct palme_params *params, const json_t *config,
+static int read_tokens(struct palme_params *params, const struct palme_json *config,
                        const struct palme_report *report)
 {
     static const char *const required[] = { "bos_token", "eos_token" };
     int last = params->num_tokens - 1, status;
 
     for (int i = 0; i < 2; i++)
-        if (!json_object_get(config, required[i]))
+        if (!palme_json_get(config, required[i]))
             return palme_fail(report, PALME_ERROR_FORMAT, "config: %s is missing", required[i]);
     status = read_integer(&params->bos_token, config, "bos_token", 0, last, report);
     if (status == PALME_OK)
@@ -277,7 +275,7 @@ static int read_tokens(struct palme_params *params, const json_t *config,
 
 /* All the keys but the 17. The default of train_length is needed for that of xpos_center (finish).
  */
-static int read_own(struct palme_params *params, const json_t *config,
+static int read_own(struct palme_params *params, const struct palme_json *config,
                     const struct palme_report *report)
 {
     int status = read_stem(params, config, report);
@@ -314,15 +312,13 @@ static int read_own(struct palme_params *params, const json_t *config,
 }
 
 /* An unknown key may come from a newer writer. Some are named, the others counted. */
-static void warn_unknown(json_t *config, int own_too, const struct palme_report *report)
+static void warn_unknown(const struct palme_json *config, int own_too, const struct palme_report *report)
 {
     struct palme_shown shown;
     size_t unknown = 0;
-    const char *key;
-    json_t *value;
 
-    json_object_foreach(config, key, value)
-    {
+    for (const struct palme_json *value = palme_json_first(config); value; value = value->next) {
+        const char *key = value->key;
         int known = 0;
 
         for (size_t i = 0; i < PARAMETERS && !known; i++)
@@ -430,7 +426,7 @@ static int finish(struct palme_params *params, const struct palme_report *report
     return status == PALME_OK ? judge_sizes(params, report) : status;
 }
 
-static int load(json_t **config, struct palme_params *params, const char *json, size_t length,
+static int load(struct palme_json **config, struct palme_params *params, const char *json, size_t length,
                 const struct palme_report *report)
 {
     *config = NULL;
@@ -451,7 +447,7 @@ static int load(json_t **config, struct palme_params *params, const char *json, 
 int palme_params_read(struct palme_params *params, const char *json, size_t length,
                       const struct palme_report *report)
 {
-    json_t *config;
+    struct palme_json *config;
     int status = load(&config, params, json, length, report);
 
     if (status == PALME_OK)
@@ -464,14 +460,14 @@ int palme_params_read(struct palme_params *params, const char *json, size_t leng
         warn_unknown(config, 1, report);
     else
         palme_params_clear(params);
-    json_decref(config);
+    palme_json_close(&config);
     return status;
 }
 
 int palme_params_read_plain(struct palme_params *params, const char *json, size_t length,
                             const struct palme_report *report)
 {
-    json_t *config;
+    struct palme_json *config;
     int status = load(&config, params, json, length, report);
 
     if (status == PALME_OK)
@@ -481,12 +477,12 @@ int palme_params_read_plain(struct palme_params *params, const char *json, size_
     if (status == PALME_OK)
         status = finish(params, report);
     if (status == PALME_OK && !(params->default_prompt = strdup("")))
-        status = palme_fail(report, PALME_ERROR_MEMORY, "not enough memory");
+        status = palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
     if (status == PALME_OK)
         warn_unknown(config, 0, report);
     else
         palme_params_clear(params);
-    json_decref(config);
+    palme_json_close(&config);
     return status;
 }
 

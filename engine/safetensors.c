@@ -20,8 +20,8 @@
 
 enum {
     MAX_HEADER = 16 << 20,
-    PORTION =
-        16384, /* bytes read at once where they need converting; small, for it is on the stack */
+    PORTION = 8192, /* bytes that are read at once for the digest; small, for they are on the stack */
+    BLOCK = 1024,   /* bytes that are converted at once, likewise */
     MAGIC_BYTES = 512
 };
 
@@ -30,21 +30,25 @@ _Static_assert(sizeof(off_t) == 8, "files may be larger than 2 GiB");
 struct palme_safetensors {
     int fd;
     uint64_t size, data;          /* of the file; where the data begins */
-    json_t *metadata;             /* object of strings, or NULL */
-    char *names;                  /* of all tensors */
+    struct palme_json *header;
+    const struct palme_json *metadata; /* of it: an object of strings, or NULL */
     struct palme_tensor *tensors; /* in the order of their data */
     struct palme_tensor **sorted; /* by name */
     size_t count;
 };
 
+/* All that the format knows, with the bits of an element. */
 static const struct {
     const char *name;
-    size_t size;
+    int bits;
 } dtypes[] = {
-    [PALME_DTYPE_F32] = { "F32", 4 },   [PALME_DTYPE_F16] = { "F16", 2 },
-    [PALME_DTYPE_BF16] = { "BF16", 2 }, [PALME_DTYPE_I8] = { "I8", 1 },
-    [PALME_DTYPE_U8] = { "U8", 1 },     [PALME_DTYPE_I32] = { "I32", 4 },
-    [PALME_DTYPE_I64] = { "I64", 8 },
+    [PALME_DTYPE_F32] = { "F32", 32 },   [PALME_DTYPE_F16] = { "F16", 16 },
+    [PALME_DTYPE_BF16] = { "BF16", 16 }, [PALME_DTYPE_I8] = { "I8", 8 },
+    [PALME_DTYPE_U8] = { "U8", 8 },      [PALME_DTYPE_I32] = { "I32", 32 },
+    [PALME_DTYPE_I64] = { "I64", 64 },
+    { "BOOL", 8 }, { "F4", 4 }, { "F6_E2M3", 6 }, { "F6_E3M2", 6 }, { "F8_E5M2", 8 }, { "F8_E4M3", 8 },
+    { "F8_E8M0", 8 }, { "F8_E4M3FNUZ", 8 }, { "F8_E5M2FNUZ", 8 }, { "I16", 16 }, { "U16", 16 }, { "U32", 32 },
+    { "C64", 64 }, { "F64", 64 }, { "U64", 64 },
 };
 enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
@@ -55,7 +59,7 @@ const char *palme_dtype_name(enum palme_dtype dtype)
 
 size_t palme_dtype_size(enum palme_dtype dtype)
 {
-    return dtypes[dtype].size;
+    return (size_t)dtypes[dtype].bits / 8;
 }
 
 /* ---- The file ----------------------------------------------------------------------------- */
@@ -238,79 +242,82 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
 
 /* ---- The header --------------------------------------------------------------------------- */
 
-static int judge_metadata(const json_t *metadata, const struct palme_report *report)
+static int judge_metadata(const struct palme_json *metadata, const struct palme_report *report)
 {
     struct palme_shown shown;
-    const char *key;
-    json_t *value;
 
-    if (!json_is_object(metadata))
+    if (!palme_json_is(metadata, PALME_JSON_OBJECT))
         return palme_fail(report, PALME_ERROR_FORMAT, "header: __metadata__ is not an object");
-    json_object_foreach((json_t *)metadata, key, value) if (
-        !json_is_string(value)) return palme_fail(report, PALME_ERROR_FORMAT,
-                                                  "header: __metadata__ key %s is not a string",
-                                                  palme_show(&shown, key, strlen(key)));
+    for (const struct palme_json *value = palme_json_first(metadata); value; value = value->next)
+        if (!palme_json_is(value, PALME_JSON_STRING))
+            return palme_fail(report, PALME_ERROR_FORMAT, "header: __metadata__ key %s is not a string",
+                              palme_show(&shown, value->key, strlen(value->key)));
     return PALME_OK;
 }
 
 /* Judges one tensor by itself. Its offsets are still relative to the data. */
-static int judge_tensor(struct palme_tensor *tensor, const json_t *entry,
+static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *entry,
                         const struct palme_report *report)
 {
-    const json_t *dtype = json_object_get(entry, "dtype"), *shape = json_object_get(entry, "shape");
-    const json_t *offsets = json_object_get(entry, "data_offsets");
+    const struct palme_json *dtype = palme_json_get(entry, "dtype"), *shape = palme_json_get(entry, "shape");
+    const struct palme_json *offsets = palme_json_get(entry, "data_offsets");
     struct palme_shown name, found;
-    int64_t begin, end, bytes;
+    int64_t begin, end, bytes, rest;
     size_t type;
 
     palme_show(&name, tensor->name, strlen(tensor->name));
-    if (!json_is_object(entry) || json_object_size(entry) != 3 || !dtype || !shape || !offsets)
+    if (!palme_json_is(entry, PALME_JSON_OBJECT) || palme_json_size(entry) != 3 || !dtype || !shape || !offsets)
         return palme_fail(
             report, PALME_ERROR_FORMAT,
             "tensor %s: its header entry must have dtype, shape and data_offsets, nothing else",
             name.text);
-    if (!json_is_string(dtype))
+    if (!palme_json_is(dtype, PALME_JSON_STRING))
         return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string",
                           name.text);
     for (type = 0; type < DTYPES; type++)
-        if (strcmp(json_string_value(dtype), dtypes[type].name) == 0)
+        if (strcmp(palme_json_text(dtype), dtypes[type].name) == 0)
             break;
     if (type == DTYPES)
         return palme_fail(report, PALME_ERROR_FORMAT,
-                          "tensor %s: unknown dtype %s; F32, F16, BF16 and I8 are used", name.text,
-                          palme_show(&found, json_string_value(dtype), json_string_length(dtype)));
+                          "tensor %s: unknown dtype %s", name.text,
+                          palme_show(&found, palme_json_text(dtype), palme_json_size(dtype)));
     tensor->dtype = (enum palme_dtype)type;
 
-    if (!json_is_array(shape) || json_array_size(shape) < 1 ||
-        json_array_size(shape) > PALME_MAX_RANK)
-        return palme_fail(report, PALME_ERROR_FORMAT,
-                          "tensor %s: shape must be a list of 1 to %d dimensions", name.text,
-                          PALME_MAX_RANK);
-    tensor->rank = (int)json_array_size(shape);
+    if (!palme_json_is(shape, PALME_JSON_ARRAY))
+        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: shape is not a list of dimensions", name.text);
     tensor->count = 1;
-    for (int i = 0; i < tensor->rank; i++) {
-        const json_t *dimension = json_array_get(shape, (size_t)i);
+    for (const struct palme_json *dimension = palme_json_first(shape); dimension; dimension = dimension->next) {
+        int64_t size = palme_json_integer(dimension);
 
-        tensor->shape[i] = json_integer_value(dimension);
-        if (!json_is_integer(dimension) || tensor->shape[i] < 1)
+        if (!palme_json_is(dimension, PALME_JSON_INTEGER) || size < 0)
             return palme_fail(report, PALME_ERROR_FORMAT,
-                              "tensor %s: dimension %d of its shape is not an integer above 0",
-                              name.text, i);
-        if (__builtin_mul_overflow(tensor->count, tensor->shape[i], &tensor->count))
+                              "tensor %s: dimension %d of its shape is not an integer of 0 or more",
+                              name.text, tensor->rank);
+        if (__builtin_mul_overflow(tensor->count, size, &tensor->count))
             return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
                               name.text);
+        if (tensor->rank < PALME_MAX_RANK)
+            tensor->shape[tensor->rank] = size;
+        tensor->rank++;
     }
-    if (__builtin_mul_overflow(tensor->count, (int64_t)dtypes[type].size, &bytes))
+    /* Eighths of bytes, or bytes where an element has at least one. */
+    int narrow = dtypes[type].bits < 8;
+    if (__builtin_mul_overflow(tensor->count, (int64_t)(narrow ? dtypes[type].bits : dtypes[type].bits / 8), &bytes))
         return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
                           name.text);
+    rest = narrow ? bytes % 8 : 0;
+    bytes = narrow ? bytes / 8 : bytes;
+    if (rest)
+        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape in %s does not fill whole bytes",
+                          name.text, dtypes[type].name);
 
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
-        !json_is_integer(json_array_get(offsets, 0)) ||
-        !json_is_integer(json_array_get(offsets, 1)))
+    if (!palme_json_is(offsets, PALME_JSON_ARRAY) || palme_json_size(offsets) != 2 ||
+        !palme_json_is(palme_json_at(offsets, 0), PALME_JSON_INTEGER) ||
+        !palme_json_is(palme_json_at(offsets, 1), PALME_JSON_INTEGER))
         return palme_fail(report, PALME_ERROR_FORMAT,
                           "tensor %s: data_offsets must be two integers", name.text);
-    begin = json_integer_value(json_array_get(offsets, 0));
-    end = json_integer_value(json_array_get(offsets, 1));
+    begin = palme_json_integer(palme_json_at(offsets, 0));
+    end = palme_json_integer(palme_json_at(offsets, 1));
     if (begin < 0 || end < begin)
         return palme_fail(report, PALME_ERROR_FORMAT,
                           "tensor %s: data_offsets [%lld, %lld) are negative or run backwards",
@@ -328,7 +335,11 @@ static int by_offset(const void *a, const void *b)
 {
     const struct palme_tensor *x = a, *y = b;
 
-    return x->offset != y->offset ? x->offset < y->offset ? -1 : 1 : strcmp(x->name, y->name);
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    if (x->bytes != y->bytes) /* one without data lies before one with */
+        return x->bytes < y->bytes ? -1 : 1;
+    return strcmp(x->name, y->name);
 }
 
 static int by_name(const void *a, const void *b)
@@ -375,35 +386,22 @@ static int judge_layout(struct palme_safetensors *file, const struct palme_repor
     return PALME_OK;
 }
 
-/* Takes the tensors out of the parsed header into memory of our own. */
-static int take_tensors(struct palme_safetensors *file, json_t *root,
-                        const struct palme_report *report)
+/* Takes the tensors out of the parsed header, which keeps their names. */
+static int take_tensors(struct palme_safetensors *file, const struct palme_report *report)
 {
-    size_t count = 0, bytes = 0, used = 0;
-    const char *key;
-    json_t *value;
+    size_t most = palme_json_size(file->header);
 
-    json_object_foreach(root, key, value) if (strcmp(key, "__metadata__") != 0)
-    {
-        count++;
-        bytes += strlen(key) + 1;
-    }
-    file->names = malloc(bytes + 1);
-    file->tensors = calloc(count + 1, sizeof *file->tensors);
-    file->sorted = calloc(count + 1, sizeof *file->sorted);
-    if (!file->names || !file->tensors || !file->sorted)
-        return palme_fail(report, PALME_ERROR_MEMORY,
-                          "not enough memory for the header of %zu tensors", count);
-    json_object_foreach(root, key, value)
-    {
-        size_t length = strlen(key) + 1;
+    file->tensors = calloc(most + 1, sizeof *file->tensors);
+    file->sorted = calloc(most + 1, sizeof *file->sorted);
+    if (!file->tensors || !file->sorted)
+        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory for the header of %zu tensors", most);
+    for (const struct palme_json *value = palme_json_first(file->header); value; value = value->next) {
         struct palme_tensor *tensor = &file->tensors[file->count];
         int status;
 
-        if (strcmp(key, "__metadata__") == 0)
+        if (strcmp(value->key, "__metadata__") == 0)
             continue;
-        tensor->name = memcpy(file->names + used, key, length);
-        used += length;
+        tensor->name = value->key;
         status = judge_tensor(tensor, value, report);
         if (status < 0)
             return status;
@@ -420,29 +418,27 @@ static int read_header(struct palme_safetensors *file, uint64_t length,
                        const struct palme_report *report)
 {
     char *text = malloc((size_t)length);
-    json_t *root = NULL;
     int status, error;
 
     if (!text)
         return palme_fail(report, PALME_ERROR_MEMORY,
-                          "not enough memory for a header of %llu bytes",
+                          "out of memory for a header of %llu bytes",
                           (unsigned long long)length);
     error = read_at(file->fd, text, (size_t)length, 8);
     if (error)
         status = palme_fail(report, PALME_ERROR_READ, "its header cannot be read: %s",
                             read_failure(error));
     else
-        status = palme_json_load(&root, text, (size_t)length, "header", report);
+        status = palme_json_load(&file->header, text, (size_t)length, "header", report);
     free(text);
     if (status < 0)
         return status;
     file->data = 8 + length;
-    file->metadata = json_incref(json_object_get(root, "__metadata__"));
+    file->metadata = palme_json_get(file->header, "__metadata__");
     if (file->metadata)
         status = judge_metadata(file->metadata, report);
     if (status == PALME_OK)
-        status = take_tensors(file, root, report);
-    json_decref(root);
+        status = take_tensors(file, report);
     return status;
 }
 
@@ -488,7 +484,7 @@ int palme_safetensors_open(struct palme_safetensors **file, const char *path, in
 
     *file = calloc(1, sizeof **file);
     if (!*file)
-        return palme_fail(report, PALME_ERROR_MEMORY, "not enough memory");
+        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
     (*file)->fd = -1;
     status = open_regular(*file, path, report);
     if (status == PALME_OK) {
@@ -512,8 +508,7 @@ void palme_safetensors_close(struct palme_safetensors **file)
         return;
     if ((*file)->fd >= 0)
         close((*file)->fd);
-    json_decref((*file)->metadata);
-    free((*file)->names);
+    palme_json_close(&(*file)->header);
     free((*file)->tensors);
     free((*file)->sorted);
     free(*file);
@@ -523,11 +518,11 @@ void palme_safetensors_close(struct palme_safetensors **file)
 const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key,
                                        size_t *length)
 {
-    const json_t *value = json_object_get(file->metadata, key);
+    const struct palme_json *value = palme_json_get(file->metadata, key);
 
     if (length)
-        *length = json_string_length(value);
-    return json_string_value(value);
+        *length = palme_json_size(value);
+    return palme_json_text(value);
 }
 
 struct palme_tensor *palme_safetensors_find(struct palme_safetensors *file, const char *name)
@@ -587,19 +582,29 @@ static void convert(float *out, const unsigned char *bytes, enum palme_dtype dty
     }
 }
 
+static int check_range(const struct palme_tensor *tensor, int64_t first, int64_t count,
+                       const struct palme_report *report)
+{
+    struct palme_shown name;
+
+    if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
+        return palme_fail(report, PALME_ERROR_ARGUMENT, "tensor %s: %lld elements from %lld are not all there",
+                          palme_show(&name, tensor->name, strlen(tensor->name)), (long long)count,
+                          (long long)first);
+    return PALME_OK;
+}
+
 int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
                           const struct palme_tensor *tensor, int64_t first, int64_t count,
                           const struct palme_report *report)
 {
-    size_t size = dtypes[tensor->dtype].size;
+    size_t size = palme_dtype_size(tensor->dtype);
+    int error, status = check_range(tensor, first, count, report);
     struct palme_shown name;
-    int error;
 
+    if (status < 0)
+        return status;
     palme_show(&name, tensor->name, strlen(tensor->name));
-    if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
-        return palme_fail(report, PALME_ERROR_ARGUMENT,
-                          "tensor %s: %lld elements from %lld are not all there", name.text,
-                          (long long)count, (long long)first);
     error = read_at(file->fd, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
     if (error)
         return palme_fail(report, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
@@ -610,9 +615,10 @@ int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
 int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
                       int64_t first, int64_t count, const struct palme_report *report)
 {
-    unsigned char bytes[PORTION];
-    int64_t most = PORTION / (int64_t)dtypes[tensor->dtype].size;
+    size_t size = palme_dtype_size(tensor->dtype);
+    unsigned char block[BLOCK], *bytes;
     struct palme_shown name;
+    int status;
 
     if (tensor->dtype == PALME_DTYPE_F32)
         return palme_tensor_read_raw(file, out, tensor, first, count, report);
@@ -620,16 +626,18 @@ int palme_tensor_read(struct palme_safetensors *file, float *out, const struct p
         return palme_fail(report, PALME_ERROR_ARGUMENT, "tensor %s: %s is not read as float",
                           palme_show(&name, tensor->name, strlen(tensor->name)),
                           dtypes[tensor->dtype].name);
-    while (count > 0) {
-        int64_t part = count < most ? count : most;
-        int status = palme_tensor_read_raw(file, bytes, tensor, first, part, report);
-
-        if (status < 0)
-            return status;
-        convert(out, bytes, tensor->dtype, (size_t)part);
+    if ((status = check_range(tensor, first, count, report)) < 0)
+        return status;
+    /* The narrower elements are read into the end of the floats' own memory. A float that is written covers only
+     * elements that were read before it. */
+    bytes = (unsigned char *)out + (size_t)count * (sizeof *out - size);
+    status = palme_tensor_read_raw(file, bytes, tensor, first, count, report);
+    for (int64_t part; count > 0 && status == PALME_OK; count -= part) {
+        part = count < (int64_t)(BLOCK / size) ? count : (int64_t)(BLOCK / size);
+        memcpy(block, bytes, (size_t)part * size);
+        convert(out, block, tensor->dtype, (size_t)part);
+        bytes += (size_t)part * size;
         out += part;
-        first += part;
-        count -= part;
     }
-    return PALME_OK;
+    return status;
 }

@@ -11,7 +11,9 @@
 #include "palme.h"
 #include "report.h"
 
-enum palme_dtype { /* U8, I32 and I64 are for files of test data; a model never uses them */
+/* Those that somebody reads. U8, I32 and I64 are for files of test data; a model never uses them. A tensor of another
+ * legal type has a number behind these, and a name. */
+enum palme_dtype {
     PALME_DTYPE_F32,
     PALME_DTYPE_F16,
     PALME_DTYPE_BF16,
@@ -26,8 +28,8 @@ enum { PALME_MAX_RANK = 8 };
 struct palme_tensor {
     const char *name;
     enum palme_dtype dtype;
-    int rank;
-    int64_t shape[PALME_MAX_RANK];
+    int rank;        /* 0: a scalar */
+    int64_t shape[PALME_MAX_RANK]; /* the first dimensions of a higher rank */
     int64_t count;   /* product of the shape */
     uint64_t offset; /* of the first byte, from the start of the file */
     uint64_t bytes;

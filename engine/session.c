@@ -156,7 +156,7 @@ int palme_session_open(palme_session **session, const palme_model *model,
 
     palme_session *s = calloc(1, sizeof *s);
     if (!s)
-        return palme_fail(&model->report, PALME_ERROR_MEMORY, "no memory for a session");
+        return palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory for a session");
     s->model = model;
     s->compute = (struct palme_compute){ .kernels = &model->kernels, .pool = model->pool };
     s->width_capacity = palme_session_width(model, options);
@@ -167,7 +167,7 @@ int palme_session_open(palme_session **session, const palme_model *model,
     if (!arena.overflow)
         s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
     if (!s->memory) {
-        status = palme_fail(&model->report, PALME_ERROR_MEMORY, "no memory for a session: %zu MiB",
+        status = palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
                             arena.most >> 20);
         palme_session_close(&s);
         return status;

@@ -15,7 +15,7 @@
 struct reading {
     struct palme_tokenizer *t;
     const struct palme_report *report;
-    const json_t *vocab, *merges, *added;
+    const struct palme_json *vocab, *merges, *added;
     size_t used;        /* bytes of the arena */
     size_t longest_key; /* of vocab */
 };
@@ -29,19 +29,17 @@ static int refuse(const struct reading *r, const char *key, const char *what)
 
 static int no_memory(const struct reading *r)
 {
-    return palme_fail(r->report, PALME_ERROR_MEMORY, "tokenizer: not enough memory");
+    return palme_fail(r->report, PALME_ERROR_MEMORY, "tokenizer: out of memory");
 }
 
 /* Refuses an object with a key that is not in the list, which ends with NULL. */
-static int check_keys(const struct reading *r, const char *where, const json_t *object,
+static int check_keys(const struct reading *r, const char *where, const struct palme_json *object,
                       const char *const *keys)
 {
     struct palme_shown shown;
-    const char *key;
-    json_t *value;
 
-    json_object_foreach ((json_t *)object, key, value) {
-        const char *const *k = keys;
+    for (const struct palme_json *value = palme_json_first(object); value; value = value->next) {
+        const char *const *k = keys, *key = value->key;
         while (*k && strcmp(*k, key) != 0)
             k++;
         if (!*k)
@@ -95,38 +93,38 @@ static const struct rule rules[] = {
     { "model.", "merges", WANT_ARRAY },
 };
 
-static const char *type_of(const json_t *value)
+static const char *type_of(const struct palme_json *value)
 {
-    const char *type = json_string_value(json_object_get(value, "type"));
+    const char *type = palme_json_text(palme_json_get(value, "type"));
     return type ? type : "";
 }
 
 /* NULL if the value may be as it is, else what is wrong. */
-static const char *judge(enum want want, const json_t *v)
+static const char *judge(enum want want, const struct palme_json *v)
 {
-    int absent = !v || json_is_null(v);
+    int absent = !v || palme_json_is(v, PALME_JSON_NULL);
     switch (want) {
     case WANT_NULL:
         return absent ? NULL : "is not supported: it must be null";
     case WANT_FALSE:
-        return absent || json_is_false(v) ? NULL : "is not supported: it must be false";
+        return absent || palme_json_is(v, PALME_JSON_FALSE) ? NULL : "is not supported: it must be false";
     case WANT_BOOLEAN:
-        return !v || json_is_boolean(v) ? NULL : "must be true or false";
+        return !v || palme_json_is_boolean(v) ? NULL : "must be true or false";
     case WANT_NULL_OR_EMPTY:
-        return absent || (json_is_string(v) && json_string_length(v) == 0)
+        return absent || (palme_json_is(v, PALME_JSON_STRING) && palme_json_size(v) == 0)
                    ? NULL : "is not supported: it must be null";
     case WANT_NULL_OR_ZERO:
-        return absent || (json_is_number(v) && json_number_value(v) == 0)
+        return absent || (palme_json_is_number(v) && palme_json_number(v) == 0)
                    ? NULL : "is not supported: it must be null";
     case WANT_NULL_OR_STRING:
-        return absent || json_is_string(v) ? NULL : "must be a string or null";
+        return absent || palme_json_is(v, PALME_JSON_STRING) ? NULL : "must be a string or null";
     case WANT_VERSION:
-        return !v || (json_is_string(v) && strcmp(json_string_value(v), "1.0") == 0)
+        return !v || (palme_json_is(v, PALME_JSON_STRING) && strcmp(palme_json_text(v), "1.0") == 0)
                    ? NULL : "is not \"1.0\"";
     case WANT_ARRAY:
-        return json_is_array(v) ? NULL : "must be an array";
+        return palme_json_is(v, PALME_JSON_ARRAY) ? NULL : "must be an array";
     case WANT_OBJECT:
-        return json_is_object(v) ? NULL : "must be an object";
+        return palme_json_is(v, PALME_JSON_OBJECT) ? NULL : "must be an object";
     case WANT_BYTE_LEVEL:
         return strcmp(type_of(v), "ByteLevel") == 0
                    ? NULL : "is not supported: its type must be ByteLevel";
@@ -138,7 +136,7 @@ static const char *judge(enum want want, const json_t *v)
     return "is not supported";
 }
 
-static int check_options(struct reading *r, const json_t *root)
+static int check_options(struct reading *r, const struct palme_json *root)
 {
     static const char *const root_keys[] = { "version", "truncation", "padding", "added_tokens",
                                              "normalizer", "pre_tokenizer", "post_processor",
@@ -149,17 +147,17 @@ static int check_options(struct reading *r, const json_t *root)
                                               "continuing_subword_prefix", "end_of_word_suffix",
                                               "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
                                               "merges", NULL };
-    const json_t *pre = json_object_get(root, "pre_tokenizer");
-    const json_t *model = json_object_get(root, "model");
-    const json_t *flag;
+    const struct palme_json *pre = palme_json_get(root, "pre_tokenizer");
+    const struct palme_json *model = palme_json_get(root, "model");
+    const struct palme_json *flag;
     int status;
 
-    if (!json_is_object(model) || strcmp(type_of(model), "BPE") != 0)
+    if (!palme_json_is(model, PALME_JSON_OBJECT) || strcmp(type_of(model), "BPE") != 0)
         return refuse(r, "model.type", "is not supported: it must be BPE");
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const struct rule *rule = &rules[i];
-        const json_t *object = rule->where[0] == 'm' ? model : rule->where[0] == 'p' ? pre : root;
-        const char *wrong = judge(rule->want, json_object_get(object, rule->key));
+        const struct palme_json *object = rule->where[0] == 'm' ? model : rule->where[0] == 'p' ? pre : root;
+        const char *wrong = judge(rule->want, palme_json_get(object, rule->key));
         if (wrong)
             return palme_fail(r->report, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where,
                               rule->key, wrong);
@@ -168,17 +166,17 @@ static int check_options(struct reading *r, const json_t *root)
         (status = check_keys(r, "pre_tokenizer.", pre, pre_keys)) < 0 ||
         (status = check_keys(r, "model.", model, model_keys)) < 0)
         return status;
-    r->vocab = json_object_get(model, "vocab");
-    r->merges = json_object_get(model, "merges");
-    r->added = json_object_get(root, "added_tokens");
-    if (r->added && !json_is_array(r->added))
+    r->vocab = palme_json_get(model, "vocab");
+    r->merges = palme_json_get(model, "merges");
+    r->added = palme_json_get(root, "added_tokens");
+    if (r->added && !palme_json_is(r->added, PALME_JSON_ARRAY))
         return refuse(r, "added_tokens", "must be an array");
-    flag = json_object_get(pre, "add_prefix_space");
+    flag = palme_json_get(pre, "add_prefix_space");
     if (!flag)
         return refuse(r, "pre_tokenizer.add_prefix_space", "is missing");
-    r->t->add_prefix_space = json_is_true(flag);
-    flag = json_object_get(pre, "use_regex");
-    r->t->use_regex = !flag || json_is_true(flag);
+    r->t->add_prefix_space = palme_json_is(flag, PALME_JSON_TRUE);
+    flag = palme_json_get(pre, "use_regex");
+    r->t->use_regex = !flag || palme_json_is(flag, PALME_JSON_TRUE);
     return PALME_OK;
 }
 
@@ -206,8 +204,8 @@ static size_t token_bytes(char *out, unsigned char *exact, const char *token, si
     for (size_t i = 0; i < length; i++) {
         unsigned c = (unsigned char)token[i];
         int byte;
-        /* The alphabet ends at U+0143, among the characters of two bytes. jansson lets only valid
-         * UTF-8 through. */
+        /* The alphabet ends at U+0143, among the characters of two bytes. Only valid UTF-8 comes
+         * through json.h. */
         if (c >= 0xE0)
             c = 0xFFFF;
         else if (c >= 0x80)
@@ -224,7 +222,7 @@ static size_t token_bytes(char *out, unsigned char *exact, const char *token, si
 }
 
 /* Takes the slot of an id. `where` is "model.vocab" or "added_tokens". */
-static int take_id(const struct reading *r, const char *where, const char *content, json_int_t id)
+static int take_id(const struct reading *r, const char *where, const char *content, int64_t id)
 {
     struct palme_shown shown;
     const char *name = palme_show(&shown, content, strlen(content));
@@ -249,23 +247,21 @@ static void set_bytes(struct reading *r, struct palme_token *token, const char *
 
 static int read_vocab(struct reading *r)
 {
-    const char *content;
-    json_t *value;
-
-    json_object_foreach ((json_t *)r->vocab, content, value) {
+    for (const struct palme_json *value = palme_json_first(r->vocab); value; value = value->next) {
+        const char *content = value->key;
         struct palme_token *token;
         struct palme_shown shown;
         int status;
-        if (!json_is_integer(value))
+        if (!palme_json_is(value, PALME_JSON_INTEGER))
             return palme_fail(r->report, PALME_ERROR_FORMAT,
                               "tokenizer: model.vocab: the id of \"%s\" must be an integer",
                               palme_show(&shown, content, strlen(content)));
-        if ((status = take_id(r, "model.vocab", content, json_integer_value(value))) < 0)
+        if ((status = take_id(r, "model.vocab", content, palme_json_integer(value))) < 0)
             return status;
-        token = &r->t->tokens[json_integer_value(value)];
+        token = &r->t->tokens[palme_json_integer(value)];
         set_bytes(r, token, content);
         if (token->exact && token->length == 1)
-            r->t->byte_ids[(unsigned char)token->bytes[0]] = (int)json_integer_value(value);
+            r->t->byte_ids[(unsigned char)token->bytes[0]] = (int)palme_json_integer(value);
         if (strlen(content) > r->longest_key)
             r->longest_key = strlen(content);
     }
@@ -274,58 +270,59 @@ static int read_vocab(struct reading *r)
 
 /* One entry of added_tokens. Special tokens are never found in text, so how they would be matched
  * does not matter; of the others those options are refused that are not implemented. */
-static int read_added_token(struct reading *r, const json_t *entry)
+static int read_added_token(struct reading *r, const struct palme_json *entry)
 {
     static const char *const keys[] = { "id", "content", "single_word", "lstrip", "rstrip",
                                         "normalized", "special", NULL };
-    const json_t *content = json_object_get(entry, "content"), *id = json_object_get(entry, "id");
-    const json_t *known;
+    const struct palme_json *content = palme_json_get(entry, "content"), *id = palme_json_get(entry, "id");
+    const struct palme_json *known;
     struct palme_tokenizer *t = r->t;
     struct palme_word *word;
     struct palme_shown shown;
     struct palme_token *token;
     int status, round, special;
 
-    if (!json_is_object(entry) || !json_is_string(content) || !json_is_integer(id))
+    if (!palme_json_is(entry, PALME_JSON_OBJECT) || !palme_json_is(content, PALME_JSON_STRING) ||
+        !palme_json_is(id, PALME_JSON_INTEGER))
         return refuse(r, "added_tokens", "must be objects with an id and a content");
     if ((status = check_keys(r, "added_tokens.", entry, keys)) < 0)
         return status;
-    palme_show(&shown, json_string_value(content), json_string_length(content));
-    if (json_string_length(content) == 0)
+    palme_show(&shown, palme_json_text(content), palme_json_size(content));
+    if (palme_json_size(content) == 0)
         return refuse(r, "added_tokens", "has a token without content");
-    special = json_is_true(json_object_get(entry, "special"));
+    special = palme_json_is(palme_json_get(entry, "special"), PALME_JSON_TRUE);
     for (const char *const *key = keys + 2; *key; key++) {
-        const json_t *flag = json_object_get(entry, *key);
-        if (!json_is_boolean(flag))
+        const struct palme_json *flag = palme_json_get(entry, *key);
+        if (!palme_json_is_boolean(flag))
             return palme_fail(r->report, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: %s of \"%s\" must be true or false", *key,
                               shown.text);
-        if (key < keys + 5 && json_is_true(flag) && !special)
+        if (key < keys + 5 && palme_json_is(flag, PALME_JSON_TRUE) && !special)
             return palme_fail(r->report, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: %s of \"%s\" is not supported, it must be "
                               "false", *key, shown.text);
     }
-    known = json_object_get(r->vocab, json_string_value(content));
-    if (known && json_integer_value(known) != json_integer_value(id))
+    known = palme_json_get(r->vocab, palme_json_text(content));
+    if (known && palme_json_integer(known) != palme_json_integer(id))
         return palme_fail(r->report, PALME_ERROR_FORMAT,
                           "tokenizer: added_tokens: \"%s\" has the id %lld, in model.vocab it "
-                          "has %lld", shown.text, (long long)json_integer_value(id),
-                          (long long)json_integer_value(known));
+                          "has %lld", shown.text, (long long)palme_json_integer(id),
+                          (long long)palme_json_integer(known));
     if (!known) {
-        status = take_id(r, "added_tokens", json_string_value(content), json_integer_value(id));
+        status = take_id(r, "added_tokens", palme_json_text(content), palme_json_integer(id));
         if (status < 0)
             return status;
-        token = &t->tokens[json_integer_value(id)];
-        set_bytes(r, token, json_string_value(content));
+        token = &t->tokens[palme_json_integer(id)];
+        set_bytes(r, token, palme_json_text(content));
         token->exact = 0;
     }
-    token = &t->tokens[json_integer_value(id)];
+    token = &t->tokens[palme_json_integer(id)];
     token->special = (unsigned char)special;
-    round = json_is_true(json_object_get(entry, "normalized"));
+    round = palme_json_is(palme_json_get(entry, "normalized"), PALME_JSON_TRUE);
     word = &t->added[round][t->added_count[round]++];
-    word->length = json_string_length(content);
-    word->bytes = memcpy(t->arena + r->used, json_string_value(content), word->length);
-    word->id = (int)json_integer_value(id);
+    word->length = palme_json_size(content);
+    word->bytes = memcpy(t->arena + r->used, palme_json_text(content), word->length);
+    word->id = (int)palme_json_integer(id);
     word->special = special;
     r->used += word->length;
     return PALME_OK;
@@ -357,10 +354,8 @@ static int sort_added(struct reading *r)
 static int read_tokens(struct reading *r)
 {
     struct palme_tokenizer *t = r->t;
-    size_t in_vocab = json_object_size(r->vocab), in_added = json_array_size(r->added), bytes = 1;
-    const char *key;
-    json_t *value;
-    size_t i;
+    size_t in_vocab = palme_json_size(r->vocab), in_added = palme_json_size(r->added), bytes = 1;
+    const struct palme_json *value;
     int status;
 
     /* Before memory is taken for V tokens: are there so many? */
@@ -368,10 +363,10 @@ static int read_tokens(struct reading *r)
         return palme_fail(r->report, PALME_ERROR_FORMAT,
                           "tokenizer: model.vocab has %zu tokens and added_tokens %zu, but the "
                           "model %d", in_vocab, in_added, t->count);
-    json_object_foreach ((json_t *)r->vocab, key, value)
-        bytes += strlen(key);
-    json_array_foreach ((json_t *)r->added, i, value)
-        bytes += 2 * json_string_length(json_object_get(value, "content"));
+    for (value = palme_json_first(r->vocab); value; value = value->next)
+        bytes += strlen(value->key);
+    for (value = palme_json_first(r->added); value; value = value->next)
+        bytes += 2 * palme_json_size(palme_json_get(value, "content"));
     t->tokens = calloc((size_t)t->count, sizeof *t->tokens);
     t->arena = malloc(bytes);
     for (int round = 0; round < PALME_ROUNDS; round++)
@@ -380,7 +375,7 @@ static int read_tokens(struct reading *r)
         return no_memory(r);
     if ((status = read_vocab(r)) < 0)
         return status;
-    json_array_foreach ((json_t *)r->added, i, value)
+    for (value = palme_json_first(r->added); value; value = value->next)
         if ((status = read_added_token(r, value)) < 0)
             return status;
     for (int id = 0; id < t->count; id++) {
@@ -401,35 +396,35 @@ static int read_tokens(struct reading *r)
 /* The id of a token of model.vocab, or -1. */
 static int vocab_id(const struct reading *r, const char *content)
 {
-    const json_t *value = json_object_get(r->vocab, content);
-    return value ? (int)json_integer_value(value) : -1;
+    const struct palme_json *value = palme_json_get(r->vocab, content);
+    return value ? (int)palme_json_integer(value) : -1;
 }
 
 /* Reads merge `index` into *merge. `buffer` has room for two tokens and a NUL. */
 static int read_merge(const struct reading *r, struct palme_merge *merge, char *buffer,
-                      size_t index, const json_t *entry)
+                      size_t index, const struct palme_json *entry)
 {
-    const char *left = json_string_value(json_array_get(entry, 0));
-    const char *right = json_string_value(json_array_get(entry, 1));
+    const char *left = palme_json_text(palme_json_at(entry, 0));
+    const char *right = palme_json_text(palme_json_at(entry, 1));
     struct palme_shown shown;
     size_t length;
     int ids[3] = { -1, -1, -1 };
 
-    if (json_is_string(entry)) {
-        const char *space = strchr(json_string_value(entry), ' ');
+    if (palme_json_is(entry, PALME_JSON_STRING)) {
+        const char *space = strchr(palme_json_text(entry), ' ');
         left = right = NULL;
         if (space && !strchr(space + 1, ' ')) {
-            left = json_string_value(entry);
+            left = palme_json_text(entry);
             right = space + 1;
         }
-    } else if (json_array_size(entry) != 2) {
+    } else if (palme_json_size(entry) != 2) {
         left = NULL;
     }
     if (!left || !right)
         return palme_fail(r->report, PALME_ERROR_FORMAT,
                           "tokenizer: model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]",
                           index);
-    length = json_is_string(entry) ? (size_t)(right - left) - 1 : strlen(left);
+    length = palme_json_is(entry, PALME_JSON_STRING) ? (size_t)(right - left) - 1 : strlen(left);
     if (length <= r->longest_key && strlen(right) <= r->longest_key) {
         memcpy(buffer, left, length);
         buffer[length] = '\0';
@@ -457,19 +452,17 @@ static int read_merge(const struct reading *r, struct palme_merge *merge, char *
 static int read_merges(struct reading *r)
 {
     struct palme_tokenizer *t = r->t;
-    size_t count = 0, kept = 0, index;
+    size_t count = 0, kept = 0, index = 0;
     char *buffer = malloc(2 * r->longest_key + 1);
-    json_t *entry;
     int status = PALME_OK;
 
-    t->merges = calloc(json_array_size(r->merges) + 1, sizeof *t->merges);
+    t->merges = calloc(palme_json_size(r->merges) + 1, sizeof *t->merges);
     if (!buffer || !t->merges)
         status = no_memory(r);
-    json_array_foreach ((json_t *)r->merges, index, entry) {
-        if (status < 0)
-            break;
+    for (const struct palme_json *entry = palme_json_first(r->merges); entry && status == PALME_OK;
+         entry = entry->next, index++) {
         /* The library takes a line of this kind for a comment. */
-        if (json_is_string(entry) && strncmp(json_string_value(entry), "#version", 8) == 0)
+        if (palme_json_is(entry, PALME_JSON_STRING) && strncmp(palme_json_text(entry), "#version", 8) == 0)
             continue;
         status = read_merge(r, &t->merges[count++], buffer, index, entry);
     }
@@ -510,10 +503,10 @@ static int sort_words(struct reading *r)
 }
 
 /* What can only be judged with all tokens read. */
-static int check_bytes(const struct reading *r, const json_t *model)
+static int check_bytes(const struct reading *r, const struct palme_json *model)
 {
     const struct palme_tokenizer *t = r->t;
-    const json_t *unknown = json_object_get(model, "unk_token");
+    const struct palme_json *unknown = palme_json_get(model, "unk_token");
     for (int byte = 0; byte < 256; byte++) {
         int id = t->byte_ids[byte];
         if (id >= 0 && t->tokens[id].special)
@@ -521,7 +514,7 @@ static int check_bytes(const struct reading *r, const json_t *model)
                               "tokenizer: the special token with the id %d is a single character "
                               "of plain text", id);
         /* Where every byte has its token nothing is ever unknown. */
-        if (id < 0 && json_is_string(unknown))
+        if (id < 0 && palme_json_is(unknown, PALME_JSON_STRING))
             return refuse(r, "model.unk_token",
                           "is not supported: it must be null, since not every byte has a token");
     }
@@ -532,8 +525,8 @@ int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, s
                          int vocabulary, const struct palme_report *report)
 {
     struct reading r = { .report = report };
-    const json_t *model;
-    json_t *root = NULL;
+    const struct palme_json *model;
+    struct palme_json *root = NULL;
     int status = PALME_OK;
 
     *tokenizer = NULL;
@@ -549,16 +542,16 @@ int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, s
         status = palme_json_load(&root, json, length, "tokenizer", report);
     if (status == PALME_OK)
         status = check_options(&r, root);
-    model = json_object_get(root, "model");
+    model = palme_json_get(root, "model");
     if (status == PALME_OK)
         status = read_tokens(&r);
     if (status == PALME_OK)
         status = check_bytes(&r, model);
     if (status == PALME_OK)
         status = read_merges(&r);
-    if (status == PALME_OK && json_is_true(json_object_get(model, "ignore_merges")))
+    if (status == PALME_OK && palme_json_is(palme_json_get(model, "ignore_merges"), PALME_JSON_TRUE))
         status = sort_words(&r);
-    json_decref(root);
+    palme_json_close(&root);
     if (status < 0)
         palme_tokenizer_close(&r.t);
     *tokenizer = r.t;

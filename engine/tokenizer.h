@@ -48,9 +48,6 @@ struct palme_utf8 {
  * counted. */
 size_t palme_utf8_feed(struct palme_utf8 *state, char *out, const char *bytes, size_t length);
 
-/* Whether `length` bytes are UTF-8. NUL is a character like others. */
-int palme_utf8_valid(const char *text, size_t length);
-
 /* The end of the text: what is held becomes U+FFFD. out has room for 13 bytes. */
 size_t palme_utf8_finish(struct palme_utf8 *state, char *out);
 

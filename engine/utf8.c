@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tokenizer.h"
+#include "unicode.h"
 
 /* Bytes of the character that a lead byte promises, or 0 if none begins with it. */
 static int promised(unsigned char lead)

@@ -66,17 +66,18 @@ static struct name name_of(const char *format, ...)
 /* ---- Judging a tensor --------------------------------------------------------------------- */
 
 struct shape_text {
-    char text[PALME_MAX_RANK * 21 + 3];
+    char text[PALME_MAX_RANK * 21 + 8];
 };
 
 static const char *show_shape(struct shape_text *out, const int64_t *shape, int rank)
 {
     size_t used = 0;
 
-    for (int i = 0; i < rank; i++)
-        used += (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld",
-                                 i ? ", " : "[", (long long)shape[i]);
-    snprintf(out->text + used, sizeof out->text - used, "]");
+    out->text[used++] = '[';
+    for (int i = 0; i < rank && i < PALME_MAX_RANK; i++)
+        used += (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld", i ? ", " : "",
+                                 (long long)shape[i]);
+    snprintf(out->text + used, sizeof out->text - used, "%s]", rank > PALME_MAX_RANK ? ", ..." : "");
     return out->text;
 }
 
@@ -160,7 +161,7 @@ static struct source demand(struct loader *l, const char *name, int is_weight, c
     source.columns = tensor->count / source.rows;
     /* Only where addresses have 32 bits can packing, which rounds rows up to a panel, overflow. */
     if ((uint64_t)tensor->count + (uint64_t)source.columns * PALME_PANEL > SIZE_MAX / 8) {
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "tensor %s does not fit into memory",
+        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit",
                                tensor->name);
         return source;
     }
@@ -184,7 +185,7 @@ static void *reserve(struct loader *l, size_t count, size_t size)
     void *part = l->status == PALME_OK ? palme_arena_take(&l->arena, count, size) : NULL;
 
     if (l->arena.overflow && l->status == PALME_OK)
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "its weights do not fit into memory");
+        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: its weights do not fit");
     return part;
 }
 
@@ -699,7 +700,7 @@ static void allocate(struct loader *l)
         l->weights->memory = take_block(bytes);
     if (!l->weights->memory)
         l->status = palme_fail(l->report, PALME_ERROR_MEMORY,
-                               "not enough memory: its weights take %llu bytes", (unsigned long long)bytes);
+                               "out of memory: its weights take %llu bytes", (unsigned long long)bytes);
     l->weights->bytes = bytes;
     l->arena = palme_arena_over(l->weights->memory, bytes);
 }

@@ -210,7 +210,7 @@ convert (GstPalmePicture * picture, guint8 * rgb, gint size,
   wrapped = gst_buffer_new_wrapped_full (0, rgb, gst_palme_picture_bytes (size),
       0, gst_palme_picture_bytes (size), NULL, NULL);
   if (!gst_video_frame_map (&to, &picture->out, wrapped, GST_MAP_WRITE)) {
-    *reason = "there is no memory for the small picture";
+    *reason = "out of memory for the small picture";
   } else {
     gst_video_converter_frame (picture->converter, frame, &to);
     gst_video_frame_unmap (&to);

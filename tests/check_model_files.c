@@ -389,6 +389,42 @@ static void check_precisions(void)
     builder_free(b);
 }
 
+/* A model with tensors that no model needs, legal in ways that only the format knows: it is the same model, and they
+ * get the warning that others get. */
+static void check_unusual_tensors(void)
+{
+    static const char *const extra[] = {
+        "\"dtype\":\"F32\",\"shape\":[0]",     "\"dtype\":\"I64\",\"shape\":[]", "\"dtype\":\"BOOL\",\"shape\":[2,4]",
+        "\"dtype\":\"F8_E4M3\",\"shape\":[8]", "\"dtype\":\"F4\",\"shape\":[16]", "\"dtype\":\"C64\",\"shape\":[1]",
+        "\"dtype\":\"U16\",\"shape\":[1,1,1,1,1,1,1,1,1,4]",
+    };
+    struct builder *b = builder_new("{}", 14);
+    size_t length, header;
+    unsigned char *bytes = builder_bytes(b, &length, &header);
+
+    for (size_t i = 0; i < sizeof extra / sizeof extra[0]; i++) {
+        size_t data = length - 8 - header, end = i == 0 ? data : data + 8;
+        unsigned char *changed = calloc(1, length + 208);
+        struct heard said = { 0 };
+        struct palme_setup setup = { .threads = 1, .log = heard_log, .log_user = &said };
+        char entry[200];
+        palme_model *model;
+        size_t n = (size_t)snprintf(entry, sizeof entry, "{\"extra\":{%s,\"data_offsets\":[%zu,%zu]},", extra[i], data, end);
+        uint64_t size = header - 1 + n;
+
+        memcpy(changed, &size, 8);
+        memcpy(changed + 8, entry, n);
+        memcpy(changed + 8 + n, bytes + 9, length - 9); /* all behind the header's first brace */
+        write_bytes(path, changed, length - 1 + n + end - data);
+        CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "%s: %s", extra[i], said.error);
+        CHECK_MESSAGE(said.warnings == 1 && strstr(said.warning, "extra is unknown"), "%s: %s", extra[i], said.warning);
+        palme_model_close(&model);
+        free(changed);
+    }
+    free(bytes);
+    builder_free(b);
+}
+
 int main(int count, char **arguments)
 {
     int rounding = fegetround();
@@ -400,6 +436,7 @@ int main(int count, char **arguments)
     check_paths();
     check_precisions();
     check_sparse();
+    check_unusual_tensors();
     check_every_prefix();
     check_every_byte();
     check_every_number();

@@ -250,14 +250,16 @@ static void check_entries(void)
           "nothing else" },
         { "{\"dtype\":\"F32\",\"shapes\":[1],\"data_offsets\":[0,4]}", 4, "shape" },
         { "{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}", 4, "dtype" },
-        { "{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}", 8, "F64" },
+        { "{\"dtype\":\"F128\",\"shape\":[1],\"data_offsets\":[0,16]}", 16, "F128" },
+        { "{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}", 1, "whole bytes" },
+        { "{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[0,2]}", 2, "takes 1 bytes" },
+        { "{\"dtype\":\"F4\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}", 0, "too large" },
         { "{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}", 4, "f32" },
         { "{\"dtype\":\"\",\"shape\":[1],\"data_offsets\":[0,4]}", 4, "unknown dtype" },
         { "{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}", 4, "shape" },
-        { "{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}", 4, "dimensions" },
-        { "{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}", 4,
-          "dimensions" },
-        { "{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", 0, "dimension 0" },
+        { "{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,0]}", 0, "takes 4 bytes" },
+        { "{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,4]}", 4, "takes 0 bytes" },
+        { "{\"dtype\":\"F32\",\"shape\":[9223372036854775807,2,0],\"data_offsets\":[0,0]}", 0, "too large" },
         { "{\"dtype\":\"F32\",\"shape\":[1,-1],\"data_offsets\":[0,4]}", 4, "dimension 1" },
         { "{\"dtype\":\"F32\",\"shape\":[-1,-1],\"data_offsets\":[0,4]}", 4, "dimension 0" },
         { "{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}", 4, "dimension 0" },
@@ -307,6 +309,39 @@ static void check_entries(void)
         CHECK_STR(palme_dtype_name((enum palme_dtype)i), types[i]);
         CHECK_INT(palme_dtype_size((enum palme_dtype)i), sizes[i]);
     }
+}
+
+/* What the format allows and no model uses: its other types, scalars, tensors without elements, high ranks. */
+static void check_unusual_entries(void)
+{
+    static const struct {
+        const char *dtype, *shape;
+        int bytes;
+    } legal[] = {
+        { "BOOL", "[6]", 6 },       { "I16", "[2,3]", 12 },     { "U16", "[3]", 6 },       { "U32", "[3]", 12 },
+        { "U64", "[3]", 24 },       { "F64", "[3]", 24 },       { "C64", "[3]", 24 },      { "F8_E4M3", "[3]", 3 },
+        { "F8_E5M2", "[3]", 3 },    { "F8_E8M0", "[3]", 3 },    { "F8_E4M3FNUZ", "[3]", 3 },
+        { "F8_E5M2FNUZ", "[3]", 3 }, { "F4", "[2,3]", 3 },      { "F6_E2M3", "[4]", 3 },   { "F6_E3M2", "[8]", 6 },
+        { "I64", "[]", 8 },         { "F32", "[0]", 0 },        { "F4", "[0]", 0 },        { "F16", "[4,0,2]", 0 },
+        { "I8", "[1,1,1,1,1,1,1,1,3,1]", 3 },
+    };
+    char header[512];
+
+    for (size_t i = 0; i < sizeof legal / sizeof legal[0]; i++) {
+        snprintf(header, sizeof header, "{\"t\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[0,%d]}}",
+                 legal[i].dtype, legal[i].shape, legal[i].bytes);
+        accept_header(header, (size_t)legal[i].bytes);
+    }
+    /* Without elements it may lie before, between and behind others, and in any order of names. */
+    accept_header("{\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+                  "\"y\":{\"dtype\":\"F32\",\"shape\":[0,9],\"data_offsets\":[4,4]},"
+                  "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]},"
+                  "\"x\":{\"dtype\":\"F32\",\"shape\":[9,0],\"data_offsets\":[8,8]}}", 8);
+    refuse_header("{\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[2,2]},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "overlaps");
+    refuse_header("{\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[6,6]},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "gap");
 }
 
 static void check_layout(void)
@@ -624,6 +659,7 @@ int main(void)
     check_short_files();
     check_json();
     check_entries();
+    check_unusual_entries();
     check_layout();
     check_reading();
     check_digest();

@@ -17,6 +17,7 @@
 #include "safetensors.h"
 #include "tokenizer.h"
 #include "unicode.h"
+#include "unicode.h"
 
 enum { MOST_IDS = 16384, MOST_TEXT = 16384 };
 

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "tokenizer.h"
+#include "unicode.h"
 
 #define REPLACED "\xEF\xBF\xBD"
 
