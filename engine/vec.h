@@ -89,6 +89,11 @@
 #define VEC_PAIRS 0
 #endif
 
+/* Whether vi_dot is made of instructions that multiply bytes and add the products up, and so beats vf_fma. */
+#ifndef VEC_INT8_PAYS
+#define VEC_INT8_PAYS 1
+#endif
+
 /* ReLU6, built of the words above. */
 static inline vf vf_relu6(vf a) { return vf_min(vf_max(a, vf_set(0)), vf_set(6)); }
 

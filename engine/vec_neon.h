@@ -110,6 +110,9 @@ static inline vf vf_load_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000)));
 }
 
+#ifndef __ARM_FEATURE_DOTPROD
+#define VEC_INT8_PAYS 0
+#endif
 #define VEC_INT8_SUMS 24
 #define VEC_INT8_BYTES 4
 
