@@ -14,7 +14,7 @@
  */
 #include "compute.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <pthread.h>
 #include <sched.h>

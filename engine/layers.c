@@ -5,6 +5,7 @@
  */
 #include "layers.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "arena.h"
@@ -350,6 +351,8 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
                                   line_stride, pixels, l->in, count, y_stride);
 }
 
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation);
+
 struct part {
     const struct palme_product *product;
     int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
@@ -363,6 +366,19 @@ struct product_job {
     int row_step, parts; /* rows of a block; portions of a block */
 };
 
+/* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
+static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
+{
+    if (activation == PALME_ACTIVATION_GELU)
+        kernels->gelu(x, n);
+    else if (activation == PALME_ACTIVATION_GELU_TANH)
+        for (int i = 0; i < n; i++)
+            x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+    else if (activation == PALME_ACTIVATION_QUICK_GELU)
+        for (int i = 0; i < n; i++)
+            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
+}
+
 /* What comes after the sums, while they are still in the caches: rows x out values at y. */
 static void finish(const struct palme_kernels *kernels, const struct palme_product *product, size_t at, int rows,
                    int out)
@@ -370,8 +386,7 @@ static void finish(const struct palme_kernels *kernels, const struct palme_produ
     const struct palme_linear *l = product->l;
 
     for (int r = 0; r < rows; r++, at += (size_t)l->out) {
-        if (l->activation == PALME_ACTIVATION_GELU)
-            kernels->gelu(product->y + at, out);
+        activate(kernels, product->y + at, out, l->activation);
         if (product->into)
             kernels->add(product->into + at, product->y + at, out);
     }
@@ -456,8 +471,8 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
         palme_blas_linear(c, products[p].y, x, l->w, l->b, rows, l->in, l->out);
         if (l->activation == PALME_ACTIVATION_RELU6)
             palme_relu6(c, products[p].y, rows, l->out);
-        if (l->activation == PALME_ACTIVATION_GELU)
-            palme_gelu(c, products[p].y, rows, l->out);
+        else if (l->activation != PALME_ACTIVATION_NONE)
+            activate_rows(c, products[p].y, rows, l->out, l->activation);
         if (products[p].into)
             palme_add(c, products[p].into, products[p].y, rows, l->out);
     }
@@ -517,6 +532,8 @@ struct rows_job {
     const struct palme_kernels *kernels;
     float *y;
     const float *x, *w, *b;
+    double eps;
+    enum palme_activation activation;
     int rows, n, step;
 };
 
@@ -545,16 +562,25 @@ static void layernorm_part(void *user, int i)
     size_t at;
 
     for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
-        job->kernels->layernorm(job->y + at, job->x + at, job->w, job->b, job->n);
+        job->kernels->layernorm(job->y + at, job->x + at, job->w, job->b, job->n, job->eps);
 }
 
-static void gelu_part(void *user, int i)
+static void normalize_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+
+    for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
+        job->kernels->normalize(job->y + at, job->n);
+}
+
+static void activate_part(void *user, int i)
 {
     const struct rows_job *job = user;
     size_t at;
     int count = rows_part(job, i, &at);
 
-    job->kernels->gelu(job->y + at, count * job->n);
+    activate(job->kernels, job->y + at, count * job->n, job->activation);
 }
 
 static void add_part(void *user, int i)
@@ -576,15 +602,25 @@ static void relu6_part(void *user, int i)
 }
 
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n)
+                     int rows, int n, double eps)
 {
-    by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .rows = rows, .n = n }, 8,
+    by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n }, 8,
             layernorm_part);
+}
+
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .activation = activation, .rows = rows, .n = n }, 40, activate_part);
 }
 
 void palme_gelu(struct palme_compute *c, float *x, int rows, int n)
 {
-    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 40, gelu_part);
+    activate_rows(c, x, rows, n, PALME_ACTIVATION_GELU);
+}
+
+void palme_normalize(struct palme_compute *c, float *x, int rows, int n)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 3, normalize_part);
 }
 
 void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n)

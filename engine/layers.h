@@ -114,8 +114,10 @@ void palme_table_row(float *out, const struct palme_table *table, size_t row, in
 
 /* y[rows][n] = LN(x[rows][n]); y may be x. */
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n);
+                     int rows, int n, double eps);
 
+/* x[rows][n], each row divided by its length. */
+void palme_normalize(struct palme_compute *c, float *x, int rows, int n);
 void palme_gelu(struct palme_compute *c, float *x, int rows, int n);
 void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n);
 void palme_relu6(struct palme_compute *c, float *x, int rows, int n);

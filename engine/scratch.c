@@ -7,14 +7,14 @@
 
 struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct palme_model *model, int rows)
 {
-    const struct palme_params *params = &model->params;
-    int p = params->patch_size, patches = palme_params_patches(params);
+    const struct palme_config *config = &model->config;
+    int p = config->patch_size, patches = palme_config_patches(config);
     struct palme_arena scratch = { 0 };
 
-    palme_image_reserve(&scratch, params->image_size);
-    palme_encoder_reserve(&scratch, model, params->image_size, params->image_size);
+    palme_image_reserve(&scratch, config->image_size);
+    palme_encoder_reserve(&scratch, model, config->image_size, config->image_size);
     /* How the stem cuts its maps depends on the shape of the picture, and no shape is the worst for all of them. */
-    for (int down = 1; params->stem != PALME_STEM_NONE && down <= patches; down++)
+    for (int down = 1; config->stem != PALME_STEM_NONE && down <= patches; down++)
         for (int across = 1; across <= patches / down; across++)
             palme_encoder_reserve(&scratch, model, down * p, across * p);
     palme_decoder_reserve(&scratch, model, rows, patches);

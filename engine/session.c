@@ -15,28 +15,23 @@
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-static int prefix_tokens(const struct palme_params *params)
-{
-    return params->cross_attend ? 0 : palme_params_patches(params);
-}
-
 static void lay_out(struct palme_session *s, struct palme_arena *arena)
 {
-    const struct palme_params *params = &s->model->params;
-    size_t side = (size_t)params->image_size, patches = (size_t)palme_params_patches(params);
-    size_t inner = (size_t)params->decoder_heads * PALME_HEAD, depth = (size_t)params->decoder_depth;
+    const struct palme_config *config = &s->model->config;
+    size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
+    size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
     size_t capacity = (size_t)s->capacity, width = (size_t)s->width_capacity;
-    size_t vocabulary = (size_t)params->num_tokens, prefix = (size_t)prefix_tokens(params);
+    size_t vocabulary = (size_t)config->vocabulary, prefix = (size_t)palme_config_prefix(config);
     size_t rows = max_size(prefix, PALME_PREFILL_ROWS);
 
     s->square = palme_arena_take(arena, side * side, 3);
     s->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
-    s->context = palme_arena_take(arena, patches * (size_t)params->encoder_dim, sizeof(float));
-    s->mapped = palme_arena_take(arena, prefix * (size_t)params->decoder_dim, sizeof(float));
+    s->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
+    s->mapped = palme_arena_take(arena, prefix * (size_t)config->decoder.dim, sizeof(float));
     s->scratch = palme_scratch_take(arena, s->model, (int)rows);
     s->picture.capacity = (int)patches;
-    s->picture.kv = palme_arena_take(arena, params->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
-    s->rotary.positions = params->rotary_xpos ? s->capacity : 0;
+    s->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+    s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
     s->rotary.cos = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
     s->rotary.sin = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
     s->rotary.gain = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
@@ -49,10 +44,10 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
             s->cache[b] = (struct palme_cache){ .kv = kv, .capacity = s->capacity };
     }
     s->rows = palme_arena_take(arena, max_size(rows, width), sizeof *s->rows);
-    s->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
+    s->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
     s->logits_capacity = max_int(s->width_capacity, PALME_LOGITS_ROWS);
     s->logits = palme_arena_take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
-    s->joint_hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
+    s->joint_hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
     s->joint_logits = palme_arena_take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
     s->probabilities = palme_arena_take(arena, vocabulary, sizeof(float));
     s->kept = palme_arena_take(arena, vocabulary, sizeof(int));
@@ -110,7 +105,7 @@ int palme_session_width(const palme_model *model, const struct palme_options *o)
 {
     if (o->temperature > 0)
         return 1;
-    return o->beams ? o->beams : model->params.default_beams;
+    return o->beams ? o->beams : model->config.default_beams;
 }
 
 int palme_session_set_options(palme_session *session, const struct palme_options *options)
@@ -162,7 +157,7 @@ int palme_session_open(palme_session **session, const palme_model *model,
     s->width_capacity = palme_session_width(model, options);
     if (options->beams > s->width_capacity)
         s->width_capacity = options->beams;
-    s->capacity = model->params.max_seq_len;
+    s->capacity = model->config.context;
     lay_out(s, &arena);
     if (!arena.overflow)
         s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
@@ -175,7 +170,7 @@ int palme_session_open(palme_session **session, const palme_model *model,
     arena = palme_arena_over(s->memory, arena.most);
     lay_out(s, &arena);
     s->draft.trust = PALME_PREFILL_ROWS;
-    palme_rotary_fill(&s->rotary, &model->weights, model->params.xpos_center);
+    palme_rotary_fill(&s->rotary, &model->weights.decoder, model->config.xpos_center);
     if ((status = palme_session_set_options(s, options)) < 0) {
         palme_session_close(&s);
         return status;

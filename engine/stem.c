@@ -16,9 +16,124 @@
  * In int8 what ReLU6 leaves, between `expand` and `project`, is bytes, and the ring keeps four rows together, as
  * depthwise_bytes reads them (kernels.h). Blocks hand on floats.
  */
+#include <string.h>
+
 #include "arena.h"
+#include "loader.h"
 #include "model.h"
+#include "safetensors.h"
 #include "util.h"
+
+/* ---- Loading ------------------------------------------------------------------------------ */
+
+/* Kernel [out][in][size][size] to [size][size][in][out], as conv_rgb and depthwise read it; a
+ * depthwise one has `in` 1. It is small enough for one portion. */
+static const float *load_kernel(struct palme_loader *l, const char *name, int out, int in, int size)
+{
+    struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ out, in, size, size }, 4);
+    int taps = size * size;
+    float *w = palme_loader_take(l, (size_t)out * (size_t)in * (size_t)taps, sizeof *w);
+
+    if (l->status < 0 || !w)
+        return NULL;
+    palme_loader_read_rows(l, l->rows, &source, 0, out);
+    for (int o = 0; o < out; o++)
+        for (int i = 0; i < in; i++)
+            for (int t = 0; t < taps; t++)
+                w[(t * in + i) * out + o] = l->rows[(o * in + i) * taps + t];
+    return w;
+}
+
+/* Kernel [channels][1][size][size] to what depthwise_bytes reads. */
+static const int8_t *load_taps(struct palme_loader *l, const char *name, int channels, int size, float **scale)
+{
+    struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
+    size_t portions = ((size_t)size + PALME_ROWS_TOGETHER - 1) / PALME_ROWS_TOGETHER, taps = (size_t)size * (size_t)size;
+    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_ROWS_TOGETHER;
+    int8_t *w = palme_loader_take(l, bytes, 1);
+    float factor;
+
+    *scale = palme_loader_take(l, (size_t)channels, sizeof **scale);
+    if (l->status < 0 || !w)
+        return NULL;
+    palme_loader_read_rows(l, l->rows, &source, 0, channels);
+    memset(w, 0, bytes);
+    for (size_t c = 0; c < (size_t)channels; c++) {
+        const float *kernel = l->rows + c * taps;
+
+        (*scale)[c] = palme_quantum_scale(&factor, kernel, (int)taps);
+        for (size_t t = 0; t < taps; t++) {
+            size_t ky = t / (size_t)size, kx = t % (size_t)size;
+            size_t at = (ky / PALME_ROWS_TOGETHER * (size_t)size + kx) * (size_t)channels + c;
+
+            w[at * PALME_ROWS_TOGETHER + ky % PALME_ROWS_TOGETHER] = palme_quantum_round(kernel[t], factor);
+        }
+    }
+    return w;
+}
+
+/* EfficientNet-Lite: what all sizes share, and channels and blocks of each stage. lite1 has the
+ * channels of lite0 and the blocks of lite2. */
+enum { STAGES = 7 };
+static const struct {
+    int expansion, size, stride, channels[2], blocks[2];
+} stages[STAGES] = {
+    { 1, 3, 1, { 16, 16 }, { 1, 1 } },   { 6, 3, 2, { 24, 24 }, { 2, 3 } },
+    { 6, 5, 2, { 40, 48 }, { 2, 3 } },   { 6, 3, 2, { 80, 88 }, { 3, 4 } },
+    { 6, 5, 1, { 112, 120 }, { 3, 4 } }, { 6, 5, 2, { 192, 208 }, { 4, 5 } },
+    { 6, 3, 1, { 320, 352 }, { 1, 1 } },
+};
+
+static void load_block(struct palme_loader *l, struct palme_stem_block *block, int index)
+{
+    struct palme_name base = palme_name("stem.%d", index), kernel = palme_name("%s.depthwise.weight", base.text);
+    int expands = block->middle != block->in;
+    int flags = PALME_LOAD_BIAS | PALME_LOAD_POINTWISE | (expands ? PALME_LOAD_BYTES : 0);
+    float *scale = NULL;
+
+    if (expands)
+        palme_load_linear(l, &block->expand, palme_name("%s.expand", base.text).text, block->middle, block->in, flags,
+                          PALME_ACTIVATION_RELU6);
+    if (expands && block->expand.precision == PALME_INT8)
+        block->taps = load_taps(l, kernel.text, block->middle, block->size, &scale);
+    else
+        block->depthwise = load_kernel(l, kernel.text, block->middle, 1, block->size);
+    block->taps_scale = scale;
+    block->depthwise_bias =
+        palme_load_bias(l, palme_name("%s.depthwise.bias", base.text).text, block->middle);
+    palme_load_linear(l, &block->project, palme_name("%s.project", base.text).text, block->out, block->middle, flags,
+                      PALME_ACTIVATION_NONE);
+}
+
+void palme_stem_load(struct palme_loader *l, struct palme_stem *stem)
+{
+    enum palme_stem_kind kind = l->config->stem;
+    int wide = kind == PALME_STEM_LITE2, deep = kind != PALME_STEM_LITE0, in = PALME_STEM_FIRST;
+
+    stem->blocks = 0;
+    if (kind == PALME_STEM_NONE)
+        return;
+    stem->conv = load_kernel(l, "stem.conv.weight", PALME_STEM_FIRST, 3, 3);
+    stem->conv_bias = palme_load_bias(l, "stem.conv.bias", PALME_STEM_FIRST);
+    for (int s = 0; s < STAGES; s++)
+        for (int i = 0; i < stages[s].blocks[deep]; i++) {
+            struct palme_stem_block *block = &stem->block[stem->blocks];
+
+            block->in = in;
+            block->middle = stages[s].expansion * in;
+            block->out = stages[s].channels[wide];
+            block->size = stages[s].size;
+            block->stride = i == 0 ? stages[s].stride : 1;
+            block->skip = block->stride == 1 && block->in == block->out;
+            load_block(l, block, stem->blocks);
+            in = block->out;
+            stem->blocks++;
+        }
+    palme_load_linear(l, &stem->head, "stem.head", PALME_STEM_FEATURES, in,
+                      PALME_LOAD_BIAS | PALME_LOAD_MANY | PALME_LOAD_POINTWISE, PALME_ACTIVATION_RELU6);
+}
+
+/* ---- Padding ------------------------------------------------------------------------------ */
 
 /* Padding before the first pixel for `size` taps over m pixels in steps of `stride`. */
 static int same_before(int m, int size, int stride)
@@ -140,7 +255,7 @@ static void lay_out_block(struct buffers *b, struct palme_arena *arena, const st
 
 static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
 {
-    const struct palme_stem *stem = &model->weights.stem;
+    const struct palme_stem *stem = &model->weights.encoder.stem;
     size_t map = 0, mark;
     int h = div_up(height, 2), w = div_up(width, 2);
 
@@ -354,7 +469,7 @@ static void run_block(struct palme_compute *c, struct block_job *job)
 void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features,
                     const float *pixels, int height, int width, struct palme_arena *scratch)
 {
-    const struct palme_stem *stem = &model->weights.stem;
+    const struct palme_stem *stem = &model->weights.encoder.stem;
     size_t mark = scratch->used;
     struct work work;
 

@@ -50,7 +50,7 @@ static void join(struct company *c, palme_session *s, int rows)
 static void pass_rows(struct company *c)
 {
     palme_session *host = c->host;
-    size_t dim = (size_t)host->model->params.decoder_dim;
+    size_t dim = (size_t)host->model->config.decoder.dim;
     struct palme_row *row = host->rows;
     /* The host itself may have hidden rows that it still needs. */
     float *hidden = c->count == 1 ? c->member[0]->hidden : host->joint_hidden;
@@ -73,7 +73,7 @@ static void pass_rows(struct company *c)
 static void pass_logits(struct company *c)
 {
     palme_session *host = c->host;
-    size_t dim = (size_t)host->model->params.decoder_dim, vocabulary = (size_t)host->model->params.num_tokens;
+    size_t dim = (size_t)host->model->config.decoder.dim, vocabulary = (size_t)host->model->config.vocabulary;
     palme_session *first = c->member[0];
     const float *hidden = first->hidden + (size_t)first->row * dim;
     float *logits = first->logits;

@@ -39,7 +39,7 @@ static float *first_convolution(const palme_model *model, const float *pixels, i
         const float *rows[5];
 
         rows_under(rows, mapped, height, (size_t)width * 3, 2 * i - same_before(height, 3, 2), 3);
-        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.stem.conv, model->weights.stem.conv_bias,
+        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.encoder.stem.conv, model->weights.encoder.stem.conv_bias,
                                 out_width, width, same_before(width, 3, 2), PALME_STEM_FIRST);
     }
     free(mapped);
@@ -126,7 +126,7 @@ static float *whole_block(const palme_model *model, struct palme_compute *c, con
 /* The stem map by map: features[height / 32 * width / 32][1280], to be freed. */
 static float *whole_stem(const palme_model *model, const float *pixels, int height, int width)
 {
-    const struct palme_stem *stem = &model->weights.stem;
+    const struct palme_stem *stem = &model->weights.encoder.stem;
     int h = (height + 1) / 2, w = (width + 1) / 2;
     size_t largest = 64;
     struct palme_compute c = { .kernels = &model->kernels };
@@ -148,8 +148,8 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
 /* The taps of a model in int8 are those of the same model in f32, to half a step of their channel's scale. */
 static void check_taps(const palme_model *int8, const palme_model *f32)
 {
-    for (int i = 1; i < int8->weights.stem.blocks; i++) {
-        const struct palme_stem_block *a = &int8->weights.stem.block[i], *b = &f32->weights.stem.block[i];
+    for (int i = 1; i < int8->weights.encoder.stem.blocks; i++) {
+        const struct palme_stem_block *a = &int8->weights.encoder.stem.block[i], *b = &f32->weights.encoder.stem.block[i];
         int wrong = 0;
 
         for (int at = 0; at < a->size * a->size * a->middle; at++) {

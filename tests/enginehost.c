@@ -27,12 +27,12 @@ const struct host_precision *host_precision_find(const char *name)
 
 int host_prefix(const struct host *h)
 {
-    return h->model->params.cross_attend ? 0 : palme_params_patches(&h->model->params);
+    return h->model->config.cross_attend ? 0 : palme_config_patches(&h->model->config);
 }
 
 int host_context(const struct host *h)
 {
-    return h->model->params.max_seq_len - host_prefix(h);
+    return h->model->config.context - host_prefix(h);
 }
 
 int host_open(struct host *h, const char *path, int threads, const char *level,
@@ -54,9 +54,9 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
     h->precision = precision;
     h->model = model;
 
-    const struct palme_params *p = &h->model->params;
-    size_t patches = (size_t)palme_params_patches(p), side = (size_t)p->image_size;
-    size_t positions = (size_t)p->max_seq_len, rows = max_size(patches, HOST_ROWS);
+    const struct palme_config *p = &h->model->config;
+    size_t patches = (size_t)palme_config_patches(p), side = (size_t)p->image_size;
+    size_t positions = (size_t)p->context, rows = max_size(patches, HOST_ROWS);
     float *angles = calloc(4 * positions * PALME_ROTARY, sizeof *angles);
     struct palme_arena arena = { 0 };
 
@@ -65,8 +65,8 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
     h->rotary.cos = angles;
     h->rows = calloc(rows, sizeof *h->rows);
     h->pixels = calloc(side * side * 3, sizeof *h->pixels);
-    h->context = calloc(patches * (size_t)p->encoder_dim, sizeof *h->context);
-    h->mapped = calloc(patches * (size_t)p->decoder_dim, sizeof *h->mapped);
+    h->context = calloc(patches * (size_t)p->encoder.dim, sizeof *h->context);
+    h->mapped = calloc(patches * (size_t)p->decoder.dim, sizeof *h->mapped);
     h->scratch = palme_arena_over(aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most), arena.most);
     if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch.base) {
         host_close(h);
@@ -76,7 +76,7 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
     h->rotary.gain = angles + 2 * positions * PALME_ROTARY;
     h->rotary.anti = angles + 3 * positions * PALME_ROTARY;
     h->rotary.positions = p->rotary_xpos ? (int)positions : 0;
-    palme_rotary_fill(&h->rotary, &h->model->weights, p->xpos_center);
+    palme_rotary_fill(&h->rotary, &h->model->weights.decoder, p->xpos_center);
     return PALME_OK;
 }
 
@@ -94,9 +94,9 @@ void host_close(struct host *h)
 
 int sentence_open(struct sentence *s, const struct host *h, int text)
 {
-    const struct palme_params *p = &h->model->params;
-    size_t width = 2 * (size_t)p->decoder_depth * (size_t)p->decoder_heads * PALME_HEAD;
-    size_t patches = (size_t)palme_params_patches(p);
+    const struct palme_config *p = &h->model->config;
+    size_t width = 2 * (size_t)p->decoder.depth * (size_t)p->decoder.heads * PALME_HEAD;
+    size_t patches = (size_t)palme_config_patches(p);
 
     memset(s, 0, sizeof *s);
     s->cache.capacity = host_prefix(h) + text;
@@ -118,7 +118,7 @@ void sentence_close(struct sentence *s)
 
 void host_encode(struct host *h, const float *image)
 {
-    int side = h->model->params.image_size;
+    int side = h->model->config.image_size;
     size_t area = (size_t)side * (size_t)side;
 
     for (size_t i = 0; i < area; i++)
@@ -129,7 +129,7 @@ void host_encode(struct host *h, const float *image)
 
 size_t host_context_bytes(const struct host *h)
 {
-    return (size_t)h->tokens * (size_t)h->model->params.encoder_dim * sizeof *h->context;
+    return (size_t)h->tokens * (size_t)h->model->config.encoder.dim * sizeof *h->context;
 }
 
 void host_see(struct host *h, struct sentence *s)
@@ -150,7 +150,7 @@ void host_begin(struct host *h, struct sentence *s)
     s->cache.visible = prefix;
     for (int i = 0; i < prefix; i++) {
         h->rows[i] = row_of(h, s, 0);
-        h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->params.decoder_dim;
+        h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->config.decoder.dim;
     }
     if (prefix)
         palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, &h->scratch);
@@ -166,13 +166,13 @@ void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids
             h->rows[i] = row_of(h, s, ids[at + i]);
         palme_decode(h->model, &h->compute, logits, h->rows, rows, from, &h->scratch);
         if (logits)
-            logits += (size_t)(rows - from) * (size_t)h->model->params.num_tokens;
+            logits += (size_t)(rows - from) * (size_t)h->model->config.vocabulary;
     }
 }
 
 void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int count)
 {
-    int vocabulary = h->model->params.num_tokens;
+    int vocabulary = h->model->config.vocabulary;
 
     for (int i = 0; i < count; i++)
         h->rows[i] = row_of(h, &s[i], ids[i]);
@@ -187,7 +187,7 @@ void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int 
 void host_caption(struct host *h, int *ids, float *logits, struct sentence *s, const float *images, int count,
                   int prompt, int n)
 {
-    size_t side = (size_t)h->model->params.image_size;
+    size_t side = (size_t)h->model->config.image_size;
     int last[HOST_ROWS];
 
     for (int i = 0; i < count; i++) {
