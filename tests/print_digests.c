@@ -7,7 +7,7 @@
  *     print_digests [--level NAME] [--precision NAME] MODEL... [--pictures FILE.ppm...]
  *
  * MODEL is a model file or a folder of tests/data/golden. Without --level and --precision all that this machine has are
- * taken. Without pictures three are computed here; with them the models look at those.
+ * taken; the level "best" is the machine's. Without pictures three are computed here; with them the models look at those.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +248,8 @@ int main(int argc, char **argv)
         fail("usage", "print_digests [--level NAME] [--precision NAME] MODEL... [--pictures FILE.ppm...]");
     if (!pictures)
         count = computed_pictures(frames);
+    if (level && strcmp(level, "best") == 0)
+        level = palme_cpu_name(palme_cpu_detect());
     for (int l = 0; l < PALME_CPU_LEVELS; l++) {
         struct palme_kernels kernels;
 
