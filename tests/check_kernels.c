@@ -6,7 +6,8 @@
  *
  * Inputs and outputs end at a page that cannot be touched, and bytes around the outputs are compared. The
  * tolerance is derived: some roundings of the sum of the absolute terms. With --bench it prints the time of each
- * kernel and the ratio to plain C, from one run. A level that brings no kernel fails.
+ * kernel and the ratio to plain C, from one run. A level that brings no kernel fails. All levels with vectors give the
+ * same bits.
  */
 #include "check.h"
 #include "kernelhost.h"
@@ -394,6 +395,95 @@ static void check_depthwise(void)
     }
 }
 
+/* ---- The same bits at all levels with vectors --------------------------------------------- */
+
+static const struct palme_kernels *lowest; /* of the levels with vectors */
+
+static void same(const char *name, int size, struct buffer *found, struct buffer *wanted)
+{
+    CHECK_MESSAGE(memcmp(found->data, wanted->data, wanted->bytes) == 0, "%s %s, size %d: other bits than at %s", tried->level,
+                  name, size, lowest->level);
+    buffer_free(found), buffer_free(wanted);
+}
+
+/* Runs `call` with the kernels k, once to `found` by those that are tried and once to `wanted` by the lowest; both have
+ * `count` floats, which are those of `from` at first, if that is not NULL. */
+#define SAME(name, size, count, from, call)                                                           \
+    do {                                                                                              \
+        struct buffer found = buffer_filled(count, ZERO), wanted = buffer_filled(count, ZERO), to;    \
+        const struct palme_kernels *k = tried;                                                        \
+        const float *from_ = (from);                                                                  \
+                                                                                                      \
+        if (from_)                                                                                    \
+            memcpy(found.data, from_, found.bytes), memcpy(wanted.data, from_, wanted.bytes);         \
+        to = found;                                                                                   \
+        call;                                                                                         \
+        k = lowest;                                                                                   \
+        to = wanted;                                                                                  \
+        call;                                                                                         \
+        same(name, size, &found, &wanted);                                                            \
+    } while (0)
+
+static void check_same_rows(int n, enum kind kind)
+{
+    struct buffer x = buffer_filled((size_t)n, kind), w = buffer_filled((size_t)n, RANDOM), b = buffer_filled((size_t)n, RANDOM);
+    struct buffer panels = buffer_filled(2 * 16 * (size_t)n, RANDOM);
+
+    SAME("layernorm", n, (size_t)n, NULL, k->layernorm(to.data, x.data, w.data, b.data, n));
+    SAME("gelu", n, (size_t)n, x.data, k->gelu(to.data, n));
+    SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
+    SAME("linear", n, 20, NULL, k->linear(to.data, x.data, panels.data, NULL, 1, n, 20, 20, n, PALME_ACTIVATION_NONE));
+    double found = tried->log_sum_exp(x.data, n), wanted = lowest->log_sum_exp(x.data, n);
+    CHECK_MESSAGE(memcmp(&found, &wanted, sizeof found) == 0, "%s log_sum_exp, size %d: other bits than at %s", tried->level, n,
+                  lowest->level);
+    buffer_free(&x), buffer_free(&w), buffer_free(&b), buffer_free(&panels);
+}
+
+/* Rows alone and in step, some of which see part of a tile. */
+static void check_same_attention(int rows, int keys, float slope)
+{
+    struct palme_attend shape = { .rows = rows, .keys = keys, .first = keys > rows ? keys - rows : 0, .visible = keys / 3,
+                                  .out_stride = 64, .q_stride = 64, .k_stride = 64, .v_stride = 64, .scale = 0.7f,
+                                  .slope = slope };
+    struct buffer q = buffer_filled((size_t)rows * 64, RANDOM), key = buffer_filled((size_t)keys * 64, RANDOM);
+    struct buffer v = buffer_filled((size_t)keys * 64, RANDOM);
+
+    SAME("attend", keys, (size_t)rows * 64, NULL, k->attend(to.data, q.data, key.data, v.data, &shape));
+    buffer_free(&q), buffer_free(&key), buffer_free(&v);
+}
+
+static void check_same_filters(int channels, int width)
+{
+    struct buffer x[5], w = buffer_filled(27 * (size_t)channels, RANDOM), b = buffer_filled((size_t)channels, RANDOM);
+    struct palme_depthwise shape = { .width = width, .in_width = width, .left = 1, .channels = channels, .size = 3,
+                                     .stride = 1, .x_stride = channels, .y_stride = channels, .w_stride = channels };
+    size_t count = (size_t)(width * channels);
+    const float *rows[5];
+
+    rows_filled(x, rows, 3, (size_t)(width * 3 > width * channels ? width * 3 : width * channels), 0);
+    SAME("conv_rgb", channels, (size_t)((width + 1) / 2 * channels), NULL,
+         k->conv_rgb(to.data, rows, w.data, b.data, (width + 1) / 2, width, 0, channels));
+    SAME("depthwise", channels, count, NULL, k->depthwise(to.data, rows, w.data, b.data, &shape));
+    for (int ky = 0; ky < 3; ky++)
+        buffer_free(&x[ky]);
+    buffer_free(&w), buffer_free(&b);
+}
+
+static void check_same(void)
+{
+    struct buffer turn = buffer_filled(48, RANDOM), head = buffer_filled(64, RANDOM);
+
+    for (int s = 0; s < SIZES; s++)
+        for (int kind = 0; kind < KINDS; kind++)
+            check_same_rows(sizes[s], (enum kind)kind);
+    for (int i = 0; i < 36; i++)
+        check_same_attention((int[]){ 1, 3, 6, 10, 64, 70 }[i % 6], (int[]){ 1, 9, 31, 64, 77, 200 }[i / 6], i % 2 ? 0.25f : 0);
+    for (int i = 0; i < 20; i++)
+        check_same_filters((int[]){ 3, 8, 17, 33 }[i % 4], (int[]){ 1, 7, 16, 23, 40 }[i / 4]);
+    SAME("rotate", 64, 64, head.data, k->rotate(to.data, turn.data, turn.data + 16, turn.data + 32));
+    buffer_free(&turn), buffer_free(&head);
+}
+
 /* ---- The bench ---------------------------------------------------------------------------- */
 
 static float pool_a[1 << 20], pool_b[1 << 20], pool_c[1 << 20];
@@ -492,7 +582,7 @@ int main(int argc, char **argv)
     random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : (uint64_t)time(NULL);
     printf("seed %llu; this machine has the level %s\n", (unsigned long long)random_state, palme_cpu_name(best));
 
-    static struct palme_kernels c;
+    static struct palme_kernels c, first;
     palme_kernels_init(&c, PALME_CPU_C);
     truth = &c;
     for (int l = PALME_CPU_C + 1; l < PALME_CPU_LEVELS; l++) {
@@ -520,6 +610,11 @@ int main(int argc, char **argv)
         check_attend_overflow();
         check_conv_rgb();
         check_depthwise();
+        if (!lowest) {
+            first = level;
+            lowest = &first;
+        }
+        check_same();
         if (with_bench)
             bench(&c, &level);
     }
