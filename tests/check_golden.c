@@ -436,6 +436,8 @@ static void compare_loss(struct engine *e, const struct record *r, const char *n
         return;
     }
     double count = cross_entropy(e, tokens, n, &sum);
+    /* The mean of n > 10 differences of two values, each of which is off by a quarter of the logits' tolerance: 3e-5 / 4 *
+     * sqrt(2 / 10), five times over. */
     compare_line(r->folder, name, fabs(sum / count - wanted[0]), 1e-5);
     free(wanted);
 }
@@ -753,6 +755,9 @@ static void compare_sampling(const char *path)
         } else {
             float *wanted = floats(&r, name, NULL);
 
+            /* Of the same logits: divided by a temperature, up to 2^3 and so 8 roundings of 2^-24, which the exponential
+             * makes relative ones of a probability; the exponential, the sum and the quotient have one each, and both sides
+             * do: 2 * 11 * 2^-24 of what is 1 at most, and most of it less than that. */
             compare_line(path, name, largest_difference(found, wanted, (size_t)v), 1e-6);
             free(wanted);
         }
@@ -849,6 +854,11 @@ static void compare_folder(const char *folder, const char *model_option)
     }
     const struct palme_config *p = &e.model->config;
     int stem = p->stem != PALME_STEM_NONE, large = p->decoder.dim >= 512;
+    /* The tolerances of the recordings' descriptions. In single precision a sum of n terms of size 1 / sqrt(n) is off by some
+     * sqrt(n) 2^-24 / 2 deviations, 1e-6 for the 1024 terms of a layer in between; a layer has four such sums, whose errors
+     * add up like squares, and the largest of some ten thousand values is off by four deviations: 2e-5 behind six layers.
+     * Logits stand behind as many layers more, whose sums are not normalised at the end; a stem puts 50 layers before. The
+     * numbers themselves were in double. A wrong formula misses by 3e-4 and more. */
     e.encoder_tolerance = stem ? 1e-4 : 2e-5;
     e.logits_tolerance = stem ? 2e-4 : large ? 1e-4 : e.plain ? 3e-5 : 6e-5;
     engine_begin(&e);
