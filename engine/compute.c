@@ -9,8 +9,10 @@
  * long after each region, which only the environment could change, and it ends the process when a thread is refused.
  *
  * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
- * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is 1 in our own threads, and is
- * lent and put back in a caller's.
+ * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is set to 1 for the portion.
+ *
+ * OpenBLAS is loaded where it computes, not linked: its constructor starts threads and maps memory for them, turns
+ * for ever where it gets none, and runs instructions that some old processors lack. Most processes never need it.
  */
 #include "compute.h"
 
@@ -26,13 +28,12 @@
 
 #if PALME_THREADS_OPENMP
 #include <omp.h>
-#elif PALME_HAVE_BLAS
-/* There are these where BLAS brings an OpenMP of its own, whichever that is, and NULL elsewhere. */
-void omp_set_num_threads(int threads) __attribute__((weak));
-int omp_get_max_threads(void) __attribute__((weak));
 #endif
 #if PALME_HAVE_BLAS
-#include <cblas.h>
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #endif
 
 enum {
@@ -83,27 +84,6 @@ int palme_compute_threads(const struct palme_compute *c)
 {
     return c->pool ? c->pool->threads : 1;
 }
-
-#if PALME_THREADS_POOL || PALME_HAVE_BLAS
-/* How many threads BLAS may use when the calling thread calls it; returns how many it might before. */
-static int blas_threads(int threads)
-{
-#if PALME_THREADS_OPENMP
-    int before = omp_get_max_threads();
-
-    omp_set_num_threads(threads);
-    return before;
-#elif PALME_HAVE_BLAS
-    int before = omp_get_max_threads ? omp_get_max_threads() : 1;
-
-    if (omp_set_num_threads)
-        omp_set_num_threads(threads);
-    return before;
-#else
-    return threads;
-#endif
-}
-#endif
 
 /* ---- The pool ----------------------------------------------------------------------------- */
 
@@ -172,7 +152,6 @@ static void *pool_thread(void *user)
     struct palme_pool *pool = user;
     unsigned last = 0;
 
-    blas_threads(1);
     for (;;) {
         if (!soon(pool, work_came, last)) {
             pthread_mutex_lock(&pool->lock);
@@ -385,32 +364,112 @@ int palme_blas(void)
     return PALME_HAVE_BLAS;
 }
 
-int palme_blas_is_better(enum palme_cpu_level level)
+#if PALME_HAVE_BLAS
+/* What cblas.h calls these. */
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
+
+/* What OpenBLAS's constructor may map: buffers, and stacks and heaps of its threads. */
+#define BLAS_BYTES ((size_t)512 << 20)
+#define BLAS_BYTES_EACH ((size_t)128 << 20) /* of the machine's processors */
+
+/* Where the address space is limited the constructor would turn for ever over memory that it does not get. */
+static int space_for_blas(void)
 {
-    return palme_blas() && level == PALME_CPU_C;
+    struct rlimit limit;
+    long processors = sysconf(_SC_NPROCESSORS_CONF);
+    size_t bytes = BLAS_BYTES + BLAS_BYTES_EACH * (size_t)(processors > 0 ? processors : 1);
+    void *probe;
+
+    if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 1;
+    probe = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe == MAP_FAILED)
+        return 0;
+    munmap(probe, bytes);
+    return 1;
 }
 
-#if PALME_HAVE_BLAS
+/* On processors older than these OpenBLAS may choose instructions that they, or those who emulate them, do not have. */
+static int processor_for_blas(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("sse4.2") != 0;
+#else
+    return 1;
+#endif
+}
+
+static void *load_blas(void)
+{
+    static const char *const names[] = { "libopenblas.so.0", "libopenblas.so.3" };
+    void *library = NULL;
+    sigset_t all, before;
+
+    /* The host's signals are for the host's threads, not for those of BLAS. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !library; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return library;
+}
+
+/* The dynamic linker counts who has loaded it and guards itself; it is never unloaded, since its threads go on. */
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+{
+    const char *why = NULL;
+    void *library;
+
+    memset(blas, 0, sizeof *blas);
+    if (level != PALME_CPU_C)
+        return 0;
+    if (!processor_for_blas())
+        why = "this processor is too old";
+    else if (!space_for_blas())
+        why = "the address space is limited";
+    else if (!(library = load_blas()))
+        why = "it is not installed";
+    else if (!(blas->sgemm = (palme_sgemm_fn)dlsym(library, "cblas_sgemm")))
+        why = "it has no cblas_sgemm";
+    if (why) {
+        palme_say(report, PALME_LOG_INFO, "computes without OpenBLAS, for %s", why);
+        return 0;
+    }
+    /* There are these where BLAS has an OpenMP, whichever that is. */
+    blas->set_threads = (void (*)(int))dlsym(library, "omp_set_num_threads");
+    blas->get_threads = (int (*)(void))dlsym(library, "omp_get_max_threads");
+    palme_say(report, PALME_LOG_INFO, "OpenBLAS computes the products of many rows");
+    return 1;
+}
+
 struct blas_job {
+    const struct palme_blas *blas;
     float *y;
     const float *x, *w, *b;
     int rows, in, out, row_step, column_step, column_parts;
+    int threads; /* of each portion */
 };
 
 static void blas_part(void *user, int i)
 {
     const struct blas_job *job = user;
+    const struct palme_blas *blas = job->blas;
     int row = i / job->column_parts * job->row_step, first = i % job->column_parts * job->column_step;
     int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
     int columns = job->out - first < job->column_step ? job->out - first : job->column_step;
     float *y = job->y + (size_t)row * job->out + first;
+    int before = blas->get_threads ? blas->get_threads() : 1;
 
     if (job->b)
         for (int r = 0; r < rows; r++)
             memcpy(y + (size_t)r * job->out, job->b + first, (size_t)columns * sizeof *y);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, job->in, 1,
-                job->x + (size_t)row * job->in, job->in, job->w + (size_t)first * job->in, job->in,
-                job->b ? 1 : 0, y, job->out);
+    if (blas->set_threads)
+        blas->set_threads(job->threads);
+    blas->sgemm(ROW_MAJOR, NO_TRANSPOSE, TRANSPOSE, rows, columns, job->in, 1, job->x + (size_t)row * job->in, job->in,
+                job->w + (size_t)first * job->in, job->in, job->b ? 1 : 0, y, job->out);
+    if (blas->set_threads)
+        blas->set_threads(before);
 }
 
 static int at_least(double value, int least, int most, int multiple)
@@ -423,9 +482,9 @@ static int at_least(double value, int least, int most, int multiple)
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                        int rows, int in, int out)
 {
-    struct blas_job job = { y, x, w, b, rows, in, out, rows, out, 1 };
-    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
     int threads = c->pool ? c->pool->threads : 1;
+    struct blas_job job = { c->kernels->blas, y, x, w, b, rows, in, out, rows, out, 1, PALME_THREADS_OPENMP ? threads : 1 };
+    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
 
     /* As few portions as the stop question and the threads allow, because BLAS packs its operands anew in
      * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
@@ -437,7 +496,6 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     else if (parts > 1)
         job.column_step = at_least(out / parts + 1, 64, out, 16);
     job.column_parts = (out + job.column_step - 1) / job.column_step;
-    int before = blas_threads(PALME_THREADS_OPENMP ? threads : 1);
     int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
 #if PALME_THREADS_OPENMP
     /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
@@ -446,9 +504,15 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
 #else
     palme_parallel(c, count, flops, blas_part, &job);
 #endif
-    blas_threads(before);
 }
 #else
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+{
+    (void)level, (void)report;
+    memset(blas, 0, sizeof *blas);
+    return 0;
+}
+
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                        int rows, int in, int out)
 {

@@ -47,7 +47,10 @@ size_t palme_decoder_room(const struct palme_model *model, int rows)
 
     widest = widest > inner ? widest : inner;
     widest = widest > dim ? widest : dim;
-    return palme_linear_room(&model->kernels, model->precision, (int)widest, (size_t)rows);
+    size_t linear = palme_linear_room(&model->kernels, model->precision, (int)widest, (size_t)rows);
+    size_t attention = palme_attention_room(model->threads);
+
+    return linear > attention ? linear : attention;
 }
 
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,

@@ -40,8 +40,9 @@ size_t palme_encoder_room(const struct palme_model *model, int height, int width
     size_t widest = larger((size_t)palme_params_patch_values(params), 4 * (size_t)params->encoder_dim);
 
     widest = larger(widest, (size_t)params->encoder_heads * PALME_HEAD);
-    return larger(palme_linear_room(&model->kernels, model->precision, (int)widest, token_count(model, height, width)),
-                  palme_stem_room(model, height, width));
+    size_t linear = palme_linear_room(&model->kernels, model->precision, (int)widest, token_count(model, height, width));
+
+    return larger(larger(linear, palme_stem_room(model, height, width)), palme_attention_room(model->threads));
 }
 
 /* features[tokens][p * p * 3]: patch (gy, gx) is token gy * (width / p) + gx; inside a patch the order is

@@ -146,6 +146,7 @@ struct palme_model {
     struct palme_weights weights;
     struct palme_tokenizer *tokenizer; /* NULL for a plain checkpoint */
     struct palme_kernels kernels;
+    struct palme_blas blas; /* where kernels.blas points, if it is loaded */
     struct palme_pool *pool;
     int threads; /* that compute, the caller's included */
     enum palme_precision precision;

@@ -146,8 +146,8 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         goto fail;
     if ((status = choose_precision(model, setup->precision)) < 0)
         goto fail;
-    if ((status = palme_weights_load(&model->weights, &model->params, model->precision, palme_blas_is_better(level),
-                                     file, &model->report)) < 0)
+    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, &model->report);
+    if ((status = palme_weights_load(&model->weights, &model->params, model->precision, blas, file, &model->report)) < 0)
         goto fail;
     model->name = metadata_copy(plain ? NULL : file, "name");
     model->language = metadata_copy(plain ? NULL : file, "language");
@@ -157,6 +157,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         goto fail;
     }
     palme_kernels_init(&model->kernels, level);
+    model->kernels.blas = blas ? &model->blas : NULL;
     if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
         no_memory(model);
         goto fail;

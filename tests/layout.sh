@@ -48,7 +48,7 @@ engine_may() {
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo compute.h kernels.h ;;
     square.c) echo image.h ;;
-    compute.h) echo kernels.h ;;
+    compute.h) echo kernels.h report.h ;;
     compute.c | kernels.c | cpu.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
     json.c) echo report.h unicode.h ;;
@@ -94,7 +94,7 @@ for file in engine/*.[ch]; do
     fi
     for header in $(theirs "$file"); do
         case $header in
-        cblas.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
+        dlfcn.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
         immintrin.h | *mmintrin.h | arm_neon.h) case $file in engine/vec_*.h) ;; *) false ;; esac ;;
         glib* | gst/* | *.hpp | *palme* | jansson.h) false ;;
         esac || complain "$file: may not include <$header>"
@@ -153,6 +153,14 @@ only() { # FILE PATTERN SYMBOLS
         echo "$symbol" | grep -qE "$2" || complain "$1: exports $symbol"
     done
 }
+# What a plugin scan would load: OpenBLAS and its company have constructors, and are loaded where they compute.
+links_little() {
+    for library in $(readelf -d "$1" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p'); do
+        case $library in
+        *blas* | *gfortran* | *quadmath* | *jansson*) complain "$1: is linked with $library" ;;
+        esac
+    done
+}
 for object in "$@"; do
     case $object in
     *.a)
@@ -172,8 +180,12 @@ for object in "$@"; do
             esac
         done
         ;;
-    *libgstpalme*) only "$object" '^gst_plugin_palme_' "$(nm -D --defined-only "$object" | awk '{ print $3 }')" ;;
+    *libgstpalme*)
+        links_little "$object"
+        only "$object" '^gst_plugin_palme_' "$(nm -D --defined-only "$object" | awk '{ print $3 }')"
+        ;;
     *libpalme.so*)
+        links_little "$object"
         exported=$(nm -D --defined-only "$object" | awk '{ print $3 }')
         only "$object" '^palme_' "$exported"
         for symbol in $exported; do
