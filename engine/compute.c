@@ -17,14 +17,15 @@
 #include "compute.h"
 
 #include "config.h"
+#include "floats.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #if PALME_THREADS_OPENMP
 #include <omp.h>
@@ -33,7 +34,6 @@
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 #endif
 
 enum {
@@ -48,14 +48,6 @@ int palme_compute_stopped(struct palme_compute *c)
     return c->stopped;
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-
-    return count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
-}
-
 /* What all threads of a job share. */
 struct job {
     void (*body)(void *user, int i);
@@ -65,7 +57,8 @@ struct job {
 };
 
 struct palme_pool {
-    int threads; /* the caller included */
+    int threads;        /* the caller included */
+    atomic_int process; /* whose threads these are: a child of fork() has the pool without them */
 #if PALME_THREADS_POOL
     int64_t patience;      /* nanoseconds that a thread waits awake */
     pthread_mutex_t owner; /* held by the session that computes with the pool */
@@ -150,8 +143,10 @@ static int soon(const struct palme_pool *pool, int (*over)(const struct palme_po
 static void *pool_thread(void *user)
 {
     struct palme_pool *pool = user;
+    struct palme_floats floats;
     unsigned last = 0;
 
+    palme_floats_enter(&floats); /* a new thread has the environment of the one that started it */
     for (;;) {
         if (!soon(pool, work_came, last)) {
             pthread_mutex_lock(&pool->lock);
@@ -178,19 +173,15 @@ static void *pool_thread(void *user)
     }
 }
 
-int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+/* Locks that nobody holds, and as many threads as can be had for `wanted`. */
+static void start(struct palme_pool *pool, int wanted)
 {
-    struct palme_pool *pool = calloc(1, sizeof *pool);
     sigset_t all, before;
 
-    *out = pool;
-    *usable = 1;
-    if (!pool)
-        return PALME_ERROR_MEMORY;
-    if (wanted <= 0)
-        wanted = processors();
-    if (wanted <= processors())
-        pool->patience = PATIENCE;
+    pool->created = 0;
+    atomic_store(&pool->state, 0);
+    atomic_store(&pool->sleeping, 0);
+    atomic_store(&pool->waiting, 0);
     pthread_mutex_init(&pool->owner, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
@@ -202,8 +193,42 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
            pthread_create(&pool->thread[pool->created], NULL, pool_thread, pool) == 0)
         pool->created++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pool->threads = *usable = pool->created + 1;
+    pool->threads = pool->created + 1;
+}
+
+int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+{
+    struct palme_pool *pool = calloc(1, sizeof *pool);
+    int processors = palme_processors();
+
+    *out = pool;
+    *usable = 1;
+    if (!pool)
+        return PALME_ERROR_MEMORY;
+    if (wanted <= 0)
+        wanted = processors;
+    if (wanted <= processors)
+        pool->patience = PATIENCE;
+    start(pool, wanted);
+    *usable = pool->threads;
+    atomic_store(&pool->process, (int)getpid());
     return PALME_OK;
+}
+
+/* In a child of fork() whoever comes first starts threads anew. What the locks and the state were in the parent means
+ * nothing here. Whoever comes meanwhile computes alone. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool)
+{
+    enum { STARTING = -1 };
+    int here = (int)getpid(), process = pool ? atomic_load(&pool->process) : here;
+
+    if (process == here)
+        return pool;
+    if (process == STARTING || !atomic_compare_exchange_strong(&pool->process, &process, STARTING))
+        return NULL;
+    start(pool, pool->threads);
+    atomic_store(&pool->process, here);
+    return pool;
 }
 
 void palme_pool_close(struct palme_pool **out)
@@ -212,16 +237,18 @@ void palme_pool_close(struct palme_pool **out)
 
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
-    atomic_store(&pool->quit, 1);
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->created; i++)
-        pthread_join(pool->thread[i], NULL);
-    pthread_cond_destroy(&pool->work);
-    pthread_cond_destroy(&pool->done);
-    pthread_mutex_destroy(&pool->lock);
-    pthread_mutex_destroy(&pool->owner);
+    if (atomic_load(&pool->process) == (int)getpid()) {
+        pthread_mutex_lock(&pool->lock);
+        atomic_store(&pool->quit, 1);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->lock);
+        for (int i = 0; i < pool->created; i++)
+            pthread_join(pool->thread[i], NULL);
+        pthread_cond_destroy(&pool->work);
+        pthread_cond_destroy(&pool->done);
+        pthread_mutex_destroy(&pool->lock);
+        pthread_mutex_destroy(&pool->owner);
+    } /* else the threads are the parent's, and locks that they hold or wait for cannot be destroyed */
     free(pool);
     *out = NULL;
 }
@@ -286,7 +313,7 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
     int created = 0;
 
     if (wanted <= 0)
-        wanted = processors();
+        wanted = palme_processors();
     while (created < wanted - 1 && created < MOST_THREADS - 1 &&
            pthread_create(&thread[created], NULL, nothing, NULL) == 0)
         created++;
@@ -295,9 +322,15 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
     pool->threads = *usable = created + 1;
 #else
     (void)wanted;
-    (void)processors;
 #endif
+    atomic_store(&pool->process, (int)getpid());
     return PALME_OK;
+}
+
+/* libgomp waits for ever for threads that stayed in the parent. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool)
+{
+    return pool && atomic_load(&pool->process) == (int)getpid() ? pool : NULL;
 }
 
 void palme_pool_close(struct palme_pool **pool)
@@ -313,7 +346,10 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
         return 0;
 #pragma omp parallel num_threads(c->pool->threads)
     {
+        struct palme_floats floats;
         int own = 0;
+
+        palme_floats_enter(&floats); /* the threads are as old as the host's first parallel region */
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < job->count; i++) {
             if (omp_get_thread_num() == 0 && ++own % each == 0 && palme_compute_stopped(c))
@@ -321,6 +357,7 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
             if (!atomic_load_explicit(&job->stopped, memory_order_relaxed))
                 job->body(job->user, i);
         }
+        palme_floats_leave(&floats);
     }
     return 1;
 #else

@@ -15,11 +15,14 @@
  * moment after the last. */
 struct palme_pool;
 
-/* Makes a pool that computes with `wanted` threads, the caller included; 0: one for each processor that this
- * process may use. *usable receives the number that can be had, which is smaller where the system refuses
+/* Makes a pool that computes with `wanted` threads, the caller included; 0: palme_processors(). *usable receives the number that can be had, which is smaller where the system refuses
  * threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
 int palme_pool_open(struct palme_pool **pool, int wanted, int *usable);
 void palme_pool_close(struct palme_pool **pool);
+
+/* The pool as this process can use it, asked at the beginning of each call from outside: in a child of fork() it
+ * has new threads from the first call on. NULL: the calling thread computes alone. `pool` may be NULL. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool);
 
 /* Who computes: the model's kernels and threads, and the session's stop question. Once the answer was yes,
  * `stopped` is set and every layer returns at once, leaving its output undefined. */

@@ -154,7 +154,8 @@ struct palme_model {
     struct palme_report report;   /* subject: the path, owned */
 };
 
-/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. */
+/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. NULL: the file is a
+ * model file. */
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup);
 

@@ -5,6 +5,7 @@
 #include "model.h"
 
 #include "config.h"
+#include "floats.h"
 #include "safetensors.h"
 #include "tokenizer.h"
 
@@ -182,13 +183,18 @@ int palme_model_open(palme_model **model, const char *path, const struct palme_s
             *model = NULL;
         return PALME_ERROR_ARGUMENT;
     }
-    return open_model(model, path, NULL, 0, setup);
+    return palme_model_open_plain(model, path, NULL, 0, setup);
 }
 
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup)
 {
-    return open_model(model, path, config, length, setup);
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = open_model(model, path, config, length, setup);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 void palme_model_close(palme_model **model)

@@ -29,10 +29,11 @@ theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\
 engine_may() {
     case $1 in
     palme.h) ;;
-    palme.c) echo model.h safetensors.h tokenizer.h report.h ;;
+    palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h ;;
     session.h) echo model.h tokenizer.h ;;
-    tell.c | draft.c | together.c) echo session.h ;;
-    session.c | caption.c) echo image.h model.h tokenizer.h report.h session.h ;;
+    tell.c | draft.c) echo session.h ;;
+    together.c) echo floats.h session.h ;;
+    session.c | caption.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
     model.h) echo layers.h report.h ;;
     params.c) echo model.h json.h report.h ;;
     weights.c) echo model.h safetensors.h report.h ;;
@@ -47,9 +48,10 @@ engine_may() {
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo compute.h kernels.h ;;
-    square.c) echo image.h ;;
+    square.c) echo floats.h image.h ;;
     compute.h) echo kernels.h report.h ;;
-    compute.c | kernels.c | cpu.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    compute.c) echo floats.h ;;
+    kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
     json.c) echo report.h unicode.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;
