@@ -288,12 +288,19 @@ static void attend_tile(struct attended *row, int rows, struct tile_of_keys *tur
     }
 }
 
+/* What is too large for the stack. */
+struct attend_room {
+    struct attended row[ROWS_WAITING];
+    _Alignas(64) struct tile_of_keys turned;
+};
+_Static_assert(sizeof(struct attend_room) <= PALME_ATTEND_ROOM, "the room of attention is too small");
+
 /* Rows first..first+rows-1 over all of their keys. */
 static void attend_rows(float *out, const float *q, const float *k, const float *v,
                         const struct palme_attend *shape, int first, int rows)
 {
-    struct attended row[ROWS_WAITING];
-    _Alignas(64) struct tile_of_keys turned;
+    struct attend_room *room = shape->room;
+    struct attended *row = room->row;
     int end = 0;
 
     for (int r = 0; r < rows; r++) {
@@ -311,8 +318,8 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
         end = row[r].end > end ? row[r].end : end;
     }
     for (int tile = 0; tile < end; tile += KEY_TILE) {
-        turned.count = 0;
-        attend_tile(row, rows, &turned, k + tile * shape->k_stride, v + tile * shape->v_stride, shape, tile);
+        room->turned.count = 0;
+        attend_tile(row, rows, &room->turned, k + tile * shape->k_stride, v + tile * shape->v_stride, shape, tile);
     }
     for (int r = 0; r < rows; r++) {
         float all = vf_sum_lanes(row[r].total);

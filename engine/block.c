@@ -49,12 +49,12 @@ void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *aren
     work->o = palme_arena_take(arena, n, inner);
 }
 
-size_t palme_attention_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows)
+size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows)
 {
     return max_size(palme_linear_room(kernels, &block->q, rows), palme_linear_room(kernels, &block->out, rows));
 }
 
-size_t palme_mlp_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows)
+size_t palme_mlp_block_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows)
 {
     return max_size(palme_linear_room(kernels, &block->up, rows), palme_linear_room(kernels, &block->down, rows));
 }

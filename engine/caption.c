@@ -4,6 +4,7 @@
  */
 #include "session.h"
 
+#include "floats.h"
 #include "image.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@
 
 static int begin(palme_session *s)
 {
+    s->compute.pool = palme_pool_here(s->model->pool);
     s->compute.stopped = 0;
     s->state = PALME_BLIND;
     return palme_compute_stopped(&s->compute) ? PALME_ERROR_STOPPED : PALME_OK;
@@ -52,7 +54,7 @@ static int see(palme_session *s, int height, int width)
     return PALME_OK;
 }
 
-int palme_look(palme_session *session, const struct palme_image *image)
+static int look(palme_session *session, const struct palme_image *image)
 {
     const char *problem;
     int status;
@@ -77,7 +79,17 @@ int palme_look(palme_session *session, const struct palme_image *image)
     return see(session, side, side);
 }
 
-int palme_look_planar(palme_session *session, const float *pixels, int height, int width)
+int palme_look(palme_session *session, const struct palme_image *image)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = look(session, image);
+    palme_floats_leave(&floats);
+    return status;
+}
+
+static int look_planar(palme_session *session, const float *pixels, int height, int width)
 {
     int status;
 
@@ -106,6 +118,16 @@ int palme_look_planar(palme_session *session, const float *pixels, int height, i
         for (size_t channel = 0; channel < 3; channel++)
             session->pixels[3 * i + channel] = pixels[channel * area + i];
     return see(session, height, width);
+}
+
+int palme_look_planar(palme_session *session, const float *pixels, int height, int width)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = look_planar(session, pixels, height, width);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 /* ---- Prompt ------------------------------------------------------------------------------- */
@@ -137,7 +159,7 @@ static int prefill(palme_session *s, int count, int more)
     return PALME_OK;
 }
 
-int palme_prompt(palme_session *session, const char *text)
+static int prompt(palme_session *session, const char *text)
 {
     int count, status, room, wanted;
 
@@ -161,6 +183,7 @@ int palme_prompt(palme_session *session, const char *text)
         return palme_fail(report, count, "the prompt is not valid UTF-8");
     count++;
 
+    session->compute.pool = palme_pool_here(session->model->pool);
     session->compute.stopped = 0;
     /* The last token is never fed, so one more fits than the context has positions left. */
     wanted = session->options.max_length ? session->options.max_length : PALME_DEFAULT_LENGTH;
@@ -178,6 +201,16 @@ int palme_prompt(palme_session *session, const char *text)
         palme_beams_begin(&session->beams);
     session->state = PALME_TALK;
     return PALME_OK;
+}
+
+int palme_prompt(palme_session *session, const char *text)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = prompt(session, text);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 /* ---- What was told ------------------------------------------------------------------------- */
@@ -202,5 +235,10 @@ int palme_caption_length(const palme_session *session)
 
 double palme_caption_score(const palme_session *session)
 {
-    return session && session->generated ? session->score / session->generated : 0;
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    double score = session && session->generated ? session->score / session->generated : 0;
+    palme_floats_leave(&floats);
+    return score;
 }

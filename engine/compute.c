@@ -9,30 +9,31 @@
  * long after each region, which only the environment could change, and it ends the process when a thread is refused.
  *
  * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
- * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is 1 in our own threads, and is
- * lent and put back in a caller's.
+ * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is set to 1 for the portion.
+ *
+ * OpenBLAS is loaded where it computes, not linked: its constructor starts threads and maps memory for them, turns
+ * for ever where it gets none, and runs instructions that some old processors lack. Most processes never need it.
  */
 #include "compute.h"
 
 #include "build_config.h"
+#include "floats.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #if PALME_THREADS_OPENMP
 #include <omp.h>
-#elif PALME_HAVE_BLAS
-/* There are these where BLAS brings an OpenMP of its own, whichever that is, and NULL elsewhere. */
-void omp_set_num_threads(int threads) __attribute__((weak));
-int omp_get_max_threads(void) __attribute__((weak));
 #endif
 #if PALME_HAVE_BLAS
-#include <cblas.h>
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #endif
 
 enum {
@@ -47,14 +48,6 @@ int palme_compute_stopped(struct palme_compute *c)
     return c->stopped;
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-
-    return count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
-}
-
 /* What all threads of a job share. */
 struct job {
     void (*body)(void *user, int i);
@@ -64,7 +57,8 @@ struct job {
 };
 
 struct palme_pool {
-    int threads; /* the caller included */
+    int threads;        /* the caller included */
+    atomic_int process; /* whose threads these are: a child of fork() has the pool without them */
 #if PALME_THREADS_POOL
     int64_t patience;      /* nanoseconds that a thread waits awake */
     pthread_mutex_t owner; /* held by the session that computes with the pool */
@@ -83,27 +77,6 @@ int palme_compute_threads(const struct palme_compute *c)
 {
     return c->pool ? c->pool->threads : 1;
 }
-
-#if PALME_THREADS_POOL || PALME_HAVE_BLAS
-/* How many threads BLAS may use when the calling thread calls it; returns how many it might before. */
-static int blas_threads(int threads)
-{
-#if PALME_THREADS_OPENMP
-    int before = omp_get_max_threads();
-
-    omp_set_num_threads(threads);
-    return before;
-#elif PALME_HAVE_BLAS
-    int before = omp_get_max_threads ? omp_get_max_threads() : 1;
-
-    if (omp_set_num_threads)
-        omp_set_num_threads(threads);
-    return before;
-#else
-    return threads;
-#endif
-}
-#endif
 
 /* ---- The pool ----------------------------------------------------------------------------- */
 
@@ -170,9 +143,10 @@ static int soon(const struct palme_pool *pool, int (*over)(const struct palme_po
 static void *pool_thread(void *user)
 {
     struct palme_pool *pool = user;
+    struct palme_floats floats;
     unsigned last = 0;
 
-    blas_threads(1);
+    palme_floats_enter(&floats); /* a new thread has the environment of the one that started it */
     for (;;) {
         if (!soon(pool, work_came, last)) {
             pthread_mutex_lock(&pool->lock);
@@ -199,19 +173,15 @@ static void *pool_thread(void *user)
     }
 }
 
-int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+/* Locks that nobody holds, and as many threads as can be had for `wanted`. */
+static void start(struct palme_pool *pool, int wanted)
 {
-    struct palme_pool *pool = calloc(1, sizeof *pool);
     sigset_t all, before;
 
-    *out = pool;
-    *usable = 1;
-    if (!pool)
-        return PALME_ERROR_MEMORY;
-    if (wanted <= 0)
-        wanted = processors();
-    if (wanted <= processors())
-        pool->patience = PATIENCE;
+    pool->created = 0;
+    atomic_store(&pool->state, 0);
+    atomic_store(&pool->sleeping, 0);
+    atomic_store(&pool->waiting, 0);
     pthread_mutex_init(&pool->owner, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
@@ -223,8 +193,42 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
            pthread_create(&pool->thread[pool->created], NULL, pool_thread, pool) == 0)
         pool->created++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pool->threads = *usable = pool->created + 1;
+    pool->threads = pool->created + 1;
+}
+
+int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
+{
+    struct palme_pool *pool = calloc(1, sizeof *pool);
+    int processors = palme_processors();
+
+    *out = pool;
+    *usable = 1;
+    if (!pool)
+        return PALME_ERROR_MEMORY;
+    if (wanted <= 0)
+        wanted = processors;
+    if (wanted <= processors)
+        pool->patience = PATIENCE;
+    start(pool, wanted);
+    *usable = pool->threads;
+    atomic_store(&pool->process, (int)getpid());
     return PALME_OK;
+}
+
+/* In a child of fork() whoever comes first starts threads anew. What the locks and the state were in the parent means
+ * nothing here. Whoever comes meanwhile computes alone. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool)
+{
+    enum { STARTING = -1 };
+    int here = (int)getpid(), process = pool ? atomic_load(&pool->process) : here;
+
+    if (process == here)
+        return pool;
+    if (process == STARTING || !atomic_compare_exchange_strong(&pool->process, &process, STARTING))
+        return NULL;
+    start(pool, pool->threads);
+    atomic_store(&pool->process, here);
+    return pool;
 }
 
 void palme_pool_close(struct palme_pool **out)
@@ -233,16 +237,18 @@ void palme_pool_close(struct palme_pool **out)
 
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
-    atomic_store(&pool->quit, 1);
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->created; i++)
-        pthread_join(pool->thread[i], NULL);
-    pthread_cond_destroy(&pool->work);
-    pthread_cond_destroy(&pool->done);
-    pthread_mutex_destroy(&pool->lock);
-    pthread_mutex_destroy(&pool->owner);
+    if (atomic_load(&pool->process) == (int)getpid()) {
+        pthread_mutex_lock(&pool->lock);
+        atomic_store(&pool->quit, 1);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->lock);
+        for (int i = 0; i < pool->created; i++)
+            pthread_join(pool->thread[i], NULL);
+        pthread_cond_destroy(&pool->work);
+        pthread_cond_destroy(&pool->done);
+        pthread_mutex_destroy(&pool->lock);
+        pthread_mutex_destroy(&pool->owner);
+    } /* else the threads are the parent's, and locks that they hold or wait for cannot be destroyed */
     free(pool);
     *out = NULL;
 }
@@ -307,7 +313,7 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
     int created = 0;
 
     if (wanted <= 0)
-        wanted = processors();
+        wanted = palme_processors();
     while (created < wanted - 1 && created < MOST_THREADS - 1 &&
            pthread_create(&thread[created], NULL, nothing, NULL) == 0)
         created++;
@@ -316,9 +322,15 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
     pool->threads = *usable = created + 1;
 #else
     (void)wanted;
-    (void)processors;
 #endif
+    atomic_store(&pool->process, (int)getpid());
     return PALME_OK;
+}
+
+/* libgomp waits for ever for threads that stayed in the parent. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool)
+{
+    return pool && atomic_load(&pool->process) == (int)getpid() ? pool : NULL;
 }
 
 void palme_pool_close(struct palme_pool **pool)
@@ -334,7 +346,10 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
         return 0;
 #pragma omp parallel num_threads(c->pool->threads)
     {
+        struct palme_floats floats;
         int own = 0;
+
+        palme_floats_enter(&floats); /* the threads are as old as the host's first parallel region */
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < job->count; i++) {
             if (omp_get_thread_num() == 0 && ++own % each == 0 && palme_compute_stopped(c))
@@ -342,6 +357,7 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
             if (!atomic_load_explicit(&job->stopped, memory_order_relaxed))
                 job->body(job->user, i);
         }
+        palme_floats_leave(&floats);
     }
     return 1;
 #else
@@ -385,32 +401,112 @@ int palme_blas(void)
     return PALME_HAVE_BLAS;
 }
 
-int palme_blas_is_better(enum palme_cpu_level level)
+#if PALME_HAVE_BLAS
+/* What cblas.h calls these. */
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
+
+/* What OpenBLAS's constructor may map: buffers, and stacks and heaps of its threads. */
+#define BLAS_BYTES ((size_t)512 << 20)
+#define BLAS_BYTES_EACH ((size_t)128 << 20) /* of the machine's processors */
+
+/* Where the address space is limited the constructor would turn for ever over memory that it does not get. */
+static int space_for_blas(void)
 {
-    return palme_blas() && level == PALME_CPU_C;
+    struct rlimit limit;
+    long processors = sysconf(_SC_NPROCESSORS_CONF);
+    size_t bytes = BLAS_BYTES + BLAS_BYTES_EACH * (size_t)(processors > 0 ? processors : 1);
+    void *probe;
+
+    if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 1;
+    probe = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe == MAP_FAILED)
+        return 0;
+    munmap(probe, bytes);
+    return 1;
 }
 
-#if PALME_HAVE_BLAS
+/* On processors older than these OpenBLAS may choose instructions that they, or those who emulate them, do not have. */
+static int processor_for_blas(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("sse4.2") != 0;
+#else
+    return 1;
+#endif
+}
+
+static void *load_blas(void)
+{
+    static const char *const names[] = { "libopenblas.so.0", "libopenblas.so.3" };
+    void *library = NULL;
+    sigset_t all, before;
+
+    /* The host's signals are for the host's threads, not for those of BLAS. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !library; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return library;
+}
+
+/* The dynamic linker counts who has loaded it and guards itself; it is never unloaded, since its threads go on. */
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+{
+    const char *why = NULL;
+    void *library;
+
+    memset(blas, 0, sizeof *blas);
+    if (level != PALME_CPU_C)
+        return 0;
+    if (!processor_for_blas())
+        why = "this processor is too old";
+    else if (!space_for_blas())
+        why = "the address space is limited";
+    else if (!(library = load_blas()))
+        why = "it is not installed";
+    else if (!(blas->sgemm = (palme_sgemm_fn)dlsym(library, "cblas_sgemm")))
+        why = "it has no cblas_sgemm";
+    if (why) {
+        palme_say(report, PALME_LOG_INFO, "computes without OpenBLAS, for %s", why);
+        return 0;
+    }
+    /* There are these where BLAS has an OpenMP, whichever that is. */
+    blas->set_threads = (void (*)(int))dlsym(library, "omp_set_num_threads");
+    blas->get_threads = (int (*)(void))dlsym(library, "omp_get_max_threads");
+    palme_say(report, PALME_LOG_INFO, "OpenBLAS computes the products of many rows");
+    return 1;
+}
+
 struct blas_job {
+    const struct palme_blas *blas;
     float *y;
     const float *x, *w, *b;
     int rows, in, out, row_step, column_step, column_parts;
+    int threads; /* of each portion */
 };
 
 static void blas_part(void *user, int i)
 {
     const struct blas_job *job = user;
+    const struct palme_blas *blas = job->blas;
     int row = i / job->column_parts * job->row_step, first = i % job->column_parts * job->column_step;
     int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
     int columns = job->out - first < job->column_step ? job->out - first : job->column_step;
     float *y = job->y + (size_t)row * job->out + first;
+    int before = blas->get_threads ? blas->get_threads() : 1;
 
     if (job->b)
         for (int r = 0; r < rows; r++)
             memcpy(y + (size_t)r * job->out, job->b + first, (size_t)columns * sizeof *y);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, job->in, 1,
-                job->x + (size_t)row * job->in, job->in, job->w + (size_t)first * job->in, job->in,
-                job->b ? 1 : 0, y, job->out);
+    if (blas->set_threads)
+        blas->set_threads(job->threads);
+    blas->sgemm(ROW_MAJOR, NO_TRANSPOSE, TRANSPOSE, rows, columns, job->in, 1, job->x + (size_t)row * job->in, job->in,
+                job->w + (size_t)first * job->in, job->in, job->b ? 1 : 0, y, job->out);
+    if (blas->set_threads)
+        blas->set_threads(before);
 }
 
 static int at_least(double value, int least, int most, int multiple)
@@ -423,9 +519,9 @@ static int at_least(double value, int least, int most, int multiple)
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                        int rows, int in, int out)
 {
-    struct blas_job job = { y, x, w, b, rows, in, out, rows, out, 1 };
-    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
     int threads = c->pool ? c->pool->threads : 1;
+    struct blas_job job = { c->kernels->blas, y, x, w, b, rows, in, out, rows, out, 1, PALME_THREADS_OPENMP ? threads : 1 };
+    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
 
     /* As few portions as the stop question and the threads allow, because BLAS packs its operands anew in
      * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
@@ -437,7 +533,6 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     else if (parts > 1)
         job.column_step = at_least(out / parts + 1, 64, out, 16);
     job.column_parts = (out + job.column_step - 1) / job.column_step;
-    int before = blas_threads(PALME_THREADS_OPENMP ? threads : 1);
     int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
 #if PALME_THREADS_OPENMP
     /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
@@ -446,9 +541,15 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
 #else
     palme_parallel(c, count, flops, blas_part, &job);
 #endif
-    blas_threads(before);
 }
 #else
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+{
+    (void)level, (void)report;
+    memset(blas, 0, sizeof *blas);
+    return 0;
+}
+
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                        int rows, int in, int out)
 {

@@ -9,16 +9,20 @@
 
 #include "kernels.h"
 #include "palme.h"
+#include "report.h"
 
 /* The threads of a model, beside those that call it. They sleep while there is no work, but for a
  * moment after the last. */
 struct palme_pool;
 
-/* Makes a pool that computes with `wanted` threads, the caller included; 0: one for each processor that this
- * process may use. *usable receives the number that can be had, which is smaller where the system refuses
+/* Makes a pool that computes with `wanted` threads, the caller included; 0: palme_processors(). *usable receives the number that can be had, which is smaller where the system refuses
  * threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
 int palme_pool_open(struct palme_pool **pool, int wanted, int *usable);
 void palme_pool_close(struct palme_pool **pool);
+
+/* The pool as this process can use it, asked at the beginning of each call from outside: in a child of fork() it
+ * has new threads from the first call on. NULL: the calling thread computes alone. `pool` may be NULL. */
+struct palme_pool *palme_pool_here(struct palme_pool *pool);
 
 /* Who computes: the model's kernels and threads, and the session's stop question. Once the answer was yes,
  * `stopped` is set and every layer returns at once, leaving its output undefined. */
@@ -28,7 +32,8 @@ struct palme_compute {
     palme_stop_fn stop;
     void *stop_user;
     int stopped;
-    void *room; /* where linear layers put their inputs in another precision or further apart (layers.h) */
+    void *room; /* where linear layers put their inputs in another precision or further apart, and where attention has
+                   what it works on (layers.h) */
 };
 
 /* How many threads compute, the calling one included. */
@@ -47,16 +52,30 @@ int palme_compute_stopped(struct palme_compute *c);
 void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
                     void *user);
 
-/* y[rows][out] = x[rows][in] W^T + b with W stored as [out][in], by BLAS: for layers that see many rows. The
- * sum of a row may depend on how many rows go with it. Does nothing unless palme_blas() is true. */
+/* Whether this build can use BLAS. */
 int palme_blas(void);
 
-/* Whether BLAS is there and beats the own kernels of this level at the shapes of an encoder. Measured at 64 rows
- * with one thread on Zen 3 (fractions of the machine's peak of 103 GFLOP/s): OpenBLAS 0.3.21 reaches 76 % from
- * 512 to 2048 and 72 % from 2048 to 512, the AVX2 kernel 92 % and 93 %, the plain one below 10 %. Wider registers
- * change nothing in that: a tile of 6 rows by 64 outputs in AVX-512 reached 97 % on Zen 4 where OpenBLAS, which
- * packs both operands again in every call, reached 60 to 78 %. */
-int palme_blas_is_better(enum palme_cpu_level level);
+typedef void (*palme_sgemm_fn)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a,
+                               int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+/* OpenBLAS, loaded. */
+struct palme_blas {
+    palme_sgemm_fn sgemm;
+    void (*set_threads)(int threads); /* how many it may use when the calling thread calls it; NULL: it has no say */
+    int (*get_threads)(void);
+};
+
+/* Loads OpenBLAS where it beats the own kernels of this level at the shapes of an encoder, which is plain C alone.
+ * Returns 0 where it does not or cannot be loaded, which is no error: a remark says why.
+ *
+ * Measured at 64 rows with one thread on Zen 3 (fractions of the machine's peak of 103 GFLOP/s): OpenBLAS 0.3.21
+ * reaches 76 % from 512 to 2048 and 72 % from 2048 to 512, the AVX2 kernel 92 % and 93 %, the plain one below 10 %.
+ * Wider registers change nothing in that: a tile of 6 rows by 64 outputs in AVX-512 reached 97 % on Zen 4 where
+ * OpenBLAS, which packs both operands again in every call, reached 60 to 78 %. */
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report);
+
+/* y[rows][out] = x[rows][in] W^T + b with W stored as [out][in], by c->kernels->blas: for layers that see many rows.
+ * The sum of a row may depend on how many rows go with it. */
 void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
                        int rows, int in, int out);
 

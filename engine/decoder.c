@@ -157,19 +157,19 @@ struct pass {
     int count, layer;
     float *x;   /* [rows][D] */
     struct palme_block_work block;
-    void *room; /* inputs of the linear layers in their precision */
+    void *room; /* inputs of the linear layers in their precision, and what attention works on */
 };
 
 static size_t room_of(const struct palme_model *model, int rows)
 {
-    size_t most = 0;
+    size_t most = palme_attention_room(model->threads);
 
     for (int l = 0; l < model->config.decoder.depth; l++) {
         const struct palme_decoder_layer *layer = &model->weights.decoder.layers[l];
 
-        most = max_size(most, palme_attention_room(&model->kernels, &layer->self, rows));
-        most = max_size(most, palme_attention_room(&model->kernels, &layer->cross, rows));
-        most = max_size(most, palme_mlp_room(&model->kernels, &layer->mlp, rows));
+        most = max_size(most, palme_attention_block_room(&model->kernels, &layer->self, rows));
+        most = max_size(most, palme_attention_block_room(&model->kernels, &layer->cross, rows));
+        most = max_size(most, palme_mlp_block_room(&model->kernels, &layer->mlp, rows));
     }
     return most;
 }

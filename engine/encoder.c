@@ -60,11 +60,11 @@ struct work {
 static size_t room_of(const struct palme_model *model, int tokens)
 {
     const struct palme_encoder *encoder = &model->weights.encoder;
-    size_t most = palme_linear_room(&model->kernels, &encoder->patch, tokens);
+    size_t most = max_size(palme_attention_room(model->threads), palme_linear_room(&model->kernels, &encoder->patch, tokens));
 
     for (int l = 0; l < model->config.encoder.depth; l++) {
-        most = max_size(most, palme_attention_room(&model->kernels, &encoder->layers[l].attention, tokens));
-        most = max_size(most, palme_mlp_room(&model->kernels, &encoder->layers[l].mlp, tokens));
+        most = max_size(most, palme_attention_block_room(&model->kernels, &encoder->layers[l].attention, tokens));
+        most = max_size(most, palme_mlp_block_room(&model->kernels, &encoder->layers[l].mlp, tokens));
     }
     return most;
 }

@@ -91,7 +91,11 @@ struct palme_attend {
     ptrdiff_t out_stride, q_stride, k_stride, v_stride; /* floats from a row to the next */
     float scale;                                        /* of q.k */
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
+    void *room; /* PALME_ATTEND_ROOM bytes of the kernel's own, at a multiple of 64; untouched by plain C */
 };
+
+/* What the widest vectors need for the rows that wait and a tile of keys: too much for the stack of a host's thread. */
+enum { PALME_ATTEND_ROOM = 76 * 1024 };
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {
@@ -111,6 +115,7 @@ struct palme_rows_under {
 
 struct palme_kernels {
     const char *level;
+    const struct palme_blas *blas; /* for products of many rows (compute.h), or NULL: set by whoever loads it */
 
     /* Whether weights in int8, or in bf16, make a model faster than those in f32 do by the same table: not in plain C,
      * and int8 only where an instruction multiplies bytes. Without one, NEON takes 6 instructions for 16 products that

@@ -6,6 +6,7 @@
 #include "layers.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "arena.h"
@@ -637,6 +638,8 @@ void palme_relu6(struct palme_compute *c, float *x, int rows, int n)
 
 struct attention_job {
     const struct palme_kernels *kernels;
+    char *rooms;           /* of the threads */
+    atomic_ullong in_use;  /* a bit for each */
     const struct palme_attend *shape;
     float *out;
     const float *q, *k, *v, *slopes;
@@ -644,9 +647,35 @@ struct attention_job {
     int step, parts; /* query rows of a portion; portions of a head */
 };
 
+/* At a multiple of 64 in whatever memory it is. */
+static char *aligned(void *memory)
+{
+    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+}
+
+size_t palme_attention_room(int threads)
+{
+    return 64 + (size_t)threads * PALME_ATTEND_ROOM;
+}
+
+/* There is a room for each thread, so one is free. */
+static int room_take(struct attention_job *job)
+{
+    unsigned long long before = atomic_load(&job->in_use);
+
+    while (!atomic_compare_exchange_weak(&job->in_use, &before, before | (before + 1)))
+        ;
+    return __builtin_ctzll(~before);
+}
+
+static void room_give(struct attention_job *job, int room)
+{
+    atomic_fetch_and(&job->in_use, ~(1ULL << room));
+}
+
 static void attention_part(void *user, int i)
 {
-    const struct attention_job *job = user;
+    struct attention_job *job = user;
     struct palme_attend shape = *job->shape;
     int head = i / job->parts, row = i % job->parts * job->step;
 
@@ -654,9 +683,12 @@ static void attention_part(void *user, int i)
     shape.first += row;
     if (job->slopes)
         shape.slope = job->slopes[head];
+    int room = room_take(job);
+    shape.room = job->rooms + (size_t)room * PALME_ATTEND_ROOM;
     job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
                          job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD,
                          job->k + head * job->k_head, job->v + head * job->v_head, &shape);
+    room_give(job, room);
 }
 
 void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
@@ -668,7 +700,8 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
     enum { LEAST = 30, MOST = 64 };
     double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
     double step = PALME_STOP_FLOPS / row_flops;
-    struct attention_job job = { c->kernels, shape, out, q, k, v, slopes, k_head, v_head, 1, 1 };
+    struct attention_job job = { .kernels = c->kernels, .rooms = aligned(c->room), .shape = shape, .out = out, .q = q,
+                                 .k = k, .v = v, .slopes = slopes, .k_head = k_head, .v_head = v_head };
 
     job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
     job.parts = (shape->rows + job.step - 1) / job.step;

@@ -44,6 +44,7 @@ struct palme_model {
     struct palme_weights weights;
     struct palme_tokenizer *tokenizer; /* NULL for a plain checkpoint */
     struct palme_kernels kernels;
+    struct palme_blas blas; /* where kernels.blas points, if it is loaded */
     struct palme_pool *pool;
     int threads; /* that compute, the caller's included */
     enum palme_precision precision;
@@ -51,7 +52,8 @@ struct palme_model {
     struct palme_report report;   /* subject: the path, owned */
 };
 
-/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. */
+/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. NULL: the file is a
+ * model file. */
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup);
 

@@ -5,6 +5,7 @@
 #include "model.h"
 
 #include "build_config.h"
+#include "floats.h"
 #include "safetensors.h"
 #include "tokenizer.h"
 
@@ -151,8 +152,10 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         goto fail;
     if ((status = choose_precision(model, setup->precision)) < 0)
         goto fail;
-    if ((status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision,
-                                     palme_blas_is_better(level), file, &model->report)) < 0)
+    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, &model->report);
+    model->kernels.blas = blas ? &model->blas : NULL;
+    if ((status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, file,
+                                     &model->report)) < 0)
         goto fail;
     model->name = metadata_copy(plain ? NULL : file, "name");
     model->language = metadata_copy(plain ? NULL : file, "language");
@@ -185,13 +188,18 @@ int palme_model_open(palme_model **model, const char *path, const struct palme_s
             *model = NULL;
         return PALME_ERROR_ARGUMENT;
     }
-    return open_model(model, path, NULL, 0, setup);
+    return palme_model_open_plain(model, path, NULL, 0, setup);
 }
 
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup)
 {
-    return open_model(model, path, config, length, setup);
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = open_model(model, path, config, length, setup);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 void palme_model_close(palme_model **model)

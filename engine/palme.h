@@ -17,6 +17,13 @@
  * A model is read-only once it is open and may be shared by any number of sessions and threads. A
  * session is one line of thought and belongs to one thread at a time. The library never prints,
  * exits, reads the environment or keeps global state; what fails returns a status below zero.
+ *
+ * It computes in the default floating-point environment and gives the caller's back, flags included, so no rounding
+ * mode and no trap of the host changes anything; log and stop functions are called in the default one.
+ *
+ * A child of fork() has the models and sessions of its parent and may use and close them, but for sessions that were
+ * in a call when it was forked, which it may only close. The first call in the child starts threads of its own (with
+ * threads=openmp the calling thread computes alone). From a log or stop function of its parent a child must not return.
  */
 #ifndef PALME_H
 #define PALME_H
@@ -69,7 +76,7 @@ typedef struct palme_session palme_session;
 
 /* How a model is opened. All zero is the default. */
 struct palme_setup {
-    int threads;      /* compute threads; 0: one for each processor this process may use */
+    int threads;      /* compute threads; 0: palme_processors() */
     int verify;       /* non-zero: check the file's sha256, an error if it has none */
     /* Instruction set to use: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni", "bf16", or where the
      * machine lacks it the nearest below; NULL: the machine's best. */
@@ -257,6 +264,10 @@ PALME_API int palme_caption_reused(const palme_session *session);
 /* Mean log-probability of those tokens under the model's raw distribution; 0 before the first. With
  * beams it is that of the chosen sentence, known after PALME_END. */
 PALME_API double palme_caption_score(const palme_session *session);
+
+/* How many processors this process may use at the moment, at least 1: those of its affinity mask, and no more than the
+ * CPU quotas of its control groups pay for, rounded up. It is what palme_setup.threads = 0 takes. */
+PALME_API int palme_processors(void);
 
 /* ---- The rest ----------------------------------------------------------------------------- */
 

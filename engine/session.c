@@ -8,6 +8,7 @@
  */
 #include "session.h"
 
+#include "floats.h"
 #include "util.h"
 
 #include <math.h>
@@ -108,7 +109,7 @@ int palme_session_width(const palme_model *model, const struct palme_options *o)
     return o->beams ? o->beams : model->config.default_beams;
 }
 
-int palme_session_set_options(palme_session *session, const struct palme_options *options)
+static int set_options(palme_session *session, const struct palme_options *options)
 {
     static const struct palme_options none;
 
@@ -130,10 +131,19 @@ int palme_session_set_options(palme_session *session, const struct palme_options
     return PALME_OK;
 }
 
+int palme_session_set_options(palme_session *session, const struct palme_options *options)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = set_options(session, options);
+    palme_floats_leave(&floats);
+    return status;
+}
+
 /* ---- Opening and closing ------------------------------------------------------------------ */
 
-int palme_session_open(palme_session **session, const palme_model *model,
-                       const struct palme_options *options)
+static int open_session(palme_session **session, const palme_model *model, const struct palme_options *options)
 {
     static const struct palme_options none;
     struct palme_arena arena = { 0 };
@@ -171,12 +181,22 @@ int palme_session_open(palme_session **session, const palme_model *model,
     lay_out(s, &arena);
     s->draft.trust = PALME_PREFILL_ROWS;
     palme_rotary_fill(&s->rotary, &model->weights.decoder, model->config.xpos_center);
-    if ((status = palme_session_set_options(s, options)) < 0) {
+    if ((status = set_options(s, options)) < 0) {
         palme_session_close(&s);
         return status;
     }
     *session = s;
     return PALME_OK;
+}
+
+int palme_session_open(palme_session **session, const palme_model *model, const struct palme_options *options)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = open_session(session, model, options);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 void palme_session_close(palme_session **session)

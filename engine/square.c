@@ -2,6 +2,7 @@
  *
  * square.c - the model's square of pixels, made away from any session.
  */
+#include "floats.h"
 #include "image.h"
 #include "util.h"
 
@@ -51,5 +52,10 @@ int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image 
 {
     if (!squarer || !out || palme_image_problem(image))
         return PALME_ERROR_ARGUMENT;
-    return palme_image_resize(&squarer->compute, out, image, squarer->size, &squarer->scratch);
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = palme_image_resize(&squarer->compute, out, image, squarer->size, &squarer->scratch);
+    palme_floats_leave(&floats);
+    return status;
 }

@@ -210,6 +210,7 @@ int palme_tell_begin(palme_session *s, const char **piece)
         return PALME_ERROR_ARGUMENT;
     if (s->state == PALME_SEEN && (status = palme_prompt(s, NULL)) < 0)
         return status;
+    s->compute.pool = palme_pool_here(s->model->pool);
     s->compute.stopped = 0;
     if (s->state == PALME_ENDED)
         return PALME_END;

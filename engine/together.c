@@ -9,6 +9,8 @@
  */
 #include "session.h"
 
+#include "floats.h"
+
 #include <string.h>
 
 /* Those who share a pass, and how many rows of it each has. */
@@ -138,7 +140,7 @@ static int usable(palme_session *const *sessions, int count)
     return 1;
 }
 
-int palme_next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
+static int next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     if (!sessions || !pieces || !statuses || count < 1 || count > PALME_MOST_TOGETHER ||
         !usable(sessions, count))
@@ -151,6 +153,16 @@ int palme_next_together(palme_session *const *sessions, int count, const char **
         if (statuses[i] == PALME_STEP)
             statuses[i] = palme_tell(sessions[i], &pieces[i]);
     return PALME_OK;
+}
+
+int palme_next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
+{
+    struct palme_floats floats;
+
+    palme_floats_enter(&floats);
+    int status = next_together(sessions, count, pieces, statuses);
+    palme_floats_leave(&floats);
+    return status;
 }
 
 int palme_next(palme_session *session, const char **piece)

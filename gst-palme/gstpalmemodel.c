@@ -9,7 +9,6 @@
  */
 #include "gstpalmemodel.h"
 
-#include <sched.h>
 #include <string.h>
 
 GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
@@ -34,21 +33,6 @@ void
 gst_palme_log_listen (GstPalmeLog * log)
 {
   gst_palme_shared_listen (log != NULL ? take_log : NULL, log);
-}
-
-static guint
-usable_processors (void)
-{
-  cpu_set_t set;
-  gint n;
-
-  CPU_ZERO (&set);
-  /* The call fails on machines with more processors than the set holds. */
-  if (sched_getaffinity (0, sizeof set, &set) == 0)
-    n = CPU_COUNT (&set);
-  else
-    n = (gint) g_get_num_processors ();
-  return MAX (n, 1);
 }
 
 static void
@@ -155,7 +139,7 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
 
   model->log.owner = GST_OBJECT (element);
   model->log.last[0] = '\0';
-  setup.threads = threads ? (gint) threads : MAX ((gint) usable_processors () - 1, 1);
+  setup.threads = threads ? (gint) threads : MAX (palme_processors () - 1, 1);
   setup.precision = precision;
 
   GST_DEBUG_OBJECT (element, "opening %s with %d threads, precision %s", name,

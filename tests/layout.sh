@@ -29,13 +29,14 @@ theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\
 engine_may() {
     case $1 in
     palme.h) ;;
-    palme.c) echo model.h safetensors.h tokenizer.h report.h ;;
+    palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h ;;
     session.h) echo model.h tokenizer.h ;;
-    tell.c | draft.c | together.c) echo session.h ;;
+    tell.c | draft.c) echo session.h ;;
+    together.c) echo floats.h session.h ;;
     arena.[ch] | util.h) ;;
     scratch.c) echo arena.h image.h model.h ;;
-    session.c) echo arena.h util.h model.h tokenizer.h report.h session.h ;;
-    caption.c) echo image.h model.h tokenizer.h report.h session.h ;;
+    session.c) echo floats.h arena.h util.h model.h tokenizer.h report.h session.h ;;
+    caption.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
     model.h) echo arena.h config.h decoder.h encoder.h report.h ;;
     config.h) echo layers.h report.h ;;
     config.c) echo fields.h format1.h json.h util.h ;;
@@ -64,9 +65,10 @@ engine_may() {
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo arena.h compute.h kernels.h ;;
-    square.c) echo arena.h util.h image.h ;;
-    compute.h) echo kernels.h ;;
-    compute.c | kernels.c | cpu.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    square.c) echo arena.h floats.h util.h image.h ;;
+    compute.h) echo kernels.h report.h ;;
+    compute.c) echo floats.h ;;
+    kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | safetensors.h | tokenizer.h) echo report.h ;;
     json.c) echo report.h unicode.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;
@@ -111,7 +113,7 @@ for file in engine/*.[ch]; do
     fi
     for header in $(theirs "$file"); do
         case $header in
-        cblas.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
+        dlfcn.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
         immintrin.h | *mmintrin.h | arm_neon.h) case $file in engine/vec_*.h) ;; *) false ;; esac ;;
         glib* | gst/* | *.hpp | *palme* | jansson.h) false ;;
         esac || complain "$file: may not include <$header>"
@@ -170,6 +172,14 @@ only() { # FILE PATTERN SYMBOLS
         echo "$symbol" | grep -qE "$2" || complain "$1: exports $symbol"
     done
 }
+# What a plugin scan would load: OpenBLAS and its company have constructors, and are loaded where they compute.
+links_little() {
+    for library in $(readelf -d "$1" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p'); do
+        case $library in
+        *blas* | *gfortran* | *quadmath* | *jansson*) complain "$1: is linked with $library" ;;
+        esac
+    done
+}
 for object in "$@"; do
     case $object in
     *.a)
@@ -189,8 +199,12 @@ for object in "$@"; do
             esac
         done
         ;;
-    *libgstpalme*) only "$object" '^gst_plugin_palme_' "$(nm -D --defined-only "$object" | awk '{ print $3 }')" ;;
+    *libgstpalme*)
+        links_little "$object"
+        only "$object" '^gst_plugin_palme_' "$(nm -D --defined-only "$object" | awk '{ print $3 }')"
+        ;;
     *libpalme.so*)
+        links_little "$object"
         exported=$(nm -D --defined-only "$object" | awk '{ print $3 }')
         only "$object" '^palme_' "$exported"
         for symbol in $exported; do

@@ -6,14 +6,14 @@
 #     sh tests/packages.sh build demo test python     any of these groups
 set -eu
 
-build='gcc libc6-dev meson ninja-build pkg-config libopenblas-openmp-dev
+build='gcc libc6-dev meson ninja-build pkg-config
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev'
 # textoverlay and the X sinks are in gstreamer1.0-x; v4l2src, autovideosink, jpegdec, vp8enc and matroskamux
 # in -good; webvttenc, webpdec and jpegparse in -bad.
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
 # The screen test looks at a screenshot.
-test="$demo libjansson-dev xvfb imagemagick"
+test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick"
 python='python3-venv'
 
 wanted=

@@ -41,10 +41,10 @@ failed_early() {
 }
 
 if [ -f "$build/build.ninja" ]; then
-    [ $# -eq 0 ] || meson configure "$build" "$@"
+    meson configure "$build" -Dtests=enabled "$@"
 else
     # build/ may exist without being a build folder: the virtual environment lives there too.
-    meson setup "$build" "$@" || failed_early "run.sh: meson setup failed"
+    meson setup "$build" -Dtests=enabled "$@" || failed_early "run.sh: meson setup failed"
 fi
 meson compile -C "$build" || failed_early "run.sh: the build failed"
 

@@ -719,6 +719,11 @@ const char *palme_strerror(int status)
     }
 }
 
+int palme_processors(void)
+{
+    return 3;
+}
+
 const char *palme_version(void)
 {
     return "0.0.0";
