@@ -363,8 +363,164 @@ static void check_plain(void)
     CHECK_INT(read_version1(&p, "{\"num_tokens\":0}", 1), PALME_ERROR_FORMAT);
 }
 
+/* ---- Version 2 ---------------------------------------------------------------------------- */
+
+static const char smallest[] =
+    "{\"image\":{\"size\":64,\"patch\":16},\"encoder\":{\"dim\":32,\"depth\":2,\"heads\":3},"
+    "\"decoder\":{\"vocabulary\":50,\"context\":24,\"dim\":48,\"depth\":4,\"heads\":5},"
+    "\"generation\":{\"bos\":1,\"eos\":2}}";
+
+/* `smallest` with a key of one of its objects set to a JSON value, or of itself where object is ""; NULL takes it away. */
+static int read_changed(struct palme_config *config, const char *object, const char *key, const char *value)
+{
+    json_t *json = json_loads(smallest, 0, NULL), *part = *object ? json_object_get(json, object) : json;
+
+    if (!part) {
+        part = json_object();
+        json_object_set_new(json, object, part);
+    }
+    if (value)
+        json_object_set_new(part, key, json_loads(value, JSON_DECODE_ANY, NULL));
+    else if (key)
+        json_object_del(part, key);
+    char *text = json_dumps(json, 0);
+
+    memset(&heard, 0, sizeof heard);
+    memset(config, 0x55, sizeof *config);
+    int status = palme_config_read(config, 2, text, strlen(text), &report);
+    free(text);
+    json_decref(json);
+    return status;
+}
+
+static void check_version2_defaults(void)
+{
+    struct palme_config c;
+
+    CHECK_INT(read_changed(&c, "", NULL, NULL), PALME_OK);
+    CHECK_INT(heard.warnings, 0);
+    CHECK_INT(c.image_size, 64);
+    CHECK_INT(palme_config_patches(&c), 16);
+    CHECK_INT(c.stem, PALME_STEM_NONE);
+    CHECK_INT(c.encoder.dim, 32);
+    CHECK_INT(c.encoder.depth, 2);
+    CHECK_INT(c.encoder.heads, 3);
+    CHECK_INT(c.encoder.head_dim, 64);
+    CHECK_INT(c.encoder.mlp_dim, 128);
+    CHECK_INT(c.encoder.norm_order, PALME_NORM_PRE);
+    CHECK_CLOSE(c.encoder.norm_eps, 1e-5, 0);
+    CHECK_INT(c.encoder.activation, PALME_ACTIVATION_GELU);
+    CHECK_INT(c.encoder.qkv_bias || c.encoder.out_bias || !c.encoder.mlp_bias, 0);
+    CHECK_CLOSE(c.encoder.attention_scale, 0.125, 0);
+    CHECK_INT(c.encoder.positions || c.encoder.first_norm || !c.encoder.final_norm || c.encoder.qk_norm, 0);
+    CHECK_INT(c.patch_input_norm || c.patch_output_norm || !c.patch_bias, 0);
+    CHECK_INT(c.decoder.dim, 48);
+    CHECK_INT(palme_stack_inner(&c.decoder), 320);
+    CHECK_INT(c.vocabulary, 50);
+    CHECK_INT(c.context, 24);
+    CHECK_INT(c.cross_attend, 1);
+    CHECK_INT(c.rotary_xpos || c.alibi_heads || c.tied_logits || !c.logits_bias || c.projection_bias, 0);
+    CHECK_INT(c.bos_token, 1);
+    CHECK_INT(c.eos_token, 2);
+    CHECK_INT(c.pad_token, -1);
+    CHECK_INT(c.default_beams, 1);
+    CHECK_CLOSE(c.length_penalty, 0.7, 0);
+    CHECK_INT(c.has_min_score, 0);
+    CHECK_STR(c.default_prompt, "");
+    CHECK_INT(c.precisions, 1 << PALME_F32);
+    palme_config_clear(&c);
+}
+
+static void check_version2_values(void)
+{
+    static const struct {
+        const char *object, *key, *value, *word, *other; /* words of the message; NULL: it is accepted */
+    } table[] = {
+        { "image", "size", NULL, "image.size", "missing" },
+        { "image", "size", "65", "image.size 65", "image.patch 16" },
+        { "image", "resize", "\"crop\"", "image.resize is \"crop\"", "squash" },
+        { "image", "filter", "\"bicubic\"", "image.filter", "triangle" },
+        { "encoder", "dim", "0", "encoder.dim", "16384" },
+        { "encoder", "dim", "\"32\"", "encoder.dim", "an integer" },
+        { "encoder", "depth", NULL, "encoder.depth", "missing" },
+        { "encoder", "stem", "\"resnet\"", "encoder.stem", "efficientnet_lite2" },
+        { "encoder", "stem", "\"efficientnet_lite1\"", "encoder.stem efficientnet_lite1", "image.patch 32" },
+        { "encoder", "norm", "\"rms\"", "encoder.norm is \"rms\"", "layer" },
+        { "encoder", "norm_order", "\"post\"", NULL, NULL },
+        { "encoder", "norm_order", "\"both\"", "encoder.norm_order", "pre and post" },
+        { "encoder", "norm_eps", "1e-12", NULL, NULL },
+        { "encoder", "norm_eps", "-1", "encoder.norm_eps", "allowed" },
+        { "encoder", "activation", "\"quick_gelu\"", NULL, NULL },
+        { "encoder", "activation", "\"swiglu\"", "encoder.activation is \"swiglu\"", "gelu_tanh" },
+        { "encoder", "kv_heads", "3", NULL, NULL },
+        { "encoder", "kv_heads", "1", "encoder.kv_heads is 1", "heads, 3" },
+        { "encoder", "head_dim", "257", "encoder.head_dim", "256" },
+        { "encoder", "class_tokens", "0", NULL, NULL },
+        { "encoder", "class_tokens", "1", "encoder.class_tokens is 1", "only 0" },
+        { "encoder", "qkv_bias", "1", "encoder.qkv_bias", "true or false" },
+        { "encoder", "attention_scale", "0.25", NULL, NULL },
+        { "decoder", "vocabulary", "2", "generation.eos", "2" },
+        { "decoder", "image", "\"prefix\"", NULL, NULL },
+        { "decoder", "image", "\"none\"", "decoder.image", "cross_attention" },
+        { "decoder", "rotary", "\"xpos\"", "decoder.xpos_center", "missing" },
+        { "decoder", "rotary", "\"rope\"", "decoder.rotary is \"rope\"", "xpos" },
+        { "decoder", "alibi_heads", "6", "decoder.alibi_heads 6", "decoder.heads 5" },
+        { "decoder", "tied_logits", "true", NULL, NULL },
+        { "decoder", "logits_head", "\"bert\"", "decoder.logits_head is \"bert\"", "linear" },
+        { "decoder", "context", "65537", "decoder.context", "65536" },
+        { "projection", "bias", "true", NULL, NULL },
+        { "projection", "bias", "null", "projection.bias", "null" },
+        { "generation", "bos", NULL, "generation.bos", "missing" },
+        { "generation", "beams", "17", "generation.beams", "16" },
+        { "generation", "prompt", "7", "generation.prompt", "string" },
+        { "generation", "min_score", "-2", NULL, NULL },
+        { "", "encoder", "[]", "encoder", "an object" },
+        { "", "decoder", NULL, "decoder.dim", "missing" },
+        { "", "precisions", "[\"f8\"]", "precisions", "f8" },
+    };
+
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct palme_config c;
+        int status = read_changed(&c, table[i].object, table[i].key, table[i].value);
+
+        CHECK_MESSAGE(status == (table[i].word ? PALME_ERROR_FORMAT : PALME_OK) && heard.warnings == 0, "%s.%s %s: %d, %s",
+                      table[i].object, table[i].key, table[i].value, status, heard.error);
+        if (table[i].word)
+            CHECK_MESSAGE(strstr(heard.error, table[i].word) && strstr(heard.error, table[i].other) && !c.default_prompt,
+                          "%s.%s %s: %s", table[i].object, table[i].key, table[i].value, heard.error);
+        palme_config_clear(&c);
+    }
+}
+
+static void check_version2_together(void)
+{
+    struct palme_config c;
+
+    /* A mark that is known, and one in each object that is not. */
+    CHECK_INT(read_changed(&c, "", "training", "{\"length\":3}"), PALME_OK);
+    CHECK_INT(heard.warnings, 0);
+    palme_config_clear(&c);
+    CHECK_INT(read_changed(&c, "", "labels", "{\"names\":[]}"), PALME_OK);
+    CHECK_INT(heard.warnings, 0);
+    palme_config_clear(&c);
+    CHECK_INT(read_changed(&c, "decoder", "beyond", "1"), PALME_OK);
+    CHECK(heard.warnings == 1 && strstr(heard.warning, "decoder.beyond"));
+    palme_config_clear(&c);
+    CHECK_INT(read_changed(&c, "", "beyond", "1"), PALME_OK);
+    CHECK(heard.warnings == 1 && strstr(heard.warning, "unknown key beyond"));
+    palme_config_clear(&c);
+    /* Heads that are too narrow to be rotated. */
+    CHECK_INT(read_changed(&c, "", "decoder",
+                           "{\"vocabulary\":50,\"context\":24,\"dim\":8,\"depth\":1,\"heads\":1,\"head_dim\":16,"
+                           "\"rotary\":\"xpos\",\"xpos_center\":3}"), PALME_ERROR_FORMAT);
+    CHECK(strstr(heard.error, "at least 32 values") != NULL);
+}
+
 int main(void)
 {
+    check_version2_defaults();
+    check_version2_values();
+    check_version2_together();
     check_defaults();
     check_integers();
     check_booleans();
