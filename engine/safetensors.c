@@ -3,7 +3,7 @@
  * safetensors.c - the strict reader. It judges every byte of the header before it believes one,
  * reads by explicit offsets, and maps nothing, so that nobody can pull the
  * data away. It knows files and tensors and no model: which tensors there must be is the business
- * of weights.c.
+ * of encoder.c and decoder.c.
  * It is long because each way in which a header can lie has its own check and its own sentence.
  */
 #include "safetensors.h"
