@@ -115,13 +115,13 @@ def name_1(name, cross_attend):
 
 
 def translate(tensors, config, version):
-    """name -> (dtype name, storage) under the names of the other version. config: the flat one. Positions of the encoder
-    have a dimension less in version 2, those of the decoder are scaled already."""
+    """name -> (dtype name, storage) under the names of the other version. config: the flat one. Positions of the
+    encoder have a dimension less in version 2, those of the decoder are scaled already."""
     factor = np.float32(config["decoder_dim"] ** -0.5)
     out = {}
     for name, (kind, x) in tensors.items():
-        of, ending = (name.removesuffix(".scale"), ".scale") if kind == "F32" and tensors.get(
-            name.removesuffix(".scale"), ("",))[0] == "I8" else (name, "")
+        weight = name.removesuffix(".scale")
+        of, ending = (weight, ".scale") if name != weight and tensors.get(weight, ("",))[0] == "I8" else (name, "")
         other = (name_2 if version == 2 else name_1)(of, config["cross_attend"])
         plain = other if version == 2 else of
         if plain == POSITIONS[0]:
@@ -141,8 +141,9 @@ GENERATION = [("bos", "bos_token"), ("eos", "eos_token"), ("pad", "pad_token"), 
               ("beams", "default_beams"), ("length_penalty", "length_penalty"), ("no_repeat_ngram", "no_repeat_ngram"),
               ("min_length", "min_length"), ("min_score", "min_score")]
 # What palme.py computes, whatever else the format can say
-STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf", "qkv_bias": False,
-         "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False, "final_norm": True}
+STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf",
+         "qkv_bias": False, "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False,
+         "final_norm": True}
 ENCODER = {**STACK, "qk_norm": False, "patch_bias": True, "class_tokens": 0}
 DECODER = {**STACK, "tied_logits": False, "logits_bias": True, "logits_head": "linear"}
 
@@ -161,7 +162,8 @@ def config_2(flat):
     length = flat.get("train_length", flat["max_seq_len"])
     decoder["xpos_center"] = flat.get("xpos_center", ((0 if flat["cross_attend"] else patches) + length - 1) // 2)
     nested = {
-        "image": {"size": flat["image_size"], "patch": flat["patch_size"], "resize": flat.get("image_resize", "squash")},
+        "image": {"size": flat["image_size"], "patch": flat["patch_size"],
+                  "resize": flat.get("image_resize", "squash")},
         "encoder": {"stem": flat.get("stem", "none"), "dim": flat["encoder_dim"], "depth": flat["encoder_depth"],
                     "heads": flat["encoder_heads"], "patch_input_norm": True, "patch_output_norm": True,
                     "positions": "learned"},
@@ -179,8 +181,8 @@ def config_1(nested):
     """The flat configuration, which is palme.py's. DataError for what palme.py does not compute."""
     image, encoder, decoder = nested["image"], nested["encoder"], nested["decoder"]
     fixed = [("encoder.", encoder, ENCODER), ("decoder.", decoder, DECODER)]
-    fixed += [("encoder.", encoder, {"mlp_dim": 4 * encoder["dim"], "kv_heads": encoder["heads"], "attention_scale": 0.125})]
-    fixed += [("decoder.", decoder, {"mlp_dim": 4 * decoder["dim"], "kv_heads": decoder["heads"], "attention_scale": 0.125})]
+    for path, stack in (("encoder.", encoder), ("decoder.", decoder)):
+        fixed.append((path, stack, {"mlp_dim": 4 * stack["dim"], "kv_heads": stack["heads"], "attention_scale": 0.125}))
     fixed += [("encoder.", {"patch_input_norm": False, "patch_output_norm": False, "positions": "none", **encoder},
                {"patch_input_norm": True, "patch_output_norm": True, "positions": "learned"})]
     fixed += [("projection.", nested.get("projection", {}), {"bias": False}), ("image.", image, {"filter": "triangle"})]
@@ -274,8 +276,8 @@ def sha256(stored):
 
 
 def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=None, version=2):
-    """A model file. arrays and config are palme.py's; config: dict, or the flat JSON; tokenizer: JSON of the tokenizers
-    library."""
+    """A model file. arrays and config are palme.py's; config: dict, or the flat JSON; tokenizer: JSON of the
+    tokenizers library."""
     stored = store(arrays, how)
     if version == 2:
         flat = json.loads(config) if isinstance(config, str) else config

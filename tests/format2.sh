@@ -13,8 +13,8 @@ if ! said=$("$python" -c 'import numpy' 2>&1); then
     echo "skipped: $python: $(echo "$said" | tail -n 1)"
     exit 77
 fi
-PYTHONDONTWRITEBYTECODE=1
-export PYTHONDONTWRITEBYTECODE
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root:$root/models
+export PYTHONDONTWRITEBYTECODE PYTHONPATH
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 bad=0
@@ -22,8 +22,8 @@ bad=0
 lines() { "$digests" --level best "$1" | sed "s|^$1 ||"; }
 for model in "$root"/tests/data/golden/*/model.safetensors "$default"; do
     case $model in */plain/*) continue ;; esac # a checkpoint, no model file
-    if ! "$python" "$root/models/modelfile.py" convert "$model" "$work/two" 2 ||
-        ! "$python" "$root/models/modelfile.py" convert "$work/two" "$work/one" 1; then
+    if ! "$python" -m models.modelfile convert "$model" "$work/two" 2 ||
+        ! "$python" -m models.modelfile convert "$work/two" "$work/one" 1; then
         echo "$model: not converted"
         bad=1
         continue

@@ -3,8 +3,8 @@
 
     format2_variants.py MODEL FOLDER     writes FOLDER/NAME-one and FOLDER/NAME-other
 
-What is tied is stored twice, what has no bias has one of zeros, tables have rows in front that nobody reads, and feed-forward
-layers have units that nothing goes into or comes out of.
+What is tied is stored twice, what has no bias has one of zeros, tables have rows in front that nobody reads, and
+feed-forward layers have units that nothing goes into or comes out of. PYTHONPATH names the folder above models/.
 """
 import json
 import sys
@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "models"))
-import modelfile
+from models import modelfile
 
 
 def write(path, tensors, config, metadata):
