@@ -15,7 +15,7 @@ import struct
 
 import numpy as np
 
-from data import DataError
+from models.data import DataError
 
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
@@ -159,7 +159,7 @@ def load(path, config=None):
     """A model of palme.py in float32 (call .double() for more). config: the JSON of the constructor's arguments of
     a plain checkpoint; a model file has its own."""
     import torch
-    from palme import Config, Palme
+    from models.palme import Config, Palme
     arrays, metadata = read(path)
     if metadata.get("format") == "palme":
         parsed = Config.read(metadata["config"])

@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from palme import HEAD, alibi_slopes, rotate
+from models.palme import HEAD, alibi_slopes, rotate
 
 
 def split_heads(x):

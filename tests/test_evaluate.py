@@ -15,16 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "data" / "golden"
-sys.path.insert(0, str(ROOT / "models"))
-
-import data
-import evaluate
 import make_fixtures
-import modelfile
-import page
-import search
+from models import ROOT, data, modelfile, search
+from models.eval import evaluate, page
+
+GOLDEN = ROOT / "tests" / "data" / "golden"
 
 torch.set_num_threads(1)
 image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
@@ -312,7 +307,3 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
 def test_help(capsys):
     status, said, _ = run(capsys, "--help")
     assert status == 0 and "--precision" in said and "PALME-CAPTION" in said
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

@@ -16,18 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "data" / "golden"
-sys.path.insert(0, str(ROOT / "models"))
-
-import evaluate
-import export
 import generate
-import import_zeta
 import make_fixtures
-import modelfile
-from data import DataError
-from palme import Config, Palme
+from models import modelfile
+from models.convert import export, import_zeta
+from models.data import DataError
+from models.eval import evaluate
+from models.palme import Config, Palme
 
 torch.set_num_threads(1)
 pytest.importorskip("tokenizers", reason="tokenizers is not installed")
@@ -184,7 +179,7 @@ BROKEN = {
     "a list": (lambda path: torch.save([1, 2], path), "wanted a dict of tensors, found list"),
     "no tensors": (lambda path: torch.save({"a": 1}, path), "a is no tensor but int"),
     "a pickle that runs code": (lambda path: path.write_bytes(pickle.dumps({"a": Evil()})), "could run any code|not what torch.save"),
-    "an object": (lambda path: torch.save({"a": Config()}, path), r"more than tensors in it \(palme.Config\)"),
+    "an object": (lambda path: torch.save({"a": Config()}, path), r"more than tensors in it \(models.palme.Config\)"),
     "text": (lambda path: path.write_text("hello"), "not what torch.save writes"),
     "nothing": (lambda path: path.write_text(""), "not what torch.save writes"),
 }
@@ -357,7 +352,3 @@ def test_precisions(tmp_path, monkeypatch, capsys):
     metadata = modelfile.read_raw(out)[1]
     assert Config.read(metadata["config"]).precisions == ["f32", "bf16", "int8"]
     assert metadata["model_card"].count("## Precisions") == 1 and "+0.0100 | yes" in metadata["model_card"]
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""models/plot_roofline.py reads what bench_engine prints, and says what it cannot read."""
-import pathlib
+"""models/bench/plot_roofline.py reads what bench_engine prints, and says what it cannot read."""
 import subprocess
 import sys
 import xml.etree.ElementTree
 
-SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "models" / "plot_roofline.py"
+from models import ROOT
+
+SCRIPT = ROOT / "models" / "bench" / "plot_roofline.py"
 F32 = """A & B Processor, 2 processors
 some weights, 2 repetitions and more
 

@@ -1,39 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""test_training.py - tokenizer, features, rewards and a training of a few seconds on generated pictures.
-
-    python tests/test_training.py     as meson runs it: exit status 77 where pytest, numpy, torch or tokenizers are absent
-    pytest tests/test_training.py
-"""
+"""test_training.py - tokenizer, features, rewards and a training of a few seconds on generated pictures."""
 import json
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 
-try:
-    import pytest
-    import numpy as np
-    import tokenizers  # noqa: F401
-    import torch
-    from PIL import Image
-except ImportError as error:
-    print(f"skipped: {error}")
-    if __name__ == "__main__" or "pytest" not in sys.modules:
-        sys.exit(77)
-    pytest.skip(str(error), allow_module_level=True)
+import numpy as np
+import pytest
+import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "models"))
+pytest.importorskip("tokenizers")
+pytest.importorskip("PIL")
+from PIL import Image
 
-import batch
-import data
-import distill
-import features
-import modelfile
-import rewards
-import tokenizer
-import train
-from palme import Config, Palme, Stem
+from models import data, modelfile
+from models.palme import Config, Palme, Stem
+from models.train import batch, distill, features, rewards, tokenizer, train
 
 torch.set_num_threads(1)
 
@@ -332,7 +314,3 @@ def test_a_file_that_is_no_model_is_said(work):
     (work / "junk.safetensors").write_bytes(b"a sentence, not a model file")
     with pytest.raises(SystemExit, match="junk.safetensors: no model file"):
         train.main(arguments(work, "run", "--init", str(work / "junk.safetensors")))
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

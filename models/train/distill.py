@@ -20,19 +20,19 @@ import os
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-import batch
-import data
-import modelfile
-import search
-import tokenizer
-import train
-from features import Cache, load_trunk, split_block
-from palme import Palme
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data, modelfile, search
+from models.palme import Palme
+from models.train import batch, tokenizer, train
+from models.train.features import Cache, load_trunk, split_block
 
 STEPS = 32
 

@@ -26,14 +26,17 @@ from pathlib import Path
 
 import numpy as np
 
-import evaluate
-import modelfile
-from data import DataError
-from evaluate import PRECISIONS
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import ROOT, modelfile
+from models.data import DataError
+from models.eval import evaluate
+from models.eval.evaluate import PRECISIONS
 
 SETTINGS = ("default_prompt", "default_beams", "length_penalty", "no_repeat_ngram", "min_length", "min_score", "precisions")
 LOSS = 0.01  # of CIDEr, the most that a precision may cost
-PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photos" / "dog.jpg"
+PHOTO = ROOT / "examples" / "photos" / "dog.jpg"
 
 
 # ---- Checkpoints ------------------------------------------------------------------------------
@@ -58,7 +61,7 @@ def read_torch(path):
 def read_checkpoint(path):
     """{state: {name: float32 array}, config: Config, tokenizer: JSON, card: Markdown or "", name, language}"""
     import torch
-    from palme import Config
+    from models.palme import Config
     if str(path).endswith(".safetensors"):
         arrays, metadata = modelfile.read(path)
         if metadata.get("format") != "palme":
@@ -80,7 +83,7 @@ def read_checkpoint(path):
 def build(path, state, config):
     """palme.py's model with these arrays, after a look at every name, shape and number."""
     import torch
-    from palme import Palme
+    from models.palme import Palme
     model = Palme(config)
     wanted = {name: tuple(x.shape) for name, x in model.state_dict().items()}
     found = {re.sub(r"^decoder\.(?!net\.)", "decoder.net.", name): x for name, x in state.items()
@@ -147,7 +150,7 @@ def with_terms(card, terms, path):
 
 def change(config, settings):
     """config with KEY=VALUE settings; values are JSON, or words."""
-    from palme import Config
+    from models.palme import Config
     known = {f.name for f in fields(Config)}
     values = dict(vars(config))
     for setting in settings:
@@ -191,7 +194,7 @@ def check_stored(path, arrays, how):
 
 
 def first_photo(place):
-    import data
+    from models import data
     for name, image in data.photos(place):
         return name, image
     raise DataError(f"{place}: no photo there that can be read")
@@ -200,7 +203,7 @@ def first_photo(place):
 def compare_captions(path, model, tokenizer, photo, engine):
     """Lines about what checkpoint, file and engine see in a photo; whether file and engine agree."""
     import torch
-    from palme import squash
+    from models.palme import squash
     name, image = first_photo(photo)
     stored, _ = evaluate.open_model(path)
     square = {name: squash(torch.from_numpy(np.array(image)), model.config.image_size).numpy()}
@@ -280,7 +283,7 @@ def keep(rows):
 
 
 def run_precisions(options):
-    from palme import Config
+    from models.palme import Config
     evaluate.scorers()
     tensors, metadata = modelfile.read_raw(options.model)
     if metadata.get("format") != "palme":

@@ -12,8 +12,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from palme import HEAD, convolve
-from search import CachedDecoder
+from models.palme import HEAD, convolve
+from models.search import CachedDecoder
 
 
 class Dropout:

@@ -23,7 +23,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data import DataError
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
@@ -107,8 +110,8 @@ def read_photos(options, size):
     """(references, {id: uint8 [size, size, 3]}, what was left out as lines of text). Photos in the order of the tsv."""
     import numpy as np
     import torch
-    import data
-    from palme import squash
+    from models import data
+    from models.palme import squash
     references = data.read_captions(options.captions)
     skipped, squares = [], {}
     bar = data.Progress(min(len(references), options.limit or len(references)), "photos")
@@ -134,7 +137,7 @@ def read_photos(options, size):
 
 def open_model(path, device="cpu"):
     """(model in float32, tokenizer JSON) of a model file, or of a checkpoint of train.py."""
-    import export
+    from models.convert import export
     model, checkpoint = export.load_checkpoint(path)
     return model.to(device), checkpoint["tokenizer"]
 
@@ -152,7 +155,7 @@ class Torch:
         """The encoder's output, [n, tokens, E], once for all searches."""
         import numpy as np
         import torch
-        import data
+        from models import data
         if self.contexts is None:
             device, found, names = next(self.model.parameters()).device, [], list(squares)
             bar = data.Progress(len(names), "pictures encoded")
@@ -166,8 +169,8 @@ class Torch:
         return self.contexts
 
     def captions(self, squares, beams, max_length):
-        import data
-        import search
+        from models import data
+        from models import search
         contexts, config, out, names = self.encode(squares), self.model.config, {}, list(squares)
         prompt = [config.bos_token]
         if config.default_prompt:
@@ -198,7 +201,7 @@ class Engine:
 
     def captions(self, beams, max_length, precision="f32"):
         """({id: (caption, score)}, lines about pictures without a caption)"""
-        import data
+        from models import data
         command = [self.program, "--model", str(self.model), "--beams", str(beams), "--max-length", str(max_length),
                    "--format", "json", "--threads", str(self.threads)]
         if self.level:
@@ -246,7 +249,7 @@ def write_squares(folder, squares):
 
 def write_originals(folder, sources, squares):
     """The photos' own files, copied: {id: file name}"""
-    import data
+    from models import data
     files = {}
     for source in sources:
         for name, called, read in data.photo_files(source):
@@ -330,7 +333,7 @@ def engine_file(options, folder):
     """What the engine opens: a checkpoint is stored for it in f32."""
     if options.model.endswith(".safetensors"):
         return os.path.abspath(options.model)
-    import export
+    from models.convert import export
     path = Path(folder) / "checkpoint.safetensors"
     export.write_model(path, *options.opened, how="f32")
     return path
@@ -420,7 +423,7 @@ def run(options):
         text = json.dumps(result, indent=1, ensure_ascii=False)
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.html:
-        import page
+        from models.eval import page
         Path(options.html).write_text(page.make(options.model, rows, METRICS, references, squares, lost,
                                                 options.html_photos), encoding="utf-8")
     return 0 if fine or not options.check else 1

@@ -25,19 +25,19 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-import batch
-import data
-import modelfile
-import rewards
-import search
-import tokenizer
-from features import Cache, load_trunk, split_block
-from palme import Config, Palme
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data, modelfile, search
+from models.palme import Config, Palme
+from models.train import batch, rewards, tokenizer
+from models.train.features import Cache, load_trunk, split_block
 
 LENGTH = 26  # tokens of a training sequence at most
 STEPS = 20   # tokens drawn at most

@@ -26,10 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
-import evaluate
-import export
-import modelfile
-from data import DataError
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import modelfile
+from models.convert import export
+from models.data import DataError
+from models.eval import evaluate
 
 PARAMETERS = ("image_size", "patch_size", "encoder_dim", "encoder_depth", "encoder_heads", "num_tokens", "max_seq_len",
               "decoder_dim", "decoder_depth", "decoder_heads", "alibi_num_heads", "use_abs_pos_emb", "cross_attend",
@@ -138,7 +141,7 @@ def infer(path, state, kind):
 
 def settle(path, state, kind, given, said):
     """The constructor's arguments; appends to `said` where each is from. given: what options and --config say."""
-    from palme import Config
+    from models.palme import Config
     defaults = {f.name: f.default for f in fields(Config)}
     found, why = infer(path, state, kind)
     values = {}
@@ -332,7 +335,7 @@ def count_or_none(word):
 
 
 def parse(arguments):
-    from palme import Config
+    from models.palme import Config
     defaults = {f.name: f.default for f in fields(Config)}
     parser = argparse.ArgumentParser(prog="import_zeta.py", description=__doc__.split(" - ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -380,7 +383,7 @@ def given_parameters(options):
 
 
 def run(options):
-    from palme import Config
+    from models.palme import Config
     state = read_state(options.checkpoint)
     kind, said = kind_of(options.checkpoint, state), []
     values = settle(options.checkpoint, state, kind, given_parameters(options), said)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """bench_peers.py - the engine beside other runtimes: the same weights, the same picture, one run.
 
-    python models/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
+    python models/bench/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
 
 BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
 configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
@@ -37,8 +37,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import modelfile
-from palme import HEAD, alibi_slopes, rotate
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import ROOT, modelfile
+from models.palme import HEAD, alibi_slopes, rotate
 
 PAUSE = 0.1     # seconds before a turn
 TOGETHER = 4    # captions at a time
@@ -386,9 +389,8 @@ def main():
         path = args.model
         if path is None:
             path = f"{folder}/model.safetensors"
-            here = Path(__file__).resolve().parent
-            described = here.parent / "tests/data/golden/default_size"
-            subprocess.run([sys.executable, here / "generate.py", described, path], check=True)
+            described = ROOT / "tests/data/golden/default_size"
+            subprocess.run([sys.executable, ROOT / "tests/fixtures/generate.py", described, path], check=True)
         model = modelfile.load(path)
         config, random = model.config, np.random.default_rng(1)
         images = random.random((TOGETHER, 3, config.image_size, config.image_size), np.float32)

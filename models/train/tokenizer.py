@@ -11,8 +11,12 @@ can begin with the rows of a larger one's tables.
 import argparse
 import json
 import sys
+from pathlib import Path
 
-import data
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data
 
 SPECIAL = ["<pad>", "<bos>", "<eos>"]
 PAD, BOS, EOS = range(3)
@@ -84,7 +88,7 @@ def main():
     options = parser.parse_args()
     try:
         if options.model:
-            from modelfile import read_raw
+            from models.modelfile import read_raw
             text = shorten(read_raw(options.model)[1]["tokenizer"], options.vocab)
         else:
             captions = tidied(data.read_captions(options.captions))
