@@ -18,7 +18,7 @@ import torch
 
 import generate
 import make_fixtures
-from models import modelfile
+from models import checkpoint, modelfile
 from models.convert import export, import_zeta
 from models.data import DataError
 from models.eval import evaluate
@@ -237,7 +237,7 @@ def test_reference(tmp_path, capsys, form):
 # ---- Export -------------------------------------------------------------------------------------
 
 def write_file(path, model, card="# A\n\nLicense: none", tokenizer=None):
-    export.write_model(path, model, tokenizer or generate.tokenizer_json(97), card)
+    checkpoint.write_model(path, model, tokenizer or generate.tokenizer_json(97), card)
     return path
 
 

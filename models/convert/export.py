@@ -29,7 +29,7 @@ import numpy as np
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import ROOT, modelfile
+from models import ROOT, checkpoint, modelfile
 from models.data import DataError
 from models.eval import evaluate
 from models.eval.evaluate import PRECISIONS
@@ -41,86 +41,21 @@ PHOTO = ROOT / "examples" / "photos" / "dog.jpg"
 
 # ---- Checkpoints ------------------------------------------------------------------------------
 
-def read_torch(path):
-    """What torch.load(weights_only=True) makes of a file; a DataError where it refuses."""
-    import pickle
-    import torch
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except pickle.UnpicklingError as error:
-        # torch's own words run over a page and end in the advice to trust the file
-        name = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", str(error))
-        raise DataError(f"{path}: more than tensors in it{f' ({name[1]})' if name else ''}, which could run any code when it "
-                      "is read; save its state_dict() alone") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError):
-        raise DataError(f"{path}: not what torch.save writes, or damaged") from None
-
-
-def read_checkpoint(path):
-    """{state: {name: float32 array}, config: Config, tokenizer: JSON, card: Markdown or "", name, language}"""
-    import torch
-    from models.palme import Config
-    if str(path).endswith(".safetensors"):
-        arrays, metadata = modelfile.read(path)
-        if metadata.get("format") != "palme":
-            raise DataError(f"{path}: tensors without a model's metadata; import_zeta.py adds them")
-        return {"state": arrays, "config": Config.read(metadata["config"]), "tokenizer": metadata["tokenizer"],
-                "card": metadata.get("model_card", ""), "name": metadata.get("name"),
-                "language": metadata.get("language")}
-    found = read_torch(path)
-    missing = [key for key in ("state_dict", "config", "tokenizer") if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise DataError(f"{path}: a checkpoint has state_dict, config and tokenizer; this has no {', '.join(missing)}")
-    config = found["config"] if isinstance(found["config"], str) else json.dumps(found["config"])
-    state = {name: x.float().numpy() if torch.is_floating_point(x) else x.numpy()
-             for name, x in found["state_dict"].items()}
-    return {"state": state, "config": Config.read(config), "tokenizer": found["tokenizer"], "card": found.get("card", ""),
-            "name": found.get("name"), "language": found.get("language")}
-
-
-def build(path, state, config):
-    """palme.py's model with these arrays, after a look at every name, shape and number."""
-    import torch
-    from models.palme import Palme
-    model = Palme(config)
-    wanted = {name: tuple(x.shape) for name, x in model.state_dict().items()}
-    found = {re.sub(r"^decoder\.(?!net\.)", "decoder.net.", name): x for name, x in state.items()
-             if ".rotary_pos_emb." not in name}
-    for kind, names in (("lacks", wanted.keys() - found.keys()), ("has unknown", found.keys() - wanted.keys())):
-        if names:
-            some = ", ".join(sorted(names)[:4])
-            raise DataError(f"{path}: {kind} {len(names)} tensor{'s' * (len(names) > 1)}: {some}{', ...' * (len(names) > 4)}")
-    for name, shape in wanted.items():
-        if found[name].shape != shape:
-            raise DataError(f"{path}: {name} is {list(found[name].shape)}, wanted {list(shape)}")
-        if not np.isfinite(found[name]).all():
-            raise DataError(f"{path}: {name} has values that are not finite")
-    return model.load({name: torch.from_numpy(np.array(x)) for name, x in state.items()})
-
-
-def load_checkpoint(path):
-    """(model, checkpoint): what evaluate.py needs"""
-    checkpoint = read_checkpoint(path)
-    return build(path, checkpoint["state"], checkpoint["config"]), checkpoint
-
-
 def average(paths):
     """One checkpoint of several that differ in their weights alone, or in how sentences are searched: there the first
     one's settings count. Of precisions nobody knows which keep the average's quality."""
-    first = read_checkpoint(paths[0])
-    build(paths[0], first["state"], first["config"])
+    first = checkpoint.read(paths[0])
+    checkpoint.build(paths[0], first["state"], first["config"])
     total = {name: x.astype(np.float64) for name, x in first["state"].items()}
     for path in paths[1:]:
-        other = read_checkpoint(path)
+        other = checkpoint.read(path)
         for key in vars(first["config"]).keys() - set(SETTINGS):
             a, b = getattr(first["config"], key), getattr(other["config"], key)
             if a != b:
                 raise DataError(f"{path}: {key} is {b}, {paths[0]} has {a}")
         if json.loads(other["tokenizer"]) != json.loads(first["tokenizer"]):
             raise DataError(f"{path}: another tokenizer than that of {paths[0]}")
-        build(path, other["state"], other["config"])
+        checkpoint.build(path, other["state"], other["config"])
         for name, x in other["state"].items():
             total[name] += x
     if len(paths) > 1:
@@ -130,14 +65,6 @@ def average(paths):
 
 
 # ---- Writing ----------------------------------------------------------------------------------
-
-def write_model(path, model, tokenizer, card="", how="f32", name=None, language=None):
-    """A model of palme.py as a model file; the file is there as a whole or not at all."""
-    arrays = {key: x.detach().cpu().float().numpy() for key, x in model.state_dict().items()}
-    part = f"{path}.part"
-    modelfile.write(part, arrays, modelfile.config_dict(model.config), tokenizer, card, how, name, language)
-    os.replace(part, path)
-
 
 def with_terms(card, terms, path):
     """The card, with a section on the licence if it has none."""
@@ -205,7 +132,7 @@ def compare_captions(path, model, tokenizer, photo, engine):
     import torch
     from models.palme import squash
     name, image = first_photo(photo)
-    stored, _ = evaluate.open_model(path)
+    stored, _ = checkpoint.open_model(path)
     square = {name: squash(torch.from_numpy(np.array(image)), model.config.image_size).numpy()}
     beams, said = max(model.config.default_beams, 1), {}
     lines = [f"{photo}: {evaluate.kind_of(beams)}"]
@@ -233,18 +160,18 @@ def compare_captions(path, model, tokenizer, photo, engine):
 
 
 def run_write(options):
-    checkpoint = average(options.checkpoints)
-    config = change(checkpoint["config"], options.set)
-    model = build(options.checkpoints[0], checkpoint["state"], config)
-    card = Path(options.card).read_text(encoding="utf-8") if options.card else checkpoint["card"]
+    averaged = average(options.checkpoints)
+    config = change(averaged["config"], options.set)
+    model = checkpoint.build(options.checkpoints[0], averaged["state"], config)
+    card = Path(options.card).read_text(encoding="utf-8") if options.card else averaged["card"]
     card = with_terms(card, options.license, options.card or options.checkpoints[0])
-    write_model(options.out, model, checkpoint["tokenizer"], card, options.store, options.name or checkpoint["name"],
-                options.language or checkpoint["language"])
+    checkpoint.write_model(options.out, model, averaged["tokenizer"], card, options.store, options.name or averaged["name"],
+                           options.language or averaged["language"])
     check_stored(options.out, {k: x.numpy() for k, x in model.state_dict().items()}, options.store)
     count = sum(p.numel() for p in model.parameters())
     print(f"{options.out}: {count / 1e6:.2f} M parameters in {options.store}, {os.path.getsize(options.out) / 1e6:.1f} MB"
           + (f", the average of {len(options.checkpoints)} checkpoints" if len(options.checkpoints) > 1 else ""))
-    lines, agree = compare_captions(options.out, model, checkpoint["tokenizer"], options.photo, options.engine)
+    lines, agree = compare_captions(options.out, model, averaged["tokenizer"], options.photo, options.engine)
     print("\n".join(lines))
     if not agree:
         raise DataError(f"{options.out} is written, but the engine says something else than torch about {options.photo}")

@@ -29,10 +29,9 @@ import numpy as np
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import modelfile
+from models import checkpoint, modelfile
 from models.convert import export
 from models.data import DataError
-from models.eval import evaluate
 
 PARAMETERS = ("image_size", "patch_size", "encoder_dim", "encoder_depth", "encoder_heads", "num_tokens", "max_seq_len",
               "decoder_dim", "decoder_depth", "decoder_heads", "alibi_num_heads", "use_abs_pos_emb", "cross_attend",
@@ -53,7 +52,7 @@ def read_state(path):
     if str(path).endswith(".safetensors"):
         state, _ = modelfile.read(path)
     else:
-        state = export.read_torch(path)
+        state = checkpoint.read_torch(path)
         for key in ("state_dict", "model_state_dict", "model"):
             if isinstance(state, dict) and isinstance(state.get(key), dict):
                 state = state[key]
@@ -304,7 +303,7 @@ def prove(kind, values, state, model, path, seed):
     import torch
     image, tokens = random_inputs(values, seed)
     ours = outputs(kind, model, image, tokens)
-    again = outputs(kind, evaluate.open_model(path)[0], image, tokens)
+    again = outputs(kind, checkpoint.open_model(path)[0], image, tokens)
     lines = [f"palme.py beside the file read back, random picture and {tokens.shape[1]} tokens:"]
     lines += [f"  {name:<8} {float((ours[name] - again[name]).abs().max()):.3g} apart at most" for name in ours]
     theirs = reference(kind, values, state)
@@ -399,13 +398,13 @@ def run(options):
     print(f"{options.checkpoint}: a checkpoint of {'PalmE' if kind == 'palme' else 'GPT4MultiModal'}")
     print("\n".join(said))
 
-    model = export.build(options.checkpoint, state, config)
+    model = checkpoint.build(options.checkpoint, state, config)
     card = Path(options.card).read_text(encoding="utf-8") if options.card else (
         f"# {options.name or Path(options.checkpoint).stem}\n\nImported by import_zeta.py from a checkpoint of zeta's "
         f"{'PalmE' if kind == 'palme' else 'GPT4MultiModal'}. What it was trained on was not said.\n")
     card = export.with_terms(card, options.license or (None if options.card else "Not said: ask those who trained it."),
                              options.card)
-    export.write_model(options.out, model, tokenizer, card, options.store, options.name, options.language)
+    checkpoint.write_model(options.out, model, tokenizer, card, options.store, options.name, options.language)
     export.check_stored(options.out, {k: x.numpy() for k, x in model.state_dict().items()}, options.store)
     print(f"{options.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters in {options.store}")
     lines, worst = prove(kind, values, state, model, options.out, options.seed)

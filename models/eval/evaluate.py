@@ -26,6 +26,7 @@ from pathlib import Path
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from models import checkpoint
 from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -134,13 +135,6 @@ def read_photos(options, size):
 
 
 # ---- Captions ---------------------------------------------------------------------------------
-
-def open_model(path, device="cpu"):
-    """(model in float32, tokenizer JSON) of a model file, or of a checkpoint of train.py."""
-    from models.convert import export
-    model, checkpoint = export.load_checkpoint(path)
-    return model.to(device), checkpoint["tokenizer"]
-
 
 class Torch:
     """palme.py, many pictures at a time: {id: uint8 [S, S, 3]} -> {id: (caption, score)}"""
@@ -333,9 +327,8 @@ def engine_file(options, folder):
     """What the engine opens: a checkpoint is stored for it in f32."""
     if options.model.endswith(".safetensors"):
         return os.path.abspath(options.model)
-    from models.convert import export
     path = Path(folder) / "checkpoint.safetensors"
-    export.write_model(path, *options.opened, how="f32")
+    checkpoint.write_model(path, *options.opened, how="f32")
     return path
 
 
@@ -407,7 +400,7 @@ def run(options):
     if options.engine:
         options.engine = shutil.which(options.engine) or options.engine
         options.engine = os.path.abspath(options.engine)
-    options.opened = open_model(options.model, options.device)
+    options.opened = checkpoint.open_model(options.model, options.device)
     references, squares, lost = read_photos(options, options.opened[0].config.image_size)
     rows = measure(options, squares, references, lost)
     lines, fine = verdict(rows)

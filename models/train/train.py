@@ -34,7 +34,7 @@ import torch.nn.functional as F
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import data, modelfile, search
+from models import checkpoint, data, modelfile, search
 from models.palme import Config, Palme
 from models.train import batch, rewards, tokenizer
 from models.train.features import Cache, load_trunk, split_block
@@ -324,8 +324,7 @@ def captions_of(models, examples, names, beams, device, at_once=25, first=None):
 
 
 def write_model(path, model, text, card, how="bf16", name=None):
-    arrays = {n: p.detach().cpu().numpy() for n, p in model.state_dict().items()}
-    modelfile.write(path, arrays, modelfile.config_dict(model.config), text.json, card, how, name, "en")
+    checkpoint.write_model(path, model, text.json, card, how, name, "en")
 
 
 def end_epoch(run, dev, text, cider):
