@@ -13,7 +13,7 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("PIL")
 from PIL import Image
 
-from models import data, modelfile
+from models import data, decoder, modelfile
 from models.palme import Config, Palme, Stem
 from models.train import batch, distill, features, rewards, tokenizer, train
 
@@ -150,18 +150,59 @@ def tiny(**other):
     return model
 
 
-@pytest.mark.parametrize("other", [{}, {"qk_norm": True}, {"decoder_dim": 128}, {"rotary_xpos": False}])
+OTHERS = [{}, {"qk_norm": True}, {"decoder_dim": 128}, {"rotary_xpos": False}, {"alibi_pos_bias": False},
+          {"rotary_xpos": False, "use_abs_pos_emb": True}, {"cross_attend": False}]
+TEXTS = torch.tensor([[1, 7, 9, 30, 4], [1, 8, 0, 0, 0], [1, 3, 3, 0, 0], [1, 40, 41, 42, 0]])
+
+
+def pictures(count=2):
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(6))
+
+
+@pytest.mark.parametrize("other", OTHERS)
 def test_batch_computes_what_palme_does(other):
-    model = tiny(**other)
-    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(6))
-    tokens = torch.tensor([[1, 7, 9, 30, 4], [1, 8, 0, 0, 0], [1, 3, 3, 0, 0], [1, 40, 41, 42, 0]])
+    model, image = tiny(**other), pictures()
     real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
     with torch.no_grad():
         context = batch.encode(model, image)
         torch.testing.assert_close(context, model.encode(image), rtol=1e-5, atol=1e-5)
-        ours = model.decoder.net.to_logits(batch.decode(model, tokens, real, context))
-        wanted = model.decode(tokens, context.repeat_interleave(2, 0), model.config.xpos_center)[real]
+        ours = model.decoder.net.to_logits(batch.decode(model, TEXTS, real, context))
+        wanted = model.decode(TEXTS, context.repeat_interleave(2, 0), model.config.xpos_center)[real]
     torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_gradients_are_those_of_palme(other):
+    model, image = tiny(**other), pictures()
+    real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
+    found = []
+    for logits in (lambda c: model.decoder.net.to_logits(batch.decode(model, TEXTS, real, c)),
+                   lambda c: model.decode(TEXTS, c.repeat_interleave(2, 0), model.config.xpos_center)[real]):
+        model.zero_grad()
+        logits(batch.encode(model, image)).logsumexp(-1).sum().backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, x in found[0].items():
+        torch.testing.assert_close(x, found[1][name], rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_texts_that_grow_keep_their_pictures(other):
+    """Two texts about each of three pictures; the second picture leaves, then single texts."""
+    model = tiny(**other)
+    c, texts = model.config, torch.tensor([[1, 7, 9, 30], [1, 8, 6, 5], [1, 3, 3, 3], [1, 4, 4, 4], [1, 40, 41, 42], [1, 43, 44, 45]])
+    with torch.no_grad():
+        context = model.encode(pictures(3))
+        wanted = model.decode(texts, context.repeat_interleave(2, 0), c.xpos_center)
+        grown = decoder.CachedDecoder(model, context, 2)
+        torch.testing.assert_close(grown.feed(texts[:, 0]), wanted[:, 0], rtol=1e-4, atol=1e-4)
+        rows = torch.tensor([1, 0, 4, 5])
+        grown.select(rows, torch.tensor([0, 2]))
+        torch.testing.assert_close(grown.feed(texts[rows, 1]), wanted[rows, 1], rtol=1e-4, atol=1e-4)
+        grown.separate()
+        left = torch.tensor([1, 2])
+        grown.select(left, left)
+        torch.testing.assert_close(grown.feed(texts[[0, 4], 2]), wanted[[0, 4], 2], rtol=1e-4, atol=1e-4)
 
 
 def test_a_stem_may_go_on_in_its_middle():
