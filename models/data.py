@@ -106,7 +106,7 @@ class Progress:
 
     def show(self, done, text="", end=False):
         now = time.monotonic()
-        if self.total < 2 or not end and now - self.last < (0.2 if self.live else self.every):
+        if self.total < 2 or (not end and now - self.last < (0.2 if self.live else self.every)):
             return
         self.last = now
         speed = (done - self.first) / max(now - self.start, 1e-9)

@@ -159,6 +159,7 @@ def load(path, config=None):
     """A model of palme.py in float32 (call .double() for more). config: the JSON of the constructor's arguments of
     a plain checkpoint; a model file has its own."""
     import torch
+
     from models.palme import Config, Palme
     arrays, metadata = read(path)
     if metadata.get("format") == "palme":

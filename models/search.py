@@ -24,7 +24,7 @@ def forbid(scores, texts, config, first_too):
     """Sets to -inf what may not follow texts[r] in scores[r, V]. first_too: no sentence begins with its end."""
     for row, text in zip(scores, texts):
         row[forbidden(text, config.no_repeat_ngram)] = -math.inf
-        if config.eos_token >= 0 and (len(text) + 1 < config.min_length or first_too and not text):
+        if config.eos_token >= 0 and (len(text) + 1 < config.min_length or (first_too and not text)):
             row[config.eos_token] = -math.inf
 
 

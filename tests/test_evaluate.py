@@ -148,7 +148,7 @@ def test_photos(tmp_path):
     with pytest.raises(data.DataError, match="no such file or folder"):
         list(data.photos(tmp_path / "nothing"))
     (tmp_path / "cut.tar").write_bytes((tmp_path / "photos.tar").read_bytes()[:700])
-    with pytest.raises(data.DataError, match="cut.tar"):
+    with pytest.raises(data.DataError, match=r"cut\.tar"):
         list(data.photos(tmp_path / "cut.tar", []))
 
 
@@ -166,7 +166,7 @@ def test_captions(tmp_path):
     (tmp_path / "empty.tsv").write_text("\n")
     with pytest.raises(data.DataError, match="no caption"):
         data.read_captions(tmp_path / "empty.tsv")
-    with pytest.raises(data.DataError, match="nothing.tsv: No such file"):
+    with pytest.raises(data.DataError, match=r"nothing\.tsv: No such file"):
         data.read_captions(tmp_path / "nothing.tsv")
 
 
@@ -300,7 +300,7 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
                              ((model, "--captions", tmp_path / "other.tsv"), "none of the 1 photos"),
                              ((model, "--captions", tsv, "--engine", tmp_path / "no-engine"), "cannot be run"),
                              ((model, "--captions", tsv, "--precision", "f16"), "none of f32")]:
-        status, said, errors = run(capsys, *arguments, "--photos", tar, "--threads", 1)
+        status, _, errors = run(capsys, *arguments, "--photos", tar, "--threads", 1)
         assert status == 2 and words in errors, errors
 
 

@@ -5,12 +5,10 @@ PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them th
 zetascale the reference.
 """
 import importlib.util
-import json
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,7 +256,7 @@ def test_average(tmp_path, capsys):
     assert exported(*paths, tmp_path / "2.pt", "--out", out, "--store", "f32", "--set", "default_beams=2",
                     *(["--engine", CAPTION] if CAPTION else [])) == 0
     found, metadata = modelfile.read(out)
-    for name, x in models[0].state_dict().items():
+    for name in models[0].state_dict():
         mean = sum(m.state_dict()[name].double() for m in models) / 3
         assert np.abs(found[name] - mean.numpy()).max() <= 1e-6 * max(1, float(mean.abs().max())), name
     config = Config.read(metadata["config"])
@@ -294,7 +292,7 @@ def test_reading_back_finds_damage(tmp_path):
     path = write_file(tmp_path / "a.safetensors", model)
     export.check_stored(path, arrays, "f32")
     arrays["decoder.net.to_logits.bias"][3] += 1e-6
-    with pytest.raises(DataError, match="to_logits.bias is not what was written"):
+    with pytest.raises(DataError, match=r"to_logits\.bias is not what was written"):
         export.check_stored(path, arrays, "f32")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

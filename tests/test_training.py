@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,5 +352,5 @@ def test_what_is_wrong_is_said(work, spoil, words):
 
 def test_a_file_that_is_no_model_is_said(work):
     (work / "junk.safetensors").write_bytes(b"a sentence, not a model file")
-    with pytest.raises(SystemExit, match="junk.safetensors: no model file"):
+    with pytest.raises(SystemExit, match=r"junk\.safetensors: no model file"):
         train.main(arguments(work, "run", "--init", str(work / "junk.safetensors")))

@@ -14,6 +14,7 @@ given, the engine say what they see in a photo.
 that lose no more than 0.01 CIDEr against f32 into `precisions` of a copy of the model file, the table into its card.
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -84,13 +85,11 @@ def change(config, settings):
         key, equals, value = setting.partition("=")
         if not equals or key not in known:
             raise DataError(f"--set {setting}: wanted KEY=VALUE with a key of the config: {', '.join(sorted(known))}")
-        try:
+        with contextlib.suppress(ValueError):  # a word
             value = json.loads(value)
-        except ValueError:
-            pass  # a word
         old = values[key]
-        if old is not None and not (isinstance(value, type(old)) or isinstance(old, float) and isinstance(value, int)
-                                    or isinstance(old, tuple) and isinstance(value, list)):
+        if old is not None and not (isinstance(value, type(old)) or (isinstance(old, float) and isinstance(value, int))
+                                    or (isinstance(old, tuple) and isinstance(value, list))):
             raise DataError(f"--set {setting}: {key} is of type {type(old).__name__}")
         values[key] = value
     return Config(**values)
@@ -130,6 +129,7 @@ def first_photo(place):
 def compare_captions(path, model, tokenizer, photo, engine):
     """Lines about what checkpoint, file and engine see in a photo; whether file and engine agree."""
     import torch
+
     from models.palme import squash
     name, image = first_photo(photo)
     stored, _ = checkpoint.open_model(path)
@@ -225,7 +225,7 @@ def run_precisions(options):
         for precision in options.precision:
             captions, missing = engine.captions(beams, options.max_length, precision)
             lost += missing
-            scores, cider = evaluate.score(references, {k: text for k, (text, _) in captions.items()}, tokens)
+            scores, _ = evaluate.score(references, {k: text for k, (text, _) in captions.items()}, tokens)
             rows.append({"label": f"engine {precision}", "precision": precision, "scores": scores, "captions": captions})
             if len(rows) > 1:
                 evaluate.compare(rows[-1], rows[0])

@@ -186,7 +186,7 @@ def read_tokenizer(path, size, fill):
         raise DataError(f"{path}: a tokenizer of type {parsed['model'].get('type')}; the engine reads byte-level BPE")
     missing = sorted(set(range(size)) - set(vocabulary.values()))
     beyond = [content for content, i in vocabulary.items() if i >= size]
-    if beyond or missing and not fill:
+    if beyond or (missing and not fill):
         raise DataError(f"{path}: {len(vocabulary)} tokens, but the checkpoint has {size} (num_tokens): "
                         + (f"{len(beyond)} tokens such as {beyond[0]!r} have no row in it" if beyond else
                            f"{len(missing)} rows such as {missing[0]} have no token; --fill-tokenizer makes tokens for them"))
@@ -300,7 +300,6 @@ def outputs(kind, model, image, tokens):
 
 def prove(kind, values, state, model, path, seed):
     """Lines about the largest differences; (lines, whether the reference was run)."""
-    import torch
     image, tokens = random_inputs(values, seed)
     ours = outputs(kind, model, image, tokens)
     again = outputs(kind, checkpoint.open_model(path)[0], image, tokens)

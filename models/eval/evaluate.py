@@ -26,7 +26,7 @@ from pathlib import Path
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import checkpoint
+from models import checkpoint, data
 from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -111,7 +111,7 @@ def read_photos(options, size):
     """(references, {id: uint8 [size, size, 3]}, what was left out as lines of text). Photos in the order of the tsv."""
     import numpy as np
     import torch
-    from models import data
+
     from models.palme import squash
     references = data.read_captions(options.captions)
     skipped, squares = [], {}
@@ -149,7 +149,7 @@ class Torch:
         """The encoder's output, [n, tokens, E], once for all searches."""
         import numpy as np
         import torch
-        from models import data
+
         if self.contexts is None:
             device, found, names = next(self.model.parameters()).device, [], list(squares)
             bar = data.Progress(len(names), "pictures encoded")
@@ -163,7 +163,6 @@ class Torch:
         return self.contexts
 
     def captions(self, squares, beams, max_length):
-        from models import data
         from models import search
         contexts, config, out, names = self.encode(squares), self.model.config, {}, list(squares)
         prompt = [config.bos_token]
@@ -195,7 +194,6 @@ class Engine:
 
     def captions(self, beams, max_length, precision="f32"):
         """({id: (caption, score)}, lines about pictures without a caption)"""
-        from models import data
         command = [self.program, "--model", str(self.model), "--beams", str(beams), "--max-length", str(max_length),
                    "--format", "json", "--threads", str(self.threads)]
         if self.level:
@@ -243,7 +241,6 @@ def write_squares(folder, squares):
 
 def write_originals(folder, sources, squares):
     """The photos' own files, copied: {id: file name}"""
-    from models import data
     files = {}
     for source in sources:
         for name, called, read in data.photo_files(source):

