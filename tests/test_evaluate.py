@@ -299,7 +299,7 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
                              ((model, "--captions", tmp_path / "bad.tsv"), "bad.tsv, line 2"),
                              ((model, "--captions", tmp_path / "other.tsv"), "none of the 1 photos"),
                              ((model, "--captions", tsv, "--engine", tmp_path / "no-engine"), "cannot be run"),
-                             ((model, "--captions", tsv, "--precision", "f16"), "none of f32")]:
+                             ((model, "--captions", tsv, "--precision", "f16"), "not one of f32")]:
         status, _, errors = run(capsys, *arguments, "--photos", tar, "--threads", 1)
         assert status == 2 and words in errors, errors
 

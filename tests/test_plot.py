@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""models/bench/plot_roofline.py reads what bench_engine prints, and says what it cannot read."""
+"""models/bench/plot_roofline.py reads outputs of bench_engine, and names what it cannot read."""
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -53,7 +53,7 @@ def test_refused(tmp_path):
     junk = tmp_path / "junk"
     junk.write_text("nothing of the kind\n")
     once = write(tmp_path, "a")
-    for arguments, said in [((junk,), "not what bench_engine prints"), ((tmp_path / "gone",), "gone"),
-                            ((once, write(tmp_path, "b")), "f32 with 1 threads was there before")]:
+    for arguments, said in [((junk,), "not an output of bench_engine"), ((tmp_path / "gone",), "gone"),
+                            ((once, write(tmp_path, "b")), "f32 with 1 threads appears twice")]:
         done = run(*arguments)
         assert done.returncode == 1 and said in done.stderr and not done.stdout

@@ -310,7 +310,7 @@ def test_a_stopped_training_gives_the_same_weights(work):
 def test_a_smaller_model_begins_with_a_larger_ones_rows(work):
     train.main(arguments(work, "one", "--xe-epochs", "1", "--scst-epochs", "0"))
     path = work / "one" / "model.safetensors"
-    model = Palme(Config.read(json.dumps({**json.loads(modelfile.read_raw(path)[1]["config"]), "num_tokens": 280})))
+    model = Palme(Config.read(json.dumps({**json.loads(modelfile.read(path)[1]["config"]), "num_tokens": 280})))
     assert train.borrow(model, path) == []
     assert np.array_equal(model.decoder.net.token_emb.emb.weight.detach(),
                           modelfile.read(path)[0]["decoder.net.token_emb.emb.weight"][:280])

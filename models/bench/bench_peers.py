@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""bench_peers.py - the engine beside other runtimes: the same weights, the same picture, one run.
+"""bench_peers.py - times the engine beside other runtimes: the same weights, the same picture, one run.
 
     python models/bench/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
 
-BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
-configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
-installed: torch is needed; the others want onnx and onnxruntime, and openvino (with nncf for int8). All have a KV
-cache and get the cross-attention's keys and values once per picture, except "no cache", which computes all rows for
-each token as the plain loop of palme.py does.
+BENCH_ENGINE is the program bench_engine of a build, which is driven through its --serve mode. Without --model, the
+default configuration with generated weights is used. torch is required. ONNX Runtime needs onnx and onnxruntime,
+OpenVINO needs openvino, and nncf for int8; a runtime whose package is missing is left out with a message. All peers have
+a KV cache and compute the cross-attention's keys and values once per picture, except "no cache", which computes all
+rows for each token, as the plain loop of palme.py does.
 
-Peers take turns, so that whatever else the machine does meets all of them alike, and each gets a pause before its
-turn, in which the threads of the one before stop spinning. Medians and smallest times are shown. The ids of all f32
-captions must be the same; otherwise the exit status is 1. int8 is weights and activations of 8 bits in all products:
-ONNX Runtime's dynamic quantisation, and for OpenVINO NNCF's post-training quantisation, calibrated with noise since
-only its time is wanted; what int8 says is not compared. Beside our bf16 and int8 stand OpenVINO and the loop without
-cache in f32, too.
+Peers take turns, so that other load on the machine affects all of them. Each waits before its turn until the threads of
+the one before have stopped spinning. The table shows medians and smallest times. All f32 captions must have the same
+ids; otherwise the exit status is 1. int8 means 8-bit weights and activations in all products: ONNX Runtime's dynamic
+quantization, and NNCF's post-training quantization for OpenVINO. That one is calibrated with noise, since only its time
+matters, and captions in int8 are not compared. OpenVINO in f32 and the loop without cache also stand beside our bf16
+and int8.
+
+See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose caches
+are inputs and outputs.
 """
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: spinning threads steal from the others
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: spinning threads take time from the other peers
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import argparse
@@ -120,10 +123,10 @@ class Step(nn.Module):
 # ---- Peers ------------------------------------------------------------------------------------
 
 class Peer:
-    """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are the runtime's own."""
+    """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are of the runtime's own type."""
 
     def caption(self, images, prompt, count):
-        """images [B, 3, S, S] as numpy -> ids, B lists. Encoders run one by one, as in the engine."""
+        """images [B, 3, S, S] as numpy -> B lists of ids. Pictures are encoded one by one, as in the engine."""
         crosses = [self.see(self.encode(image[None])) for image in images]
         cross_keys, cross_values = (self.join([c[i] for c in crosses]) for i in (0, 1))
         keys, values = self.empty(cross_keys), self.empty(cross_values)
@@ -182,7 +185,7 @@ class NoCache(Torch):
 
 
 def examples(model):
-    """Inputs of the three modules, for whoever traces them."""
+    """Example inputs of the three modules, for tracing"""
     c = model.config
     cross = torch.rand(c.decoder_depth, 1, c.decoder_heads, c.patches, HEAD)
     cache = torch.rand(c.decoder_depth, 1, c.decoder_heads, 3, HEAD)
@@ -192,7 +195,7 @@ def examples(model):
 
 
 class Exported(Peer):
-    """A runtime that has the three modules as its own models: run(part, *arrays) -> arrays."""
+    """A runtime that converted the three modules: run(part, *arrays) -> arrays"""
 
     def encode(self, image):
         return self.run("encode", image)[0]
@@ -262,7 +265,7 @@ class OpenVino(Exported):
 
     def run(self, part, *arrays):
         results = self.requests[part].infer(list(arrays), share_inputs=True)
-        return [np.array(results[i]) for i in range(len(results))]  # the request's own memory is used again
+        return [np.array(results[i]) for i in range(len(results))]  # the request reuses its memory
 
 
 class Refused(Exception):
@@ -270,7 +273,7 @@ class Refused(Exception):
 
 
 class Ours:
-    """The engine behind its lines."""
+    """The engine, through the lines of bench_engine --serve"""
     name = "gst-palme"
 
     def __init__(self, program, model_path, precision, threads, folder):
@@ -314,11 +317,11 @@ class Ours:
 # ---- The run ----------------------------------------------------------------------------------
 
 def measure(peers, images, prompt, tokens, rounds):
-    """name -> [encode, caption, together], each a list of ns; and the ids that a peer's captions had."""
+    """(name -> [encode, caption, batch], each a list of ns; name -> the ids of its captions in each turn)"""
     times, ids = {p.name: [[], [], []] for p in peers}, {}
     for turn in range(rounds + 1):  # the first one warms up
         for p in peers:
-            if isinstance(p, NoCache) and turn > 3:  # so slow that three do
+            if isinstance(p, NoCache) and turn > 3:  # it is slow, and three turns are enough
                 continue
             time.sleep(PAUSE)
             found = [p.timed_encode(images), *(p.timed_caption(images[:n], prompt, tokens) for n in (1, len(images)))]
@@ -330,18 +333,18 @@ def measure(peers, images, prompt, tokens, rounds):
 
 
 def differing(ids):
-    """Which peers say something else than the first one, in any turn, alone or in company. Prints them."""
+    """Names of the peers whose ids differ from those of the first peer in any turn. Prints them."""
     _, wanted = next(iter(ids.values()))[0]
     names = [name for name, turns in ids.items() if any(said != (wanted[:1], wanted) for said in turns)]
     for name in names:
-        print(f"{name} says {ids[name][-1]}, wanted {wanted}")
+        print(f"{name} has the ids {ids[name][-1]}, wanted {wanted}")
     return names
 
 
 def show(times, precision, threads):
     ours = times.get(Ours.name)
-    print(f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and how many times "
-          f"as long as {Ours.name} takes:\n")
+    print(f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and the ratio to "
+          f"{Ours.name}:\n")
     print(f"| | encoder | | one caption | | {TOGETHER} captions together | |\n|---|---|---|---|---|---|---|")
     for name, columns in times.items():
         cells = [f"{statistics.median(c) / 1e6:.1f} ({min(c) / 1e6:.1f})" for c in columns]
@@ -351,14 +354,14 @@ def show(times, precision, threads):
         print(f"| {name} | " + " | ".join(f"{c} | {r}" for c, r in zip(cells, ratio)) + " |", flush=True)
 
 
-# Who stands beside ours, and in which precision.
+# Which peers are timed for each precision of ours, and in which precision.
 PEERS = {"f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
          "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
          "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")]}
 
 
 def gather(args, path, model, precision, threads, folder):
-    """The peers that are here, ours first."""
+    """The peers that can be run here, ours first"""
     peers = []
     for kind, own in [(Ours, precision), *PEERS[precision]]:
         try:
@@ -369,20 +372,21 @@ def gather(args, path, model, precision, threads, folder):
                 if own != precision:
                     peers[-1].name += f", {own}"
         except (ImportError, Refused) as reason:
-            print(f"{kind.__name__} is left out in {own}: {reason}")
+            print(f"{kind.__name__} in {own} is left out: {reason}")
     return peers
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bench_engine")
-    parser.add_argument("--model")
-    parser.add_argument("--precisions", nargs="+", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--tokens", type=int, default=16)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench_engine", metavar="BENCH_ENGINE", help="program of a build")
+    parser.add_argument("--model", metavar="FILE", help="model file; default: the default configuration, random weights")
+    parser.add_argument("--precisions", nargs="+", default=list(PEERS), choices=list(PEERS),
+                        help="of the engine; default: all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads; default 1 2")
+    parser.add_argument("--rounds", type=int, default=9, help="measured turns of each peer; default 9")
+    parser.add_argument("--tokens", type=int, default=16, help="tokens of a caption; default 16")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")  # those of the exporters, about the shapes that stay the same
+    warnings.filterwarnings("ignore")  # the exporters warn about shapes that are constant
     logging.disable(logging.WARNING)
     different = []
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

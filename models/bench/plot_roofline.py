@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""plot_roofline.py - draws how near each part of a caption comes to what the machine can do.
+"""plot_roofline.py - draws how close each part of a caption comes to the machine's limits.
 
     build/tests/bench_engine --precision int8 > int8.txt
     plot_roofline.py [--out PICTURE.svg] [--table] [--best] FILE...
 
-FILEs are what bench_engine printed, of one machine; the picture has a row for each part and a bar for each precision
-and number of threads, as a fraction of the roofline that was measured in the same run. --best takes the least of the
-repetitions in place of their median. --table prints the same as a Markdown table. The picture is plain SVG.
+Each FILE is an output of bench_engine, all from one machine. The picture, an SVG, has a row for each part and a bar for each
+precision and number of threads: the fraction of the roofline measured in the same run.
 """
 import argparse
 import re
@@ -24,7 +23,7 @@ LEFT, RIGHT, BAR, GAP, TOP = 190, 60, 9, 12, 76
 
 
 class Problem(Exception):
-    """A sentence for the user."""
+    """An error message for the user"""
 
 
 def read(files, best):
@@ -40,17 +39,17 @@ def read(files, best):
         for number, line in enumerate(lines, 1):
             if match := MACHINE.match(line):
                 if machine not in (None, match[0]):
-                    raise Problem(f"{path}, line {number}: {match[0]}, and before it was {machine}")
+                    raise Problem(f"{path}, line {number}: this is from {match[0]}, the lines before from {machine}")
                 machine = match[0]
             elif match := HEAD.match(line):
                 run = (match[2], int(match[1]))
                 if run in runs:
-                    raise Problem(f"{path}, line {number}: {run[0]} with {run[1]} threads was there before")
+                    raise Problem(f"{path}, line {number}: {run[0]} with {run[1]} threads appears twice")
                 runs[run] = (match[3], *map(float, match.groups()[3:]))
             elif run and (match := PART.match(line)):
                 parts.setdefault(match[1], {})[run] = float(match[6 if best else 5])
         if run is None:
-            raise Problem(f"{path}: this is not what bench_engine prints")
+            raise Problem(f"{path}: not an output of bench_engine")
     return machine, runs, parts
 
 
@@ -99,21 +98,21 @@ def svg(machine, runs, parts, width=760):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 16}" viewBox="0 0 {width} {y + 16}" '
             f'font-family="sans-serif" font-size="12"><style>.s{{font-size:9px;fill:#555}}.g{{stroke:#ddd}}'
             f'.e{{stroke:#888;stroke-dasharray:3 3}}</style><rect width="100%" height="100%" fill="white"/>'
-            f'<text x="16" y="24" font-size="15">Fraction of the roofline that was measured in the same run</text>'
+            f'<text x="16" y="24" font-size="15">Fraction of the roofline measured in the same run</text>'
             f'<text x="16" y="40" fill="#555">{escape(machine or "")}</text>' + "".join(out) + "</svg>\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="what bench_engine printed")
-    parser.add_argument("--out", metavar="PICTURE.svg", help="where the picture goes")
-    parser.add_argument("--table", action="store_true", help="print a Markdown table")
-    parser.add_argument("--best", action="store_true", help="the least of the repetitions instead of the median")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="output of bench_engine")
+    parser.add_argument("--out", metavar="PICTURE.svg", help="the picture to write")
+    parser.add_argument("--table", action="store_true", help="print a Markdown table, which is also the default without --out")
+    parser.add_argument("--best", action="store_true", help="take the fastest repetition instead of the median")
     options = parser.parse_args()
     try:
         machine, runs, parts = read(options.files, options.best)
         if not parts:
-            raise Problem(f"{options.files[0]}: there are no parts in it")
+            raise Problem(f"{options.files[0]}: has no measured parts")
         if options.out:
             with open(options.out, "w", encoding="utf-8") as file:
                 file.write(svg(machine, runs, parts))

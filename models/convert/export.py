@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""export.py - from checkpoints to a model file, and what it is worth in each precision.
+"""export.py - writes checkpoints as a model file, and measures its captions in each precision.
 
     export.py write CHECKPOINT... --out MODEL [--store bf16] [--card CARD.md] [--engine PALME-CAPTION] [--photo FILE]
     export.py precisions MODEL --out COPY --photos PLACE... --captions TSV --engine PALME-CAPTION
 
 `write` takes model files and checkpoints (.pt: a dict with state_dict, config, tokenizer and card, read with
-weights_only), averages them where there are several, and stores weights in bf16, f32, f16 or int8, norms, biases and
-positions in f32. It then reads back what it wrote and lets the checkpoint in torch, the file in torch and, if it is
-given, the engine say what they see in a photo.
+weights_only) and averages them if there are several. It stores matrices in bf16, f32, f16 or int8, and norms, biases and
+positions in f32. Then it reads the file back and captions a photo three times: with the checkpoint and the file in
+torch, and, with --engine, with the file in the engine.
 
-`precisions` lets the engine caption the photos of a dev set in each precision that it can compute in, and writes those
-that lose no more than 0.01 CIDEr against f32 into `precisions` of a copy of the model file, the table into its card.
+`precisions` captions the photos of a dev set with the engine in each precision. Those that lose at most 0.01 CIDEr
+against f32 become `precisions` of a copy of the model file, and the table becomes a section of its card.
 """
 import argparse
 import contextlib
@@ -43,8 +43,8 @@ PHOTO = ROOT / "examples" / "photos" / "dog.jpg"
 # ---- Checkpoints ------------------------------------------------------------------------------
 
 def average(paths):
-    """One checkpoint of several that differ in their weights alone, or in how sentences are searched: there the first
-    one's settings count. Of precisions nobody knows which keep the average's quality."""
+    """One checkpoint of several. They may differ in their weights and in SETTINGS; the first one's settings count. The
+    average has `precisions` f32 only, because the others have not been measured."""
     first = checkpoint.read(paths[0])
     checkpoint.build(paths[0], first["state"], first["config"])
     total = {name: x.astype(np.float64) for name, x in first["state"].items()}
@@ -55,7 +55,7 @@ def average(paths):
             if a != b:
                 raise DataError(f"{path}: {key} is {b}, {paths[0]} has {a}")
         if json.loads(other["tokenizer"]) != json.loads(first["tokenizer"]):
-            raise DataError(f"{path}: another tokenizer than that of {paths[0]}")
+            raise DataError(f"{path}: has another tokenizer than {paths[0]}")
         checkpoint.build(path, other["state"], other["config"])
         for name, x in other["state"].items():
             total[name] += x
@@ -68,16 +68,16 @@ def average(paths):
 # ---- Writing ----------------------------------------------------------------------------------
 
 def with_terms(card, terms, path):
-    """The card, with a section on the licence if it has none."""
+    """The card, with `terms` as its section on the licence. DataError if there are no terms and the card names none."""
     if terms:
         return re.sub(r"\n## Licen[cs]e\n.*?(?=\n## |\Z)", "", card, flags=re.S).rstrip() + f"\n\n## License\n\n{terms}\n"
     if not re.search(r"licen[cs]e|non-commercial|public domain", card, re.I):
-        raise DataError(f"{path}: nothing in the card says under which terms the weights are; --license TEXT does")
+        raise DataError(f"{path}: the card does not say under which terms the weights may be used; add them with --license TEXT")
     return card
 
 
 def change(config, settings):
-    """config with KEY=VALUE settings; values are JSON, or words."""
+    """config, changed by settings KEY=VALUE; a value is JSON, or else text."""
     from models.palme import Config
     known = {f.name for f in fields(Config)}
     values = dict(vars(config))
@@ -98,7 +98,7 @@ def change(config, settings):
 # ---- Reading back -----------------------------------------------------------------------------
 
 def allowed(name, x, how):
-    """How far a stored value may be from x."""
+    """The largest rounding error of x when stored"""
     if how == "f32" or not modelfile.is_weight(name, x):
         return 0.0
     if how == "int8":
@@ -108,26 +108,26 @@ def allowed(name, x, how):
 
 
 def check_stored(path, arrays, how):
-    """The digest, and each tensor within the rounding of its type."""
+    """Checks the digest of a file, and that each tensor is within the rounding error of its type."""
     data = Path(path).read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
     again, metadata = modelfile.read(path)
     if hashlib.sha256(data[begin:]).hexdigest() != metadata["sha256"]:
-        raise DataError(f"{path}: what was written is not what its sha256 says")
+        raise DataError(f"{path}: the file does not match its sha256")
     for name, x in arrays.items():
         if name not in again or again[name].shape != x.shape or not (np.abs(again[name] - x) <= allowed(name, x, how)).all():
-            raise DataError(f"{path}: {name} is not what was written")
+            raise DataError(f"{path}: {name} reads back differently from what was written")
 
 
 def first_photo(place):
     from models import data
     for name, image in data.photos(place):
         return name, image
-    raise DataError(f"{place}: no photo there that can be read")
+    raise DataError(f"{place}: has no photo that can be read")
 
 
 def compare_captions(path, model, tokenizer, photo, engine):
-    """Lines about what checkpoint, file and engine see in a photo; whether file and engine agree."""
+    """(lines with the captions of a photo by checkpoint, file and engine; whether those of file and engine are equal)"""
     import torch
 
     from models.palme import squash
@@ -152,7 +152,7 @@ def compare_captions(path, model, tokenizer, photo, engine):
             if lost:
                 raise DataError("; ".join(lost))
             said["file in the engine"] = captions[name]
-    lines += [f"  {what + ':':<20} {text or '(nothing)'}   ({score:.4f})" for what, (text, score) in said.items()]
+    lines += [f"  {what + ':':<20} {text or '(empty)'}   ({score:.4f})" for what, (text, score) in said.items()]
     lines.append(f"logits of checkpoint and file along the caption: {float((rows[0] - rows[1]).abs().max()):.3g} apart at "
                  f"most, standard deviation {float(rows[0].std()):.3g}")
     agree = not engine or said["file in the engine"][0] == said["file in torch"][0]
@@ -174,7 +174,7 @@ def run_write(options):
     lines, agree = compare_captions(options.out, model, averaged["tokenizer"], options.photo, options.engine)
     print("\n".join(lines))
     if not agree:
-        raise DataError(f"{options.out} is written, but the engine says something else than torch about {options.photo}")
+        raise DataError(f"{options.out} is written, but the engine and torch make different captions of {options.photo}")
     return 0
 
 
@@ -184,9 +184,9 @@ HEADING = "## Precisions"
 
 
 def markdown(rows, kept, photos, beams):
-    """The section of the card."""
-    lines = [HEADING, "", f"{photos} photos of the dev split, {evaluate.kind_of(beams)}, by the engine. A precision that loses "
-             f"more than {LOSS} CIDEr against f32 is not chosen by itself.", "",
+    """The section of the card about precisions"""
+    lines = [HEADING, "", f"{photos} photos of the dev split, {evaluate.kind_of(beams)}, by the engine. `auto` does not choose a "
+             f"precision that loses more than {LOSS} CIDEr against f32.", "",
              "| precision | captions equal to f32 | BLEU-4 | METEOR | CIDEr | CIDEr against f32 | chosen |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         s = row["scores"]
@@ -196,7 +196,7 @@ def markdown(rows, kept, photos, beams):
 
 
 def with_section(card, section):
-    """The card with this section in the place of an older one, or at its end."""
+    """The card with this section, which replaces an older one or is added at the end"""
     older = re.compile(re.escape(HEADING) + r"\n.*?(?=^## |\Z)", re.S | re.M)
     if older.search(card):
         return older.sub(lambda _: section + "\n", card, count=1).rstrip() + "\n"
@@ -204,7 +204,7 @@ def with_section(card, section):
 
 
 def keep(rows):
-    """Which precisions lose little enough; f32 always."""
+    """The precisions that lose at most LOSS; f32 is always among them."""
     return [row["precision"] for row in rows
             if row["precision"] == "f32" or row["cider_difference"] >= -LOSS - 1e-9]
 
@@ -214,10 +214,10 @@ def run_precisions(options):
     evaluate.scorers()
     tensors, metadata = modelfile.read_raw(options.model)
     if metadata.get("format") != "palme":
-        raise DataError(f"{options.model}: no model file")
-    config = json.loads(metadata["config"])
-    beams = options.beams or Config.read(metadata["config"]).default_beams
-    references, squares, lost = evaluate.read_photos(options, config["image_size"])
+        raise DataError(f"{options.model}: not a model file")
+    config = Config.read(modelfile.read(options.model)[1]["config"])
+    beams = options.beams or config.default_beams
+    references, squares, lost = evaluate.read_photos(options, config.image_size)
     tokens, rows = evaluate.tokenize(references), []
     with tempfile.TemporaryDirectory(prefix="palme-precisions-") as folder:
         engine = evaluate.Engine(options.engine, os.path.abspath(options.model), folder,
@@ -231,8 +231,8 @@ def run_precisions(options):
                 evaluate.compare(rows[-1], rows[0])
     kept = keep(rows)
     section = markdown(rows, kept, len(squares), beams)
-    config["precisions"] = kept
-    metadata.update(config=json.dumps(config), model_card=with_section(metadata.get("model_card", ""), section))
+    changed = {**json.loads(metadata["config"]), "precisions": kept}
+    metadata.update(config=json.dumps(changed), model_card=with_section(metadata.get("model_card", ""), section))
     modelfile.write_raw(f"{options.out}.part", tensors, metadata)
     check = modelfile.load(f"{options.out}.part").config.precisions
     if list(check) != kept:
@@ -253,36 +253,36 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__.split(" - ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    write = commands.add_parser("write", help="checkpoints to a model file")
-    write.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="several are averaged")
+    write = commands.add_parser("write", help="write checkpoints as a model file")
+    write.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="model file or .pt; several are averaged")
     write.add_argument("--out", required=True, metavar="MODEL", help="the model file to write")
-    write.add_argument("--store", choices=modelfile.STORES, default="bf16", help="of matrices and convolutions; default bf16")
-    write.add_argument("--name", help="a short name; default: the checkpoint's")
-    write.add_argument("--language", help="a language tag; default: the checkpoint's")
-    write.add_argument("--card", metavar="FILE", help="Markdown; default: the checkpoint's")
-    write.add_argument("--license", metavar="TEXT", help="the terms of the weights, a section of the card")
-    write.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes a key of the config, "
+    write.add_argument("--store", choices=modelfile.STORES, default="bf16", help="how matrices and convolutions are stored; default bf16")
+    write.add_argument("--name", help="short name; default: that of the checkpoint")
+    write.add_argument("--language", help="language tag such as en; default: that of the checkpoint")
+    write.add_argument("--card", metavar="FILE", help="Markdown file; default: the card of the checkpoint")
+    write.add_argument("--license", metavar="TEXT", help="terms of the weights; becomes a section of the card")
+    write.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the config, "
                        "such as default_beams=3")
-    write.add_argument("--photo", default=str(PHOTO), metavar="PLACE", help="what is captioned; default: examples/photos/dog.jpg")
-    write.add_argument("--engine", metavar="PATH", help="the command palme-caption, to caption the photo too")
+    write.add_argument("--photo", default=str(PHOTO), metavar="PLACE", help="photo to caption; default: examples/photos/dog.jpg")
+    write.add_argument("--engine", metavar="PATH", help="the command palme-caption; captions the photo, too")
     write.set_defaults(run=run_write)
-    judge = commands.add_parser("precisions", help="which precisions keep the captions' quality")
+    judge = commands.add_parser("precisions", help="measure which precisions keep the quality of captions")
     judge.add_argument("model", metavar="MODEL")
     judge.add_argument("--out", required=True, metavar="COPY", help="the model file to write; may be MODEL itself")
     judge.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files of the dev set")
-    judge.add_argument("--captions", required=True, metavar="TSV", help="its captions, lines id<TAB>caption")
+    judge.add_argument("--captions", required=True, metavar="TSV", help="its captions: a tsv with lines of id<TAB>caption")
     judge.add_argument("--engine", required=True, metavar="PATH", help="the command palme-caption")
     judge.add_argument("--precision", type=evaluate.list_of(evaluate.precision_name), default=list(PRECISIONS),
-                       metavar="P,...", help="what to measure; default f32,bf16,int8")
-    judge.add_argument("--beams", type=evaluate.beam_count, metavar="N", help="default: the model's")
-    judge.add_argument("--max-length", type=int, default=32, metavar="N", help="most tokens of a caption; default 32")
-    judge.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
-    judge.add_argument("--threads", type=int, default=0, metavar="N", help="of the engine; default: all processors")
-    judge.add_argument("--report", metavar="FILE", help="writes the table as Markdown, too")
+                       metavar="P,...", help="precisions to measure; default f32,bf16,int8")
+    judge.add_argument("--beams", type=evaluate.beam_count, metavar="N", help="beam width; default: that of the model")
+    judge.add_argument("--max-length", type=int, default=32, metavar="N", help="limit of tokens per caption; default 32")
+    judge.add_argument("--limit", type=int, metavar="N", help="use only the first N photos")
+    judge.add_argument("--threads", type=int, default=0, metavar="N", help="threads of the engine; default: all processors")
+    judge.add_argument("--report", metavar="FILE", help="also write the table to this file, as Markdown")
     judge.set_defaults(run=run_precisions)
     options = parser.parse_args(arguments)
     if options.command == "precisions" and options.precision[0] != "f32":
-        parser.error("--precision begins with f32, which the others are compared with")
+        parser.error("the first --precision must be f32, which the others are compared with")
     if options.engine:
         options.engine = os.path.abspath(shutil.which(options.engine) or options.engine)
     return options

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""evaluate.py - how good a model's sentences are, and whether the C engine says the same as torch.
+"""evaluate.py - scores a model's captions, and compares those of the engine with those of torch.
 
     evaluate.py MODEL --photos FOLDER_OR_TAR... --captions TSV [--beams 1,3]
                 [--engine PALME-CAPTION] [--precision f32,bf16,int8] [--html PAGE] [--json FILE]
 
-Captions of all photos are made by palme.py in torch, and by the engine through `palme-caption` on the very pixels that
-torch sees (each photo squashed to the model's square and written as PNG; --originals gives it the photos' own files).
-BLEU-1 to 4, METEOR, ROUGE-L and CIDEr are those of pycocoevalcap, with its PTB tokenizer; it needs a Java runtime. The
-page shows photos with captions and references, best and worst first.
+All photos are captioned in torch and, with --engine, by `palme-caption`. Both see the same pixels: each photo is squashed to
+the model's square and written as PNG. (--originals gives the engine the photos' own files.) BLEU-1 to 4, METEOR, ROUGE-L
+and CIDEr are those of pycocoevalcap with its PTB tokenizer, which needs a Java runtime. The page shows photos with
+captions and references, best and worst first.
 
-MODEL is a model file, or a checkpoint of train.py. Nothing is drawn at random: --limit takes the first photos.
+MODEL is a model file or a checkpoint (.pt). Nothing is random: --limit takes the first photos.
 """
 import argparse
 import contextlib
@@ -38,7 +38,7 @@ PRECISIONS = ("f32", "bf16", "int8")
 
 @contextlib.contextmanager
 def quiet():
-    """What Java and pycocoevalcap tell about themselves on stderr is not for our user."""
+    """Discards what Java and pycocoevalcap print on stderr."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -63,12 +63,12 @@ def tokenize(captions):
     with quiet():
         tokens = PTBTokenizer().tokenize(lines)
     if {i: len(c) for i, c in tokens.items()} != {i: len(c) for i, c in captions.items()}:
-        raise DataError("the tokenizer of pycocoevalcap gave back another number of sentences than it was given")
+        raise DataError("the tokenizer of pycocoevalcap returned another number of sentences than it was given")
     return tokens
 
 
 def scorers():
-    """Checks that everything is there before an hour of captions is made in vain."""
+    """Checks that scores can be computed, before an hour is spent on captions."""
     try:
         import pycocoevalcap  # noqa: F401
     except ImportError:
@@ -79,7 +79,7 @@ def scorers():
 
 @functools.cache
 def meteor_program():
-    """One for all rows of the table: it takes many seconds to read its tables."""
+    """One process for all rows of the table: it needs many seconds to start."""
     from pycocoevalcap.meteor.meteor import Meteor
     return Meteor()
 
@@ -180,7 +180,7 @@ class Torch:
 
 
 class Engine:
-    """palme-caption on files in a folder of our own, which are named by number: no name of a photo is in its way."""
+    """palme-caption on files in a temporary folder, named by number, so that names of photos cannot disturb it"""
 
     def __init__(self, program, model, folder, files, threads=0, level=None):
         """files: {id: path below folder}"""
@@ -205,7 +205,7 @@ class Engine:
         out, names, complaints = {}, {path: name for name, path in self.files.items()}, []
         bar = data.Progress(len(names), f"captions by the engine, {precision}, {kind_of(beams)}")
         paths = list(names)
-        for i in range(0, len(paths), 500):  # a command line has an end
+        for i in range(0, len(paths), 500):  # the length of a command line is limited
             with tempfile.TemporaryFile("w+") as errors:
                 with subprocess.Popen(command + paths[i:i + 500], cwd=self.folder, stdout=subprocess.PIPE,
                                       stderr=errors, text=True, encoding="utf-8") as process:
@@ -230,7 +230,7 @@ def kind_of(beams):
 
 
 def write_squares(folder, squares):
-    """The pictures as torch sees them: {id: file name}"""
+    """Writes the pictures as torch sees them. {id: file name}"""
     from PIL import Image
     files = {}
     for i, (name, pixels) in enumerate(squares.items()):
@@ -240,7 +240,7 @@ def write_squares(folder, squares):
 
 
 def write_originals(folder, sources, squares):
-    """The photos' own files, copied: {id: file name}"""
+    """Copies the photos' own files. {id: file name}"""
     files = {}
     for source in sources:
         for name, called, read in data.photo_files(source):
@@ -253,7 +253,7 @@ def write_originals(folder, sources, squares):
 # ---- The table --------------------------------------------------------------------------------
 
 def compare(row, other):
-    """What a row of the table has to say about another row of the same beams: equal captions, CIDEr apart, scores apart."""
+    """Adds to a row of the table how its captions differ from those of another row with the same beams."""
     mine, theirs = row["captions"], other["captions"]
     same = [name for name in mine if mine[name][0] == theirs[name][0]]
     row["against"] = other["label"]
@@ -276,14 +276,14 @@ def table(rows):
 
 
 def verdict(rows):
-    """Lines about the engine in f32 beside torch, and whether all is as it should be."""
+    """(lines that compare the engine in f32 with torch, whether they agree well enough)"""
     lines, fine = [], True
     for row in rows:
         if row["engine"] != "engine" or row["precision"] != "f32" or "equal" not in row:
             continue
         good = row["equal"] >= EQUAL and abs(row["cider_difference"]) <= NEAR
         fine = fine and good
-        lines.append(f"{row['label']}: {100 * row['equal']:.1f} % of the captions are those of torch (wanted "
+        lines.append(f"{row['label']}: {100 * row['equal']:.1f} % of the captions equal those of torch (wanted "
                      f"{100 * EQUAL:.0f} %), CIDEr {abs(row['cider_difference']):.4f} apart (wanted {NEAR}), scores of "
                      f"equal captions at most {row['score_difference']:.1e} apart: {'good' if good else 'NOT GOOD'}")
     return lines, fine
@@ -321,7 +321,7 @@ def measure(options, squares, references, lost):
 
 
 def engine_file(options, folder):
-    """What the engine opens: a checkpoint is stored for it in f32."""
+    """The file for the engine; a checkpoint is written as a model file in f32 first."""
     if options.model.endswith(".safetensors"):
         return os.path.abspath(options.model)
     path = Path(folder) / "checkpoint.safetensors"
@@ -347,7 +347,7 @@ def beam_count(word):
 
 def precision_name(word):
     if word not in PRECISIONS:
-        raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(PRECISIONS)}")
+        raise argparse.ArgumentTypeError(f"{word} is not one of {', '.join(PRECISIONS)}")
     return word
 
 
@@ -356,27 +356,27 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split(" - ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="model file, or a checkpoint of train.py (.pt)")
-    parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files")
-    parser.add_argument("--captions", required=True, metavar="TSV", help="lines id<TAB>caption, several for a photo")
+    parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files of photos")
+    parser.add_argument("--captions", required=True, metavar="TSV", help="tsv with lines of id<TAB>caption, one or several for a photo")
     parser.add_argument("--beams", type=list_of(beam_count), default=[1, 3], metavar="N,...",
-                        help="1 is greedy; default 1,3")
-    parser.add_argument("--max-length", type=int, default=32, metavar="N", help="most tokens of a caption; default 32")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos found")
-    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption, for the C engine's captions")
+                        help="beam widths, 1 is greedy; default 1,3")
+    parser.add_argument("--max-length", type=int, default=32, metavar="N", help="limit of tokens per caption; default 32")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N photos")
+    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption; captions with the engine, too")
     parser.add_argument("--precision", type=list_of(precision_name), default=["f32"], metavar="P,...",
                         help="precisions of the engine: f32, bf16, int8; default f32")
     parser.add_argument("--originals", action="store_true",
                         help="the engine reads the photos' own files, so that decoding and resize count too")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="compute threads; default: all processors")
-    parser.add_argument("--no-torch", action="store_true", help="the engine alone")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures a time in torch; default 16")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of torch")
-    parser.add_argument("--html", metavar="PAGE", help="writes a page with photos, captions and references")
+    parser.add_argument("--no-torch", action="store_true", help="only use the engine")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures per batch in torch; default 16")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="device of torch; default cuda if available")
+    parser.add_argument("--html", metavar="PAGE", help="write a page with photos, captions and references")
     parser.add_argument("--html-photos", type=int, default=40, metavar="N",
-                        help="how many of the best and of the worst are on it; default 40")
-    parser.add_argument("--json", metavar="FILE", help="writes all figures and captions; - is the standard output")
+                        help="number of best and of worst photos on it; default 40")
+    parser.add_argument("--json", metavar="FILE", help="write all figures and captions; - is the standard output")
     parser.add_argument("--check", action="store_true",
-                        help="exit status 1 if the engine in f32 and torch disagree more than they may")
+                        help="exit with status 1 if the engine in f32 and torch disagree by more than the limits")
     options = parser.parse_args(arguments)
     if options.no_torch and not options.engine:
         parser.error("--no-torch leaves nothing to do without --engine")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""page.py - an evaluation as one HTML page: the table, then photos with captions and references, best and worst first.
+"""page.py - writes an evaluation as one HTML page: the table, then the best and the worst photos with captions and references.
 
-Everything is inside the page, photos too. All text is escaped: captions and names of files may hold anything.
+The page holds everything, photos too. All text is escaped, because captions and file names may contain anything.
 """
 import base64
 import html
@@ -33,7 +33,7 @@ li { margin: .12rem 0 } .name { color: var(--dim); font-size: .72rem; margin: .7
 
 
 def picture(pixels):
-    """uint8 [h, w, 3] -> a data: address. Small: a page has many."""
+    """uint8 [h, w, 3] -> a data: URL of a small JPEG; a page has many of them."""
     from PIL import Image
     image = Image.fromarray(pixels)
     image.thumbnail((256, 256))
@@ -55,11 +55,11 @@ def table(rows, metrics):
 
 
 def card(name, kind, rows, references, pixels, cider):
-    """One photo. Rows that say the same stand together."""
+    """One photo. Rows with the same caption share an entry."""
     said = {}
     for row in rows:
         said.setdefault(row["captions"][name][0], []).append(row["label"])
-    captions = "".join(f"<dt>{html.escape(', '.join(labels)) if len(said) > 1 else 'all'}</dt><dd>{html.escape(text or '(nothing)')}</dd>"
+    captions = "".join(f"<dt>{html.escape(', '.join(labels)) if len(said) > 1 else 'all'}</dt><dd>{html.escape(text or '(empty)')}</dd>"
                        for text, labels in said.items())
     wanted = "".join(f"<li>{html.escape(text)}</li>" for text in references)
     return (f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
@@ -68,13 +68,13 @@ def card(name, kind, rows, references, pixels, cider):
 
 
 def make(model, rows, metrics, references, squares, lost, count):
-    """The page's text. Photos are ordered by the CIDEr of the last row in f32 that torch made, or of the last of all."""
+    """The page's HTML. Photos are ordered by the CIDEr of the last row made in torch, or of the last row if there is none."""
     first = next((row for row in reversed(rows) if row["engine"] == "torch"), rows[-1])
     order = sorted(first["cider"], key=lambda name: (-first["cider"][name], name))
     count = min(count, (len(order) + 1) // 2)
     best, worst = order[:count], order[:count - 1:-1][:count]
     parts = [f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
-             f"references are one and the same sentence, 0 if they share no word.</p>", table(rows, metrics)]
+             f"references are the same sentence, and 0 if they share no word.</p>", table(rows, metrics)]
     if lost:
         parts.append(f"<h2>Left out</h2><p>{len(lost)}: {html.escape('; '.join(lost[:20]))}</p>")
     for kind, title, names in (("best", "Best", best), ("worst", "Worst", worst)):

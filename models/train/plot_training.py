@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""plot_training.py - the curves of one or more trainings as an SVG picture.
+"""plot_training.py - draws the curves of one or more trainings as an SVG picture.
 
     plot_training.py NAME=RUN/log.tsv... --out training.svg
 
-Left the training loss (cross-entropy of the captions), right CIDEr on the dev captions, both over minutes of training.
+On the left is the training loss (cross-entropy of the captions), on the right CIDEr on the dev captions, both over minutes of
+training.
 """
 import argparse
 import html
@@ -17,11 +18,11 @@ WIDTH, HEIGHT, PAD = 460, 300, 52
 
 
 def read(path):
-    """Rows of a log as dicts of floats (the stage stays text)."""
+    """The rows of a log as dicts: floats, and the stage as text"""
     with open(path, encoding="utf-8") as f:
         lines = [line.rstrip("\n").split("\t") for line in f if line.strip()]
     if len(lines) < 2:
-        raise ValueError(f"{path}: no epoch in it")
+        raise ValueError(f"{path}: has no epochs")
     return [{k: v if k == "stage" else float(v) for k, v in zip(lines[0], row)} for row in lines[1:]]
 
 
@@ -65,7 +66,7 @@ def draw(runs):
     """runs: (name, rows) -> the SVG's text"""
     losses = [(name, [(r["minutes"], r["loss"]) for r in rows]) for name, rows in runs]
     cider = [(name, [(r["minutes"], r["dev_cider"]) for r in rows]) for name, rows in runs]
-    step = min(190, (2 * WIDTH - 60) / max(1, len(runs)))  # all names in one line
+    step = min(190, (2 * WIDTH - 60) / max(1, len(runs)))  # all names fit in one line
     legend = "".join(f'<rect x="{60 + step * i:.0f}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
                      f'<text x="{80 + step * i:.0f}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
                      for i, (name, _) in enumerate(runs))
@@ -77,8 +78,8 @@ def draw(runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", nargs="+", metavar="NAME=LOG", help="a run's log.tsv and what it is called")
-    parser.add_argument("--out", required=True, help="SVG to write")
+    parser.add_argument("logs", nargs="+", metavar="NAME=LOG", help="the log.tsv of a run, and its name in the picture")
+    parser.add_argument("--out", required=True, help="the SVG to write")
     o = parser.parse_args()
     try:
         runs = [(name or path, read(path)) for name, _, path in (text.rpartition("=") for text in o.logs)]

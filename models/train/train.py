@@ -490,7 +490,7 @@ def prepare(o):
     if o.init:
         left = [n for n in borrow(model, o.init) if ".stem." not in n]
         print(f"from {o.init}: all but {len(left)} tensors{': ' + ', '.join(left[:6]) if left else ''}", file=sys.stderr)
-        if config.stem != "none" and json.loads(modelfile.read_raw(o.init)[1]["config"])["stem"] != config.stem:
+        if config.stem != "none" and json.loads(modelfile.read(o.init)[1]["config"])["stem"] != config.stem:
             model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
     return examples, dev, extra, cider, text, model
 
