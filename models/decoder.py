@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """decoder.py - the decoder of palme.py with a cache of keys and values, for many texts at a time.
 
-palme.py is short and computes every row anew; this is what search, evaluation and training run. tests/test_evaluate.py and
-tests/test_training.py compare the two.
+palme.py is short and computes every row anew; this is what search, evaluation and training run.
+tests/test_evaluate.py and tests/test_training.py compare the two.
 
-R texts grow together, K of them about each picture: text r is about picture r // K. Heads are 64 wide. D is the decoder's
-width, E the encoder's, N counts rows of texts of all lengths.
+R texts grow together, K of them about each picture: text r is about picture r // K. Heads are 64 wide. D is the
+decoder's width, E the encoder's, N counts rows of texts of all lengths.
 """
 import math
 
@@ -30,8 +30,8 @@ def attend(q, k, v, bias=None, scale=HEAD ** -0.5):
 
 
 class Rows:
-    """Which of the R * n rows that attention sees are computed. The others are padding: they are zeros for attention and cost
-    nothing in all other layers."""
+    """Which of the R * n rows that attention sees are computed. The others are padding: they are zeros for attention
+    and cost nothing in all other layers."""
 
     def __init__(self, texts, n, at=None):
         """at: int64 [N], ascending; None: all rows, N = R * n"""
@@ -95,7 +95,7 @@ class CachedDecoder:
         return self.net.attn_layers.final_norm(x)
 
     def extend(self, x, rows):
-        """x [N, D]: the next rows.n positions of each text, which see all before them. -> the last block's rows [N, D]"""
+        """x [N, D], the next rows.n positions of each text, which see all before them -> the last block's [N, D]"""
         begin, end = self.length, self.length + rows.n
         self.length = end
         if self.net.pos_emb is not None:
@@ -141,7 +141,8 @@ class CachedDecoder:
         """Gives each text keys and values of its picture for itself, so that select() may leave out any text."""
         for i in self.keys:
             if self.net.kinds[i] == "cross":
-                self.keys[i], self.values[i] = (t.repeat_interleave(self.beams, 0) for t in (self.keys[i], self.values[i]))
+                self.keys[i] = self.keys[i].repeat_interleave(self.beams, 0)
+                self.values[i] = self.values[i].repeat_interleave(self.beams, 0)
         self.beams = 1
 
     def select(self, rows, pictures=None):

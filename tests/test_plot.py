@@ -10,7 +10,8 @@ SCRIPT = ROOT / "models" / "bench" / "plot_roofline.py"
 F32 = """A & B Processor, 2 processors
 some weights, 2 repetitions and more
 
-{n} thread{s}, {p}, kernels avx2: 83.9 GFLOP/s of multiply-adds (avx2), 83.9 in bf16, 89.9 GOP/s in int8, 14.3 GB/s from 129.0 MB
+{n} thread{s}, {p}, kernels avx2: 83.9 GFLOP/s of multiply-adds (avx2), 83.9 in bf16, 89.9 GOP/s in int8, \
+14.3 GB/s from 129.0 MB
                         median ms     min ms   bound ms  of bound    at min
 encoder up, 64 rows         3.002      1.742      1.600     53.3%     91.9%
 one step                   16.022      9.622      9.023     {m}%     93.8%

@@ -5,9 +5,9 @@
 
 BENCH_ENGINE is the program bench_engine of a build, which is driven through its --serve mode. Without --model, the
 default configuration with generated weights is used. torch is required. ONNX Runtime needs onnx and onnxruntime,
-OpenVINO needs openvino, and nncf for int8; a runtime whose package is missing is left out with a message. All peers have
-a KV cache and compute the cross-attention's keys and values once per picture, except "no cache", which computes all
-rows for each token, as the plain loop of palme.py does.
+OpenVINO needs openvino, and nncf for int8; a runtime whose package is missing is left out with a message. All peers
+have a KV cache and compute the cross-attention's keys and values once per picture, except "no cache", which computes
+all rows for each token, as the plain loop of palme.py does.
 
 Peers take turns, so that other load on the machine affects all of them. Each waits before its turn until the threads of
 the one before have stopped spinning. The table shows medians and smallest times. All f32 captions must have the same
@@ -16,12 +16,13 @@ quantization, and NNCF's post-training quantization for OpenVINO. That one is ca
 matters, and captions in int8 are not compared. OpenVINO in f32 and the loop without cache also stand beside our bf16
 and int8.
 
-See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose caches
-are inputs and outputs.
+See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose
+caches are inputs and outputs.
 """
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: spinning threads take time from the other peers
+# Before torch is loaded, because spinning threads take time from the other peers.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import argparse
@@ -123,7 +124,7 @@ class Step(nn.Module):
 # ---- Peers ------------------------------------------------------------------------------------
 
 class Peer:
-    """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are of the runtime's own type."""
+    """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are the runtime's own."""
 
     def caption(self, images, prompt, count):
         """images [B, 3, S, S] as numpy -> B lists of ids. Pictures are encoded one by one, as in the engine."""

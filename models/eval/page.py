@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""page.py - writes an evaluation as one HTML page: the table, then the best and the worst photos with captions and references.
+"""page.py - writes an evaluation as one HTML page: the table, then photos with captions, best and worst first.
 
 The page holds everything, photos too. All text is escaped, because captions and file names may contain anything.
 """
@@ -8,7 +8,8 @@ import html
 import io
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --dim: color-mix(in srgb, currentColor 62%, transparent);
+:root { color-scheme: light dark; --line: #8884; --soft: #8882;
+  --dim: color-mix(in srgb, currentColor 62%, transparent);
   --good: #1a7f4b; --bad: #b3402a; }
 @media (prefers-color-scheme: dark) { :root { --good: #5fcf95; --bad: #f08a72; } }
 * { box-sizing: border-box }
@@ -50,7 +51,8 @@ def table(rows, metrics):
         cells += (f"<td>{100 * row['equal']:.1f} %</td><td>{row['cider_difference']:+.4f}</td>" if "equal" in row
                   else "<td></td><td></td>")
         lines.append(f"<tr><td>{html.escape(row['label'])}</td>{cells}</tr>")
-    return (f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr></thead>'
+    return (f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr>'
+            "</thead>"
             f"<tbody>{''.join(lines)}</tbody></table></div>")
 
 
@@ -59,8 +61,10 @@ def card(name, kind, rows, references, pixels, cider):
     said = {}
     for row in rows:
         said.setdefault(row["captions"][name][0], []).append(row["label"])
-    captions = "".join(f"<dt>{html.escape(', '.join(labels)) if len(said) > 1 else 'all'}</dt><dd>{html.escape(text or '(empty)')}</dd>"
-                       for text, labels in said.items())
+    captions = ""
+    for text, labels in said.items():
+        who = html.escape(", ".join(labels)) if len(said) > 1 else "all"
+        captions += f"<dt>{who}</dt><dd>{html.escape(text or '(empty)')}</dd>"
     wanted = "".join(f"<li>{html.escape(text)}</li>" for text in references)
     return (f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
             f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
@@ -68,7 +72,7 @@ def card(name, kind, rows, references, pixels, cider):
 
 
 def make(model, rows, metrics, references, squares, lost, count):
-    """The page's HTML. Photos are ordered by the CIDEr of the last row made in torch, or of the last row if there is none."""
+    """The page's HTML. Photos are ordered by the CIDEr of the last row made in torch, else of the last row."""
     first = next((row for row in reversed(rows) if row["engine"] == "torch"), rows[-1])
     order = sorted(first["cider"], key=lambda name: (-first["cider"][name], name))
     count = min(count, (len(order) + 1) // 2)

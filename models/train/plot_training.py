@@ -4,8 +4,7 @@
 
     plot_training.py NAME=RUN/log.tsv... --out training.svg
 
-On the left is the training loss (cross-entropy of the captions), on the right CIDEr on the dev captions, both over minutes of
-training.
+Left: the training loss (cross-entropy of the captions). Right: CIDEr on the dev captions. Both over minutes.
 """
 import argparse
 import html

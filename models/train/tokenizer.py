@@ -5,8 +5,8 @@
     tokenizer.py --captions TSV --vocab 4096 --out tokenizer.json
     tokenizer.py --from MODEL.safetensors --vocab 2048 --out tokenizer.json     the first 2048 of a model's own tokens
 
-Tokens are ordered as they were merged, so the first N of them form a tokenizer. A smaller model with such a tokenizer can start
-from the first rows of a larger model's tables.
+Tokens are ordered as they were merged, so the first N of them form a tokenizer. A smaller model with such a tokenizer
+can start from the first rows of a larger model's tables.
 """
 import argparse
 import json

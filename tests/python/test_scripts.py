@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""test_scripts.py - every script starts by its path and says what it does; modules import each other in one direction."""
+"""test_scripts.py - every script starts by its path, and imports point one way."""
 import ast
 import subprocess
 import sys
