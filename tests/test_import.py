@@ -301,6 +301,39 @@ def test_reading_back_finds_damage(tmp_path):
         export.check_stored(path, arrays, "f32")
 
 
+# ---- Versions of the format ---------------------------------------------------------------------
+
+@pytest.mark.skipif(not hasattr(modelfile, "convert"), reason="modelfile.py knows one version of the format")
+@pytest.mark.parametrize("store", modelfile.STORES)
+@pytest.mark.parametrize("changes", [{}, {"cross_attend": False, "decoder_dim": 128},
+                                     {"rotary_xpos": False, "use_abs_pos_emb": True, "decoder_dim": 48}])
+def test_convert(tmp_path, capsys, changes, store):
+    """To the other version and back, twice: the same model and the same bytes"""
+    model = random_model(bos_token=1, eos_token=2, **changes)
+    checkpoint.write_model(tmp_path / "a", model, generate.tokenizer_json(97), "card", store)
+    for old, new, version in [("a", "one", 1), ("one", "two", 2), ("two", "again", 1), ("again", "twice", 2)]:
+        assert export.main(["convert", str(tmp_path / old), str(tmp_path / new), "--format-version", str(version)]) == 0
+        metadata = modelfile.read_raw(tmp_path / new)[1]
+        assert metadata["format_version"] == str(version) and f"format version {version}" in capsys.readouterr()[0]
+    assert Config.read(modelfile.read(tmp_path / "two")[1]["config"]) == model.config
+    if "use_abs_pos_emb" not in changes:  # their scale costs the last bit
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "again").read_bytes()
+        assert (tmp_path / "two").read_bytes() == (tmp_path / "twice").read_bytes()
+    export.check_stored(tmp_path / "twice", modelfile.read(tmp_path / "a")[0], "f32")
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(not hasattr(modelfile, "convert"), reason="modelfile.py knows one version of the format")
+def test_convert_refuses(tmp_path, capsys):
+    plain = checkpoint_of(random_model(), tmp_path / "plain.safetensors")
+    (tmp_path / "junk").write_bytes(b"junk")
+    for old, words in [(plain, "no model file"), (tmp_path / "junk", "no model file"), (tmp_path / "gone", "No such file")]:
+        assert export.main(["convert", str(old), str(tmp_path / "new")]) == 2
+        errors = capsys.readouterr()[1]
+        assert words in errors and errors.count("\n") == 1, errors
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob("*.part"))
+
+
 # ---- Precisions ---------------------------------------------------------------------------------
 
 def fake_engine(path):
