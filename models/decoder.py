@@ -26,6 +26,13 @@ def split_heads(x):
 
 def attend(q, k, v, bias=None, scale=HEAD ** -0.5):
     """q [R, heads, n, 64], k and v [R, heads, m, 64], bias as that of palme.Attention -> [R, heads, n, 64]"""
+    if bias is not None:
+        bias = bias.to(q.dtype)
+    if q.dtype == torch.bfloat16 and torch.is_grad_enabled():  # the fused one has a slow gradient in bf16 on a CPU
+        scores = scale * (q @ k.mT)
+        if bias is not None:
+            scores = scores + bias
+        return scores.float().softmax(-1).to(q.dtype) @ v
     return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
 
 
@@ -125,7 +132,7 @@ class CachedDecoder:
             q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
         if self.rotary is not None:
             cos, sin, gain = (t[begin:end] for t in self.rotary)
-            q, k, v = rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain), rotate(v, cos, sin, 1 / gain)
+            q, k, v = (rotate(x, cos, sin, g).to(x.dtype) for x, g in ((q, gain), (k, 1 / gain), (v, 1 / gain)))
         if i in self.keys:
             k, v = torch.cat([self.keys[i], k], 2), torch.cat([self.values[i], v], 2)
         self.keys[i], self.values[i] = k, v

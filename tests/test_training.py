@@ -186,6 +186,24 @@ def test_gradients_are_those_of_palme(other):
 
 
 @pytest.mark.parametrize("other", OTHERS)
+def test_training_in_bf16(other):
+    """Under autocast, with a gradient and without. Two layers round some 24 times on the way to a number, each time by at
+    most 2^-8 of it; independent errors add up to the root, 5 * 2^-8, and the largest of all numbers may have three times that."""
+    model, image = tiny(**other), pictures()
+    real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
+    context = batch.encode(model, image).detach()
+    wanted = batch.decode(model, TEXTS, real, context).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = batch.decode(model, TEXTS, real, context)
+        with torch.no_grad():
+            fused = batch.decode(model, TEXTS, real, context)
+    found.float().square().sum().backward()
+    for x in (found, fused):
+        difference = float((x.detach().float() - wanted).abs().max() / wanted.abs().max())
+        assert difference < 15 * 2 ** -8
+
+
+@pytest.mark.parametrize("other", OTHERS)
 def test_texts_that_grow_keep_their_pictures(other):
     """Two texts about each of three pictures; the second picture leaves, then single texts."""
     model = tiny(**other)

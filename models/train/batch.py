@@ -31,7 +31,7 @@ class Dropout:
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape)
+        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
 
 
 def late_blocks(stem, x, first):
@@ -98,7 +98,7 @@ def sample(model, context, per_photo, steps, generator, min_p=0.0):
     last = torch.full((rows,), config.bos_token, device=context.device)
     alive, out = list(range(rows)), [[] for _ in range(rows)]
     for _ in range(steps):
-        p = state.feed(last).softmax(-1)
+        p = state.feed(last).float().softmax(-1)
         if min_p > 0:
             p = p * (p >= min_p * p.amax(-1, keepdim=True))
         sums = p.cumsum(-1)
