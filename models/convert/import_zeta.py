@@ -403,8 +403,9 @@ def run(options):
     if options.card:
         card, terms = Path(options.card).read_text(encoding="utf-8"), options.license
     else:
-        name, terms = options.name or Path(options.checkpoint).stem, options.license or "Not known: ask those who trained it."
-        card = f"# {name}\n\nImported by import_zeta.py from a checkpoint of zeta's {called}. Its training data is not known.\n"
+        name = options.name or Path(options.checkpoint).stem
+        card = f"# {name}\n\nImported from a checkpoint of zeta's {called}. Its training data is not known.\n"
+        terms = options.license or "Not known: ask those who trained it."
     card = export.with_terms(card, terms, options.card)
     checkpoint.write_model(options.out, model, tokenizer, card, options.store, options.name, options.language)
     export.check_stored(options.out, {k: x.numpy() for k, x in model.state_dict().items()}, options.store)
