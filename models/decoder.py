@@ -7,6 +7,7 @@ tests/test_evaluate.py and tests/test_training.py compare the two.
 R texts grow together, K of them about each picture: text r is about picture r // K. Heads are 64 wide. D is the
 decoder's width, E the encoder's, N counts rows of texts of all lengths.
 """
+
 import math
 
 import torch
@@ -24,7 +25,7 @@ def split_heads(x):
     return x.unflatten(-1, (-1, HEAD)).transpose(1, 2)
 
 
-def attend(q, k, v, bias=None, scale=HEAD ** -0.5):
+def attend(q, k, v, bias=None, scale=HEAD**-0.5):
     """q [R, heads, n, 64], k and v [R, heads, m, 64], bias as that of palme.Attention -> [R, heads, n, 64]"""
     if bias is not None:
         bias = bias.to(q.dtype)
@@ -74,7 +75,7 @@ class CachedDecoder:
         c, like = self.config, context
         self.slopes = torch.zeros(c.decoder_heads, 1, 1)
         if c.alibi_pos_bias:
-            self.slopes[:c.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(c.alibi_num_heads))
+            self.slopes[: c.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(c.alibi_num_heads))
         self.slopes = self.slopes.to(like)
         self.rotary = None
         if c.rotary_xpos:
@@ -106,7 +107,7 @@ class CachedDecoder:
         begin, end = self.length, self.length + rows.n
         self.length = end
         if self.net.pos_emb is not None:
-            x = x + rows.positions(self.net.pos_emb.emb.weight[begin:end]) * self.config.decoder_dim ** -0.5
+            x = x + rows.positions(self.net.pos_emb.emb.weight[begin:end]) * self.config.decoder_dim**-0.5
         bias = self.bias(begin, end, x)
         for i, (kind, ((norm,), block)) in enumerate(zip(self.net.kinds, self.net.attn_layers.layers, strict=True)):
             y = norm(x)
@@ -136,7 +137,7 @@ class CachedDecoder:
         if i in self.keys:
             k, v = torch.cat([self.keys[i], k], 2), torch.cat([self.values[i], v], 2)
         self.keys[i], self.values[i] = k, v
-        y = attend(q, k, v, bias, 10.0 if self.config.qk_norm else HEAD ** -0.5)
+        y = attend(q, k, v, bias, 10.0 if self.config.qk_norm else HEAD**-0.5)
         return block.to_out(rows.gather(y))
 
     def attend_picture(self, i, block, x, rows):

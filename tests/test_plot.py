@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """models/bench/plot_roofline.py reads outputs of bench_engine, and names what it cannot read."""
+
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -29,10 +30,17 @@ def write(folder, name, precision="f32", threads=1, median="56.3"):
 
 
 def test_table(tmp_path):
-    files = [write(tmp_path, "a", "int8", 1, "40.6"), write(tmp_path, "b"), write(tmp_path, "c", threads=2, median="7.0")]
+    files = [
+        write(tmp_path, "a", "int8", 1, "40.6"),
+        write(tmp_path, "b"),
+        write(tmp_path, "c", threads=2, median="7.0"),
+    ]
     assert run(*files).stdout.splitlines() == [
-        "| | f32, 1 thread | f32, 2 threads | int8, 1 thread |", "|---|---|---|---|",
-        "| encoder up, 64 rows | 53 % | 53 % | 53 % |", "| one step | 56 % | 7 % | 41 % |"]
+        "| | f32, 1 thread | f32, 2 threads | int8, 1 thread |",
+        "|---|---|---|---|",
+        "| encoder up, 64 rows | 53 % | 53 % | 53 % |",
+        "| one step | 56 % | 7 % | 41 % |",
+    ]
     assert "| one step | 94 % | 94 % | 94 % |" in run("--best", *files).stdout
 
 
@@ -54,7 +62,10 @@ def test_refused(tmp_path):
     junk = tmp_path / "junk"
     junk.write_text("nothing of the kind\n")
     once = write(tmp_path, "a")
-    for arguments, said in [((junk,), "not an output of bench_engine"), ((tmp_path / "gone",), "gone"),
-                            ((once, write(tmp_path, "b")), "f32 with 1 threads appears twice")]:
+    for arguments, said in [
+        ((junk,), "not an output of bench_engine"),
+        ((tmp_path / "gone",), "gone"),
+        ((once, write(tmp_path, "b")), "f32 with 1 threads appears twice"),
+    ]:
         done = run(*arguments)
         assert done.returncode == 1 and said in done.stderr and not done.stdout

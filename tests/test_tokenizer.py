@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What scripts in tests/fixtures/ wrote for the tokenizer and the resize is what they would write now."""
+
 import subprocess
 import sys
 

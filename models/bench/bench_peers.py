@@ -19,6 +19,7 @@ and int8.
 See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose
 caches are inputs and outputs.
 """
+
 import os
 
 # Before torch is loaded, because spinning threads take time from the other peers.
@@ -47,11 +48,12 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 from models import ROOT, modelfile
 from models.palme import HEAD, alibi_slopes, rotate
 
-PAUSE = 0.1     # seconds before a turn
-TOGETHER = 4    # captions at a time
+PAUSE = 0.1  # seconds before a turn
+TOGETHER = 4  # captions at a time
 
 
 # ---- The model with a cache, as modules that can be exported -----------------------------------
+
 
 class See(nn.Module):
     """context [B, P, E] -> keys and values of cross-attention, each [layers, B, heads, P, 64]."""
@@ -65,8 +67,10 @@ class See(nn.Module):
     def forward(self, context):
         if self.map is not None:
             context = self.map(context)
-        return (torch.stack([heads(b.to_k(context)) for b in self.blocks]),
-                torch.stack([heads(b.to_v(context)) for b in self.blocks]))
+        return (
+            torch.stack([heads(b.to_k(context)) for b in self.blocks]),
+            torch.stack([heads(b.to_v(context)) for b in self.blocks]),
+        )
 
 
 def heads(x):
@@ -87,15 +91,20 @@ class Step(nn.Module):
         cos, sin, gain = net.rotary(config.max_seq_len, config.xpos_center, torch.zeros(1))
         slopes = torch.zeros(config.decoder_heads, 1, 1)
         if config.alibi_pos_bias:
-            slopes[:config.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(config.alibi_num_heads))
-        for name, table in (("cos", cos), ("sin", sin), ("gain", gain), ("slopes", slopes),
-                            ("places", torch.arange(config.max_seq_len))):
+            slopes[: config.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(config.alibi_num_heads))
+        for name, table in (
+            ("cos", cos),
+            ("sin", sin),
+            ("gain", gain),
+            ("slopes", slopes),
+            ("places", torch.arange(config.max_seq_len)),
+        ):
             self.register_buffer(name, table, persistent=False)
 
     def forward(self, token, position, keys, values, cross_keys, cross_values):
         x = self.net.token_emb.emb(token).unsqueeze(1)
         cos, sin, gain = self.cos[position], self.sin[position], self.gain[position]
-        distance = (position - self.places[:keys.shape[3] + 1]).to(x.dtype)
+        distance = (position - self.places[: keys.shape[3] + 1]).to(x.dtype)
         bias = -self.slopes * distance
         new_keys, new_values = [], []
         for kind, ((norm,), block) in zip(self.net.kinds, self.net.attn_layers.layers):
@@ -112,8 +121,9 @@ class Step(nn.Module):
                 q, k, v = (rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain), rotate(v, cos, sin, 1 / gain))
                 new_keys.append(torch.cat([keys[i], k], 2))
                 new_values.append(torch.cat([values[i], v], 2))
-                y = F.scaled_dot_product_attention(q, new_keys[i], new_values[i], attn_mask=bias,
-                                                   scale=10.0 if self.qk_norm else None)
+                y = F.scaled_dot_product_attention(
+                    q, new_keys[i], new_values[i], attn_mask=bias, scale=10.0 if self.qk_norm else None
+                )
             else:
                 y = F.scaled_dot_product_attention(q, cross_keys[i - 1], cross_values[i - 1])
             x = x + block.to_out(y.transpose(1, 2).flatten(2))
@@ -122,6 +132,7 @@ class Step(nn.Module):
 
 
 # ---- Peers ------------------------------------------------------------------------------------
+
 
 class Peer:
     """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are the runtime's own."""
@@ -190,9 +201,11 @@ def examples(model):
     c = model.config
     cross = torch.rand(c.decoder_depth, 1, c.decoder_heads, c.patches, HEAD)
     cache = torch.rand(c.decoder_depth, 1, c.decoder_heads, 3, HEAD)
-    return {"encode": (torch.rand(1, 3, c.image_size, c.image_size),),
-            "see": (torch.rand(1, c.patches, c.encoder_dim),),
-            "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone())}
+    return {
+        "encode": (torch.rand(1, 3, c.image_size, c.image_size),),
+        "see": (torch.rand(1, c.patches, c.encoder_dim),),
+        "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone()),
+    }
 
 
 class Exported(Peer):
@@ -212,28 +225,55 @@ class OnnxRuntime(Exported):
     def __init__(self, model, precision, threads, folder):
         import onnxruntime
         from onnxruntime.quantization import QuantType, quantize_dynamic
+
         self.name = f"ONNX Runtime {onnxruntime.__version__}"
         modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
-        names = {"encode": ["image"], "see": ["context"],
-                 "step": ["token", "position", "keys", "values", "cross_keys", "cross_values"]}
-        outputs = {"encode": ["context"], "see": ["cross_keys", "cross_values"],
-                   "step": ["logits", "new_keys", "new_values"]}
-        axes = {"token": {0: "b"}, "keys": {1: "b", 3: "n"}, "values": {1: "b", 3: "n"}, "cross_keys": {1: "b"},
-                "cross_values": {1: "b"}, "logits": {0: "b"}, "new_keys": {1: "b", 3: "m"},
-                "new_values": {1: "b", 3: "m"}}
+        names = {
+            "encode": ["image"],
+            "see": ["context"],
+            "step": ["token", "position", "keys", "values", "cross_keys", "cross_values"],
+        }
+        outputs = {
+            "encode": ["context"],
+            "see": ["cross_keys", "cross_values"],
+            "step": ["logits", "new_keys", "new_values"],
+        }
+        axes = {
+            "token": {0: "b"},
+            "keys": {1: "b", 3: "n"},
+            "values": {1: "b", 3: "n"},
+            "cross_keys": {1: "b"},
+            "cross_values": {1: "b"},
+            "logits": {0: "b"},
+            "new_keys": {1: "b", 3: "m"},
+            "new_values": {1: "b", 3: "m"},
+        }
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self.sessions, self.names = {}, names
         for part, inputs in examples(model).items():
             path = f"{folder}/{part}.onnx"
             if not os.path.exists(path):
-                torch.onnx.export(modules[part], inputs, path, input_names=names[part], output_names=outputs[part],
-                                  opset_version=17, dynamo=False, dynamic_axes=axes if part == "step" else None)
+                torch.onnx.export(
+                    modules[part],
+                    inputs,
+                    path,
+                    input_names=names[part],
+                    output_names=outputs[part],
+                    opset_version=17,
+                    dynamo=False,
+                    dynamic_axes=axes if part == "step" else None,
+                )
             if precision == "int8":
                 path, whole = f"{folder}/{part}.int8.onnx", path
                 if not os.path.exists(path):
-                    quantize_dynamic(whole, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
-                                     weight_type=QuantType.QInt8)
+                    quantize_dynamic(
+                        whole,
+                        path,
+                        op_types_to_quantize=["MatMul", "Gemm"],
+                        per_channel=True,
+                        weight_type=QuantType.QInt8,
+                    )
             self.sessions[part] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, part, *arrays):
@@ -243,12 +283,17 @@ class OnnxRuntime(Exported):
 class OpenVino(Exported):
     def __init__(self, model, precision, threads, folder):
         import openvino
+
         if precision == "int8":
             import nncf
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]}"
         modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
-        config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
-                  "PERFORMANCE_HINT": "LATENCY"}
+        config = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         core, self.requests = openvino.Core(), {}
         for part, inputs in examples(model).items():
             shapes = None
@@ -256,12 +301,14 @@ class OpenVino(Exported):
                 cache, cross = list(inputs[2].shape), list(inputs[4].shape)
                 cache[1] = cross[1] = cache[3] = -1
                 shapes = [[-1], [1], cache, cache, cross, cross]
-            converted = openvino.convert_model(modules[part], example_input=inputs,
-                                               input=shapes or [list(x.shape) for x in inputs])
+            converted = openvino.convert_model(
+                modules[part], example_input=inputs, input=shapes or [list(x.shape) for x in inputs]
+            )
             if precision == "int8":
                 inputs = [x.numpy() for x in inputs]
-                converted = nncf.quantize(converted, nncf.Dataset([inputs]), subset_size=1,
-                                          model_type=nncf.ModelType.TRANSFORMER)
+                converted = nncf.quantize(
+                    converted, nncf.Dataset([inputs]), subset_size=1, model_type=nncf.ModelType.TRANSFORMER
+                )
             self.requests[part] = core.compile_model(converted, "CPU", config).create_infer_request()
 
     def run(self, part, *arrays):
@@ -275,12 +322,14 @@ class Refused(Exception):
 
 class Ours:
     """The engine, through the lines of bench_engine --serve"""
+
     name = "gst-palme"
 
     def __init__(self, program, model_path, precision, threads, folder):
         self.folder = folder
-        self.process = subprocess.Popen([program, "--serve", "--precision", precision], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [program, "--serve", "--precision", precision], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         try:
             self.ask(f"load {model_path} {threads}")
         except Refused:
@@ -317,6 +366,7 @@ class Ours:
 
 # ---- The run ----------------------------------------------------------------------------------
 
+
 def measure(peers, images, prompt, tokens, rounds):
     """(name -> [encode, caption, batch], each a list of ns; name -> the ids of its captions in each turn)"""
     times, ids = {p.name: [[], [], []] for p in peers}, {}
@@ -344,8 +394,10 @@ def differing(ids):
 
 def show(times, precision, threads):
     ours = times.get(Ours.name)
-    print(f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and the ratio to "
-          f"{Ours.name}:\n")
+    print(
+        f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and the ratio to "
+        f"{Ours.name}:\n"
+    )
     print(f"| | encoder | | one caption | | {TOGETHER} captions together | |\n|---|---|---|---|---|---|---|")
     for name, columns in times.items():
         cells = [f"{statistics.median(c) / 1e6:.1f} ({min(c) / 1e6:.1f})" for c in columns]
@@ -356,9 +408,11 @@ def show(times, precision, threads):
 
 
 # Which peers are timed for each precision of ours, and in which precision.
-PEERS = {"f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
-         "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
-         "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")]}
+PEERS = {
+    "f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
+    "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
+    "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")],
+}
 
 
 def gather(args, path, model, precision, threads, folder):
@@ -380,9 +434,12 @@ def gather(args, path, model, precision, threads, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench_engine", metavar="BENCH_ENGINE", help="program of a build")
-    parser.add_argument("--model", metavar="FILE", help="model file; default: the default configuration, random weights")
-    parser.add_argument("--precisions", nargs="+", default=list(PEERS), choices=list(PEERS),
-                        help="of the engine; default: all")
+    parser.add_argument(
+        "--model", metavar="FILE", help="model file; default: the default configuration, random weights"
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", default=list(PEERS), choices=list(PEERS), help="of the engine; default: all"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads; default 1 2")
     parser.add_argument("--rounds", type=int, default=9, help="measured turns of each peer; default 9")
     parser.add_argument("--tokens", type=int, default=16, help="tokens of a caption; default 16")

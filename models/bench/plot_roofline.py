@@ -8,13 +8,16 @@
 Each FILE is an output of bench_engine, all from one machine. The picture, an SVG, has a row for each part and a bar
 for each precision and number of threads: the fraction of the roofline measured in the same run.
 """
+
 import argparse
 import re
 import sys
 from html import escape
 
-HEAD = re.compile(r"(\d+) threads?, (\w+), kernels (\w+): ([\d.]+) GFLOP/s of multiply-adds \(\w+\), "
-                  r"([\d.]+) in bf16, ([\d.]+) GOP/s in int8, ([\d.]+) GB/s")
+HEAD = re.compile(
+    r"(\d+) threads?, (\w+), kernels (\w+): ([\d.]+) GFLOP/s of multiply-adds \(\w+\), "
+    r"([\d.]+) in bf16, ([\d.]+) GOP/s in int8, ([\d.]+) GB/s"
+)
 PART = re.compile(r"(\S.*?)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)%\s+([\d.]+)%$")
 MACHINE = re.compile(r"(.+), (\d+) processors$")
 COLOURS = {"f32": ("#274690", "#7b95d6"), "bf16": ("#8a4f00", "#e0a458"), "int8": ("#1b6b3a", "#74c493")}
@@ -98,18 +101,22 @@ def svg(machine, runs, parts, width=760):
         colour = COLOURS.get(run[0], OTHER)[run[1] > 1]
         out.append(f'<rect x="{x}" y="{at - 8}" width="10" height="10" fill="{colour}"/>')
         out.append(f'<text x="{x + 16}" y="{at + 1}">{label(run)}: {peak}, {gbytes:.0f} GB/s, kernels {level}</text>')
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 16}" viewBox="0 0 {width} {y + 16}" '
-            f'font-family="sans-serif" font-size="12"><style>.s{{font-size:9px;fill:#555}}.g{{stroke:#ddd}}'
-            f'.e{{stroke:#888;stroke-dasharray:3 3}}</style><rect width="100%" height="100%" fill="white"/>'
-            f'<text x="16" y="24" font-size="15">Fraction of the roofline measured in the same run</text>'
-            f'<text x="16" y="40" fill="#555">{escape(machine or "")}</text>' + "".join(out) + "</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 16}" viewBox="0 0 {width} {y + 16}" '
+        f'font-family="sans-serif" font-size="12"><style>.s{{font-size:9px;fill:#555}}.g{{stroke:#ddd}}'
+        f'.e{{stroke:#888;stroke-dasharray:3 3}}</style><rect width="100%" height="100%" fill="white"/>'
+        f'<text x="16" y="24" font-size="15">Fraction of the roofline measured in the same run</text>'
+        f'<text x="16" y="40" fill="#555">{escape(machine or "")}</text>' + "".join(out) + "</svg>\n"
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="output of bench_engine")
     parser.add_argument("--out", metavar="PICTURE.svg", help="the picture to write")
-    parser.add_argument("--table", action="store_true", help="print a Markdown table, which is also the default without --out")
+    parser.add_argument(
+        "--table", action="store_true", help="print a Markdown table, which is also the default without --out"
+    )
     parser.add_argument("--best", action="store_true", help="take the fastest repetition instead of the median")
     options = parser.parse_args()
     try:

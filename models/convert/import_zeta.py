@@ -13,6 +13,7 @@ The model file gets qk_norm=false, whatever the constructor was given, because t
 result is compared with the reference, the package zetascale, on random pictures and tokens; if that is not installed,
 only with the file read back. --engine also captions a photo with the C engine.
 """
+
 import argparse
 import importlib.util
 import json
@@ -34,22 +35,42 @@ from models import checkpoint, modelfile
 from models.convert import export
 from models.data import DataError
 
-PARAMETERS = ("image_size", "patch_size", "encoder_dim", "encoder_depth", "encoder_heads", "num_tokens", "max_seq_len",
-              "decoder_dim", "decoder_depth", "decoder_heads", "alibi_num_heads", "use_abs_pos_emb", "cross_attend",
-              "alibi_pos_bias", "rotary_xpos", "attn_flash", "qk_norm")
+PARAMETERS = (
+    "image_size",
+    "patch_size",
+    "encoder_dim",
+    "encoder_depth",
+    "encoder_heads",
+    "num_tokens",
+    "max_seq_len",
+    "decoder_dim",
+    "decoder_depth",
+    "decoder_heads",
+    "alibi_num_heads",
+    "use_abs_pos_emb",
+    "cross_attend",
+    "alibi_pos_bias",
+    "rotary_xpos",
+    "attn_flash",
+    "qk_norm",
+)
 NETS = {"palme": "decoder.net.", "gpt4": "decoder."}  # where each class keeps the decoder's tensors
 BEGIN = ("<bos>", "<s>", "<|startoftext|>", "<|begin_of_text|>", "[CLS]", "<|endoftext|>")
 END = ("<eos>", "</s>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
 PAD = ("<pad>", "[PAD]", "<|pad|>")
-CENTRES = {"palme": "half of the train_length - 1 tokens that PalmE's forward feeds to the decoder",
-           "gpt4": "half of the train_length tokens that GPT4MultiModal's forward feeds to the decoder"}
+CENTRES = {
+    "palme": "half of the train_length - 1 tokens that PalmE's forward feeds to the decoder",
+    "gpt4": "half of the train_length tokens that GPT4MultiModal's forward feeds to the decoder",
+}
 
 
 # ---- The checkpoint ---------------------------------------------------------------------------
 
+
 def read_state(path):
     """Arrays in float32 by their names in the file, without the prefixes that training loops add."""
     import torch
+
     if str(path).endswith(".safetensors"):
         state, _ = modelfile.read(path)
     else:
@@ -74,11 +95,15 @@ def kind_of(path, state):
     inner = [name for name in state if name.startswith("decoder.net.")]
     outer = [name for name in state if name.startswith("decoder.") and not name.startswith("decoder.net.")]
     if inner and outer:
-        raise DataError(f"{path}: has tensors under decoder.net. ({inner[0]}) and under decoder. ({outer[0]}): no class of "
-                        "zeta has both")
+        raise DataError(
+            f"{path}: has tensors under decoder.net. ({inner[0]}) and under decoder. ({outer[0]}): no class of "
+            "zeta has both"
+        )
     if not inner and not outer:
-        raise DataError(f"{path}: has no tensor of a decoder (decoder.net.* of PalmE, decoder.* of GPT4MultiModal); its first "
-                        f"tensors are {', '.join(list(state)[:3])}")
+        raise DataError(
+            f"{path}: has no tensor of a decoder (decoder.net.* of PalmE, decoder.* of GPT4MultiModal); its first "
+            f"tensors are {', '.join(list(state)[:3])}"
+        )
     return "palme" if inner else "gpt4"
 
 
@@ -112,19 +137,32 @@ def infer(path, state, kind):
     _, patches, dim = shape_of(path, state, "encoder.pos_embedding", 3)
     know("encoder_dim", dim, "encoder.pos_embedding")
     values = shape_of(path, state, "encoder.patch_to_embedding.1.weight", 2)[1]
-    patch = whole(path, math.sqrt(values / 3), f"encoder.patch_to_embedding.1.weight has {values} columns, which is not "
-                  "3 p^2, the size of a patch in three colours")
+    patch = whole(
+        path,
+        math.sqrt(values / 3),
+        f"encoder.patch_to_embedding.1.weight has {values} columns, which is not "
+        "3 p^2, the size of a patch in three colours",
+    )
     know("patch_size", patch, "encoder.patch_to_embedding.1.weight")
-    know("image_size", patch * whole(path, math.sqrt(patches), f"encoder.pos_embedding has {patches} rows, which is not a square"),
-         "rows of encoder.pos_embedding")
-    know("encoder_heads", shape_of(path, state, "encoder.attn_layers.layers.0.1.to_q.weight", 2)[0] // 64,
-         "encoder.attn_layers.layers.0.1.to_q.weight, heads of 64")
+    know(
+        "image_size",
+        patch * whole(path, math.sqrt(patches), f"encoder.pos_embedding has {patches} rows, which is not a square"),
+        "rows of encoder.pos_embedding",
+    )
+    know(
+        "encoder_heads",
+        shape_of(path, state, "encoder.attn_layers.layers.0.1.to_q.weight", 2)[0] // 64,
+        "encoder.attn_layers.layers.0.1.to_q.weight, heads of 64",
+    )
     know("encoder_depth", depth(state, "encoder.") // 2, "count of encoder.attn_layers.layers")
     tokens, dim = shape_of(path, state, net + "token_emb.emb.weight", 2)
     know("num_tokens", tokens, net + "token_emb.emb.weight")
     know("decoder_dim", dim, net + "token_emb.emb.weight")
-    know("decoder_heads", shape_of(path, state, net + "attn_layers.layers.0.1.to_q.weight", 2)[0] // 64,
-         net + "attn_layers.layers.0.1.to_q.weight, heads of 64")
+    know(
+        "decoder_heads",
+        shape_of(path, state, net + "attn_layers.layers.0.1.to_q.weight", 2)[0] // 64,
+        net + "attn_layers.layers.0.1.to_q.weight, heads of 64",
+    )
     crosses = net + "attn_layers.layers.1.1.to_q.weight" in state
     know("cross_attend", crosses, "layer 1 of the decoder " + ("attends" if crosses else "is a feed-forward"))
     know("decoder_depth", depth(state, net) // (3 if crosses else 2), f"count of {net}attn_layers.layers")
@@ -139,9 +177,11 @@ def infer(path, state, kind):
 
 # ---- The parameters ---------------------------------------------------------------------------
 
+
 def settle(path, state, kind, given, said):
     """The constructor's arguments. Appends where each is from to `said`. given: those of options and --config."""
     from models.palme import Config
+
     defaults = {f.name: f.default for f in fields(Config)}
     found, why = infer(path, state, kind)
     values = {}
@@ -157,8 +197,10 @@ def settle(path, state, kind, given, said):
         said.append(f"  {name:<16} {json.dumps(values[name]):<7} {reason}")
     heads = values["decoder_heads"] if values["alibi_num_heads"] is None else values["alibi_num_heads"]
     if values["alibi_pos_bias"] and not 1 <= heads <= values["decoder_heads"]:
-        raise DataError(f"{path}: alibi_num_heads is {heads}, the decoder has {values['decoder_heads']} heads: give "
-                        "--alibi-num-heads as the constructor had it")
+        raise DataError(
+            f"{path}: alibi_num_heads is {heads}, the decoder has {values['decoder_heads']} heads: give "
+            "--alibi-num-heads as the constructor had it"
+        )
     values["alibi_num_heads"] = min(heads, values["decoder_heads"])
     return values
 
@@ -171,9 +213,11 @@ def centre(kind, values, train_length):
 
 # ---- The tokenizer ----------------------------------------------------------------------------
 
+
 def read_tokenizer(path, size, fill):
     """(JSON, token -> id). fill: adds tokens without text for rows of the checkpoint that have none."""
     import tokenizers
+
     try:
         text = Path(path).read_text(encoding="utf-8")
         tokenizer = tokenizers.Tokenizer.from_str(text)
@@ -184,16 +228,32 @@ def read_tokenizer(path, size, fill):
         raise DataError(f"{path}: not a tokenizer of the tokenizers library: {error}") from None
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     if parsed["model"].get("type") != "BPE":
-        raise DataError(f"{path}: the tokenizer is of type {parsed['model'].get('type')}; the engine reads byte-level BPE")
+        raise DataError(
+            f"{path}: the tokenizer is of type {parsed['model'].get('type')}; the engine reads byte-level BPE"
+        )
     missing = sorted(set(range(size)) - set(vocabulary.values()))
     beyond = [content for content, i in vocabulary.items() if i >= size]
     if beyond or (missing and not fill):
-        raise DataError(f"{path}: {len(vocabulary)} tokens, but the checkpoint has {size} (num_tokens): "
-                        + (f"{len(beyond)} tokens such as {beyond[0]!r} have no row in it" if beyond else
-                           f"{len(missing)} rows such as {missing[0]} have no token; --fill-tokenizer makes tokens for them"))
+        raise DataError(
+            f"{path}: {len(vocabulary)} tokens, but the checkpoint has {size} (num_tokens): "
+            + (
+                f"{len(beyond)} tokens such as {beyond[0]!r} have no row in it"
+                if beyond
+                else f"{len(missing)} rows such as {missing[0]} have no token; --fill-tokenizer makes tokens for them"
+            )
+        )
     for i in missing:
-        parsed["added_tokens"].append({"id": i, "content": f"<unused{i}>", "single_word": False, "lstrip": False,
-                                       "rstrip": False, "normalized": False, "special": True})
+        parsed["added_tokens"].append(
+            {
+                "id": i,
+                "content": f"<unused{i}>",
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+        )
         vocabulary[f"<unused{i}>"] = i
     if missing:
         text = json.dumps(parsed, ensure_ascii=False)
@@ -224,15 +284,19 @@ def special(option, given, known, vocabulary, said, needed=True):
 
 # ---- Proof ------------------------------------------------------------------------------------
 
+
 def random_inputs(values, seed, rows=2, length=21):
     """Pictures, and texts of `length` tokens or as many as the context holds"""
     import torch
+
     generator = torch.Generator().manual_seed(seed)
     patches = 0 if values["cross_attend"] else (values["image_size"] // values["patch_size"]) ** 2
     length = max(2, min(length, values["max_seq_len"] - patches))
     size = values["image_size"]
-    return (torch.rand(rows, 3, size, size, generator=generator),
-            torch.randint(0, values["num_tokens"], (rows, length), generator=generator))
+    return (
+        torch.rand(rows, 3, size, size, generator=generator),
+        torch.randint(0, values["num_tokens"], (rows, length), generator=generator),
+    )
 
 
 def reference_classes():
@@ -247,13 +311,16 @@ def reference_classes():
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__path__ = [str(root.joinpath(*name.split(".")[1:]))]
             sys.modules[name].__spec__ = spec  # for find_spec, when this is called again
-    return {"palme": importlib.import_module("zeta.models.palme").PalmE,
-            "gpt4": importlib.import_module("zeta.models.gpt4").GPT4MultiModal}
+    return {
+        "palme": importlib.import_module("zeta.models.palme").PalmE,
+        "gpt4": importlib.import_module("zeta.models.gpt4").GPT4MultiModal,
+    }
 
 
 def reference(kind, values, state):
     """The reference's model with this state, or a sentence that says why there is none"""
     import torch
+
     if values["encoder_dim"] != values["decoder_dim"]:
         return "the reference cannot run with two widths"
     try:
@@ -268,8 +335,10 @@ def reference(kind, values, state):
     state = {name: torch.from_numpy(np.array(x)) for name, x in state.items()}
     lost = [name for name in own if name not in state and ".rotary_pos_emb." not in name]
     if lost or state.keys() - own.keys():
-        return (f"the installed zetascale has other tensors than this checkpoint "
-                f"({', '.join([*lost, *(state.keys() - own.keys())][:3])})")
+        return (
+            f"the installed zetascale has other tensors than this checkpoint "
+            f"({', '.join([*lost, *(state.keys() - own.keys())][:3])})"
+        )
     model.load_state_dict({**own, **state})
     return model.eval()
 
@@ -278,6 +347,7 @@ def outputs(kind, model, image, tokens):
     """Outputs by name, of palme.py or of the reference. Without cross-attention the reference's classes cannot run,
     but their encoder and decoder can."""
     import torch
+
     with torch.no_grad():
         if hasattr(model, "encode"):
             found = {"encoder": model.encode(image)}
@@ -323,6 +393,7 @@ def prove(kind, values, state, model, path, seed):
 
 # ---- The command ------------------------------------------------------------------------------
 
+
 def boolean(word):
     if word.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise argparse.ArgumentTypeError(f"{word} is neither true nor false")
@@ -335,31 +406,61 @@ def count_or_none(word):
 
 def parse(arguments):
     from models.palme import Config
+
     defaults = {f.name: f.default for f in fields(Config)}
-    parser = argparse.ArgumentParser(prog="import_zeta.py", description=__doc__.split(" - ", 1)[1],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="import_zeta.py",
+        description=__doc__.split(" - ", 1)[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="state_dict as .pt or .safetensors")
-    parser.add_argument("--tokenizer", required=True, metavar="JSON", help="file of the tokenizers library, byte-level BPE")
+    parser.add_argument(
+        "--tokenizer", required=True, metavar="JSON", help="file of the tokenizers library, byte-level BPE"
+    )
     parser.add_argument("--out", required=True, metavar="MODEL", help="the model file to write")
     parser.add_argument("--config", metavar="JSON", help="a file with the constructor's arguments")
     for name in PARAMETERS:
         kind = boolean if isinstance(defaults[name], bool) else count_or_none if name == "alibi_num_heads" else int
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=argparse.SUPPRESS,
-                            metavar="BOOL" if kind is boolean else "N", help=f"default if no shape tells: {defaults[name]}")
-    parser.add_argument("--train-length", type=int, metavar="N", help="tokens of a training sequence; default: max_seq_len")
-    parser.add_argument("--xpos-center", type=int, metavar="N", help="default: half of what the class feeds in training")
-    parser.add_argument("--bos", metavar="TOKEN", help="id or token that begins a text; default: the first found of " + " ".join(BEGIN))
-    parser.add_argument("--eos", metavar="TOKEN", help="id or token that ends a caption; default: the first found of " + " ".join(END))
-    parser.add_argument("--pad", metavar="TOKEN", help="id or token for padding; default: the first found of " + " ".join(PAD) + ", or none")
-    parser.add_argument("--fill-tokenizer", action="store_true",
-                        help="add tokens without text for rows that the tokenizer does not know")
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=kind,
+            default=argparse.SUPPRESS,
+            metavar="BOOL" if kind is boolean else "N",
+            help=f"default if no shape tells: {defaults[name]}",
+        )
+    parser.add_argument(
+        "--train-length", type=int, metavar="N", help="tokens of a training sequence; default: max_seq_len"
+    )
+    parser.add_argument(
+        "--xpos-center", type=int, metavar="N", help="default: half of what the class feeds in training"
+    )
+    parser.add_argument(
+        "--bos", metavar="TOKEN", help="id or token that begins a text; default: the first found of " + " ".join(BEGIN)
+    )
+    parser.add_argument(
+        "--eos", metavar="TOKEN", help="id or token that ends a caption; default: the first found of " + " ".join(END)
+    )
+    parser.add_argument(
+        "--pad",
+        metavar="TOKEN",
+        help="id or token for padding; default: the first found of " + " ".join(PAD) + ", or none",
+    )
+    parser.add_argument(
+        "--fill-tokenizer",
+        action="store_true",
+        help="add tokens without text for rows that the tokenizer does not know",
+    )
     parser.add_argument("--store", choices=modelfile.STORES, default="f32", help="how matrices are stored; default f32")
     parser.add_argument("--name", help="short name for the model file")
     parser.add_argument("--language", help="language tag such as en")
     parser.add_argument("--card", metavar="FILE", help="Markdown file that becomes the model card")
     parser.add_argument("--license", metavar="TEXT", help="terms of the weights; becomes a section of the card")
-    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption; captions a photo with the new file")
-    parser.add_argument("--photo", default=str(export.PHOTO), metavar="PLACE", help="that photo; default examples/photos/dog.jpg")
+    parser.add_argument(
+        "--engine", metavar="PATH", help="the command palme-caption; captions a photo with the new file"
+    )
+    parser.add_argument(
+        "--photo", default=str(export.PHOTO), metavar="PLACE", help="that photo; default examples/photos/dog.jpg"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the random inputs; default 1")
     options = parser.parse_args(arguments)
     if options.engine:
@@ -383,12 +484,15 @@ def given_parameters(options):
 
 def run(options):
     from models.palme import Config
+
     state = read_state(options.checkpoint)
     kind, said = kind_of(options.checkpoint, state), []
     values = settle(options.checkpoint, state, kind, given_parameters(options), said)
     tokenizer, vocabulary = read_tokenizer(options.tokenizer, values["num_tokens"], options.fill_tokenizer)
-    tokens = {option + "_token": special(option, getattr(options, option), known, vocabulary, said, option != "pad")
-              for option, known in (("bos", BEGIN), ("eos", END), ("pad", PAD))}
+    tokens = {
+        option + "_token": special(option, getattr(options, option), known, vocabulary, said, option != "pad")
+        for option, known in (("bos", BEGIN), ("eos", END), ("pad", PAD))
+    }
     length = options.train_length or values["max_seq_len"]
     middle = centre(kind, values, length) if options.xpos_center is None else options.xpos_center
     said.append(f"  {'train_length':<16} {length:<7} " + ("given" if options.train_length else "ASSUMED: max_seq_len"))
@@ -413,8 +517,10 @@ def run(options):
     lines, worst = prove(kind, values, state, model, options.out, options.seed)
     print("\n".join(lines))
     if worst is not None and worst > 1e-3:
-        raise DataError(f"{options.out} is written, but palme.py and the installed zetascale compute different numbers: a "
-                        "parameter that no tensor tells may be wrong, or this is another version of the reference")
+        raise DataError(
+            f"{options.out} is written, but palme.py and the installed zetascale compute different numbers: a "
+            "parameter that no tensor tells may be wrong, or this is another version of the reference"
+        )
     if options.engine:
         lines, agree = export.compare_captions(options.out, model, tokenizer, options.photo, options.engine)
         print("\n".join(lines))

@@ -3,6 +3,7 @@
 
 The page holds everything, photos too. All text is escaped, because captions and file names may contain anything.
 """
+
 import base64
 import html
 import io
@@ -36,6 +37,7 @@ li { margin: .12rem 0 } .name { color: var(--dim); font-size: .72rem; margin: .7
 def picture(pixels):
     """uint8 [h, w, 3] -> a data: URL of a small JPEG; a page has many of them."""
     from PIL import Image
+
     image = Image.fromarray(pixels)
     image.thumbnail((256, 256))
     out = io.BytesIO()
@@ -48,12 +50,17 @@ def table(rows, metrics):
     lines = []
     for row in rows:
         cells = "".join(f"<td>{row['scores'][m]:.3f}</td>" for m in metrics)
-        cells += (f"<td>{100 * row['equal']:.1f} %</td><td>{row['cider_difference']:+.4f}</td>" if "equal" in row
-                  else "<td></td><td></td>")
+        cells += (
+            f"<td>{100 * row['equal']:.1f} %</td><td>{row['cider_difference']:+.4f}</td>"
+            if "equal" in row
+            else "<td></td><td></td>"
+        )
         lines.append(f"<tr><td>{html.escape(row['label'])}</td>{cells}</tr>")
-    return (f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr>'
-            "</thead>"
-            f"<tbody>{''.join(lines)}</tbody></table></div>")
+    return (
+        f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr>'
+        "</thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def card(name, kind, rows, references, pixels, cider):
@@ -66,9 +73,11 @@ def card(name, kind, rows, references, pixels, cider):
         who = html.escape(", ".join(labels)) if len(said) > 1 else "all"
         captions += f"<dt>{who}</dt><dd>{html.escape(text or '(empty)')}</dd>"
     wanted = "".join(f"<li>{html.escape(text)}</li>" for text in references)
-    return (f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
-            f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
-            f'<ul>{wanted}</ul><div class="name">{html.escape(name)}</div></div></article>')
+    return (
+        f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
+        f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
+        f'<ul>{wanted}</ul><div class="name">{html.escape(name)}</div></div></article>'
+    )
 
 
 def make(model, rows, metrics, references, squares, lost, count):
@@ -76,17 +85,25 @@ def make(model, rows, metrics, references, squares, lost, count):
     first = next((row for row in reversed(rows) if row["engine"] == "torch"), rows[-1])
     order = sorted(first["cider"], key=lambda name: (-first["cider"][name], name))
     count = min(count, (len(order) + 1) // 2)
-    best, worst = order[:count], order[:count - 1:-1][:count]
-    parts = [f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
-             f"references are the same sentence, and 0 if they share no word.</p>", table(rows, metrics)]
+    best, worst = order[:count], order[: count - 1 : -1][:count]
+    parts = [
+        f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
+        f"references are the same sentence, and 0 if they share no word.</p>",
+        table(rows, metrics),
+    ]
     if lost:
         parts.append(f"<h2>Left out</h2><p>{len(lost)}: {html.escape('; '.join(lost[:20]))}</p>")
     for kind, title, names in (("best", "Best", best), ("worst", "Worst", worst)):
         if names:
-            cards = "".join(card(name, kind, rows, references[name], squares[name], first["cider"][name])
-                            for name in names)
-            parts.append(f"<h2>{title}</h2><p>{len(names)} photos, by CIDEr of {html.escape(first['label'])}</p>"
-                         f'<div class="cards">{cards}</div>')
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(str(model))}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
+            cards = "".join(
+                card(name, kind, rows, references[name], squares[name], first["cider"][name]) for name in names
+            )
+            parts.append(
+                f"<h2>{title}</h2><p>{len(names)} photos, by CIDEr of {html.escape(first['label'])}</p>"
+                f'<div class="cards">{cards}</div>'
+            )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(str(model))}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )

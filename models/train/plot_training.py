@@ -6,13 +6,26 @@
 
 Left: the training loss (cross-entropy of the captions). Right: CIDEr on the dev captions. Both over minutes.
 """
+
 import argparse
 import html
 import math
 import sys
 
-COLOURS = ["#2066a8", "#b3402a", "#1a7f4b", "#8a4fa8", "#a87b20", "#20a0a8", "#d06aa0", "#5a5a5a", "#7fb030", "#4a3ad0", "#e08a3a",
-           "#000000"]
+COLOURS = [
+    "#2066a8",
+    "#b3402a",
+    "#1a7f4b",
+    "#8a4fa8",
+    "#a87b20",
+    "#20a0a8",
+    "#d06aa0",
+    "#5a5a5a",
+    "#7fb030",
+    "#4a3ad0",
+    "#e08a3a",
+    "#000000",
+]
 WIDTH, HEIGHT, PAD = 460, 300, 52
 
 
@@ -42,13 +55,18 @@ def panel(x0, title, series):
     low, high = low - 0.08 * (high - low or 1), high + 0.08 * (high - low or 1)
 
     def at(x, y):
-        return (x0 + PAD + (x - left) / (right - left) * (WIDTH - PAD - 16),
-                HEIGHT - PAD + 16 - (y - low) / (high - low) * (HEIGHT - PAD - 16))
+        return (
+            x0 + PAD + (x - left) / (right - left) * (WIDTH - PAD - 16),
+            HEIGHT - PAD + 16 - (y - low) / (high - low) * (HEIGHT - PAD - 16),
+        )
+
     out = [f'<text x="{x0 + WIDTH / 2}" y="16" text-anchor="middle" font-weight="bold">{html.escape(title)}</text>']
     for y in ticks(low, high):
         (ax, ay), (bx, _) = at(left, y), at(right, y)
-        out.append(f'<path d="M{ax:.1f} {ay:.1f}H{bx:.1f}" stroke="#ddd"/>'
-                   f'<text x="{ax - 6:.1f}" y="{ay + 4:.1f}" text-anchor="end">{y:g}</text>')
+        out.append(
+            f'<path d="M{ax:.1f} {ay:.1f}H{bx:.1f}" stroke="#ddd"/>'
+            f'<text x="{ax - 6:.1f}" y="{ay + 4:.1f}" text-anchor="end">{y:g}</text>'
+        )
     for x in ticks(left, right):
         ax, ay = at(x, low)
         out.append(f'<text x="{ax:.1f}" y="{ay + 16:.1f}" text-anchor="middle">{x:g}</text>')
@@ -56,8 +74,10 @@ def panel(x0, title, series):
     for i, (_, line) in enumerate(series):
         d = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in (at(x, y) for x, y in line if not math.isnan(y)))
         out.append(f'<path d="{d}" fill="none" stroke="{COLOURS[i % len(COLOURS)]}" stroke-width="2"/>')
-        out += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{COLOURS[i % len(COLOURS)]}"/>'
-                for a, b in (at(x, y) for x, y in line if not math.isnan(y))]
+        out += [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{COLOURS[i % len(COLOURS)]}"/>'
+            for a, b in (at(x, y) for x, y in line if not math.isnan(y))
+        ]
     return "".join(out)
 
 
@@ -66,13 +86,17 @@ def draw(runs):
     losses = [(name, [(r["minutes"], r["loss"]) for r in rows]) for name, rows in runs]
     cider = [(name, [(r["minutes"], r["dev_cider"]) for r in rows]) for name, rows in runs]
     step = min(190, (2 * WIDTH - 60) / max(1, len(runs)))  # all names fit in one line
-    legend = "".join(f'<rect x="{60 + step * i:.0f}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
-                     f'<text x="{80 + step * i:.0f}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
-                     for i, (name, _) in enumerate(runs))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 44}" '
-            f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'
-            f'{panel(0, "loss of the training captions", losses)}{panel(WIDTH, "CIDEr of the dev captions", cider)}'
-            f'{legend}</svg>\n')
+    legend = "".join(
+        f'<rect x="{60 + step * i:.0f}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
+        f'<text x="{80 + step * i:.0f}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
+        for i, (name, _) in enumerate(runs)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 44}" '
+        f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'
+        f"{panel(0, 'loss of the training captions', losses)}{panel(WIDTH, 'CIDEr of the dev captions', cider)}"
+        f"{legend}</svg>\n"
+    )
 
 
 def main():

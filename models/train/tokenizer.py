@@ -8,6 +8,7 @@
 Tokens are ordered as they were merged, so the first N of them form a tokenizer. A smaller model with such a tokenizer
 can start from the first rows of a larger model's tables.
 """
+
 import argparse
 import json
 import sys
@@ -39,12 +40,19 @@ def tidied(captions):
 def train(captions, size):
     """Trains a tokenizer and returns its JSON. captions: tidied texts"""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
     t = Tokenizer(models.BPE())
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     t.decoder = decoders.ByteLevel()
-    t.train_from_iterator(captions, trainers.BpeTrainer(
-        vocab_size=size, special_tokens=SPECIAL, show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    t.train_from_iterator(
+        captions,
+        trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=SPECIAL,
+            show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        ),
+    )
     return t.to_str()
 
 
@@ -57,7 +65,9 @@ def shorten(text, size):
     t["model"]["merges"] = [m for m in merges if m[0] in kept and m[1] in kept and m[0] + m[1] in kept]
     t["model"]["vocab"] = kept
     if len(kept) != size or any(a["id"] >= size for a in t["added_tokens"]):
-        raise data.DataError(f"the first {size} of the tokenizer's {len(vocab)} tokens are not a tokenizer of their own")
+        raise data.DataError(
+            f"the first {size} of the tokenizer's {len(vocab)} tokens are not a tokenizer of their own"
+        )
     return json.dumps(t, ensure_ascii=False)
 
 
@@ -66,6 +76,7 @@ class Text:
 
     def __init__(self, text):
         from tokenizers import Tokenizer
+
         self.json, self.tokenizer = text, Tokenizer.from_str(text)
 
     def encode(self, caption):
@@ -75,7 +86,7 @@ class Text:
     def decode(self, ids):
         """The text of the ids before the first eos"""
         ids = list(ids)
-        return self.tokenizer.decode(ids[:ids.index(EOS)] if EOS in ids else ids).strip()
+        return self.tokenizer.decode(ids[: ids.index(EOS)] if EOS in ids else ids).strip()
 
 
 def main():
@@ -89,6 +100,7 @@ def main():
     try:
         if options.model:
             from models.modelfile import read_raw
+
             text = shorten(read_raw(options.model)[1]["tokenizer"], options.vocab)
         else:
             captions = tidied(data.read_captions(options.captions))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_scripts.py - every script starts by its path, and imports point one way."""
+
 import ast
 import subprocess
 import sys
@@ -12,7 +13,9 @@ ORDER = ["models", "models.eval", "models.bench", "models.convert", "models.trai
 
 def modules():
     """Dotted name -> path of all modules of the package"""
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted((ROOT / "models").rglob("*.py"))}
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted((ROOT / "models").rglob("*.py"))
+    }
 
 
 def imports_of(path):
@@ -55,11 +58,21 @@ for path in sys.argv[1:]:
 
 def test_scripts_start_by_their_path(tmp_path):
     """From a folder elsewhere, where nothing of ours is on Python's path."""
-    scripts = [path for folder in ("models", "tests/fixtures") for path in sorted((ROOT / folder).rglob("*.py"))
-               if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
+    scripts = [
+        path
+        for folder in ("models", "tests/fixtures")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    ]
     assert len(scripts) > 10
-    done = subprocess.run([sys.executable, "-c", STARTER, *scripts], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", STARTER, *scripts],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     usages = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("usage: ")]
     assert usages == [path.name for path in scripts]
