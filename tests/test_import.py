@@ -327,7 +327,9 @@ def test_convert(tmp_path, capsys, changes, store):
 def test_convert_refuses(tmp_path, capsys):
     plain = checkpoint_of(random_model(), tmp_path / "plain.safetensors")
     (tmp_path / "junk").write_bytes(b"junk")
-    for old, words in [(plain, "no model file"), (tmp_path / "junk", "no model file"), (tmp_path / "gone", "No such file")]:
+    empty = {"format": "palme", "format_version": "1", "config": "{}"}
+    modelfile.write_arrays(tmp_path / "empty", {"x": np.zeros(3, np.float32)}, empty)
+    for old, words in [(plain, "no model file"), (tmp_path / "empty", "empty: no model file"), (tmp_path / "junk", "no model file"), (tmp_path / "gone", "No such file")]:
         assert export.main(["convert", str(old), str(tmp_path / "new")]) == 2
         errors = capsys.readouterr()[1]
         assert words in errors and errors.count("\n") == 1, errors

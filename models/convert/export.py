@@ -263,6 +263,8 @@ def run_convert(options):
             if name not in new or not (np.abs(new[name] - x) <= allowed(name, x, "f32")).all():
                 raise DataError(f"{options.new}: {name} reads back differently from what was written")
         os.replace(part, options.new)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{options.old}: no model file: {error}") from None
     finally:
         Path(part).unlink(missing_ok=True)
     print(f"{options.new}: {len(new)} tensors, format version {metadata['format_version']}")
