@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""search.py - sentences for many pictures at a time: greedy and beam search with a cache of keys and values.
+"""search.py - captions of many pictures at a time: greedy and beam search.
 
-palme.py is the truth: one picture, no cache, every row computed anew. This is the same for evaluation and for captions
-in bulk, many times faster, and tests/test_evaluate.py compares the two. It obeys what a model file says of sentences:
-length_penalty, no_repeat_ngram, min_length, default_prompt.
+palme.py is the reference: one picture, no cache. These searches give the same captions many times faster;
+tests/test_evaluate.py compares the two. They follow the settings of the model file: length_penalty, no_repeat_ngram,
+min_length.
 """
 import math
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """batch.py - the model of palme.py for training: many captions of many photos at once, with gradients and dropout.
 
-palme.py is written to be read and to compare with; this computes the same faster: one pass through the encoder serves all
-captions of a photo, attention is torch's fused one, and the stem may go on in its middle, from maps that were kept.
-tests/test_training.py holds the two against each other.
+This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's fused
+one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """
@@ -83,8 +82,8 @@ def encode(model, rows, first=None, drop=same, seen=None):
 
 def decode(model, tokens, real, context, drop=same):
     """tokens int64 [B * K, L], real bool [B * K, L] (which of them count; they come first in each row), context [B, m, E]
-    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are filling, and only
-    attention itself, a small part of the work, sees them."""
+    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and only
+    attention itself, a small part of the work, computes them."""
     return CachedDecoder(model, context, len(tokens) // len(context), drop).read(tokens, real)
 
 
