@@ -11,18 +11,16 @@ numpy arrays. `read` turns every stored type into float32 (integer tensors other
 
 Files have version 2 of the format (FORMAT.md), or 1. In Python a model always has the names of palme.py and its flat
 config, which are those of version 1: `read` and `write` translate, by the tables below; read_raw and write_raw do not.
-
-    python3 modelfile.py convert IN OUT [1|2]     the same model in the other version, weights as they are stored
+`convert` puts a file into the other version, with its weights as they are stored.
 """
 import hashlib
 import json
 import re
 import struct
-import sys
 
 import numpy as np
 
-from data import DataError
+from models.data import DataError
 
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
@@ -360,19 +358,11 @@ def load(path, config=None):
     """A model of palme.py in float32 (call .double() for more). config: the JSON of the constructor's arguments of
     a plain checkpoint; a model file has its own."""
     import torch
-    from palme import Config, Palme
+
+    from models.palme import Config, Palme
     arrays, metadata = read(path)
     if metadata.get("format") == "palme":
         parsed = Config.read(metadata["config"])
     else:
         parsed = Config.read_plain(config)
     return Palme(parsed).load({name: torch.from_numpy(np.array(x)) for name, x in arrays.items()})
-
-
-if __name__ == "__main__":
-    if len(sys.argv) not in (4, 5) or sys.argv[1] != "convert" or sys.argv[4:] not in ([], ["1"], ["2"]):
-        sys.exit("usage: modelfile.py convert IN OUT [1|2]")
-    try:
-        convert(sys.argv[2], sys.argv[3], int((sys.argv[4:] or ["2"])[0]))
-    except (DataError, OSError, KeyError, ValueError) as error:
-        sys.exit(f"modelfile.py: {error}")

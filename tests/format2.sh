@@ -13,17 +13,22 @@ if ! said=$("$python" -c 'import numpy' 2>&1); then
     echo "skipped: $python: $(echo "$said" | tail -n 1)"
     exit 77
 fi
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root:$root/models
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root
 export PYTHONDONTWRITEBYTECODE PYTHONPATH
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 bad=0
+convert() { # IN OUT VERSION
+    "$python" -c 'import sys
+from models import modelfile
+modelfile.convert(sys.argv[1], sys.argv[2], int(sys.argv[3]))' "$@"
+}
 # The lines without the file's name, of the machine's best level.
 lines() { "$digests" --level best "$1" | sed "s|^$1 ||"; }
 for model in "$root"/tests/data/golden/*/model.safetensors "$default"; do
     case $model in */plain/*) continue ;; esac # a checkpoint, no model file
-    if ! "$python" -m models.modelfile convert "$model" "$work/two" 2 ||
-        ! "$python" -m models.modelfile convert "$work/two" "$work/one" 1; then
+    if ! convert "$model" "$work/two" 2 ||
+        ! convert "$work/two" "$work/one" 1; then
         echo "$model: not converted"
         bad=1
         continue
