@@ -29,28 +29,40 @@ struct attended {
     float query[PALME_HEAD];
     int position, end; /* among the keys; it sees those before `end` */
     float top;
-    vf total, sum[HEAD];
+    vf total[LANE_VECTORS], sum[HEAD];
 };
 
 /* y[count] = the products of one row with as many keys; behind them it writes what means nothing, up to a
- * multiple of VF. A product is VF sums, those of every VF-th dimension, which vf_sums adds up in pairs. */
+ * multiple of VF. A product is eight sums, those of every eighth dimension, which vf_sum_eights adds up in pairs. */
 static void products(float *y, const float *query, const float *k, ptrdiff_t stride, int count)
 {
-    vf q[HEAD];
+    vf q[PALME_HEAD / 8][8];
 
-    for (int d = 0; d < HEAD; d++)
-        q[d] = vf_load(query + d * VF);
+    VEC_UNROLL
+    for (int d = 0; d < PALME_HEAD / 8; d++)
+        for (int i = 0; i < 8; i += EIGHTS)
+            q[d][i] = vf_load_eight(query + d * 8, i);
     for (int j = 0; j < count; j += VF) {
-        vf dot[VF];
+        vf dot[8];
 
-        for (int i = 0; i < VF; i++) {
-            const float *key = k + (j + i < count ? j + i : j) * stride; /* a key that exists */
+        VEC_UNROLL
+        for (int i = 0; i < 8; i++) {
+            const float *key[EIGHTS_ROWS];
 
-            dot[i] = vf_mul(q[0], vf_load(key));
-            for (int d = 1; d < HEAD; d++)
-                dot[i] = vf_fma(q[d], vf_load(key + d * VF), dot[i]);
+            for (int r = 0; r < EIGHTS_ROWS; r++) {
+                int at = j + vf_eights_row(i, r);
+
+                key[r] = k + (at < count ? at : j) * stride; /* a key that exists */
+            }
+            dot[i] = vf_mul(q[0][i / EIGHTS * EIGHTS], vf_load_eights(key, i));
+            VEC_UNROLL
+            for (int d = 1; d < PALME_HEAD / 8; d++) {
+                for (int r = 0; r < EIGHTS_ROWS; r++)
+                    key[r] += 8;
+                dot[i] = vf_fma(q[d][i / EIGHTS * EIGHTS], vf_load_eights(key, i), dot[i]);
+            }
         }
-        vf_store(y + j, vf_sums(dot));
+        vf_store(y + j, vf_sum_eights(dot));
     }
 }
 
@@ -86,14 +98,14 @@ static void tile_fill(struct tile_of_keys *tile, const float *k, const float *v,
             vf_store(&tile->values[j][d], vf_load(v + j * shape->v_stride + d));
 }
 
-/* sum[rows][STEP_WIDTH] = what every VF-th dimension from `lane` on adds to the products of rows in step. */
+/* sum[rows][STEP_WIDTH] = what every eighth dimension from `lane` on adds to the products of rows in step. */
 static inline __attribute__((always_inline)) void lane_in_step(vf *sum, const struct attended *row, const int rows,
                                                                const float *turned, int lane)
 {
     for (int i = 0; i < rows * STEP_WIDTH; i++)
         sum[i] = vf_mul(vf_set(row[i / STEP_WIDTH].query[lane]),
                         vf_load(turned + lane * KEY_TILE + i % STEP_WIDTH * VF));
-    for (int d = lane + VF; d < PALME_HEAD; d += VF) {
+    for (int d = lane + 8; d < PALME_HEAD; d += 8) {
         vf key[STEP_WIDTH];
 
         for (int i = 0; i < STEP_WIDTH; i++)
@@ -112,13 +124,13 @@ static inline __attribute__((always_inline)) void products_in_step(float (*y)[KE
                                                                    const int rows, const struct tile_of_keys *tile,
                                                                    int count)
 {
-    enum { PAIRINGS = 4 }; /* at most: 16 lanes make 8, 4, 2 and 1 */
+    enum { PAIRINGS = 3 }; /* 8 lanes make 4, 2 and 1 */
 
     for (int j = 0; j < count; j += STEP_WIDTH * VF) {
         vf open[PAIRINGS + 1][SUMS]; /* open[n]: the sum of 2^n lanes, waiting for that of the next 2^n */
         int n = 0;
 
-        for (int lane = 0; lane < VF; lane++) {
+        for (int lane = 0; lane < 8; lane++) {
             vf sum[SUMS];
 
             lane_in_step(sum, row, rows, &tile->turned[0][j], lane);
@@ -159,19 +171,21 @@ static int weigh(float *weights, struct attended *row, const struct palme_attend
     if (high != row->top) {
         vf shrink = vf_exp(vf_sub(vf_set(row->top), vf_set(high)));
 
-        row->total = vf_mul(row->total, shrink);
+        for (int p = 0; p < LANE_VECTORS; p++)
+            row->total[p] = vf_mul(row->total[p], shrink);
         for (int d = 0; d < HEAD; d++)
             row->sum[d] = vf_mul(row->sum[d], shrink);
         row->top = high;
     }
-    vf total = row->total;
-    for (int j = 0; j < count; j += VF) {
-        vf weight = vf_exp(vf_sub(vf_load(weights + j), vf_set(high)));
+    for (int j = 0; j < count; j += VEC_LANES) {
+        VEC_UNROLL
+        for (int p = 0, at = j; p < LANE_VECTORS && at < count; p++, at += VF) {
+            vf weight = vf_exp(vf_sub(vf_load(weights + at), vf_set(high)));
 
-        total = vf_add(total, weight);
-        vf_store(weights + j, weight);
+            row->total[p] = vf_add(row->total[p], weight);
+            vf_store(weights + at, weight);
+        }
     }
-    row->total = total;
     return 1;
 }
 
@@ -295,7 +309,8 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
         row[r].position = position;
         row[r].end = last < shape->keys ? last : shape->keys;
         row[r].top = -INFINITY;
-        row[r].total = vf_set(0);
+        for (int p = 0; p < LANE_VECTORS; p++)
+            row[r].total[p] = vf_set(0);
         for (int d = 0; d < HEAD; d++) {
             vf_store(row[r].query + d * VF, vf_load(q + (first + r) * shape->q_stride + d * VF));
             row[r].sum[d] = vf_set(0);
@@ -307,7 +322,7 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
         attend_tile(row, rows, &room->turned, k + tile * shape->k_stride, v + tile * shape->v_stride, shape, tile);
     }
     for (int r = 0; r < rows; r++) {
-        float all = vf_sum(row[r].total);
+        float all = vf_sum_lanes(row[r].total);
         vf factor = vf_set(all > 0 ? 1 / all : 0);
 
         for (int d = 0; d < HEAD; d++)

@@ -203,6 +203,7 @@ void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels);
 
 void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels)
 {
+    kernels->bf16_pays = 1;
 #if VEC_PAIRS
     kernels->narrow = narrow;
     kernels->linear_bf16 = linear_pairs;

@@ -342,6 +342,7 @@ void VEC_NAME(palme_int8_init)(struct palme_kernels *kernels);
 
 void VEC_NAME(palme_int8_init)(struct palme_kernels *kernels)
 {
+    kernels->int8_pays = VEC_INT8_PAYS;
     kernels->quantize = quantize;
     kernels->linear_int8 = linear_int8;
     kernels->linear_int8_to_bytes = linear_int8_to_bytes;

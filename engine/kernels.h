@@ -3,7 +3,8 @@
  * kernels.h - the inner loops and their contracts, as a table that is filled at run time.
  *
  * kernels.c has the truth of each in plain C with double accumulators. A level of an instruction set
- * overwrites the entries that it improves. No kernel allocates, fails, threads, logs or knows a model.
+ * overwrites the entries that it improves. All levels with vectors sum in the same order and so give the same bits, but for
+ * products of pairs of bf16; with plain C they share those of whole numbers and of pictures. No kernel allocates, fails, threads, logs or knows a model.
  * Names of sizes: rows (of a matrix of activations), in and out (columns of a linear layer), n (elements
  * of a vector). Outputs come first. Buffers do not overlap unless a contract says so.
  */
@@ -114,6 +115,11 @@ struct palme_kernels {
     const char *level;
     const struct palme_blas *blas; /* for products of many rows (compute.h), or NULL: set by whoever loads it */
 
+    /* Whether weights in int8, or in bf16, make a model faster than those in f32 do by the same table: not in plain C,
+     * and int8 only where an instruction multiplies bytes. Without one, NEON takes 6 instructions for 16 products that
+     * it makes with 4 in f32. */
+    int int8_pays, bf16_pays;
+
     /* y[n] = (x - mean) / sqrt(variance + 1e-5) * w + b, biased variance. y may be x. */
     void (*layernorm)(float *y, const float *x, const float *w, const float *b, int n);
 
@@ -202,18 +208,21 @@ struct palme_kernels {
     void (*depthwise)(float *y, const float *const x[], const float *w, const float *b,
                       const struct palme_depthwise *shape);
 
-    /* Rows of pictures (pixels.c). Inputs are read to their last element and not past it. */
+    /* Rows of pictures (pixels.c), in single precision, in the order that is said: all levels give the same bits, so that a
+     * picture becomes the same square of bytes everywhere. Inputs are read to their last element and not past it. */
 
-    /* y[n] = sum of w[k] * x[k][n] over k < rows, added to y[n] if `more`. */
+    /* y[n] = sum of w[k] * x[k][n] over k < rows, one fused multiply-add after the other, from y[n] on if `more`. */
     void (*sum_rows)(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more);
 
     /* y[c][n] = x[n][channels] for each c < channels, 2..4; a y[c] that is NULL is not wanted. */
     void (*unzip)(float *const y[], const float *x, int channels, int n);
 
-    /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_SPAN. */
+    /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_SPAN: as many sums, of every
+     * PALME_SPAN-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring sums, ... */
     void (*sum_spans)(float *y, const float *x, const float *w, const int *first, int taps, int n);
 
-    /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), rounded and kept in 0..255. */
+    /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), the last term first, by fused multiply-adds; kept in 0..255 and
+     * rounded, halves to the even one. */
     void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);
 };
 

@@ -44,7 +44,13 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
 
 /* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
  * thousands of values by its error, and a linear layer adds those up again. */
-enum { BLOCK = 8 * VF };
+enum { BLOCK = 8 * VEC_LANES };
+
+static void clear(vf lanes[LANE_VECTORS])
+{
+    for (int p = 0; p < LANE_VECTORS; p++)
+        lanes[p] = vf_set(0);
+}
 
 static double sum_of(const float *x, int n)
 {
@@ -52,11 +58,15 @@ static double sum_of(const float *x, int n)
 
     for (int first = 0; first < n; first += BLOCK) {
         int end = n - first < BLOCK ? n : first + BLOCK;
-        vf part = vf_set(0);
+        vf lanes[LANE_VECTORS];
 
-        for (int i = first; i < end; i += VF)
-            part = vf_add(part, vf_load_n(x + i, vf_left(end, i)));
-        sum += vf_sum_double(part);
+        clear(lanes);
+        for (int i = first; i < end; i += VEC_LANES) {
+            VEC_UNROLL
+            for (int p = 0, at = i; p < LANE_VECTORS && at < end; p++, at += VF)
+                lanes[p] = vf_add(lanes[p], vf_load_n(x + at, vf_left(end, at)));
+        }
+        sum += vf_sum_lanes_double(lanes);
     }
     return sum;
 }
@@ -68,14 +78,18 @@ static double squares_of(const float *x, vf mean, int n)
 
     for (int first = 0; first < n; first += BLOCK) {
         int end = n - first < BLOCK ? n : first + BLOCK;
-        vf part = vf_set(0);
+        vf lanes[LANE_VECTORS];
 
-        for (int i = first; i < end; i += VF) {
-            vf d = vf_keep_n(vf_sub(vf_load_n(x + i, vf_left(end, i)), mean), vf_left(end, i), 0);
+        clear(lanes);
+        for (int i = first; i < end; i += VEC_LANES) {
+            VEC_UNROLL
+            for (int p = 0, at = i; p < LANE_VECTORS && at < end; p++, at += VF) {
+                vf d = vf_keep_n(vf_sub(vf_load_n(x + at, vf_left(end, at)), mean), vf_left(end, at), 0);
 
-            part = vf_fma(d, d, part);
+                lanes[p] = vf_fma(d, d, lanes[p]);
+            }
         }
-        sum += vf_sum_double(part);
+        sum += vf_sum_lanes_double(lanes);
     }
     return sum;
 }
@@ -152,8 +166,10 @@ static double log_sum_exp(const float *x, int n)
         return top;
     for (int first = 0; first < n; first += BLOCK) {
         int end = n - first < BLOCK ? n : first + BLOCK;
-        vf part = vf_set(0), e[VEC_ABREAST];
+        vf lanes[LANE_VECTORS], e[VEC_ABREAST];
         int i = first;
+
+        clear(lanes);
 
         for (; end - i >= VEC_ABREAST * VF; i += VEC_ABREAST * VF) {
             VEC_UNROLL
@@ -162,14 +178,14 @@ static double log_sum_exp(const float *x, int n)
             vf_exps(e, VEC_ABREAST);
             VEC_UNROLL
             for (int k = 0; k < VEC_ABREAST; k++)
-                part = vf_add(part, e[k]);
+                lanes[k % LANE_VECTORS] = vf_add(lanes[k % LANE_VECTORS], e[k]);
         }
-        for (; i < end; i += VF) {
+        for (int k = 0; i < end; k++, i += VF) {
             vf rest = vf_exp(vf_sub(vf_load_n(x + i, vf_left(end, i)), vf_set(top)));
 
-            part = vf_add(part, vf_keep_n(rest, vf_left(end, i), 0));
+            lanes[k % LANE_VECTORS] = vf_add(lanes[k % LANE_VECTORS], vf_keep_n(rest, vf_left(end, i), 0));
         }
-        sum += vf_sum_double(part);
+        sum += vf_sum_lanes_double(lanes);
     }
     return top + log(sum);
 }

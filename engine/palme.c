@@ -90,7 +90,7 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     return palme_tokenizer_open(&model->tokenizer, value, length, model->params.num_tokens, report);
 }
 
-/* What to compute with: what is asked for, or the fastest that the model allows. */
+/* What to compute with: what is asked for, or the fastest by its kernels of those that the model allows. */
 static int choose_precision(struct palme_model *model, const char *name)
 {
     struct palme_shown shown;
@@ -102,9 +102,11 @@ static int choose_precision(struct palme_model *model, const char *name)
                               palme_show(&shown, name, strlen(name)));
         return PALME_OK;
     }
+    const int pays[PALME_PRECISIONS] = { 1, model->kernels.bf16_pays, model->kernels.int8_pays };
+
     model->precision = PALME_F32;
     for (int i = 0; i < PALME_PRECISIONS; i++)
-        if (model->params.precisions >> i & 1)
+        if (pays[i] && model->params.precisions >> i & 1)
             model->precision = (enum palme_precision)i;
     return PALME_OK;
 }
@@ -139,6 +141,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
                             palme_show(&shown, setup->level, strlen(setup->level)));
         goto fail;
     }
+    palme_kernels_init(&model->kernels, level);
     if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
         goto fail;
     status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)
@@ -157,7 +160,6 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         status = no_memory(model);
         goto fail;
     }
-    palme_kernels_init(&model->kernels, level);
     model->kernels.blas = blas ? &model->blas : NULL;
     if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
         no_memory(model);

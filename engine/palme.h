@@ -82,7 +82,8 @@ struct palme_setup {
      * machine lacks it the nearest below; NULL: the machine's best. */
     const char *level;
     /* What to compute with: "f32", "bf16", "int8", whatever the model's author thinks of it; "auto" or NULL: the
-     * fastest in which the captions are as good, as the model file says. */
+     * fastest at this level of those in which the captions are as good, as the model file says, or "f32". At "c" that
+     * is "f32", and int8 is not among them at "neon", where no instruction multiplies bytes. */
     const char *precision;
     palme_log_fn log; /* may be NULL; kept until palme_model_close */
     void *log_user;

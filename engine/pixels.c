@@ -1,18 +1,46 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * pixels.c - the truth of the kernels for rows of pictures, in plain C. Sums are kept in double, as in
- * kernels.c.
+ * pixels.c - the truth of the kernels for rows of pictures, in plain C. A square of pixels is bytes, and half a unit in
+ * the last place decides which of two bytes a value becomes; so these loops do in single precision what kernels.h says,
+ * operation by operation, and every level gives the same square. How far that is from the exact sums is a question for
+ * tests/check_pixels and tests/check_image.
  */
 #include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+/* a b + c, rounded once. In double a product of two floats is exact and the sum is off by up to half a unit in its last
+ * place, which matters only where it falls in the middle between two floats: there the part that was lost decides. */
+static inline float fused(float a, float b, float c)
+{
+#ifdef FP_FAST_FMAF
+    return fmaf(a, b, c);
+#else
+    double product = (double)a * b, sum = product + c, rest, lost;
+    uint64_t bits;
+
+    memcpy(&bits, &sum, sizeof bits);
+    if ((bits & 0x1fffffff) != 0x10000000)
+        return (float)sum;
+    rest = sum - product;
+    lost = (product - (sum - rest)) + (c - rest);
+    if (lost != 0) {
+        bits += (lost > 0) == (sum > 0) ? 1 : (uint64_t)-1;
+        memcpy(&sum, &bits, sizeof sum);
+    }
+    return (float)sum;
+#endif
+}
 
 static void sum_rows_c(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more)
 {
     for (int i = 0; i < n; i++) {
-        double sum = more ? (double)y[i] : 0;
+        float sum = more ? y[i] : 0;
 
         for (int k = 0; k < rows; k++)
-            sum += (double)w[k] * x[k][i];
-        y[i] = (float)sum;
+            sum = fused(x[k][i], w[k], sum);
+        y[i] = sum;
     }
 }
 
@@ -26,22 +54,31 @@ static void unzip_c(float *const y[], const float *x, int channels, int n)
 static void sum_spans_c(float *y, const float *x, const float *w, const int *first, int taps, int n)
 {
     for (int i = 0; i < n; i++, w += taps) {
-        double sum = 0;
+        const float *from = x + first[i];
+        float lane[PALME_SPAN];
 
-        for (int k = 0; k < taps; k++)
-            sum += (double)w[k] * x[first[i] + k];
-        y[i] = (float)sum;
+        for (int k = 0; k < PALME_SPAN; k++)
+            lane[k] = w[k] * from[k];
+        for (int k = PALME_SPAN; k < taps; k++)
+            lane[k % PALME_SPAN] = fused(w[k], from[k], lane[k % PALME_SPAN]);
+        for (int width = 1; width < PALME_SPAN; width *= 2)
+            for (int l = 0; l < PALME_SPAN; l += 2 * width)
+                lane[l] += lane[l + width];
+        y[i] = lane[0];
     }
 }
 
 static void colour_c(uint8_t *out, const float *const x[3], const float m[3][4], int n)
 {
+    const float whole = 12582912; /* 1.5 * 2^23: its neighbours are whole numbers apart, halves go to the even one */
+
     for (int i = 0; i < n; i++) {
         for (int c = 0; c < 3; c++) {
-            double v = (double)m[c][0] * x[0][i] + (double)m[c][1] * x[1][i] + (double)m[c][2] * x[2][i] +
-                       (double)m[c][3] + 0.5;
+            float v = fused(m[c][0], x[0][i], fused(m[c][1], x[1][i], fused(m[c][2], x[2][i], m[c][3])));
 
-            *out++ = v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0;
+            v = v > 0 ? v : 0;
+            v = v < 255 ? v : 255;
+            *out++ = (uint8_t)((v + whole) - whole);
         }
     }
 }

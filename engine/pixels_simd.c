@@ -6,6 +6,8 @@
 #include "kernels.h"
 #include "vec.h"
 
+_Static_assert(PALME_SPAN == 8, "a span has the lanes of a short row");
+
 /* Masked stores are slow on some machines, so only the last vector of a row has one. */
 static inline void store_left(float *y, vf a, int count)
 {
@@ -89,19 +91,29 @@ static inline __attribute__((always_inline)) void spans_by(float *y, const float
     const int end = portions ? portions * PALME_SPAN : taps;
 
     for (int i = 0; i < n; i += VF) {
-        vf sum[VF];
+        vf sum[8];
 
-        for (int j = 0; j < VF; j++) {
-            int place = i + j < n ? i + j : n - 1; /* one that exists, whose sum is dropped */
-            const float *from = x + first[place], *weight = w + (ptrdiff_t)place * end;
+        VEC_UNROLL
+        for (int j = 0; j < 8; j++) {
+            const float *from[EIGHTS_ROWS], *weight[EIGHTS_ROWS];
 
-            sum[j] = vf_set(0);
-            for (int k = 0; k < end; k += VF)
-                sum[j] = VF <= PALME_SPAN || end - k >= VF
-                             ? vf_fma(vf_load(weight + k), vf_load(from + k), sum[j])
-                             : vf_fma(vf_load_n(weight + k, end - k), vf_load_n(from + k, end - k), sum[j]);
+            for (int r = 0; r < EIGHTS_ROWS; r++) {
+                int place = i + vf_eights_row(j, r);
+
+                place = place < n ? place : n - 1; /* one that exists, whose sum is dropped */
+                from[r] = x + first[place];
+                weight[r] = w + (ptrdiff_t)place * end;
+            }
+            sum[j] = vf_mul(vf_load_eights(weight, j), vf_load_eights(from, j));
+            for (int k = PALME_SPAN; k < end; k += PALME_SPAN) {
+                for (int r = 0; r < EIGHTS_ROWS; r++) {
+                    from[r] += PALME_SPAN;
+                    weight[r] += PALME_SPAN;
+                }
+                sum[j] = vf_fma(vf_load_eights(weight, j), vf_load_eights(from, j), sum[j]);
+            }
         }
-        store_left(y + i, vf_sums(sum), vf_left(n, i));
+        store_left(y + i, vf_sum_eights(sum), vf_left(n, i));
     }
 }
 

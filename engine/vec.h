@@ -22,12 +22,24 @@
  * vf_sum(a), vf_largest(a)   over all lanes
  * vf_maximum(a, b)           the larger one where neither has a sign, and NaN where one is
  * vf_highest(a)              such a maximum over all lanes
- * vf_sum_double(a)           the sum of all lanes in double precision: for long sums of sums
- * vf_sums(a)                 lane i is the sum of the lanes of a[i], for VF vectors: neighbours first, then
- *                            neighbouring sums, and so on
  * vf_load_turned(y, x, at)   y[d] = x[0][at + d], x[1][at + d], ...; VF of each
  * vf_left(n, i)              how many lanes are left of n at i, at most VF
  * vf_exp(x), vf_exps(x, count), vf_polynomials   see below
+ *
+ * A sum of many terms depends on its order, and all dialects have the same one, so that all levels give the same bits: the
+ * terms go to a number of lanes in turn, whatever VF is, and the lanes are added up at the end. Long rows have VEC_LANES of
+ * them, in LANE_VECTORS vectors:
+ *
+ * vf_sum_lanes(a), vf_sum_lanes_double(a)   the sum of all lanes of a[LANE_VECTORS], in single or double precision: the
+ *                            second half of them is added to the first, and so on
+ *
+ * Short rows, of which there are many, have eight lanes, and VF such rows always stand in eight vectors:
+ *
+ * vf_eights_row(i, r)        the row r of those that vector i has a part of, which are EIGHTS_ROWS
+ * vf_load_eights(p, i)       vector i, of which those rows are at p[EIGHTS_ROWS]
+ * vf_load_eight(p, i)        the same where all rows are the one at p; of EIGHTS i's that follow each other one is enough
+ * vf_sum_eights(a)           lane r is the sum of the eight lanes of row r: neighbours first, then neighbouring sums, and so
+ *                            on; a[8]
  *
  * Pictures: bytes are 0..255 in memory and floats in a vector.
  *
@@ -87,6 +99,14 @@
 
 #ifndef VEC_PAIRS
 #define VEC_PAIRS 0
+#endif
+
+/* Lanes of a long sum and the vectors that they are in; and of short ones the vectors that have the same lanes of a row. */
+enum { VEC_LANES = 16, LANE_VECTORS = VEC_LANES / VF, EIGHTS_ROWS = VF > 8 ? VF / 8 : 1, EIGHTS = VF < 8 ? VF : 8 };
+
+/* Whether vi_dot is made of instructions that multiply bytes and add the products up, and so beats vf_fma. */
+#ifndef VEC_INT8_PAYS
+#define VEC_INT8_PAYS 1
 #endif
 
 /* ReLU6, built of the words above. */

@@ -6,6 +6,7 @@
 #define PALME_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -60,6 +61,8 @@ static inline float vf_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+static inline float vf_sum_lanes(const vf a[2]) { return vf_sum(_mm256_add_ps(a[0], a[1])); }
+
 static inline float vf_largest(vf a)
 {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -83,16 +86,23 @@ static inline float vf_highest(vf a)
     return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(s, _mm_shuffle_epi32(s, 1))));
 }
 
-static inline double vf_sum_double(vf a)
+static inline double vf_sum_lanes_double(const vf a[2])
 {
-    __m256d s = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a)),
-                              _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+    __m256d low = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a[0])),
+                                _mm256_cvtps_pd(_mm256_castps256_ps128(a[1])));
+    __m256d high = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a[0], 1)),
+                                 _mm256_cvtps_pd(_mm256_extractf128_ps(a[1], 1)));
+    __m256d s = _mm256_add_pd(low, high);
     __m128d t = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
 
     return _mm_cvtsd_f64(_mm_add_sd(t, _mm_unpackhi_pd(t, t)));
 }
 
-static inline vf vf_sums(const vf a[VF])
+static inline int vf_eights_row(int i, int r) { return i + r; }
+static inline vf vf_load_eights(const float *const p[1], int i) { (void)i; return _mm256_loadu_ps(p[0]); }
+static inline vf vf_load_eight(const float *p, int i) { (void)i; return _mm256_loadu_ps(p); }
+
+static inline vf vf_sum_eights(const vf a[8])
 {
     __m256 s01 = _mm256_hadd_ps(a[0], a[1]), s23 = _mm256_hadd_ps(a[2], a[3]);
     __m256 s45 = _mm256_hadd_ps(a[4], a[5]), s67 = _mm256_hadd_ps(a[6], a[7]);

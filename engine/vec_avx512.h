@@ -7,6 +7,7 @@
 #define PALME_VEC_AVX512_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -53,7 +54,18 @@ static inline vf vf_keep_n(vf a, int n, float other)
     return _mm512_mask_blend_ps(vec_mask(n), _mm512_set1_ps(other), a);
 }
 
-static inline float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
+/* Not the compiler's reduction, to which it may give any order. */
+static inline float vf_sum(vf a)
+{
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline float vf_sum_lanes(const vf a[1]) { return vf_sum(a[0]); }
+
 static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 
 /* Without signs, floats are in the order of their bits, NaN behind infinity. */
@@ -71,10 +83,14 @@ static inline float vf_highest(vf a)
     return highest;
 }
 
-static inline double vf_sum_double(vf a)
+static inline double vf_sum_lanes_double(const vf a[1])
 {
-    return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a)),
-                                              _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
+    __m512d whole = _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a[0])),
+                                  _mm512_cvtps_pd(_mm512_extractf32x8_ps(a[0], 1)));
+    __m256d s = _mm256_add_pd(_mm512_castpd512_pd256(whole), _mm512_extractf64x4_pd(whole, 1));
+    __m128d t = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
+
+    return _mm_cvtsd_f64(_mm_add_sd(t, _mm_unpackhi_pd(t, t)));
 }
 
 /* In each quarter, lane i is the sum of the lanes of a[i] in that quarter, neighbours first. */
@@ -86,12 +102,20 @@ static inline vf vec_quarter_sums(const vf a[4])
     return _mm512_add_ps(_mm512_shuffle_ps(s01, s23, 0x88), _mm512_shuffle_ps(s01, s23, 0xDD));
 }
 
-static inline vf vf_sums(const vf a[VF])
+/* Two rows to a vector, one in each half: 0 and 4, 1 and 5, 2 and 6, 3 and 7, 8 and 12, ... */
+static inline int vf_eights_row(int i, int r) { return (i < 4 ? i : i + 4) + 4 * r; }
+
+static inline vf vf_load_eights(const float *const p[2], int i)
 {
-    vf s0 = vec_quarter_sums(a), s1 = vec_quarter_sums(a + 4);
-    vf s2 = vec_quarter_sums(a + 8), s3 = vec_quarter_sums(a + 12);
-    vf low = _mm512_add_ps(_mm512_shuffle_f32x4(s0, s1, 0x88), _mm512_shuffle_f32x4(s0, s1, 0xDD));
-    vf high = _mm512_add_ps(_mm512_shuffle_f32x4(s2, s3, 0x88), _mm512_shuffle_f32x4(s2, s3, 0xDD));
+    (void)i;
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(p[0])), _mm256_loadu_ps(p[1]), 1);
+}
+
+static inline vf vf_load_eight(const float *p, int i) { (void)i; return _mm512_broadcast_f32x8(_mm256_loadu_ps(p)); }
+
+static inline vf vf_sum_eights(const vf a[8])
+{
+    vf low = vec_quarter_sums(a), high = vec_quarter_sums(a + 4);
 
     return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
 }

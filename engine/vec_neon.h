@@ -6,6 +6,7 @@
 #define PALME_VEC_NEON_H
 
 #include <arm_neon.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -63,20 +64,43 @@ static inline vf vf_keep_n(vf a, int n, float other)
     return vbslq_f32(vcltq_s32(vld1q_s32(count_up), vdupq_n_s32(n)), a, vdupq_n_f32(other));
 }
 
-static inline float vf_sum(vf a) { return vaddvq_f32(a); }
+static inline float vf_sum(vf a)
+{
+    float32x2_t s = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+
+    return vget_lane_f32(vpadd_f32(s, s), 0);
+}
+
+static inline float vf_sum_lanes(const vf a[4])
+{
+    return vf_sum(vaddq_f32(vaddq_f32(a[0], a[2]), vaddq_f32(a[1], a[3])));
+}
+
 static inline float vf_largest(vf a) { return vmaxnmvq_f32(a); }
 
 static inline vf vf_maximum(vf a, vf b) { return vmaxq_f32(a, b); }
 static inline float vf_highest(vf a) { return vmaxvq_f32(a); }
 
-static inline double vf_sum_double(vf a)
+static inline double vf_sum_lanes_double(const vf a[4])
 {
-    return vaddvq_f64(vaddq_f64(vcvt_f64_f32(vget_low_f32(a)), vcvt_high_f64_f32(a)));
+    float64x2_t s0 = vaddq_f64(vcvt_f64_f32(vget_low_f32(a[0])), vcvt_f64_f32(vget_low_f32(a[2])));
+    float64x2_t s1 = vaddq_f64(vcvt_high_f64_f32(a[0]), vcvt_high_f64_f32(a[2]));
+    float64x2_t s2 = vaddq_f64(vcvt_f64_f32(vget_low_f32(a[1])), vcvt_f64_f32(vget_low_f32(a[3])));
+    float64x2_t s3 = vaddq_f64(vcvt_high_f64_f32(a[1]), vcvt_high_f64_f32(a[3]));
+
+    return vaddvq_f64(vaddq_f64(vaddq_f64(s0, s2), vaddq_f64(s1, s3)));
 }
 
-static inline vf vf_sums(const vf a[VF])
+/* First the first halves of all rows. */
+static inline int vf_eights_row(int i, int r) { return i % VF + r; }
+static inline vf vf_load_eights(const float *const p[1], int i) { return vld1q_f32(p[0] + i / VF * VF); }
+
+static inline vf vf_load_eight(const float *p, int i) { return vld1q_f32(p + i / VF * VF); }
+
+static inline vf vf_sum_eights(const vf a[8])
 {
-    return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3]));
+    return vaddq_f32(vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3])),
+                     vpaddq_f32(vpaddq_f32(a[4], a[5]), vpaddq_f32(a[6], a[7])));
 }
 
 static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
@@ -110,6 +134,9 @@ static inline vf vf_load_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000)));
 }
 
+#ifndef __ARM_FEATURE_DOTPROD
+#define VEC_INT8_PAYS 0
+#endif
 #define VEC_INT8_SUMS 24
 #define VEC_INT8_BYTES 4
 

@@ -138,7 +138,8 @@ install_load (GObjectClass * klass)
    * GstPalmeCaption:precision:
    *
    * What the weights are kept and computed in. Fewer bits are faster and take less memory; a model file
-   * names those in which its captions are as good as in f32, and auto takes the fastest of them, or f32.
+   * names those in which its captions are as good as in f32, and auto takes the one of them that is the
+   * fastest with the instructions of this machine, or f32.
    * Any other value is taken whatever the file says. The property model-info has what is in use.
    *
    * Since: 0.1

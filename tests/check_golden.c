@@ -178,6 +178,15 @@ static void engine_end(struct engine *e)
     palme_model_close(&e->model);
 }
 
+/* Whether the model takes pictures of these sides: whole patches, and no more than its memory here was made for. */
+static int engine_sees(const struct engine *e, int64_t height, int64_t width)
+{
+    const struct palme_params *p = &e->model->params;
+
+    return height > 0 && width > 0 && height % p->patch_size == 0 && width % p->patch_size == 0 &&
+           height <= (int64_t)p->image_size * p->image_size / width;
+}
+
 /* Runs the encoder on image[3][height][width] and shows the decoder the result. */
 static void engine_see(struct engine *e, const float *image, int height, int width)
 {
@@ -209,34 +218,48 @@ static void engine_restart(struct engine *e, int center)
     free(rows);
 }
 
-/* Feeds n <= 64 tokens behind what the cache has; logits of rows first..n-1. */
-static void engine_feed(struct engine *e, float *logits, const int *tokens, int n, int first)
-{
-    struct palme_row rows[64];
-
-    for (int i = 0; i < n; i++)
-        rows[i] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
-                                      .token = tokens[i] };
-    palme_decode(e->model, &e->compute, logits, rows, n, first, e->decoder_scratch);
-}
-
-/* logits[wanted][V] of the given rows of a text of n tokens. */
-static float *engine_logits(struct engine *e, const int *tokens, int n, int center, const int *wanted,
-                            int count)
+/* Feeds n tokens behind what the cache has, as many at a time as the decoder's scratch has rows. logits[count][V]
+ * receives those of the tokens `wanted`, which ascend. */
+static void engine_feed(struct engine *e, float *logits, const int *tokens, int n, const int *wanted, int count)
 {
     size_t v = (size_t)e->model->params.num_tokens;
-    float *logits = allocate((size_t)count * v), *all = allocate(64 * v);
-    int at = 0;
+    struct palme_row *rows = calloc((size_t)e->rows_most, sizeof *rows);
+    float *some = allocate((size_t)e->rows_most * v);
+
+    for (int first = 0, at = 0; first < n; first += e->rows_most) {
+        int end = n - first < e->rows_most ? n : first + e->rows_most;
+        int from = at < count && wanted[at] < end ? wanted[at] : end;
+
+        for (int i = first; i < end; i++)
+            rows[i - first] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
+                                                  .token = tokens[i] };
+        palme_decode(e->model, &e->compute, some, rows, end - first, from - first, e->decoder_scratch);
+        for (; at < count && wanted[at] < end; at++)
+            memcpy(logits + (size_t)at * v, some + (size_t)(wanted[at] - from) * v, v * sizeof *logits);
+    }
+    free(rows);
+    free(some);
+}
+
+/* Whether n tokens are in the vocabulary and fit the model's context, behind the image tokens that a prefix decoder
+ * keeps there. What a recording says is looked at before the engine, which trusts its callers, sees it. */
+static int engine_takes(const struct engine *e, const int *tokens, int n)
+{
+    const struct palme_params *p = &e->model->params;
+
+    for (int i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= p->num_tokens)
+            return 0;
+    return n > 0 && n <= e->cache.capacity - (p->cross_attend || e->plain ? 0 : e->tokens);
+}
+
+/* logits[count][V] of the given rows of a text of n tokens. */
+static float *engine_logits(struct engine *e, const int *tokens, int n, int center, const int *wanted, int count)
+{
+    float *logits = allocate((size_t)count * (size_t)e->model->params.num_tokens);
 
     engine_restart(e, center);
-    for (int first = 0; first < n; first += 64) {
-        int rows = n - first < 64 ? n - first : 64, any = at < count && wanted[at] < first + rows;
-
-        engine_feed(e, all, tokens + first, rows, any ? 0 : rows);
-        for (; at < count && wanted[at] < first + rows; at++)
-            memcpy(logits + (size_t)at * v, all + (size_t)(wanted[at] - first) * v, v * sizeof *logits);
-    }
-    free(all);
+    engine_feed(e, logits, tokens, n, wanted, count);
     return logits;
 }
 
@@ -262,14 +285,18 @@ static uint8_t *pixels_of(const struct record *r, const char *suffix)
 }
 
 /* The picture of this suffix: image, or pixels / 255. NULL if there is none. */
-static float *picture_of(const struct record *r, const char *suffix, int *height, int *width)
+static float *picture_of(const struct engine *e, const struct record *r, const char *suffix, int *height, int *width)
 {
     char name[96];
-    float *image = floats(r, named(name, "image", suffix), NULL);
-    const struct palme_tensor *tensor = find(r, name);
+    const struct palme_tensor *tensor = find(r, named(name, "image", suffix));
+    float *image;
     uint8_t *pixels;
 
-    if (image) {
+    if (tensor && (tensor->rank != 4 || !engine_sees(e, tensor->shape[2], tensor->shape[3]))) {
+        problem(name, "the picture is none for this model");
+        return NULL;
+    }
+    if ((image = floats(r, name, NULL)) != NULL) {
         *height = (int)tensor->shape[2];
         *width = (int)tensor->shape[3];
         return image;
@@ -277,6 +304,11 @@ static float *picture_of(const struct record *r, const char *suffix, int *height
     if (!(pixels = pixels_of(r, suffix)))
         return NULL;
     tensor = find(r, named(name, "pixels", suffix));
+    if (tensor->rank != 3 || tensor->shape[2] != 3 || !engine_sees(e, tensor->shape[0], tensor->shape[1])) {
+        problem(name, "the picture is none for this model");
+        free(pixels);
+        return NULL;
+    }
     *height = (int)tensor->shape[0];
     *width = (int)tensor->shape[1];
     size_t area = (size_t)*height * (size_t)*width;
@@ -300,6 +332,14 @@ static void compare_encoder(struct engine *e, const struct record *r, const char
         compare_line(r->folder, name, largest_difference(e->context, wanted, (size_t)count),
                      e->encoder_tolerance);
     free(wanted);
+}
+
+static int ascend_below(const int *x, int n, int end)
+{
+    for (int i = 0; i < n; i++)
+        if (x[i] < (i ? x[i - 1] : 0) || x[i] >= end)
+            return 0;
+    return n > 0;
 }
 
 /* Logits of the tokens with a centre, at the rows and columns that were recorded. */
@@ -326,6 +366,10 @@ static void compare_logits(struct engine *e, const struct record *r, const char 
     }
     if (count != (int64_t)row_count * column_count) {
         problem(name, "another number of values");
+        goto end;
+    }
+    if (!engine_takes(e, tokens, n) || !ascend_below(rows, row_count, n) || !ascend_below(columns, column_count, vocabulary)) {
+        problem(name, "tokens, rows or columns are not the model's");
         goto end;
     }
     float *found = engine_logits(e, tokens, n, center, rows, row_count);
@@ -377,6 +421,12 @@ static double cross_entropy(struct engine *e, const int *tokens, int n, double *
     return count;
 }
 
+/* Whether a loss can be had of these tokens: the last one is a target only, which -100 makes one that does not count. */
+static int loss_takes(const struct engine *e, const int *tokens, int n)
+{
+    return n > 1 && engine_takes(e, tokens, n - 1) && (tokens[n - 1] == -100 || engine_takes(e, tokens + n - 1, 1));
+}
+
 static void compare_loss(struct engine *e, const struct record *r, const char *name, const int *tokens, int n)
 {
     float *wanted = floats(r, name, NULL);
@@ -384,7 +434,14 @@ static void compare_loss(struct engine *e, const struct record *r, const char *n
 
     if (!wanted)
         return;
+    if (!loss_takes(e, tokens, n)) {
+        problem(name, "tokens are not the model's");
+        free(wanted);
+        return;
+    }
     double count = cross_entropy(e, tokens, n, &sum);
+    /* The mean of n > 10 differences of two values, each of which is off by a quarter of the logits' tolerance: 3e-5 / 4 *
+     * sqrt(2 / 10), five times over. */
     compare_line(r->folder, name, fabs(sum / count - wanted[0]), 1e-5);
     free(wanted);
 }
@@ -409,19 +466,26 @@ static void compare_greedy(struct engine *e, const struct record *r, const char 
 
     if (!wanted)
         return;
-    float *logits = floats(r, named(other, name, "_logits"), NULL);
-    float *margins = floats(r, named(other, name, "_margin"), NULL);
+    int64_t logit_count = 0, margin_count = 0;
+    float *logits = floats(r, named(other, name, "_logits"), &logit_count);
+    float *margins = floats(r, named(other, name, "_margin"), &margin_count);
     int *text = malloc((size_t)(prompt_count + steps) * sizeof *text), *found = text + prompt_count;
     float *row = allocate((size_t)vocabulary);
     double largest = 0, largest_margin = 0;
 
     memcpy(text, prompt, (size_t)prompt_count * sizeof *text);
+    memcpy(found, wanted, (size_t)steps * sizeof *text);
+    if (!engine_takes(e, text, prompt_count + steps) || (logits && logit_count != (int64_t)steps * vocabulary) ||
+        (margins && margin_count != steps)) {
+        problem(name, "prompt and tokens are not the model's, or another number of values");
+        steps = 0;
+    }
     for (int step = 0; step < steps; step++, n++) {
         if (step == 0 || (center < 0 && n % 2 == 0)) {
             engine_restart(e, center < 0 ? n / 2 : center);
-            engine_feed(e, row, text, n, n - 1);
+            engine_feed(e, row, text, n, (int[]){ n - 1 }, 1);
         } else {
-            engine_feed(e, row, text + n - 1, 1, 0);
+            engine_feed(e, row, text + n - 1, 1, (int[]){ 0 }, 1);
         }
         int best = e->model->kernels.argmax(row, vocabulary);
         float second = -INFINITY;
@@ -502,7 +566,7 @@ static void compare_picture(struct engine *e, const struct record *r, const char
     const int own = !e->plain;
     int height, width, n = 0, prompt_count = 0, count = 0;
     char name[96], other[96];
-    float *image = picture_of(r, suffix, &height, &width);
+    float *image = picture_of(e, r, suffix, &height, &width);
 
     if (!image)
         return;
@@ -587,7 +651,7 @@ static void compare_variants(struct engine *e, const struct record *r)
             continue;
         char suffix[64];
         snprintf(suffix, sizeof suffix, "_%s", name + strlen(prefix));
-        if ((image = picture_of(r, suffix, &height, &width)) != NULL) {
+        if ((image = picture_of(e, r, suffix, &height, &width)) != NULL) {
             engine_see(e, image, height, width);
             compare_encoder(e, r, name);
         }
@@ -605,11 +669,16 @@ static void compare_variants(struct engine *e, const struct record *r)
     image = floats(r, "batch2_image", NULL);
     int *tokens = integers(r, "batch2_tokens", &n), *ignore = integers(r, "tokens_ignore", &(int){ 0 });
     float *wanted = floats(r, "batch2_palme_logits", NULL), *loss = floats(r, "batch2_palme_loss", NULL);
-    if (image && tokens && wanted && loss && ignore) {
-        int vocabulary = e->model->params.num_tokens, rows[64];
+    if (image && tokens && wanted && loss && ignore &&
+        (!loss_takes(e, tokens, n / 2) || !loss_takes(e, tokens + n / 2, n / 2) || shape->rank != 4 ||
+         !engine_sees(e, shape->shape[2], shape->shape[3]))) {
+        problem("batch2_tokens", "tokens or pictures are not the model's");
+    } else if (image && tokens && wanted && loss && ignore) {
+        int vocabulary = e->model->params.num_tokens, *rows;
         double largest = 0, sum = 0, targets = 0;
 
         n /= 2;
+        rows = malloc((size_t)n * sizeof *rows);
         for (int i = 0; i < n; i++)
             rows[i] = i;
         for (int b = 0; b < 2; b++) {
@@ -629,6 +698,7 @@ static void compare_variants(struct engine *e, const struct record *r)
         engine_see(e, image, (int)shape->shape[2], (int)shape->shape[3]);
         compare_loss(e, r, "loss_ignore_index", ignore, n);
         compare_logits(e, r, "len1_logits", tokens, 1, 0, NULL);
+        free(rows);
     }
     free(image);
     free(tokens);
@@ -689,6 +759,9 @@ static void compare_sampling(const char *path)
         } else {
             float *wanted = floats(&r, name, NULL);
 
+            /* Of the same logits: divided by a temperature, up to 2^3 and so 8 roundings of 2^-24, which the exponential
+             * makes relative ones of a probability; the exponential, the sum and the quotient have one each, and both sides
+             * do: 2 * 11 * 2^-24 of what is 1 at most, and most of it less than that. */
             compare_line(path, name, largest_difference(found, wanted, (size_t)v), 1e-6);
             free(wanted);
         }
@@ -785,6 +858,11 @@ static void compare_folder(const char *folder, const char *model_option)
     }
     const struct palme_params *p = &e.model->params;
     int stem = p->stem != PALME_STEM_NONE, large = p->decoder_dim >= 512;
+    /* The tolerances of the recordings' descriptions. In single precision a sum of n terms of size 1 / sqrt(n) is off by some
+     * sqrt(n) 2^-24 / 2 deviations, 1e-6 for the 1024 terms of a layer in between; a layer has four such sums, whose errors
+     * add up like squares, and the largest of some ten thousand values is off by four deviations: 2e-5 behind six layers.
+     * Logits stand behind as many layers more, whose sums are not normalised at the end; a stem puts 50 layers before. The
+     * numbers themselves were in double. A wrong formula misses by 3e-4 and more. */
     e.encoder_tolerance = stem ? 1e-4 : 2e-5;
     e.logits_tolerance = stem ? 2e-4 : large ? 1e-4 : e.plain ? 3e-5 : 6e-5;
     engine_begin(&e);

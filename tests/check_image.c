@@ -30,8 +30,8 @@ static const struct {
 };
 enum { FORMATS = sizeof formats / sizeof formats[0], MATRICES = 3, RANGES = 2 };
 
-static struct palme_kernels kernels;
-static struct palme_compute compute = { .kernels = &kernels };
+static struct palme_kernels kernels, plain; /* those that are tried, and plain C */
+static struct palme_compute compute = { .kernels = &kernels }, plainly = { .kernels = &plain };
 
 static unsigned random_byte(void)
 {
@@ -182,14 +182,16 @@ static double *exact_square(const struct planes *p, int size)
     return out;
 }
 
-/* Half a step for the byte, and the roundings of the sums in float: rows are summed in groups of 16, columns
- * in 8 lanes that are summed at the end, each weight is rounded once, and the matrix of YUV multiplies what
- * was lost by at most 3.5 (Y and one colour) and adds a few roundings of terms up to 600. */
+/* Half a step for the byte, and the roundings of the sums in float, each at most 2^-24 of 255, since the weights of a place
+ * add up to 1: one for each row; of columns one for each eighth and three that bring the eight sums together; in both
+ * directions one for the weights, which are rounded themselves; and one for the products of such errors. The matrix of YUV
+ * multiplies what was lost by at most 3.5 (Y and one colour) and adds its own: of its four terms, up to 600 together, each
+ * coefficient is rounded, and so is each of three fused sums. */
 static double close_enough(int f, int width, int height, int size)
 {
     double rows = 2.0 * height / size + 2, columns = 2.0 * width / size + 2;
-    double roundings = 20 + rows / 16 + 8 + columns / 8;
-    return 0.5 + (formats[f].bytes ? roundings * 255 : 3.5 * roundings * 255 + 8 * 600) / (1 << 24);
+    double roundings = rows + 1 + columns / 8 + 3 + 1 + 1;
+    return 0.5 + (formats[f].bytes ? roundings * 255 : 3.5 * roundings * 255 + (4 + 3) * 600) / (1 << 24);
 }
 
 /* ---- Pictures between guard pages ----------------------------------------------------------- */
@@ -216,8 +218,22 @@ static struct guarded guard(size_t bytes)
 
 enum { AT_END = 1, UPSIDE_DOWN = 2 };
 
-/* Lays the planes out with `pad` bytes between rows, runs the resize, and compares. */
-static void check_layout(const struct planes *p, const double *exact, int size, int pad, int how)
+/* What plain C makes of the planes; to be freed. */
+static unsigned char *plain_square(const struct planes *p, int size)
+{
+    struct palme_image image = { formats[p->f].format, p->width, p->height, { p->bytes[0], p->bytes[1], p->bytes[2] },
+                                 { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] }, p->matrix, p->range };
+    unsigned char *out = malloc((size_t)size * size * 3);
+    void *scratch = malloc(palme_image_scratch(size));
+
+    CHECK_INT(palme_image_resize(&plainly, out, &image, size, scratch), PALME_OK);
+    free(scratch);
+    return out;
+}
+
+/* Lays the planes out with `pad` bytes between rows, runs the resize, and compares: with the exact square, and with the
+ * bytes that plain C makes. */
+static void check_layout(const struct planes *p, const double *exact, const unsigned char *bytes, int size, int pad, int how)
 {
     const size_t n = (size_t)size * size * 3, scratch_bytes = palme_image_scratch(size);
     const double close = close_enough(p->f, p->width, p->height, size);
@@ -229,10 +245,10 @@ static void check_layout(const struct planes *p, const double *exact, int size, 
     int outside = 0;
 
     for (int i = 0; i < p->count; i++) {
-        size_t stride = p->row[i] + (size_t)pad, bytes = stride * (p->rows[i] - 1) + p->row[i];
+        size_t stride = p->row[i] + (size_t)pad, used = stride * (p->rows[i] - 1) + p->row[i];
         unsigned char *first;
-        g[i] = guard(bytes);
-        first = g[i].map + g[i].page + (how & AT_END ? g[i].usable - bytes : 0);
+        g[i] = guard(used);
+        first = g[i].map + g[i].page + (how & AT_END ? g[i].usable - used : 0);
         for (size_t k = 0; k < g[i].usable; k++)
             g[i].map[g[i].page + k] = (unsigned char)(k * 37 + 11);
         for (size_t y = 0; y < p->rows[i]; y++)
@@ -252,6 +268,8 @@ static void check_layout(const struct planes *p, const double *exact, int size, 
                    (scratch[scratch_bytes + 16 + i] != 0xA5);
     for (size_t i = 0; i < n; i++)
         worst = fmax(worst, fabs(out[16 + i] - exact[i]));
+    CHECK_MESSAGE(memcmp(out + 16, bytes, n) == 0, "%s: %s %dx%d -> %d, matrix %d, range %d: other bytes than in plain C",
+                  kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix, p->range);
     CHECK_MESSAGE(worst <= close && outside == 0,
                   "%s: %s %dx%d -> %d, matrix %d, range %d, pad %d, how %d: off by %g of 255, %d bytes "
                   "outside changed", kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix,
@@ -278,9 +296,11 @@ static void check_size(int width, int height, int size, int from, int to)
     for (int f = from; f < to; f++, turn++) {
         struct planes p = random_planes(f, width, height, turn % MATRICES, turn / MATRICES % RANGES);
         double *exact = exact_square(&p, size);
+        unsigned char *bytes = plain_square(&p, size);
         for (int how = 0; how < 4; how++)
-            check_layout(&p, exact, size, how ? how * 2 + f % 2 : 0, how);
+            check_layout(&p, exact, bytes, size, how ? how * 2 + f % 2 : 0, how);
         free(exact);
+        free(bytes);
         free_planes(&p);
     }
 }
@@ -610,6 +630,7 @@ int main(int argc, char **argv)
         return 1;
     }
     check_problems();
+    palme_kernels_init(&plain, PALME_CPU_C);
     for (int level = PALME_CPU_C; level < PALME_CPU_LEVELS; level++) {
         if (!palme_cpu_has((enum palme_cpu_level)level))
             continue;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "cpu.h"
 #include "model_builder.h"
 #include "palme.h"
 
@@ -346,10 +347,12 @@ static void check_sparse(void)
     builder_free(b);
 }
 
+static const char *level; /* of the kernels; NULL: the machine's best */
+
 /* The precision that a model is opened in when `asked` is asked for, or the error. */
 static void precision_is(const char *asked, const char *wanted, const char *what)
 {
-    struct palme_setup setup = { .threads = 1, .precision = asked, .log = heard_log, .log_user = &heard };
+    struct palme_setup setup = { .threads = 1, .level = level, .precision = asked, .log = heard_log, .log_user = &heard };
     palme_model *model;
     struct palme_info info;
 
@@ -358,13 +361,44 @@ static void precision_is(const char *asked, const char *wanted, const char *what
 
     CHECK_INT(status, wanted ? PALME_OK : PALME_ERROR_ARGUMENT);
     if (status < 0) {
-        CHECK_MESSAGE(strstr(heard.error, what), "precision %s: the error is %s", asked, heard.error);
+        CHECK_MESSAGE(what && strstr(heard.error, what), "precision %s: the error is %s", asked, heard.error);
         return;
     }
     palme_model_info(model, &info);
-    CHECK_MESSAGE(wanted && strcmp(info.precision, wanted) == 0, "precision %s of a model: %s, wanted %s",
-                  asked ? asked : "NULL", info.precision, wanted);
+    CHECK_MESSAGE(wanted && strcmp(info.precision, wanted) == 0, "precision %s of a model at level %s: %s, wanted %s",
+                  asked ? asked : "NULL", info.level, info.precision, wanted);
     palme_model_close(&model);
+}
+
+/* What `auto` takes of each list of precisions, at each level of this machine: none that is slower there than f32. */
+static void check_automatic(struct builder *b)
+{
+    static const struct {
+        const char *list, *plain, *without_bytes, *wanted; /* at c; at neon, which has no products of bytes; elsewhere */
+    } cases[] = {
+        { "[\"f32\"]", "f32", "f32", "f32" },
+        { "[\"f32\",\"bf16\"]", "f32", "bf16", "bf16" },
+        { "[\"f32\",\"int8\"]", "f32", "f32", "int8" },
+        { "[\"int8\"]", "f32", "f32", "int8" },
+        { "[\"f32\",\"bf16\",\"int8\"]", "f32", "bf16", "int8" },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        builder_config(b, "precisions", cases[i].list);
+        builder_write(b, path);
+        for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
+            const char *wanted = l == PALME_CPU_C ? cases[i].plain : l == PALME_CPU_NEON ? cases[i].without_bytes
+                                                                                         : cases[i].wanted;
+
+            if (!palme_cpu_has((enum palme_cpu_level)l))
+                continue;
+            level = palme_cpu_name((enum palme_cpu_level)l);
+            precision_is("auto", wanted, NULL);
+            precision_is(NULL, wanted, NULL);
+            precision_is("int8", "int8", NULL); /* what is asked for is taken */
+        }
+        level = NULL;
+    }
 }
 
 static void check_precisions(void)
@@ -379,13 +413,10 @@ static void check_precisions(void)
     precision_is("", NULL, "auto, f32, bf16 and int8");
     precision_is("bf16", "bf16", NULL);
     precision_is("int8", "int8", NULL);
-    builder_config(b, "precisions", "[\"bf16\"]");
-    builder_write(b, path);
-    precision_is(NULL, "bf16", NULL);
     builder_config(b, "precisions", "[\"f32\",\"int8\"]");
     builder_write(b, path);
-    precision_is("auto", "int8", NULL);
     precision_is("f32", "f32", NULL);
+    check_automatic(b);
     builder_free(b);
 }
 

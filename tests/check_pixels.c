@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_pixels.c - the kernels for rows of pictures, each level of this machine against plain C.
+ * check_pixels.c - the kernels for rows of pictures, each level of this machine against plain C, bit for bit, and
+ * against the sums themselves.
  *
  *     check_pixels [--bench] [SEED]
  *
- * Like check_kernels: inputs and outputs end at a page that cannot be touched, bytes before the outputs are
- * compared, tolerances are roundings of the sum of the absolute terms. With --bench it prints times and ratios.
+ * Like check_kernels: inputs and outputs end at a page that cannot be touched, and bytes before the outputs are compared.
+ * A result is off from the exact sum by its roundings, each at most EPS of a partial sum, which the sum of the absolute
+ * terms bounds; the roundings are counted where they are compared, and one more stands for the products of such errors.
+ * With --bench it prints times and ratios.
  */
 #include "check.h"
 #include "kernelhost.h"
@@ -26,15 +29,17 @@ static struct buffer floats(int n, double scale)
 
 static const struct palme_kernels *truth, *tried;
 
+/* found is wanted, bit for bit; and exact, unless it is NULL, to the limit. */
 static void compare(const char *name, int n, int more, const struct buffer *found, const struct buffer *wanted,
-                    double limit)
+                    const double *exact, double limit)
 {
-    const float *f = found->data, *w = wanted->data;
     double worst = 0;
 
-    for (size_t i = 0; i < wanted->bytes / sizeof(float); i++)
-        worst = fabs((double)f[i] - w[i]) <= worst ? worst : fabs((double)f[i] - w[i]);
+    for (size_t i = 0; exact && i < wanted->bytes / sizeof(float); i++)
+        worst = fabs(found->data[i] - exact[i]) <= worst ? worst : fabs(found->data[i] - exact[i]);
     CHECK_MESSAGE(worst <= limit, "%s %s, %d of %d: off by %g", tried->level, name, n, more, worst);
+    CHECK_MESSAGE(memcmp(found->data, wanted->data, wanted->bytes) == 0, "%s %s, %d of %d: other bits than in plain C",
+                  tried->level, name, n, more);
     CHECK_MESSAGE(buffer_guarded(found), "%s %s, %d of %d: wrote before its output", tried->level, name, n, more);
 }
 
@@ -47,6 +52,7 @@ static void check_sum_rows(void)
                 struct buffer row[MOST_ROWS], w = floats(rows, 1);
                 struct buffer found = floats(n, 300), wanted = buffer_of_bytes((size_t)n * sizeof(float));
                 const uint8_t *x[MOST_ROWS];
+                double *exact = malloc((size_t)n * sizeof *exact);
 
                 memcpy(wanted.data, found.data, found.bytes);
                 for (int k = 0; k < rows; k++) {
@@ -55,9 +61,16 @@ static void check_sum_rows(void)
                         ((uint8_t *)row[k].data)[i] = (uint8_t)(s % 3 == 0 ? 255 : random_bits());
                     x[k] = (const uint8_t *)row[k].data;
                 }
+                for (int i = 0; i < n; i++) {
+                    exact[i] = more ? found.data[i] : 0;
+                    for (int k = 0; k < rows; k++)
+                        exact[i] += (double)w.data[k] * x[k][i];
+                }
                 truth->sum_rows(wanted.data, x, w.data, rows, n, more);
                 tried->sum_rows(found.data, x, w.data, rows, n, more);
-                compare("sum_rows", n, rows, &found, &wanted, (rows + 3) * EPS * (300 + 255.0 * rows));
+                /* A rounding for each row. */
+                compare("sum_rows", n, rows, &found, &wanted, exact, (rows + 1) * EPS * (300 + 255.0 * rows));
+                free(exact);
                 for (int k = 0; k < rows; k++)
                     buffer_free(&row[k]);
                 buffer_free(&w), buffer_free(&found), buffer_free(&wanted);
@@ -82,7 +95,7 @@ static void check_unzip(void)
                 truth->unzip(truly, x.data, channels, n);
                 tried->unzip(to, x.data, channels, n);
                 for (int c = 0; c < channels; c++) {
-                    compare("unzip", n, channels, &found[c], &wanted[c], 0);
+                    compare("unzip", n, channels, &found[c], &wanted[c], NULL, 0);
                     buffer_free(&found[c]), buffer_free(&wanted[c]);
                 }
                 buffer_free(&x);
@@ -102,32 +115,41 @@ static void check_sum_spans(void)
             for (int i = 0; i < n; i++)
                 ((int *)(void *)first.data)[i] = (int)(random_bits() % (unsigned)(length - taps + 1));
             ((int *)(void *)first.data)[n - 1] = length - taps; /* up to the forbidden page */
+            double *exact = calloc((size_t)n, sizeof *exact);
+            for (int i = 0; i < n * taps; i++)
+                exact[i / taps] += (double)w.data[i] * x.data[((int *)(void *)first.data)[i / taps] + i % taps];
             truth->sum_spans(wanted.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
             tried->sum_spans(found.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
-            compare("sum_spans", n, taps, &found, &wanted, (taps / PALME_SPAN + 5) * EPS * 255 * taps);
+            /* A product and fused multiply-adds in each of the PALME_SPAN sums, which three additions bring together. */
+            compare("sum_spans", n, taps, &found, &wanted, exact, (taps / PALME_SPAN + 3 + 1) * EPS * 255 * taps);
+            free(exact);
             buffer_free(&x), buffer_free(&w), buffer_free(&first), buffer_free(&found), buffer_free(&wanted);
         }
 }
 
-/* Against the sum itself: which of two bytes a half rounds to is no kernel's promise. */
 static void check_colour(void)
 {
     for (int s = 0; s < SIZES; s++)
         for (int identity = 0; identity < 2; identity++) {
             const int n = sizes[s];
-            struct buffer x[3], found = buffer_of_bytes((size_t)n * 3);
+            struct buffer x[3], found = buffer_of_bytes((size_t)n * 3), wanted = buffer_of_bytes((size_t)n * 3);
             const float *from[3];
             float m[3][4];
             double worst = 0;
 
             for (int c = 0; c < 3; c++) {
                 x[c] = floats(n, 300);
+                for (int i = 0; i < n; i += 3) /* halves of two bytes */
+                    x[c].data[i] = floorf(x[c].data[i]) + 0.5f;
                 from[c] = x[c].data;
                 for (int k = 0; k < 4; k++)
                     m[c][k] = identity ? c == k : (float)((double)(random_bits() >> 11) * 0x1p-51 - 2) *
                                                   (k == 3 ? 200 : 1);
             }
             tried->colour((uint8_t *)found.data, from, (const float (*)[4])m, n);
+            truth->colour((uint8_t *)wanted.data, from, (const float (*)[4])m, n);
+            CHECK_MESSAGE(memcmp(found.data, wanted.data, wanted.bytes) == 0, "%s colour, %d: other bytes than in plain C",
+                          tried->level, n);
             for (int i = 0; i < 3 * n; i++) {
                 const float *row = m[i % 3];
                 double v = (double)row[0] * from[0][i / 3] + (double)row[1] * from[1][i / 3] +
@@ -136,12 +158,13 @@ static void check_colour(void)
                 v = v < 0 ? 0 : v > 255 ? 255 : v;
                 worst = fmax(worst, fabs(v - ((uint8_t *)found.data)[i]));
             }
-            CHECK_MESSAGE(worst <= 0.5 + 4 * EPS * (3 * 2 * 300 + 400), "%s colour, %d: off by %g", tried->level, n,
+            /* Half a byte, and three roundings of terms that are up to 2 * 300 and once 2 * 200. */
+            CHECK_MESSAGE(worst <= 0.5 + (3 + 1) * EPS * (3 * 2 * 300 + 400), "%s colour, %d: off by %g", tried->level, n,
                           worst);
             CHECK_MESSAGE(buffer_guarded(&found), "%s colour, %d: wrote before its output", tried->level, n);
             for (int c = 0; c < 3; c++)
                 buffer_free(&x[c]);
-            buffer_free(&found);
+            buffer_free(&found), buffer_free(&wanted);
         }
 }
 

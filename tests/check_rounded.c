@@ -6,8 +6,12 @@
  *
  * A file whose weights are BF16 or I8 already gives the same weights in f32 and in that precision, so what differs is
  * what the precision does to activations. In bf16 that is nothing where a level widens weights: the bits are the same.
+ * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of itself.
  * In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a sum, and of
  * the whole model it is estimated from the number of layers.
+ *
+ * All levels with vectors give the same bits, in f32, in int8, and in bf16 where activations are not rounded. Plain C, whose
+ * norms, GELU and attention are in double, does not.
  */
 #include "check.h"
 #include "enginehost.h"
@@ -19,7 +23,6 @@ static const char *const shapes[] = {
     "{\"image_size\":32,\"patch_size\":8,\"encoder_dim\":50,\"decoder_dim\":66,\"encoder_depth\":1,\"decoder_depth\":3,"
     "\"cross_attend\":false,\"num_tokens\":97,\"max_seq_len\":40}",
 };
-static const char *const levels[] = { "c", NULL };
 enum { IDS = 9 };
 
 static double random_value(void)
@@ -124,11 +127,14 @@ static void check_layers(const char *level_name)
                 }
                 if (o < 50)
                     wanted = 0.5 * wanted * (1 + erf(wanted * 0.70710678118654752440));
-                /* A value is off by half of the scale in int8, by 2^-9 of itself where bf16 activations are rounded too;
-                 * and sums in single precision have some roundings. GELU's slope is below 1.13. */
-                double limit = 1.13 * ((precision == PALME_INT8 ? most / 254.0 * weights : 0) +
-                                       (precision == PALME_BF16 && kernels.narrow ? size_of / 512 : 0)) +
-                               (size_of + 2) * (in + 8) * 0x1p-24;
+                /* A value is off by half of the scale in int8, and by two roundings of up to 127, of the factor and of
+                 * what it gives, each 2^-24 of that; by the unit roundoff of bf16 where activations are rounded too. A sum
+                 * in single precision has a rounding of 2^-24 for each of its terms and for what is done to it: scale and
+                 * its factor, bias, those of GELU (4 EPS of 1 or of itself in check_kernels), the sum `into` and what takes
+                 * it back here. GELU's slope is below 1.13. */
+                double limit = 1.13 * ((precision == PALME_INT8 ? most * (1 / 254.0 + 2 * 0x1p-24) * weights : 0) +
+                                       (precision == PALME_BF16 && kernels.narrow ? size_of * 0x1p-8 : 0)) +
+                               1.13 * (size_of + 2) * (in + 8) * 0x1p-24;
                 wrong += !(fabs(found - wanted) <= limit);
             }
         }
@@ -191,8 +197,35 @@ static double distance(const float *a, const float *b, size_t n)
     return sqrt(square / (double)n) / sqrt(all / (double)n - sum / (double)n * (sum / (double)n));
 }
 
-static void check_model(const char *shape, const char *level)
+static void numbers_free(struct numbers *n)
 {
+    free(n->context), free(n->logits);
+}
+
+static int same_numbers(const struct numbers *a, const struct numbers *b)
+{
+    return memcmp(a->context, b->context, a->contexts * 4) == 0 && memcmp(a->logits, b->logits, a->all * 4) == 0;
+}
+
+/* The numbers of a shape by the first level with vectors that brought them, in each precision. */
+struct vectors {
+    struct numbers first[PALME_PRECISIONS];
+    int known[PALME_PRECISIONS];
+};
+
+/* Compares numbers with those of the other levels with vectors, or keeps them to be compared with. */
+static void check_same(struct vectors *v, const struct numbers *n, enum palme_precision precision, const char *level)
+{
+    if (v->known[precision])
+        CHECK_MESSAGE(same_numbers(n, &v->first[precision]), "%s, %s: other bits than at the first level with vectors", level,
+                      palme_precision_name(precision));
+    else
+        v->first[precision] = *n;
+}
+
+static void check_model(const char *shape, const char *level, struct vectors *vectors)
+{
+    const int plain = strcmp(level, "c") == 0;
     const char *path = temporary("model.safetensors");
     struct builder *b = builder_new(shape, 11);
     int depth = (int)json_integer_value(json_object_get(b->config, "encoder_depth")) +
@@ -200,18 +233,30 @@ static void check_model(const char *shape, const char *level)
     /* A row's largest value is up to some six deviations, so that rounding it to 254 steps adds errors of
      * 6 / 127 / sqrt(12) deviations; each layer has six such inputs at most, whose errors add up like squares. */
     double tolerance = 6 / 127.0 / sqrt(12) * sqrt(6.0 * depth + 2);
+    int kept[2] = { 0 };
 
     builder_convert_all(b, "BF16");
     builder_write(b, path);
     struct numbers f32 = run(path, level, "f32"), low = run(path, level, "bf16");
     double far = distance(low.logits, f32.logits, f32.all);
     if (!low.narrows && !f32.blas)
-        CHECK_MESSAGE(memcmp(low.context, f32.context, f32.contexts * 4) == 0 && memcmp(low.logits, f32.logits, f32.all * 4) == 0,
-                      "bf16 differs from f32 with the same weights: logits by %g deviations", far);
-    else /* activations have 8 bits; sums in another order have some roundings */
+        CHECK_MESSAGE(same_numbers(&low, &f32), "%s: bf16 differs from f32 with the same weights: logits by %g deviations", level,
+                      far);
+    else /* The same inputs are off by the unit roundoff of bf16; or by that of sums in another order, where up to 384 = 2^8.6
+          * roundings of 2^-24 add up like squares. */
         CHECK_MESSAGE(far <= sqrt(6.0 * depth + 2) * (low.narrows ? 0x1p-8 : 0x1p-19),
-                      "bf16: logits are off by %g deviations", far);
-    free(f32.context), free(f32.logits), free(low.context), free(low.logits);
+                      "%s: bf16: logits are off by %g deviations", level, far);
+    if (!plain) {
+        check_same(vectors, &f32, PALME_F32, level);
+        if (!low.narrows)
+            check_same(vectors, &low, PALME_BF16, level);
+        kept[0] = !vectors->known[PALME_F32], kept[1] = !low.narrows && !vectors->known[PALME_BF16];
+        vectors->known[PALME_F32] |= kept[0], vectors->known[PALME_BF16] |= kept[1];
+    }
+    if (!kept[0])
+        numbers_free(&f32);
+    if (!kept[1])
+        numbers_free(&low);
 
     builder_convert_all(b, "F32");
     builder_convert_all(b, "I8");
@@ -220,20 +265,34 @@ static void check_model(const char *shape, const char *level)
     low = run(path, level, "int8");
     double near = distance(low.context, f32.context, f32.contexts);
     far = distance(low.logits, f32.logits, f32.all);
-    printf("%s, int8: encoder off by %.4f deviations, logits by %.4f, tolerance %.4f\n", level ? level : "best", near, far,
-           tolerance);
+    printf("%s, int8: encoder off by %.4f deviations, logits by %.4f, tolerance %.4f\n", level, near, far, tolerance);
     CHECK_MESSAGE(near <= tolerance && far <= tolerance, "int8: encoder off by %g deviations, logits by %g", near, far);
     CHECK_MESSAGE(near > 0 && far > 0, "int8 is not computed");
-    free(f32.context), free(f32.logits), free(low.context), free(low.logits);
+    numbers_free(&f32);
+    if (!plain)
+        check_same(vectors, &low, PALME_INT8, level);
+    if (plain || vectors->known[PALME_INT8])
+        numbers_free(&low);
+    else
+        vectors->known[PALME_INT8] = 1;
     builder_free(b);
 }
 
 int main(void)
 {
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        check_layers(levels[i]);
+    static struct vectors vectors[sizeof shapes / sizeof *shapes];
+
+    for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
+        const char *level = palme_cpu_name((enum palme_cpu_level)l);
+
+        if (!palme_cpu_has((enum palme_cpu_level)l))
+            continue;
+        check_layers(level);
         for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
-            check_model(shapes[k], levels[i]);
+            check_model(shapes[k], level, &vectors[k]);
     }
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+        for (int p = 0; p < PALME_PRECISIONS; p++)
+            numbers_free(&vectors[k].first[p]);
     return check_done();
 }

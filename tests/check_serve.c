@@ -198,6 +198,7 @@ static void check_fixture(struct servant *s, const char *golden, const char *nam
     CHECK_INT(greedy, TEXT);
     CHECK_INT(understand(ask(s, "load %s/%s/model.safetensors %d", golden, name, threads)).times, 1);
     CHECK_INT(understand(ask(s, "encode 2 out image")).times, 2);
+    /* The tolerances of check_golden for these folders. */
     CHECK_CLOSE(difference("out", wanted_encoder, encoded), 0, 2e-5);
     CHECK_INT(understand(ask(s, "logits out image%s", text)).times, 1);
     CHECK_CLOSE(difference("out", wanted_logits, logits), 0, 6e-5);

@@ -101,15 +101,17 @@ GST_END_TEST;
 GST_START_TEST (test_default_model)
 {
   GstElement *element = caption_element (NULL, NULL);
+  const gchar *absent;
   GstStructure *info;
 
   g_object_set (element, "model", NULL, NULL);
   g_unsetenv ("PALME_MODEL");
   expect_no_load (element, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS,
       "PALME_MODEL", "installed");
-  g_setenv ("PALME_MODEL", "/nonexistent/m.safetensors", TRUE);
+  absent = caption_file ("absent");
+  g_setenv ("PALME_MODEL", absent, TRUE);
   expect_no_load (element, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS,
-      "/nonexistent/m.safetensors", "\"model\"");
+      absent, "\"model\"");
   g_setenv ("PALME_MODEL", caption_model ("name=from-environment\n"), TRUE);
   fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
       GST_STATE_CHANGE_SUCCESS);
@@ -175,7 +177,7 @@ GST_START_TEST (test_reload)
   fail_unless_equals_string (gst_structure_get_string (info, "name"), "b");
   gst_structure_free (info);
   gst_element_set_state (element, GST_STATE_READY);
-  g_object_set (element, "model", "/nonexistent", NULL);
+  g_object_set (element, "model", caption_file ("absent"), NULL);
   fail_unless_equals_int (gst_element_set_state (element, GST_STATE_PAUSED),
       GST_STATE_CHANGE_FAILURE);
   g_free (caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,

@@ -139,7 +139,8 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
     return features;
 }
 
-/* The taps of a model in int8 are those of the same model in f32, to half a step of their channel's scale. */
+/* The taps of a model in int8 are those of the same model in f32, to half a step of their channel's scale, and to the
+ * roundings of the scale, of its inverse and of the products with them: 4 times 2^-24 of up to 127 steps. */
 static void check_taps(const palme_model *int8, const palme_model *f32)
 {
     for (int i = 1; i < int8->weights.stem.blocks; i++) {
@@ -150,7 +151,7 @@ static void check_taps(const palme_model *int8, const palme_model *f32)
             int c = at % a->middle, kx = at / a->middle % a->size, ky = at / a->middle / a->size;
             const int8_t *group = a->taps + ((ky / 4 * a->size + kx) * a->middle + c) * 4;
 
-            wrong += !(fabs((double)group[ky % 4] * a->taps_scale[c] - b->depthwise[at]) <= 0.50001 * a->taps_scale[c]);
+            wrong += !(fabs((double)group[ky % 4] * a->taps_scale[c] - b->depthwise[at]) <= (0.5 + 4 * 127 * 0x1p-24) * a->taps_scale[c]);
             for (int rest = ky % 4 + 1; ky == a->size - 1 && rest < 4; rest++)
                 wrong += group[rest] != 0;
         }

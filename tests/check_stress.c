@@ -237,7 +237,7 @@ GST_START_TEST (test_two)
       NULL);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   alone = gst_element_factory_make ("palmecaption", NULL);
-  g_object_set (alone, "model", "/nonexistent", NULL);
+  g_object_set (alone, "model", caption_file ("absent"), NULL);
   gst_object_ref_sink (alone);
   fail_unless_equals_int (gst_element_set_state (alone, GST_STATE_READY),
       GST_STATE_CHANGE_FAILURE);

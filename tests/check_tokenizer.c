@@ -64,27 +64,46 @@ static int encode(const struct palme_tokenizer *t, int *ids, int capacity, const
     return count;
 }
 
-/* Decodes token by token, as a caption comes. */
+enum { DECODED = 4 * MOST_TEXT };
+
+/* Puts a piece of text behind the `used` bytes of out[DECODED]; what does not fit any more fails the test. */
+static size_t put(char *out, size_t used, const char *piece)
+{
+    size_t length = strlen(piece);
+
+    CHECK(length < DECODED - used);
+    if (length >= DECODED - used)
+        return used;
+    memcpy(out + used, piece, length + 1);
+    return used + length;
+}
+
+/* Decodes token by token, as a caption comes: out[DECODED]. */
 static void decode(const struct palme_tokenizer *t, char *out, const int *ids, int count)
 {
     struct palme_utf8 state = { { 0 }, 0 };
     char *piece = malloc(3 * (palme_tokenizer_longest(t) + 4) + 1);
+    size_t used = 0;
+
     *out = '\0';
     for (int i = 0; i < count; i++) {
         size_t length;
         const char *bytes = palme_tokenizer_bytes(t, ids[i], &length);
-        out += strlen(out);
         palme_utf8_feed(&state, piece, bytes, length);
-        strcpy(out, piece);
+        used = put(out, used, piece);
     }
     palme_utf8_finish(&state, piece);
-    strcat(out, piece);
+    put(out, used, piece);
     free(piece);
 }
 
+/* As many ids of a recording as there is room for: ids[MOST_IDS]. */
 static int read_ids(int *ids, const json_t *array)
 {
     int count = (int)json_array_size(array);
+
+    CHECK(count <= MOST_IDS);
+    count = count < MOST_IDS ? count : MOST_IDS;
     for (int i = 0; i < count; i++)
         ids[i] = (int)json_integer_value(json_array_get(array, (size_t)i));
     return count;
@@ -103,7 +122,7 @@ static void show_ids(char *out, size_t size, const int *ids, int count)
 static void compare_cases(const char *name, const struct palme_tokenizer *t, const json_t *file)
 {
     static int found[MOST_IDS], wanted[MOST_IDS];
-    static char decoded[4 * MOST_TEXT], shown[2][400];
+    static char decoded[DECODED], shown[2][400];
     const json_t *cases = json_object_get(file, "cases");
     const json_t *decodes = json_object_get(file, "decodes");
 
@@ -583,7 +602,7 @@ static size_t random_text(char *out, size_t most)
 /* Whatever plain text goes in comes out again, and no special token arises. */
 static void check_random_texts(const struct palme_tokenizer *t, int rounds)
 {
-    static char text[4200], decoded[4 * MOST_TEXT];
+    static char text[4200], decoded[DECODED];
     static int ids[MOST_IDS];
     int wrong = 0;
     for (int i = 0; i < rounds; i++) {
@@ -609,7 +628,7 @@ static void check_long_words(const struct palme_tokenizer *t)
 {
     static const char *const units[] = { "a", "th", "the ", " ", "\xC3\xA9", "'s",
                                          "\xF0\x9F\x90\x95" };
-    static char text[4097], decoded[4 * MOST_TEXT];
+    static char text[4097], decoded[DECODED];
     static int ids[MOST_IDS];
     for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
         size_t length = 0;

@@ -148,7 +148,7 @@ for option in --help --version; do
     check "$option prints" -s out
 done
 for bad in '--beams 17' '--beams x' '--max-length 0' '--threads -1' '--every -1' '--every x' '--format xml' \
-    '--nothing' '--model /none' '--cpu 486' '--precision f16' '--precision'; do
+    '--nothing' '--model none' '--cpu 486' '--precision f16' '--precision'; do
     run $bad dog.jpg
     check "$bad is refused" $status = 2
     check "$bad: with words" -s err
