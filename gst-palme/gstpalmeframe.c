@@ -411,7 +411,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .latency = self->caption_latency,
     .has_score = TRUE,
     .score = self->caption_score,
-    .model = self->model.info.name,
+    .model = self->model.name,
   };
   gchar *name;
 
