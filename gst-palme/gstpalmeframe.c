@@ -301,10 +301,8 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
     return;
   self->warned_unmappable = TRUE;
   GST_ELEMENT_WARNING (self, STREAM, FORMAT,
-      ("A frame cannot be read: %s. It passes without a caption. Put "
-          "videoconvert, or an element that downloads to system memory, before "
-          "palmecaption.", reason), ("memory \"%s\", %" G_GSIZE_FORMAT
-          " bytes", memory
+      ("A frame cannot be read and passes without a caption: %s.", reason),
+      ("memory \"%s\", %" G_GSIZE_FORMAT " bytes", memory
           && memory->allocator ? memory->allocator->mem_type : "none",
           gst_buffer_get_size (buffer)));
 }
@@ -413,7 +411,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .latency = self->caption_latency,
     .has_score = TRUE,
     .score = self->caption_score,
-    .model = self->model.info.name,
+    .model = self->model.name,
   };
   gchar *name;
 

@@ -66,8 +66,10 @@ engine_may() {
 element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
+    gstpalmeplanes.[ch]) ;;
     gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
-    gstpalmepicture.[ch] | gstpalmeshared.[ch]) echo palme.h ;;
+    gstpalmepicture.[ch]) echo palme.h gstpalmeplanes.h ;;
+    gstpalmeshared.[ch]) echo palme.h ;;
     gstpalmetext.[ch]) echo gstpalmecues.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
     gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;
