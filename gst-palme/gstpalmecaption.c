@@ -403,7 +403,6 @@ static gboolean
 gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (trans);
-  gboolean told = FALSE;
 
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_FLUSH_START:
@@ -418,7 +417,7 @@ gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
       take_segment (self, event);
       break;
     case GST_EVENT_GAP:
-      told = gst_palme_frame_gap (self, event);
+      gst_palme_frame_gap (self, event);
       break;
     case GST_EVENT_EOS:
       gst_palme_frame_drain (self);
@@ -426,8 +425,8 @@ gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
     default:
       break;
   }
-  if (!told && (GST_EVENT_IS_SERIALIZED (event)
-          || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START))
+  if (GST_EVENT_IS_SERIALIZED (event)
+      || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START)
     gst_palme_text_event (self->text, event);
 
   return GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);

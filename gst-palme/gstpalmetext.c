@@ -13,13 +13,13 @@
  */
 #include "gstpalmetext.h"
 
-#include "gstpalmecues.h"
-
 GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 #define GST_CAT_DEFAULT palme_text_debug
 
 /* Items that wait at most; the pad is far behind then and old cues are of no use. */
 #define MAX_ITEMS 4096
+/* How far downstream the text is followed. */
+#define MAX_DEPTH 32
 /* How long a stop, a flush or a release waits for a push that runs. */
 #define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
 
@@ -56,10 +56,13 @@ struct _GstPalmeText
   GstEvent *upstream_start;     /* the video's stream-start */
   GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
   GstEvent *caps;               /* made with it */
-  GstEvent *segment_event;
+  GstEvent *segment_event;      /* ours, too: running time from 0 on */
   GstEvent *eos_event;
-  GstSegment segment;           /* of segment_event; format UNDEFINED if there is none */
 
+  gboolean renewed;             /* a stream began after segment_event was sent */
+  gboolean exact;               /* sync mode */
+  gboolean looked;              /* `joins` is known of this peer */
+  gboolean joins;               /* the text meets another stream downstream */
   GstPalmeCues cues;
 };
 
@@ -163,15 +166,28 @@ drop_item (GstPalmeText * text, GList * link)
   }
 }
 
-/* Makes room for a newer cue in async mode, where one cue waits. */
+static gboolean
+says_the_same (GstBuffer * a, GstBuffer * b)
+{
+  GstMapInfo map;
+  gboolean same;
+
+  if (gst_buffer_get_size (a) != gst_buffer_get_size (b) || !gst_buffer_map (b, &map, GST_MAP_READ))
+    return FALSE;
+  same = gst_buffer_memcmp (a, 0, map.data, map.size) == 0;
+  gst_buffer_unmap (b, &map);
+  return same;
+}
+
+/* In async mode one slice of a caption waits, the newest. */
 static void
-drop_cues (GstPalmeText * text)
+drop_slices (GstPalmeText * text, GstBuffer * cue)
 {
   GList *link, *next;
 
   for (link = text->queue.head; link; link = next) {
     next = link->next;
-    if (GST_IS_BUFFER (link->data))
+    if (GST_IS_BUFFER (link->data) && says_the_same (link->data, cue))
       drop_item (text, link);
   }
 }
@@ -210,8 +226,8 @@ enqueue (GstPalmeText * text, gpointer item)
     gst_mini_object_unref (item);
     return;
   }
-  if (GST_IS_BUFFER (item) && !text->cues.exact)
-    drop_cues (text);
+  if (GST_IS_BUFFER (item) && !text->exact)
+    drop_slices (text, item);
   append (text, item);
   if (g_queue_get_length (&text->queue) > MAX_ITEMS)
     drop_oldest (text);
@@ -229,10 +245,11 @@ enqueue_event (GstPalmeText * text, GstEvent * event)
 static void
 enqueue_rest (GstPalmeText * text, gboolean end_of_stream)
 {
-  GstBuffer *cue = gst_palme_cues_finish (&text->cues, &text->segment, end_of_stream);
+  GList *cues = gst_palme_cues_finish (&text->cues, end_of_stream), *link;
 
-  if (cue)
-    enqueue (text, cue);
+  for (link = cues; link; link = link->next)
+    enqueue (text, link->data);
+  g_list_free (cues);
 }
 
 static void
@@ -240,13 +257,6 @@ forget_stream_start (GstPalmeText * text)
 {
   gst_clear_event (&text->stream_start);
   gst_clear_event (&text->caps);
-}
-
-static void
-forget_segment (GstPalmeText * text)
-{
-  gst_clear_event (&text->segment_event);
-  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
 }
 
 /* Begins to push (again): sticky events first. The pad does not send those that are the same
@@ -464,22 +474,94 @@ ensure_stream_start (GstPalmeText * text)
   gst_object_unref (pad);
 }
 
+static gboolean joins_another (GstPad * src, guint depth);
+
+static gboolean
+look_on (GstElement * element, GstPad * pad, gpointer data)
+{
+  guint *depth = data;
+
+  (void) element;
+  if (!joins_another (pad, *depth))
+    return TRUE;
+  *depth = G_MAXUINT;           /* found: that ends the walk */
+  return FALSE;
+}
+
+/* TRUE if an element downstream has other sink pads as well: a muxer, an overlay. It waits for the
+ * text, so a cue has to be there when it starts. */
+static gboolean
+joins_another (GstPad * src, guint depth)
+{
+  GstPad *peer = gst_pad_get_peer (src), *inner;
+  GstElement *element;
+  gboolean joins = FALSE;
+
+  if (!peer)
+    return FALSE;
+  if (GST_IS_PROXY_PAD (peer)) {        /* into a bin, or out of it */
+    inner = GST_PAD (gst_proxy_pad_get_internal (GST_PROXY_PAD (peer)));
+    if (inner) {
+      joins = depth < MAX_DEPTH && joins_another (inner, depth + 1);
+      gst_object_unref (inner);
+    }
+  } else if ((element = gst_pad_get_parent_element (peer)) != NULL) {
+    guint next = depth + 1;
+
+    GST_OBJECT_LOCK (element);
+    joins = element->numsinkpads > 1;
+    GST_OBJECT_UNLOCK (element);
+    if (!joins && depth < MAX_DEPTH) {
+      gst_element_foreach_src_pad (element, look_on, &next);
+      joins = next == G_MAXUINT;
+    }
+    gst_object_unref (element);
+  }
+  gst_object_unref (peer);
+  return joins;
+}
+
+/* Whether captions can be held until they end: with one cue per caption, and nobody who waits for
+ * it. No lock held. */
+static void
+look_downstream (GstPalmeText * text)
+{
+  GstPad *pad = NULL;
+  gboolean joins;
+
+  g_mutex_lock (&text->lock);
+  if (text->cues.longest == 0 && !text->looked && text->pad)
+    pad = gst_object_ref (text->pad);
+  g_mutex_unlock (&text->lock);
+  if (!pad)
+    return;
+  joins = joins_another (pad, 0);
+  g_mutex_lock (&text->lock);
+  if (text->pad == pad) {
+    text->looked = TRUE;
+    text->joins = joins;
+  }
+  g_mutex_unlock (&text->lock);
+  gst_object_unref (pad);
+}
+
 void
-gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
-    const gchar * caption, gboolean fresh, GstClockTime next_due)
+gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * given)
 {
   GstMiniObject *items[GST_PALME_CUES_MAX];
+  GstPalmeCuesFrame frame = *given;
   guint i, count;
 
-  if (!GST_CLOCK_TIME_IS_VALID (pts))
+  if (!GST_CLOCK_TIME_IS_VALID (frame.start))
     return;
-  if (!GST_CLOCK_TIME_IS_VALID (duration) || duration == 0)
-    duration = GST_SECOND / 30;
+  if (!GST_CLOCK_TIME_IS_VALID (frame.duration) || frame.duration == 0)
+    frame.duration = GST_SECOND / 30;
   ensure_stream_start (text);
+  look_downstream (text);
   g_mutex_lock (&text->lock);
-  if (is_active (text) && text->segment.format == GST_FORMAT_TIME) {
-    count = gst_palme_cues_frame (&text->cues, items, &text->segment, pts, duration, caption,
-        fresh, next_due);
+  if (is_active (text) && text->segment_event) {
+    text->cues.hold = text->cues.longest == 0 && !text->joins;
+    count = gst_palme_cues_frame (&text->cues, items, &frame);
     for (i = 0; i < count; i++)
       enqueue (text, items[i]);
   }
@@ -557,6 +639,7 @@ text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
 
   (void) peer;
   g_mutex_lock (&text->lock);
+  text->looked = FALSE;
   if (text->pad == pad && text->runner && !text->flushing) {
     restart (text);
     g_cond_signal (&text->wake);
@@ -573,8 +656,13 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
   enqueue_rest (text, FALSE);
   gst_event_replace (&text->upstream_start, event);
   forget_stream_start (text);
+  /* Running time goes on where streams follow each other without an end between. */
+  if (text->eos_event || text->flow != GST_FLOW_OK)
+    gst_palme_cues_reset (&text->cues);
+  else
+    gst_palme_cues_forget_captions (&text->cues);
   gst_clear_event (&text->eos_event);
-  gst_palme_cues_reset (&text->cues);
+  text->renewed = TRUE;
   text->epoch++;                /* what a push of the old stream still returns ends nothing */
   if (text->flow != GST_FLOW_OK) {
     clear_queue (text);
@@ -583,35 +671,33 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
   g_mutex_unlock (&text->lock);
 }
 
+/* Whatever the video's segment is, the text is in running time. So the times are those at which
+ * the video is shown, and files that keep nothing but them are right. */
 static void
 on_segment (GstPalmeText * text, GstEvent * event)
 {
+  guint32 seqnum = gst_event_get_seqnum (event);
   GstSegment segment;
 
-  gst_event_copy_segment (event, &segment);
-  segment.position = 0;         /* the sender's bookkeeping */
   g_mutex_lock (&text->lock);
-  if (!text->segment_event || !gst_segment_is_equal (&segment, &text->segment)) {
-    enqueue_rest (text, FALSE);
-    gst_palme_cues_segment (&text->cues, &text->segment, &segment);
+  if (!text->segment_event || text->renewed || gst_event_get_seqnum (text->segment_event) != seqnum) {
+    gst_segment_init (&segment, GST_FORMAT_TIME);
+    gst_clear_event (&text->segment_event);
+    text->segment_event = gst_event_new_segment (&segment);
+    gst_event_set_seqnum (text->segment_event, seqnum);
+    text->renewed = FALSE;
+    enqueue_event (text, text->segment_event);
   }
-  text->segment = segment;
-  gst_event_replace (&text->segment_event, event);
-  enqueue_event (text, event);
   g_mutex_unlock (&text->lock);
 }
 
 static void
-on_gap_or_eos (GstPalmeText * text, GstEvent * event)
+on_eos (GstPalmeText * text, GstEvent * event)
 {
   g_mutex_lock (&text->lock);
-  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS) {
-    enqueue_rest (text, TRUE);
-    gst_event_replace (&text->eos_event, event);
-    enqueue_event (text, event);
-  } else if (text->segment.format == GST_FORMAT_TIME) {
-    enqueue_event (text, event);
-  }
+  enqueue_rest (text, TRUE);
+  gst_event_replace (&text->eos_event, event);
+  enqueue_event (text, event);
   g_mutex_unlock (&text->lock);
 }
 
@@ -650,7 +736,7 @@ on_flush (GstPalmeText * text, GstEvent * event)
   text->flushing = FALSE;
   forget_stream_start (text);   /* a new one is another event, so it is sent again */
   gst_clear_event (&text->eos_event);
-  forget_segment (text);
+  gst_clear_event (&text->segment_event);
   restart (text);
   g_mutex_unlock (&text->lock);
   ensure_stream_start (text);
@@ -667,10 +753,9 @@ gst_palme_text_event (GstPalmeText * text, GstEvent * event)
       ensure_stream_start (text);
       on_segment (text, event);
       break;
-    case GST_EVENT_GAP:
     case GST_EVENT_EOS:
       ensure_stream_start (text);
-      on_gap_or_eos (text, event);
+      on_eos (text, event);
       break;
     case GST_EVENT_FLUSH_START:
     case GST_EVENT_FLUSH_STOP:
@@ -700,7 +785,6 @@ gst_palme_text_new (GstElement * element)
   g_cond_init (&text->wake);
   g_cond_init (&text->idle);
   g_queue_init (&text->queue);
-  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
   text->cues.longest = GST_SECOND;
   gst_palme_cues_reset (&text->cues);
   return text;
@@ -712,8 +796,9 @@ forget_stream (GstPalmeText * text)
   gst_clear_event (&text->upstream_start);
   forget_stream_start (text);
   gst_clear_event (&text->eos_event);
-  forget_segment (text);
+  gst_clear_event (&text->segment_event);
   text->flushing = FALSE;
+  text->looked = text->renewed = FALSE;
   text->flow = GST_FLOW_OK;
   text->epoch++;
 }
@@ -872,7 +957,7 @@ void
 gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode)
 {
   g_mutex_lock (&text->lock);
-  text->cues.exact = sync_mode;
+  text->exact = sync_mode;
   g_mutex_unlock (&text->lock);
 }
 

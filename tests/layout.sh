@@ -64,7 +64,7 @@ engine_may() {
 element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
-    gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
+    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmetime.[ch]) ;;
     gstpalmepicture.[ch] | gstpalmeshared.[ch]) echo palme.h ;;
     gstpalmetext.[ch]) echo gstpalmecues.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
