@@ -38,6 +38,7 @@ typedef struct
   guint frames;
   const gchar *model;           /* NULL: a caption at once */
   GstClockTime late;            /* how long the model takes for one */
+  GstClockTime begin;           /* where the segment of the video begins */
 
   gchar *name;
   const gchar *path;
@@ -93,6 +94,7 @@ start (Run * run, guint number)
   gchar *file = g_strdup_printf ("mux-%u", number);
   gchar *line;
   GstElement *caption;
+  GstSegment segment;
   GstPad *pad;
 
   run->path = file_name (file);
@@ -105,6 +107,11 @@ start (Run * run, guint number)
       run->frames, run->live, FPS, run->interval, run->cue, encoder);
   run->pipeline = pipeline_new (run->model ? run->model : "text=caption {n}", line);
   run->sent = cues_new ();
+  if (run->begin > 0) {
+    gst_segment_init (&segment, GST_FORMAT_TIME);
+    segment.start = segment.position = run->begin;
+    pipeline_move (run->pipeline, "c", &segment);
+  }
   caption = gst_bin_get_by_name (GST_BIN (run->pipeline), "c");
   pad = gst_element_get_static_pad (caption, "text");
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, text_probe,
@@ -278,7 +285,7 @@ GST_START_TEST (test_file)
 
   for (c = 0; c < G_N_ELEMENTS (cue_durations); c++)
     for (i = 0; i < G_N_ELEMENTS (intervals); i++) {
-      Run run = { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL, 0,
+      Run run = { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL, 0, 0,
         NULL, NULL, NULL, NULL, 0, 0
       };
 
@@ -288,10 +295,21 @@ GST_START_TEST (test_file)
 }
 GST_END_TEST
 
+/* As after an edit list: the video begins inside of its media, text and video at 0. */
+GST_START_TEST (test_moved)
+{
+  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, NULL, 0, 3500 * MS, NULL, NULL, NULL,
+    NULL, 0, 0
+  };
+
+  runs (&run, 1);
+}
+GST_END_TEST
+
 /* A video about which nothing is said is muxed as well: GAPs alone keep the muxer going. */
 GST_START_TEST (test_silence)
 {
-  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, NULL, NULL, NULL, NULL, 0, 0 };
+  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
 
   start (&run, 0);
   finish (&run);
@@ -310,7 +328,7 @@ GST_START_TEST (test_late)
 
   for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
     Run run = { muxes[i], GST_SECOND, GST_SECOND, TRUE, 6 * FPS, "text=caption {n}\nlook_ms=2200",
-      2200 * MS, NULL, NULL, NULL, NULL, 0, 0
+      2200 * MS, 0, NULL, NULL, NULL, NULL, 0, 0
     };
 
     all[i] = run;
@@ -330,7 +348,7 @@ GST_START_TEST (test_live)
     return;
   for (i = 0; i < (slow ? 6 : G_N_ELEMENTS (muxes)); i++) {
     Run run = { muxes[slow ? __i__ : (gint) i], cue_durations[slow ? i % 2 : (i + 1) % 2],
-      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, NULL, NULL, NULL, NULL, 0, 0
+      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0
     };
 
     all[n++] = run;
@@ -349,6 +367,7 @@ mux_suite (void)
   tcase_set_timeout (tcase, 120);
   tcase_add_checked_fixture (tcase, NULL, files_remove);
   tcase_add_loop_test (tcase, test_file, 0, G_N_ELEMENTS (muxes));
+  tcase_add_loop_test (tcase, test_moved, 0, G_N_ELEMENTS (muxes));
   tcase_add_loop_test (tcase, test_silence, 0, G_N_ELEMENTS (muxes));
   tcase_add_test (tcase, test_late);
   tcase_add_loop_test (tcase, test_live, 0, G_N_ELEMENTS (muxes));
