@@ -257,6 +257,7 @@ start (GstPalmeCaption * self)
   GST_OBJECT_UNLOCK (self);
   self->decided = self->live = FALSE;
   self->frames = 0;
+  self->no_pictures = 0;
   self->warned_unmappable = FALSE;
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);

@@ -59,6 +59,7 @@ struct _GstPalmeCaption
   GstPalmeArrivals clock;       /* what those have for a time */
   GstSegment segment;           /* as it came, without position */
   guint64 frames;
+  guint no_pictures;            /* frames in a row that are flagged as none */
   GstPalmeSpan frame_shown;     /* the last frame; its start is NONE if there is none */
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;

@@ -25,6 +25,10 @@ GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 #define NOT_A_PICTURE (GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_CORRUPTED \
     | GST_BUFFER_FLAG_DECODE_ONLY)
 
+/* So many of them before the first caption, and it looks as if none will come: ten seconds of most
+ * videos. */
+#define MANY_NO_PICTURES 300
+
 /* The place in the stream that something is said at. */
 typedef struct
 {
@@ -41,7 +45,7 @@ duration_or (GstPalmeCaption * self, GstClockTime duration)
 {
   const GstVideoInfo *info = &self->picture.in;
 
-  if (GST_CLOCK_TIME_IS_VALID (duration))
+  if (GST_CLOCK_TIME_IS_VALID (duration) && duration > 0)
     return duration;
   if (self->picture.known && GST_VIDEO_INFO_FPS_N (info) > 0
       && GST_VIDEO_INFO_FPS_D (info) > 0)
@@ -480,16 +484,36 @@ next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
       0).start;
 }
 
+/* When the frame is that is there at a time or after it. */
+static GstClockTime
+frame_after (const Place * place, GstClockTime time)
+{
+  GstClockTime now = place->shown.start, length = place->shown.duration;
+  guint64 frames;
+
+  if (time <= now)
+    return now;
+  frames = (time - now - 1) / length + 1;
+  return frames < (GST_CLOCK_TIME_NONE - 1 - now) / length ?
+      now + frames * length : time;
+}
+
 /* When the next caption will be there, in running time: cues end where it is expected, so that it
  * need not wait. In sync mode that is where the next frame is due. In async mode it comes as much
- * later as the last one took. One that is late is waited for in short steps, which grow. */
+ * later as the last one took, and never on the due frame itself. One that is late is waited for in
+ * short steps, which grow. */
 static GstClockTime
 next_caption (GstPalmeCaption * self, const Place * place,
     GstClockTime interval)
 {
   const GstSegment *segment = &self->segment;
-  GstClockTime now = place->shown.start, latency = self->last_latency;
-  GstClockTime next = next_due (self, place, interval), every;
+  GstClockTime now = place->shown.start;
+  GstClockTime latency = MAX (self->last_latency, place->shown.duration / 2);
+  GstClockTime next, every;
+
+  if (!GST_CLOCK_TIME_IS_VALID (now))
+    return now;
+  next = next_due (self, place, interval);
 
   if (self->sync)
     return GST_CLOCK_TIME_IS_VALID (next) ? MAX (next, now + 1) : next;
@@ -497,7 +521,7 @@ next_caption (GstPalmeCaption * self, const Place * place,
       && GST_CLOCK_TIME_IS_VALID (self->handed))
     next = add (self->handed, latency);
   else if (GST_CLOCK_TIME_IS_VALID (next))
-    next = add (MAX (next, now), latency);
+    next = add (frame_after (place, next), latency);
   if (next > now)
     return next;
   every = MAX (gst_palme_played (segment, interval), latency);
@@ -529,6 +553,20 @@ tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
     self->text_fresh = FALSE;
 }
 
+/* Frames that their source flags as damaged, or as nothing new, are never due. */
+static void
+note_no_picture (GstPalmeCaption * self, GstBuffer * buffer, gboolean picture)
+{
+  self->no_pictures = picture ? 0 : MIN (self->no_pictures, G_MAXUINT - 1) + 1;
+  if (self->no_pictures != MANY_NO_PICTURES || self->caption != NULL)
+    return;
+  GST_ELEMENT_WARNING (self, STREAM, DECODE,
+      ("There are no captions, because the source or the decoder marks every "
+          "frame as damaged or as no new picture. Such frames pass without a "
+          "caption."), ("%d frames in a row; the last one has the flags 0x%x",
+          MANY_NO_PICTURES, (guint) GST_BUFFER_FLAGS (buffer)));
+}
+
 /* Raw video is in the order in which it is shown: the DTS is as good as a PTS that is missing. */
 static GstClockTime
 timestamp_of (GstBuffer * buffer)
@@ -558,6 +596,7 @@ gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  note_no_picture (self, buffer, picture);
   if (picture)
     flow = take_if_due (self, buffer, &place, interval);
   if (flow != GST_FLOW_OK)

@@ -196,14 +196,19 @@ caption_number (const Cue * cue)
 static void
 check_sent (Run * run)
 {
-  guint i, wanted = run->frames / FPS * GST_SECOND / run->cue;
+  guint i, wanted = run->frames / FPS * GST_SECOND / run->cue, one_frame = 0;
 
   for (i = 0; i < run->sent->len; i++) {
     Cue *cue = g_ptr_array_index (run->sent, i);
     Cue *before = i ? g_ptr_array_index (run->sent, i - 1) : NULL;
 
     fail_unless (cue->duration <= run->cue, "%s", run->name);
+    one_frame += cue->duration <= GST_SECOND / FPS;
     fail_unless (!before || cue->pts >= before->pts + before->duration, "%s", run->name);
+    /* No caption is lost. */
+    if (run->live && before)
+      fail_unless (caption_number (cue) - caption_number (before) <= 1, "%s: \"%s\" follows \"%s\"",
+          run->name, cue->text, before->text);
     if (!run->live) {
       fail_unless_equals_uint64 (cue->pts, i * run->cue);
       fail_unless_equals_uint64 (cue->duration, run->cue);
@@ -215,10 +220,11 @@ check_sent (Run * run)
         run->sent->len);
   else
     fail_unless (run->sent->len == wanted, "%s: %u cues", run->name, run->sent->len);
-  /* GAPs that wait merge, so there may be fewer than frames, but never none between two cues. A
-   * caption that was waited for at EOS brings a GAP and a cue of its own. */
-  fail_unless (run->gaps >= run->sent->len - 1 && run->gaps + run->sent->len <= run->frames + 2,
-      "%s: %u gaps and %u cues", run->name, run->gaps, run->sent->len);
+  /* GAPs that wait merge, so there may be fewer than frames, but none is missing between two cues that
+   * are longer than a frame. A caption that was waited for at EOS brings a GAP and a cue of its own. */
+  fail_unless (run->gaps + one_frame >= run->sent->len - 1
+      && run->gaps + run->sent->len <= run->frames + 2, "%s: %u gaps and %u cues, %u of one frame",
+      run->name, run->gaps, run->sent->len, one_frame);
 }
 
 /* What is in the file: the same texts, the same times. Muxers round to their time scale and move
@@ -337,6 +343,21 @@ GST_START_TEST (test_late)
 }
 GST_END_TEST
 
+/* Live, and captions come four times as often as cues of the whole length would end. */
+GST_START_TEST (test_often)
+{
+  Run all[G_N_ELEMENTS (muxes)];
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
+    Run run = { muxes[i], GST_SECOND, 250 * MS, TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
+
+    all[i] = run;
+  }
+  runs (all, G_N_ELEMENTS (muxes));
+}
+GST_END_TEST
+
 /* Live: the six of one muxer side by side, or one for each muxer. */
 GST_START_TEST (test_live)
 {
@@ -370,6 +391,7 @@ mux_suite (void)
   tcase_add_loop_test (tcase, test_moved, 0, G_N_ELEMENTS (muxes));
   tcase_add_loop_test (tcase, test_silence, 0, G_N_ELEMENTS (muxes));
   tcase_add_test (tcase, test_late);
+  tcase_add_test (tcase, test_often);
   tcase_add_loop_test (tcase, test_live, 0, G_N_ELEMENTS (muxes));
   return suite;
 }

@@ -157,6 +157,65 @@ GST_START_TEST (test_arrival_paused)
 
 GST_END_TEST;
 
+/* Another clock, whose time has nothing to do with that of the first; a clock that jumps by a year: a
+ * caption each, no burst and no wait. */
+GST_START_TEST (test_arrival_clock_changes)
+{
+  static const GstClockTime year = (GstClockTime) 365 * 86400 * GST_SECOND;
+  GstHarness *h = caption_harness (NULL, "mode=sync");
+  GstClock *other = gst_test_clock_new_with_start_time (20 * GST_SECOND);
+
+  gst_harness_use_testclock (h);
+  gst_harness_set_time (h, 100 * GST_SECOND);
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 0");
+  gst_element_set_clock (h->element, other);
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 1");
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 1");
+  gst_test_clock_set_time (GST_TEST_CLOCK (other), 21 * GST_SECOND);
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 2");
+  gst_test_clock_set_time (GST_TEST_CLOCK (other), year);
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 3");
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 3");
+  gst_element_set_clock (h->element, NULL);
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 4");
+  expect_pass (h, frame_at (NONE, NONE, NONE), "caption 4");
+  gst_object_unref (other);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* Frames of which none will ever be due are not passed over in silence. */
+GST_START_TEST (test_no_pictures)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval=0");
+  GstBuffer *buffer;
+  gchar *text;
+  guint i;
+
+  for (i = 0; i < 1000; i++) {
+    buffer = caption_frame (i, 1);
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_CORRUPTED);
+    expect_pass (h, buffer, NULL);
+  }
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ELEMENT), 0);
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING, GST_STREAM_ERROR,
+      GST_STREAM_ERROR_DECODE);
+  fail_unless (strstr (text, "no captions") != NULL);
+  g_free (text);
+  /* Once; and not where there was a caption. */
+  expect_pass (h, caption_frame (1000, 1), "caption 0");
+  for (i = 0; i < 400; i++) {
+    buffer = caption_frame (1001 + i, 1);
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_GAP);
+    expect_pass (h, buffer, "caption 0");
+  }
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 /* The DTS stands in for a PTS that is missing, because raw video is in the order of both. */
 GST_START_TEST (test_dts)
 {
@@ -292,7 +351,7 @@ GST_START_TEST (test_odd_segments)
     segment.time = at[6] == 2 ? NONE : 0;
     gst_pad_push_event (h->srcpad, gst_event_new_segment (&segment));
     for (i = 0; i < G_N_ELEMENTS (times); i++)
-      fail_unless_equals_int (gst_pad_push (h->srcpad, frame_at (times[i], NONE, i % 2 ? NONE - 1 : 0)),
+      fail_unless_equals_int (gst_pad_push (h->srcpad, frame_at (times[i], NONE, (n + i) % 2 ? NONE - 1 : 0)),
           GST_FLOW_OK);
     gst_pad_push_event (h->srcpad, gst_event_new_gap (GST_SECOND, NONE));
     if (__i__ == 0) {
@@ -604,6 +663,8 @@ time_suite (void)
   tcase_add_test (tcase, test_arrival);
   tcase_add_test (tcase, test_arrival_without_clock);
   tcase_add_test (tcase, test_arrival_paused);
+  tcase_add_test (tcase, test_arrival_clock_changes);
+  tcase_add_test (tcase, test_no_pictures);
   tcase_add_test (tcase, test_dts);
   tcase_add_test (tcase, test_some_have_timestamps);
   tcase_add_test (tcase, test_backwards);
