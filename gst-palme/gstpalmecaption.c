@@ -25,6 +25,19 @@
  * gst-launch-1.0 -m videotestsrc num-buffers=90 ! palmecaption ! fakesink
  * ]| Captions as messages.
  *
+ * ## Time
+ * A frame is due by its PTS, or by its DTS where it has no PTS. A frame without either, as a camera
+ * that sends JPEG over HTTP gives it, is due by its arrival: the running time at which it comes. Its
+ * message has no timestamp and no stream time, and that running time.
+ *
+ * The text pad speaks in running time, in a segment of its own that begins at 0 with the rate 1. So a
+ * subtitle file has the times at which a player shows the pictures: from 0 on for an MP4 whose edit
+ * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
+ * in its metadata and messages, and the text pad sends GAPs alone.
+ *
+ * Cues never overlap and no caption is lost. A cue lasts at most #GstPalmeCaption:cue-duration and ends
+ * where the next caption is expected; one that comes earlier waits for that end.
+ *
  * Since: 0.1
  */
 #include "gstpalmecaption.h"
@@ -564,7 +577,9 @@ install_results (GObjectClass * klass)
   /**
    * GstPalmeCaption:stats:
    *
-   * Counters and times since READY.
+   * Counters and times since READY. `due` counts the turns of the interval, each once, however many
+   * frames it was handed on to while the engine was busy; `skipped-busy` those of them that the next turn
+   * overtook. `skipped-no-pts` is 0: frames without timestamps are captioned by their arrival.
    *
    * Since: 0.1
    */
@@ -593,8 +608,8 @@ install_signals (GType type)
    * GstPalmeCaption::new-caption:
    * @element: the element
    * @text: the caption
-   * @pts: PTS of the captioned frame
-   * @running_time: running time of the captioned frame
+   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE without both
+   * @running_time: running time of the captioned frame, without timestamps that of its arrival
    * @latency: time that the caption took, in ns
    *
    * A caption is ready. It is emitted from the streaming thread.
