@@ -13,13 +13,12 @@
  */
 #include "gstpalmetext.h"
 
+#include "gstpalmejoins.h"
+#include "gstpalmequeue.h"
+
 GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 #define GST_CAT_DEFAULT palme_text_debug
 
-/* Items that wait at most; the pad is far behind then and old cues are of no use. */
-#define MAX_ITEMS 4096
-/* How far downstream the text is followed. */
-#define MAX_DEPTH 32
 /* How long a stop, a flush or a release waits for a push that runs. */
 #define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
 
@@ -50,8 +49,7 @@ struct _GstPalmeText
   gboolean flushing;
   GstFlowReturn flow;           /* what ended the pushing; OK while it goes on */
   guint epoch;                  /* rises when the result of a push no longer counts */
-  GQueue queue;                 /* GstBuffer (cue) and GstEvent, each a reference */
-  guint64 drops;
+  GstPalmeQueue queue;
 
   GstEvent *upstream_start;     /* the video's stream-start */
   GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
@@ -106,113 +104,6 @@ runner_unref (Runner * runner)
 /* --- the queue; all with the lock held ----------------------------------------------------- */
 
 static gboolean
-item_is_event (gconstpointer item, GstEventType type)
-{
-  return item && GST_IS_EVENT (item) && GST_EVENT_TYPE (item) == type;
-}
-
-/* Two GAPs as one: from the start of the first to the end of the second, or the second alone where
- * they do not follow each other. Takes both. */
-static GstEvent *
-merge_gaps (GstEvent * first, GstEvent * second)
-{
-  GstClockTime a, a_duration, b, b_duration;
-  GstEvent *merged = second;
-
-  gst_event_parse_gap (first, &a, &a_duration);
-  gst_event_parse_gap (second, &b, &b_duration);
-  if (b > a && GST_CLOCK_TIME_IS_VALID (b_duration)) {
-    merged = gst_event_new_gap (a, b - a + b_duration);
-    gst_event_set_seqnum (merged, gst_event_get_seqnum (second));
-    gst_event_unref (second);
-  }
-  gst_event_unref (first);
-  return merged;
-}
-
-/* Appends an item, takes it. GAPs that wait merge, so do segments with nothing between. */
-static void
-append (GstPalmeText * text, gpointer item)
-{
-  gpointer tail = g_queue_peek_tail (&text->queue);
-
-  if (item_is_event (tail, GST_EVENT_GAP) && item_is_event (item, GST_EVENT_GAP)) {
-    item = merge_gaps (g_queue_pop_tail (&text->queue), item);
-  } else if (item_is_event (tail, GST_EVENT_SEGMENT) && item_is_event (item, GST_EVENT_SEGMENT)) {
-    gst_event_unref (g_queue_pop_tail (&text->queue));
-  }
-  g_queue_push_tail (&text->queue, item);
-}
-
-/* Removes a waiting item and merges what meets over the hole. */
-static void
-drop_item (GstPalmeText * text, GList * link)
-{
-  GList *before = link->prev, *after = link->next;
-
-  if (GST_IS_BUFFER (link->data))
-    text->drops++;
-  gst_mini_object_unref (link->data);
-  g_queue_delete_link (&text->queue, link);
-  if (!before || !after)
-    return;
-  if (item_is_event (before->data, GST_EVENT_GAP) && item_is_event (after->data, GST_EVENT_GAP)) {
-    after->data = merge_gaps (before->data, after->data);
-    g_queue_delete_link (&text->queue, before);
-  } else if (item_is_event (before->data, GST_EVENT_SEGMENT)
-      && item_is_event (after->data, GST_EVENT_SEGMENT)) {
-    gst_event_unref (before->data);
-    g_queue_delete_link (&text->queue, before);
-  }
-}
-
-static gboolean
-says_the_same (GstBuffer * a, GstBuffer * b)
-{
-  GstMapInfo map;
-  gboolean same;
-
-  if (gst_buffer_get_size (a) != gst_buffer_get_size (b) || !gst_buffer_map (b, &map, GST_MAP_READ))
-    return FALSE;
-  same = gst_buffer_memcmp (a, 0, map.data, map.size) == 0;
-  gst_buffer_unmap (b, &map);
-  return same;
-}
-
-/* In async mode one slice of a caption waits, the newest. */
-static void
-drop_slices (GstPalmeText * text, GstBuffer * cue)
-{
-  GList *link, *next;
-
-  for (link = text->queue.head; link; link = next) {
-    next = link->next;
-    if (GST_IS_BUFFER (link->data) && says_the_same (link->data, cue))
-      drop_item (text, link);
-  }
-}
-
-/* Keeps the queue bounded when the consumer is stuck: the oldest cue goes, else the oldest GAP. */
-static void
-drop_oldest (GstPalmeText * text)
-{
-  GList *link, *gap = NULL;
-
-  for (link = text->queue.head; link && !GST_IS_BUFFER (link->data); link = link->next) {
-    if (!gap && item_is_event (link->data, GST_EVENT_GAP))
-      gap = link;
-  }
-  if (link || gap)
-    drop_item (text, link ? link : gap);
-}
-
-static void
-clear_queue (GstPalmeText * text)
-{
-  g_queue_clear_full (&text->queue, (GDestroyNotify) gst_mini_object_unref);
-}
-
-static gboolean
 is_active (GstPalmeText * text)
 {
   return text->runner && text->flow == GST_FLOW_OK && !text->flushing;
@@ -227,10 +118,8 @@ enqueue (GstPalmeText * text, gpointer item)
     return;
   }
   if (GST_IS_BUFFER (item) && !text->exact)
-    drop_slices (text, item);
-  append (text, item);
-  if (g_queue_get_length (&text->queue) > MAX_ITEMS)
-    drop_oldest (text);
+    gst_palme_queue_drop_slices (&text->queue, item);
+  gst_palme_queue_push (&text->queue, item);
   g_cond_signal (&text->wake);
 }
 
@@ -264,7 +153,7 @@ forget_stream_start (GstPalmeText * text)
 static void
 restart (GstPalmeText * text)
 {
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   text->flow = GST_FLOW_OK;
   text->epoch++;
@@ -311,7 +200,7 @@ run (gpointer data)
 
   g_mutex_lock (&text->lock);
   while (text->runner == runner) {
-    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue) : NULL;
+    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue.items) : NULL;
     guint epoch = text->epoch;
     gboolean failed = FALSE;
     GstFlowReturn flow;
@@ -328,7 +217,7 @@ run (gpointer data)
     if (flow < GST_FLOW_OK && text->runner == runner && epoch == text->epoch) {
       GST_INFO_OBJECT (runner->pad, "pushing ends: %s", gst_flow_get_name (flow));
       text->flow = flow;
-      clear_queue (text);
+      gst_palme_queue_clear (&text->queue);
       failed = flow < GST_FLOW_EOS;
     }
     if (failed) {
@@ -399,7 +288,7 @@ launch (GstPalmeText * text)
   if (runner->thread)
     return TRUE;
   text->runner = NULL;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_object_unref (runner->pad);
   runner->refs = 1;
   runner_unref (runner);
@@ -413,7 +302,7 @@ dismiss (GstPalmeText * text)
   Runner *runner = text->runner;
 
   text->runner = NULL;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   g_cond_broadcast (&text->wake);
   return runner;
@@ -474,53 +363,6 @@ ensure_stream_start (GstPalmeText * text)
   gst_object_unref (pad);
 }
 
-static gboolean joins_another (GstPad * src, guint depth);
-
-static gboolean
-look_on (GstElement * element, GstPad * pad, gpointer data)
-{
-  guint *depth = data;
-
-  (void) element;
-  if (!joins_another (pad, *depth))
-    return TRUE;
-  *depth = G_MAXUINT;           /* found: that ends the walk */
-  return FALSE;
-}
-
-/* TRUE if an element downstream has other sink pads as well: a muxer, an overlay. It waits for the
- * text, so a cue has to be there when it starts. */
-static gboolean
-joins_another (GstPad * src, guint depth)
-{
-  GstPad *peer = gst_pad_get_peer (src), *inner;
-  GstElement *element;
-  gboolean joins = FALSE;
-
-  if (!peer)
-    return FALSE;
-  if (GST_IS_PROXY_PAD (peer)) {        /* into a bin, or out of it */
-    inner = GST_PAD (gst_proxy_pad_get_internal (GST_PROXY_PAD (peer)));
-    if (inner) {
-      joins = depth < MAX_DEPTH && joins_another (inner, depth + 1);
-      gst_object_unref (inner);
-    }
-  } else if ((element = gst_pad_get_parent_element (peer)) != NULL) {
-    guint next = depth + 1;
-
-    GST_OBJECT_LOCK (element);
-    joins = element->numsinkpads > 1;
-    GST_OBJECT_UNLOCK (element);
-    if (!joins && depth < MAX_DEPTH) {
-      gst_element_foreach_src_pad (element, look_on, &next);
-      joins = next == G_MAXUINT;
-    }
-    gst_object_unref (element);
-  }
-  gst_object_unref (peer);
-  return joins;
-}
-
 /* Whether captions can be held until they end: with one cue per caption, and nobody who waits for
  * it. No lock held. */
 static void
@@ -535,7 +377,7 @@ look_downstream (GstPalmeText * text)
   g_mutex_unlock (&text->lock);
   if (!pad)
     return;
-  joins = joins_another (pad, 0);
+  joins = gst_palme_joins_another (pad);
   g_mutex_lock (&text->lock);
   if (text->pad == pad) {
     text->looked = TRUE;
@@ -665,7 +507,7 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
   text->renewed = TRUE;
   text->epoch++;                /* what a push of the old stream still returns ends nothing */
   if (text->flow != GST_FLOW_OK) {
-    clear_queue (text);
+    gst_palme_queue_clear (&text->queue);
     text->flow = GST_FLOW_OK;
   }
   g_mutex_unlock (&text->lock);
@@ -710,7 +552,7 @@ on_flush (GstPalmeText * text, GstEvent * event)
   g_mutex_lock (&text->lock);
   text->flushing = TRUE;
   text->epoch++;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   pad = text->pad && text->started ? gst_object_ref (text->pad) : NULL;
   g_mutex_unlock (&text->lock);
@@ -784,7 +626,6 @@ gst_palme_text_new (GstElement * element)
   g_mutex_init (&text->lock);
   g_cond_init (&text->wake);
   g_cond_init (&text->idle);
-  g_queue_init (&text->queue);
   text->cues.longest = GST_SECOND;
   gst_palme_cues_reset (&text->cues);
   return text;
@@ -917,7 +758,7 @@ gst_palme_text_start (GstPalmeText * text)
 
   g_mutex_lock (&text->lock);
   forget_stream (text);
-  text->drops = 0;
+  text->queue.drops = 0;
   text->started = TRUE;
   launched = launch (text);
   g_mutex_unlock (&text->lock);
@@ -967,7 +808,7 @@ gst_palme_text_get_drops (GstPalmeText * text)
   guint64 drops;
 
   g_mutex_lock (&text->lock);
-  drops = text->drops;
+  drops = text->queue.drops;
   g_mutex_unlock (&text->lock);
   return drops;
 }
