@@ -409,6 +409,7 @@ take_segment (GstPalmeCaption * self, GstEvent * event)
     gst_palme_worker_abort (self->worker);
     gst_palme_schedule_reset (&self->schedule);
     gst_palme_schedule_reset (&self->arrivals);
+    self->handed = GST_CLOCK_TIME_NONE;
   }
   self->segment = segment;
 }

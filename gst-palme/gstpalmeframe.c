@@ -484,7 +484,7 @@ next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
       0).start;
 }
 
-/* When the frame is that is there at a time or after it. */
+/* The time of the first frame that comes at `time` or later, if frames go on as this one does. */
 static GstClockTime
 frame_after (const Place * place, GstClockTime time)
 {
