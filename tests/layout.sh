@@ -67,10 +67,10 @@ element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
     gstpalmeplanes.[ch]) ;;
-    gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
+    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmetime.[ch] | gstpalmejoins.[ch] | gstpalmequeue.[ch]) ;;
     gstpalmepicture.[ch]) echo palme.h gstpalmeplanes.h ;;
     gstpalmeshared.[ch]) echo palme.h ;;
-    gstpalmetext.[ch]) echo gstpalmecues.h ;;
+    gstpalmetext.[ch]) echo gstpalmecues.h gstpalmejoins.h gstpalmequeue.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
     gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;
     gstpalme.c | gstpalmecaption.[ch] | gstpalmeframe.[ch]) echo "$element_headers" ;;
