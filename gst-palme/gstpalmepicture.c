@@ -53,13 +53,13 @@ describe (struct palme_image *image, const GstVideoInfo * info)
     {GST_VIDEO_FORMAT_RGB, PALME_FORMAT_RGB},
     {GST_VIDEO_FORMAT_BGR, PALME_FORMAT_BGR},
     {GST_VIDEO_FORMAT_RGBx, PALME_FORMAT_RGBX},
-    {GST_VIDEO_FORMAT_RGBA, PALME_FORMAT_RGBX},
+    {GST_VIDEO_FORMAT_RGBA, PALME_FORMAT_RGBA},
     {GST_VIDEO_FORMAT_BGRx, PALME_FORMAT_BGRX},
-    {GST_VIDEO_FORMAT_BGRA, PALME_FORMAT_BGRX},
+    {GST_VIDEO_FORMAT_BGRA, PALME_FORMAT_BGRA},
     {GST_VIDEO_FORMAT_xRGB, PALME_FORMAT_XRGB},
-    {GST_VIDEO_FORMAT_ARGB, PALME_FORMAT_XRGB},
+    {GST_VIDEO_FORMAT_ARGB, PALME_FORMAT_ARGB},
     {GST_VIDEO_FORMAT_xBGR, PALME_FORMAT_XBGR},
-    {GST_VIDEO_FORMAT_ABGR, PALME_FORMAT_XBGR},
+    {GST_VIDEO_FORMAT_ABGR, PALME_FORMAT_ABGR},
     {GST_VIDEO_FORMAT_GRAY8, PALME_FORMAT_GRAY8},
   };
   GstVideoInterlaceMode mode = GST_VIDEO_INFO_INTERLACE_MODE (info);
@@ -77,6 +77,8 @@ describe (struct palme_image *image, const GstVideoInfo * info)
   image->format = formats[i].engine;
   image->width = GST_VIDEO_INFO_WIDTH (info);
   image->height = GST_VIDEO_INFO_HEIGHT (info);
+  image->premultiplied =
+      (GST_VIDEO_INFO_FLAGS (info) & GST_VIDEO_FLAG_PREMULTIPLIED_ALPHA) != 0;
 
   switch (info->colorimetry.range) {
     case GST_VIDEO_COLOR_RANGE_0_255:

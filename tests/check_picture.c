@@ -29,7 +29,7 @@ enum
   BENCH_ROUNDS = 25
 };
 
-/* A buffer of these caps with slow waves in every byte of every component. */
+/* A buffer of these caps with slow waves in every byte of every colour, and opaque. */
 static GstBuffer *
 waves (GstCaps * caps)
 {
@@ -55,7 +55,7 @@ waves (GstCaps * caps)
       for (x = 0; x < width; x++)
         data[y * GST_VIDEO_FRAME_COMP_STRIDE (&frame, c)
             + x * GST_VIDEO_FRAME_COMP_PSTRIDE (&frame, c)] =
-            (guint8) (128 + swing * sin ((c + 2) * 3.0 * x / width + c)
+            c == GST_VIDEO_COMP_A ? 255 : (guint8) (128 + swing * sin ((c + 2) * 3.0 * x / width + c)
             * cos ((4 - (gint) c) * 2.0 * y / height));
   }
   gst_video_frame_unmap (&frame);
