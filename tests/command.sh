@@ -56,7 +56,7 @@ cp dog.jpg "http:x.jpg"
 mkdir dir
 run "$odd" "$raw" "x${tab}y.jpg" "http:x.jpg" "$PWD/dog.jpg" dir/../dog.jpg "file://$PWD/dog.jpg" -- -dash.jpg
 check "names of all kinds" $status = 0
-printf '%s\t%s\n' "$odd" "$words" "$raw" "$words" 'x\ty.jpg' "$words" http:x.jpg "$words" "$PWD/dog.jpg" "$words" \
+printf '%s\t%s\n' "$odd" "$words" 'caf\xE9.jpg' "$words" 'x\ty.jpg' "$words" http:x.jpg "$words" "$PWD/dog.jpg" "$words" \
     dir/../dog.jpg "$words" "file://$PWD/dog.jpg" "$words" -dash.jpg "$words" >want
 check "and each as given" "$(cat out)" = "$(cat want)"
 run --format json "$odd" "$raw" "x${tab}y.jpg"
