@@ -263,9 +263,8 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   worker->size = model->info.image_size;
   worker->picture = g_try_malloc0 (gst_palme_picture_bytes (worker->size));
   if (worker->picture == NULL) {
-    reason = g_strdup_printf ("%" G_GSIZE_FORMAT
-        " bytes of memory for a picture cannot be had",
-        gst_palme_picture_bytes (worker->size));
+    reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
+        " bytes", gst_palme_picture_bytes (worker->size));
     goto fail;
   }
 
@@ -286,7 +285,7 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   g_mutex_unlock (&worker->lock);
   worker->thread = g_thread_try_new (name, run, worker, &error);
   if (worker->thread == NULL) {
-    reason = g_strdup_printf ("a thread cannot be had: %s", error->message);
+    reason = g_strdup_printf ("no thread can be started: %s", error->message);
     g_clear_error (&error);
     goto fail;
   }

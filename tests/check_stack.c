@@ -43,7 +43,7 @@ static void check(const char *path, const char *level, const char *precision, in
 {
     struct work usual = { .path = path, .prompt = prompt,
                           .setup = { .threads = threads, .level = level, .precision = precision, .verify = 1 },
-                          .options = { .beams = beams, .max_length = 4 } };
+                          .options = { .beams = beams, .max_length = 3 } };
     pthread_attr_t attributes;
     pthread_t thread;
 
@@ -73,7 +73,7 @@ int main(int count, char **arguments)
 #endif
     static const char *const precisions[] = { "f32", "bf16", "int8" };
     /* Raw patches and an image prefix of many tokens, in widths as large as the default configuration's. */
-    struct builder *b = builder_new("{\"image_size\":160,\"patch_size\":16,\"encoder_dim\":512,\"encoder_heads\":8,"
+    struct builder *b = builder_new("{\"image_size\":128,\"patch_size\":16,\"encoder_dim\":512,\"encoder_heads\":8,"
                                     "\"decoder_dim\":512,\"decoder_heads\":8,\"cross_attend\":false,"
                                     "\"max_seq_len\":130}", 24);
     const char *prefix = temporary("prefix.safetensors");
@@ -91,8 +91,9 @@ int main(int count, char **arguments)
         }
         for (int p = 0; p < 3; p++) {
             check(prefix, level, precisions[p], 1, 1, NULL);
-            check(arguments[1], level, precisions[p], 3, 2, NULL);
-            check(arguments[1], level, precisions[p], 1, 1, "a man and a dog on the");
+            if (i == 0 && p > 0)
+                continue; /* plain C is slow in these, and has no frames of its own for them */
+            check(arguments[1], level, precisions[p], 3, 2, "a dog on the");
         }
     }
     return check_done();
