@@ -417,7 +417,8 @@ convert_upright (GstPalmePicture * picture, guint8 * rgb, gint size,
   gboolean ok;
 
   if (!may_convert (frame)) {
-    *reason = "it has more pixels than are converted from this format";
+    *reason = "it is too large: of this format, frames of at most 2^28 pixels "
+        "and 65536 pixels on a side are read";
     return FALSE;
   }
   if (gst_palme_planes_upright (frame))

@@ -396,9 +396,15 @@ GST_START_TEST (test_memories)
   gint i;
 
   memset (pixels, 50, sizeof pixels);
-  for (i = 0; i < 2; i++) {
+  for (i = 0; i < 3; i++) {
+    gsize offset[4] = { 0 };
+    gint stride[4] = { 24 };
+
     buffer = gst_buffer_new ();
-    if (i == 0) {
+    if (i == 2)
+      gst_buffer_add_video_meta_full (buffer, GST_VIDEO_FRAME_FLAG_NONE,
+          GST_VIDEO_FORMAT_RGB, 8, 8, 1, offset, stride);
+    if (i != 1) {
       gst_buffer_append_memory (buffer,
           gst_memory_new_wrapped (GST_MEMORY_FLAG_READONLY, pixels, 100, 0, 100,
               NULL, NULL));
@@ -416,7 +422,7 @@ GST_START_TEST (test_memories)
     text = caption_of (buffer);
     fail_unless_equals_string (text, "50");
     g_free (text);
-    fail_unless_equals_int (gst_buffer_n_memory (buffer), 2 - i);
+    fail_unless_equals_int (gst_buffer_n_memory (buffer), i == 1 ? 1 : 2);
     gst_buffer_unref (buffer);
   }
   caption_harness_end (h);
@@ -607,6 +613,18 @@ GST_START_TEST (test_large)
   text = push_colour (h, &info, 0, 200);
   fail_unless_equals_string (text, "200");
   g_free (text);
+
+  /* What would have to be converted has a limit, which is said once. */
+  gst_video_info_set_format (&info, GST_VIDEO_FORMAT_Y444, 65537, 1);
+  set_caps (h, "video/x-raw,format=Y444,width=65537,height=1,framerate=5/1");
+  fail_unless (push_colour (h, &info, 1, 200) == NULL);
+  fail_unless (push_colour (h, &info, 2, 200) == NULL);
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT);
+  fail_unless (strstr (text, "too large") != NULL, text);
+  g_free (text);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
 
   /* Caps that no buffer can fill are refused or pass uncaptioned. */
   set_caps (h,

@@ -190,6 +190,93 @@ GST_START_TEST (test_interlaced)
 
 GST_END_TEST;
 
+/* ---- Packed by GStreamer --------------------------------------------------------------------- */
+
+/* What the format unpacks to. */
+static gboolean
+is_yuv (const GstVideoInfo * info)
+{
+  return GST_VIDEO_FORMAT_INFO_IS_YUV (gst_video_format_get_info (info->finfo->
+          unpack_format));
+}
+
+/* A buffer of these caps, each of its rows of values[width][4], as the format unpacks to: alpha and three
+ * colours. */
+static GstBuffer *
+packed (GstCaps * caps, const guint8 * values)
+{
+  GstVideoInfo info;
+  GstVideoFrame frame;
+  GstBuffer *buffer;
+  guint16 *wide;
+  guint bits;
+  gint i;
+
+  g_assert_true (gst_video_info_from_caps (&info, caps));
+  buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&info), NULL);
+  gst_buffer_memset (buffer, 0, 0, GST_VIDEO_INFO_SIZE (&info));
+  g_assert_true (gst_video_frame_map (&frame, &info, buffer, GST_MAP_WRITE));
+  bits = GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (info.finfo->
+          unpack_format));
+  wide = g_new (guint16, info.width * 4);
+  for (i = 0; i < info.width * 4; i++)
+    wide[i] = (guint16) (values[i] * 257);
+  for (i = 0; i < info.height; i++)
+    info.finfo->pack_func (info.finfo, GST_VIDEO_PACK_FLAG_NONE,
+        bits == 16 ? (gpointer) wide : (gpointer) values, 0, frame.data,
+        frame.info.stride, GST_VIDEO_CHROMA_SITE_UNKNOWN, i, info.width);
+  g_free (wide);
+  gst_video_frame_unmap (&frame);
+  return buffer;
+}
+
+/* Red and blue in every format that has colours: 5 and 6 bits are 8 steps away at most, luma and colour of
+ * 8 bits 4. */
+GST_START_TEST (test_red_and_blue)
+{
+  static const guint8 in_rgb[2][3] = { {255, 0, 0}, {0, 0, 255} };
+  static const guint8 in_yuv[2][3] = { {82, 90, 240}, {41, 240, 110} };
+  const gchar *reason = "";
+  guint n, f, tried = 0, colour;
+  const GstVideoFormat *formats = gst_video_formats_raw (&n);
+  guint8 values[48 * 4], out[16 * 16 * 3];
+  gint i;
+
+  for (f = 0; f < n; f++)
+    for (colour = 0; colour < 2; colour++) {
+      const GstVideoFormatInfo *info = gst_video_format_get_info (formats[f]);
+      const gchar *name = GST_VIDEO_FORMAT_INFO_NAME (info);
+      GstPalmePicture picture = { 0 };
+      GstVideoInfo in;
+      GstBuffer *buffer;
+      GstCaps *caps;
+
+      if (GST_VIDEO_FORMAT_INFO_IS_GRAY (info) || info->pack_func == NULL
+          || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (info))
+        continue;
+      tried++;
+      caps = caps_of (name, 48, 32, "");
+      g_assert_true (gst_video_info_from_caps (&in, caps));
+      for (i = 0; i < 48 * 4; i++)
+        values[i] = i % 4 == 0 ? 255 : (is_yuv (&in) ? in_yuv :
+            in_rgb)[colour][i % 4
+            - 1];
+      buffer = packed (caps, values);
+      gst_palme_picture_set_caps (&picture, caps);
+      fail_unless (gst_palme_picture_take (&picture, out, 16, buffer,
+              &reason), "%s: %s", name, reason);
+      for (i = 0; i < (gint) sizeof out; i++)
+        fail_unless (abs (out[i] - in_rgb[colour][i % 3]) <= 8, "%s, colour %u: "
+            "%d at %d", name, colour, out[i], i);
+      gst_palme_picture_clear (&picture);
+      gst_buffer_unref (buffer);
+      gst_caps_unref (caps);
+    }
+  fail_unless (tried >= 2 * 90, "only %u were tried", tried);
+}
+
+GST_END_TEST;
+
 /* ---- Alpha ----------------------------------------------------------------------------------- */
 
 /* One value of what a format unpacks to, at column x: alpha or a grey as its luma or as red, green
@@ -200,34 +287,22 @@ static GstBuffer *
 columns (GstCaps * caps, Column column)
 {
   GstVideoInfo info;
-  GstVideoFrame frame;
-  const GstVideoFormatInfo *wide;
   GstBuffer *buffer;
-  guint8 *row;
-  gint x, y, c;
+  guint8 *values;
+  gint x;
 
   g_assert_true (gst_video_info_from_caps (&info, caps));
-  buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&info), NULL);
-  g_assert_true (gst_video_frame_map (&frame, &info, buffer, GST_MAP_WRITE));
-  wide = gst_video_format_get_info (info.finfo->unpack_format);
-  row = g_malloc0 ((gsize) info.width * 8);
-  for (x = 0; x < info.width; x++)
-    for (c = 0; c < 4; c++) {
-      gint grey = column (x, FALSE), value = c == 0 ? column (x, TRUE) :
-          !GST_VIDEO_FORMAT_INFO_IS_YUV (wide) ? grey : c == 1 ?
-          16 + (grey * 219 + 127) / 255 : 128;
+  values = g_malloc ((gsize) info.width * 4);
+  for (x = 0; x < info.width; x++) {
+    gint grey = column (x, FALSE);
+    gboolean luma = is_yuv (&info);
 
-      if (GST_VIDEO_FORMAT_INFO_BITS (wide) == 16)
-        ((guint16 *) (gpointer) row)[4 * x + c] = (guint16) (value * 257);
-      else
-        row[4 * x + c] = (guint8) value;
-    }
-  for (y = 0; y < info.height; y++)
-    info.finfo->pack_func (info.finfo, GST_VIDEO_PACK_FLAG_NONE, row, 0,
-        frame.data, frame.info.stride, GST_VIDEO_CHROMA_SITE_UNKNOWN, y,
-        info.width);
-  g_free (row);
-  gst_video_frame_unmap (&frame);
+    values[4 * x] = column (x, TRUE);
+    values[4 * x + 1] = (guint8) (luma ? 16 + (grey * 219 + 127) / 255 : grey);
+    values[4 * x + 2] = values[4 * x + 3] = (guint8) (luma ? 128 : grey);
+  }
+  buffer = packed (caps, values);
+  g_free (values);
   return buffer;
 }
 
@@ -440,6 +515,7 @@ picture_suite (void)
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_others);
   tcase_add_test (tcase, test_interlaced);
+  tcase_add_test (tcase, test_red_and_blue);
   tcase_add_test (tcase, test_alpha);
   tcase_add_test (tcase, test_palette);
   tcase_add_test (tcase, test_changes);

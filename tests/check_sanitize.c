@@ -135,12 +135,14 @@ is_unseen (gunichar c)
       || type == G_UNICODE_SURROGATE;
 }
 
-/* Each code point between two letters: it is gone, a space, or there once. */
+/* Each code point between two letters: it is gone, a space, or there once. Of the planes in which nothing
+ * is assigned, or everything is of one kind, some are enough. */
 GST_START_TEST (test_every_character)
 {
   gunichar c;
 
-  for (c = 1; c <= 0x10ffff; c++) {
+  for (c = 1; c <= 0x10ffff; c += c < 0x20000 || c >> 12 == 0xe0
+      || (c & 0xffff) >= 0xfff0 ? 1 : 13) {
     GUnicodeType type = g_unichar_type (c);
     gboolean space = type == G_UNICODE_SPACE_SEPARATOR || c == 0x2028
         || c == 0x2029 || (c >= 0x09 && c <= 0x0d) || c == 0x85;
