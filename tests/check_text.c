@@ -759,11 +759,11 @@ GST_START_TEST (test_new_stream_after_eos)
   g_mutex_unlock (&consumer->lock);
   host_stream_start (host, "next");
   host_default_segment (host);
-  frame (host, 0, "b");
+  frame (host, 20, "b");
   expect (consumer, "stream-start");
   expect (consumer, "caps");
   expect (consumer, "segment");
-  expect (consumer, "cue 0.0 1.0 b");
+  expect (consumer, "cue 2.0 1.0 b");
   done (host, consumer, pad);
 }
 GST_END_TEST
