@@ -147,7 +147,31 @@ static int exif_orientation(const guint8 *exif, gsize size)
     return value >= 1 && value <= 8 ? (int)value : 1;
 }
 
+/* The Exif orientation among the segments in front of a JPEG's picture. */
+static int jpeg_orientation(const guint8 *data, gsize size)
+{
+    gsize at = 2;
+
+    while (at < size && size - at >= 10 && data[at] == 0xFF && data[at + 1] != 0xDA) {
+        gsize length = number(data + at + 2, 2, TRUE);
+
+        if (data[at + 1] == 0xE1 && memcmp(data + at + 4, "Exif\0\0", 6) == 0)
+            return exif_orientation(data + at + 4, MIN(MAX(length, 2) - 2, size - at - 4));
+        at += data[at + 1] == 0xFF ? 1 : 2 + length; /* a fill byte or a segment */
+    }
+    return 1;
+}
+
 int caption_kind_orientation(const guint8 *data, gsize size)
+{
+    if (size >= 3 && memcmp(data, "\377\330\377", 3) == 0)
+        return jpeg_orientation(data, size);
+    if (tiff_number(data, size, 0x100) > 0)
+        return exif_orientation(data, size);
+    return caption_kind_chunk_orientation(data, size);
+}
+
+int caption_kind_chunk_orientation(const guint8 *data, gsize size)
 {
     gboolean png = size >= 8 && memcmp(data, "\211PNG\r\n\032\n", 8) == 0;
     gsize at = png ? 8 : 12;

@@ -20,10 +20,12 @@ struct caption_kind {
  * signature (TGA) are not recognised. */
 const struct caption_kind *caption_kind_of(const guint8 *head, gsize size);
 
-/* The Exif orientation, 1 to 8, that a PNG (eXIf) or a WebP (EXIF) of `size` bytes carries; 1 where it
- * carries none. Other formats give 1: gdk-pixbuf reads those of JPEG and TIFF, and the libraries for
- * HEIC, AVIF and JPEG XL turn the picture themselves. */
+/* The Exif orientation, 1 to 8, of a JPEG, PNG, WebP or TIFF of `size` bytes; 1 where it carries none. The
+ * libraries for HEIC, AVIF and JPEG XL turn the picture themselves. */
 int caption_kind_orientation(const guint8 *data, gsize size);
+
+/* The same for PNG and WebP alone, whose orientation gdk-pixbuf does not look for. */
+int caption_kind_chunk_orientation(const guint8 *data, gsize size);
 
 /* Whether a PNG ends before its end: gdk-pixbuf would make do with the upper part. FALSE for other formats. */
 gboolean caption_kind_is_cut(const guint8 *data, gsize size);

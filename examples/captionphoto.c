@@ -139,7 +139,7 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
         status = CAPTION_PHOTO_TOO_LARGE;
         *why = caption_photo_too_large(p.width, p.height, max_pixels);
     } else if (pixbuf && !cut && (ok || caption_kind_begins_whole(data, size))) {
-        if (finish(photo, g_object_ref(pixbuf), caption_kind_orientation(data, size), why))
+        if (finish(photo, g_object_ref(pixbuf), caption_kind_chunk_orientation(data, size), why))
             status = CAPTION_PHOTO_READ;
     } else if (g_error_matches(error, GDK_PIXBUF_ERROR, GDK_PIXBUF_ERROR_UNKNOWN_TYPE)) {
         status = CAPTION_PHOTO_UNKNOWN;

@@ -82,13 +82,19 @@ static gboolean read_photo(const GByteArray *bytes, const char *uri, const struc
                            gboolean gstreamer_first, char **why)
 {
     const struct caption_kind *kind = caption_kind_of(bytes->data, bytes->len);
-    struct caption_stream stream = { .uri = uri, .bytes = bytes, .fd = -1, .photo = TRUE };
+    struct caption_stream stream = { .uri = uri,
+                                     .bytes = bytes,
+                                     .fd = -1,
+                                     .photo = TRUE,
+                                     .orientation = caption_kind_orientation(bytes->data, bytes->len) };
     enum caption_stream_status decoded = CAPTION_STREAM_UNKNOWN;
     enum caption_photo_status status;
     struct caption_photo photo;
     char *loader = NULL, *decoder = NULL;
     gboolean ok = FALSE;
 
+    if (stream.orientation == 1)
+        stream.orientation = 0; /* or said in another way */
     if (gstreamer_first && (decoded = caption_stream_read(&stream, options, NULL, &decoder)) == CAPTION_STREAM_READ)
         return TRUE;
     status = caption_photo_decode(&photo, bytes->data, bytes->len, options->max_pixels, &loader);

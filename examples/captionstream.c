@@ -380,6 +380,7 @@ static void watch_decoder(struct source *s, GstElement *decoder)
 
 static gboolean build(struct source *s, char **why)
 {
+    static const char *const directions[] = { "auto", "identity", "horiz", "180", "vert", "ul-lr", "90r", "ur-ll", "90l" };
     GstElement *flip, *decoder;
     GstCaps *caps;
 
@@ -391,8 +392,9 @@ static gboolean build(struct source *s, char **why)
         *why = g_strdup("the GStreamer element appsink is not installed");
         return FALSE;
     }
-    /* Cameras and telephones write which side is up; the model has seen upright pictures only. */
-    gst_util_set_object_arg(G_OBJECT(flip), "video-direction", "auto");
+    /* Cameras and telephones write which side is up; the model has seen upright pictures only. Not every
+     * decoder of photos says it. */
+    gst_util_set_object_arg(G_OBJECT(flip), "video-direction", directions[s->stream->orientation]);
     /* Alpha is kept where there is some. */
     caps = gst_caps_from_string("video/x-raw, format={ RGB, RGBA }");
     gst_app_sink_set_caps(s->sink, caps);

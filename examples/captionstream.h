@@ -14,6 +14,7 @@ struct caption_stream {
     const GByteArray *bytes; /* these, and then */
     int fd;                  /* what is still to be read here; -1: nothing */
     gboolean photo;          /* the first frame is all there is to it, and it has no time */
+    int orientation;         /* Exif's, 1 to 8; 0: what the elements say */
     gboolean take_photo;     /* a photo behind the URI is wanted as it is, for gdk-pixbuf */
 };
 
