@@ -232,8 +232,12 @@ enum { AT_END = 1, UPSIDE_DOWN = 2 };
 /* What plain C makes of the planes; to be freed. */
 static unsigned char *plain_square(const struct planes *p, int size)
 {
-    struct palme_image image = { formats[p->f].format, p->width, p->height, { p->bytes[0], p->bytes[1], p->bytes[2] },
-                                 { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] }, p->matrix, p->range };
+    struct palme_image image = {
+        .format = formats[p->f].format, .width = p->width, .height = p->height,
+        .planes = { p->bytes[0], p->bytes[1], p->bytes[2] },
+        .strides = { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] },
+        .matrix = p->matrix, .range = p->range,
+    };
     unsigned char *out = malloc((size_t)size * size * 3);
     void *scratch = malloc(palme_image_scratch(size));
 
