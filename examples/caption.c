@@ -77,7 +77,7 @@ static const char help[] =
     "Exit status: 0 if all went well, or the reader of the output went away; 1 if an input\n"
     "failed (the others are done); 2 if nothing could be done.\n";
 
-/* A name for the standard error, in `*out`: not so long that a data: URI fills the screen. */
+/* A name for the standard error, to be freed: not so long that a data: URI fills the screen. */
 static char *shown(const char *name, glong longest)
 {
     GString *out = g_string_new(NULL);
@@ -234,7 +234,8 @@ static gboolean caption_folder(struct run *run, const char *folder)
         complain(folder, "has no picture or video in it");
         ok = FALSE;
     } else if (skipped > 0) {
-        complain(folder, "skipped %u of %u files, which are neither pictures nor videos", skipped, files->len);
+        complain(folder, "skipped %u of %u files, which are neither pictures nor videos", skipped,
+                 files->len);
     }
     run->number++;
     g_free(why);
@@ -255,7 +256,8 @@ static int caption_all(palme_session *session, const struct settings *settings, 
     int status = EXIT_FINE;
 
     for (int i = 0; i < count && !run.giving_up && !run.reader_left; i++)
-        if (!(caption_input_is_folder(items[i]) ? caption_folder(&run, items[i]) : caption_item(&run, items[i])))
+        if (!(caption_input_is_folder(items[i]) ? caption_folder(&run, items[i])
+                                                : caption_item(&run, items[i])))
             status = EXIT_SOME_FAILED;
     progress_wipe(&run);
     g_string_free(run.line, TRUE);
@@ -336,6 +338,18 @@ static int number_of(const char *option, const char *text, int least, int most)
     return (int)value;
 }
 
+/* A precision's name, or NULL after a complaint. */
+static const char *precision_of(const char *text)
+{
+    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return names[i];
+    complain(NULL, "--precision takes auto, f32, bf16 or int8, not '%s'", text);
+    return NULL;
+}
+
 /* The status of a command that only says something. */
 static int print_and_end(const char *text)
 {
@@ -373,12 +387,8 @@ static int parse(struct settings *s, int argc, char **argv)
         case 'v': s->verify = 1; break;
         case 'c': s->level = optarg; break;
         case 'P':
-            if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "f32") != 0 && strcmp(optarg, "bf16") != 0 &&
-                strcmp(optarg, "int8") != 0) {
-                complain(NULL, "--precision takes auto, f32, bf16 or int8, not '%s'", optarg);
+            if (!(s->precision = precision_of(optarg)))
                 return EXIT_CANNOT;
-            }
-            s->precision = optarg;
             break;
         case 't':
             if ((s->threads = number_of("threads", optarg, 0, 256)) < 0)

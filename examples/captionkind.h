@@ -27,7 +27,8 @@ int caption_kind_orientation(const guint8 *data, gsize size);
 /* The same for PNG and WebP alone, whose orientation gdk-pixbuf does not look for. */
 int caption_kind_chunk_orientation(const guint8 *data, gsize size);
 
-/* Whether a PNG ends before its end: gdk-pixbuf would make do with the upper part. FALSE for other formats. */
+/* Whether a PNG ends before its end: gdk-pixbuf would make do with the upper part. FALSE for other formats.
+ */
 gboolean caption_kind_is_cut(const guint8 *data, gsize size);
 
 /* Whether the first picture of a GIF is all there, whatever is wrong with those behind it. FALSE for other
@@ -38,8 +39,8 @@ gboolean caption_kind_begins_whole(const guint8 *data, gsize size);
  * there. FALSE: it is none, or another kind of file. */
 gboolean caption_kind_icon(const guint8 *data, gsize size, gsize *offset, gsize *length);
 
-/* The size in pixels that the header of a PNG, JPEG, GIF, BMP, TIFF, WebP, HEIC or AVIF names. FALSE: another format, or
- * the header does not say. */
+/* The size in pixels that the header of a PNG, JPEG, GIF, BMP, TIFF, WebP, HEIC or AVIF names. FALSE: another
+ * format, or the header does not say. */
 gboolean caption_kind_size(const guint8 *data, gsize size, guint64 *width, guint64 *height);
 
 #endif

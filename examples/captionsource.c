@@ -65,16 +65,17 @@ static gboolean is_nameless_photo(const GByteArray *head)
 }
 
 /* What to say of a photo that neither of the two could read. */
-static char *photo_words(const struct caption_kind *kind, enum caption_photo_status status, const char *loader,
-                         const char *decoder)
+static char *photo_words(const struct caption_kind *kind, enum caption_photo_status status,
+                         const char *loader, const char *decoder)
 {
     if (status == CAPTION_PHOTO_BROKEN)
-        return g_strdup_printf("cannot be read as a picture%s%s: %s", kind ? " of format " : "", kind ? kind->name : "",
-                               loader);
+        return g_strdup_printf("cannot be read as a picture%s%s: %s", kind ? " of format " : "",
+                               kind ? kind->name : "", loader);
     if (!kind)
         return g_strdup(decoder);
-    return g_strdup_printf("is a picture of format %s, which neither gdk-pixbuf nor GStreamer reads here%s%s", kind->name,
-                           kind->package ? "; in Debian it takes the package " : "", kind->package ? kind->package : "");
+    return g_strdup_printf("is a picture of format %s, which neither gdk-pixbuf nor GStreamer reads here%s%s",
+                           kind->name, kind->package ? "; in Debian it takes the package " : "",
+                           kind->package ? kind->package : "");
 }
 
 /* Decodes the photo in `bytes` and hands it over. `uri` is where the bytes are, or NULL. */
@@ -95,11 +96,14 @@ static gboolean read_photo(const GByteArray *bytes, const char *uri, const struc
 
     if (stream.orientation == 1)
         stream.orientation = 0; /* or said in another way */
-    if (gstreamer_first && (decoded = caption_stream_read(&stream, options, NULL, &decoder)) == CAPTION_STREAM_READ)
+    if (gstreamer_first &&
+        (decoded = caption_stream_read(&stream, options, NULL, &decoder)) == CAPTION_STREAM_READ)
         return TRUE;
     status = caption_photo_decode(&photo, bytes->data, bytes->len, options->max_pixels, &loader);
     if (status == CAPTION_PHOTO_READ) {
-        struct caption_frame frame = { photo.pixels, photo.width, photo.height, photo.stride, photo.alpha, -1 };
+        struct caption_frame frame = {
+            photo.pixels, photo.width, photo.height, photo.stride, photo.alpha, -1
+        };
 
         options->fn(options->user, &frame);
         caption_photo_free(&photo);

@@ -13,9 +13,9 @@
 struct caption_frame {
     const guint8 *pixels; /* [height][stride], packed RGB or RGBA; valid during the call */
     int width, height;
-    int stride;           /* bytes from a row to the next */
-    gboolean alpha;       /* RGBA, not multiplied */
-    gint64 time;          /* ns from the beginning of the video; -1: a photo, which has no time */
+    int stride;     /* bytes from a row to the next */
+    gboolean alpha; /* RGBA, not multiplied */
+    gint64 time;    /* ns from the beginning of the video; -1: a photo, which has no time */
 };
 
 /* What receives a frame. FALSE ends the reading; the caller knows why. */

@@ -39,10 +39,10 @@ struct source {
     struct caption_words words;
 
     /* the streaming thread's alone */
-    GstClockTime next_due; /* stream time; NONE before the first frame */
-    GstClockTime after;    /* where a frame without a time stamp would begin; NONE before the first frame */
-    gint64 arrival;        /* of the first frame, monotonic time */
-    gsize fed;             /* of stream->bytes */
+    GstClockTime next_due;  /* stream time; NONE before the first frame */
+    GstClockTime after;     /* where a frame without a time stamp would begin; NONE before the first frame */
+    gint64 arrival;         /* of the first frame, monotonic time */
+    gsize fed;              /* of stream->bytes */
     gboolean first_is_zero; /* times count from the first frame */
 
     /* written by the streaming thread before a frame reaches the sink, read by the caller's after that */
@@ -53,9 +53,9 @@ struct source {
     gint image;  /* 1: the file is of a type image/..., not a video */
     gint linked; /* 1: there is a picture to read */
     gint no_more_pads;
-    gint too_large;   /* 1: width and height, written before, are too large */
+    gint too_large; /* 1: width and height, written before, are too large */
     gint width, height;
-    gint stop;        /* written by the caller's: the streaming threads are to end */
+    gint stop;         /* written by the caller's: the streaming threads are to end */
     GstAppSink *photo; /* the photo as it is, instead of frames; NULL: there is none */
 };
 
@@ -152,8 +152,8 @@ static GstPadProbeReturn check_size(GstPad *pad, GstPadProbeInfo *probe, gpointe
         return GST_PAD_PROBE_OK;
     gst_event_parse_caps(GST_PAD_PROBE_INFO_EVENT(probe), &caps);
     structure = gst_caps_get_structure(caps, 0);
-    if (!gst_structure_get_int(structure, "width", &width) || !gst_structure_get_int(structure, "height", &height) ||
-        width < 1 || height < 1)
+    if (!gst_structure_get_int(structure, "width", &width) ||
+        !gst_structure_get_int(structure, "height", &height) || width < 1 || height < 1)
         return GST_PAD_PROBE_OK;
     if (width <= MAX_SIDE && height <= MAX_SIDE &&
         !caption_photo_exceeds((guint64)width, (guint64)height, MIN(s->options->max_pixels, MAX_PIXELS)))
@@ -188,8 +188,8 @@ static GstAppSink *add_sink(struct source *s)
     if (!sink)
         return NULL;
     /* Without a preroll: only one of two sinks gets anything. */
-    g_object_set(sink, "sync", FALSE, "async", FALSE, "max-buffers", 1u, "drop", FALSE, "enable-last-sample", FALSE,
-                 NULL);
+    g_object_set(sink, "sync", FALSE, "async", FALSE, "max-buffers", 1u, "drop", FALSE, "enable-last-sample",
+                 FALSE, NULL);
     gst_bin_add(GST_BIN(s->pipeline), sink);
     return GST_APP_SINK(sink);
 }
@@ -199,7 +199,8 @@ static void pad_added(GstElement *decoder, GstPad *pad, gpointer user)
     struct source *s = user;
     GstPad *sink = gst_element_get_static_pad(s->convert, "sink");
     GstCaps *caps = gst_pad_query_caps(pad, NULL);
-    gboolean decoded = g_str_has_prefix(gst_structure_get_name(gst_caps_get_structure(caps, 0)), "video/x-raw");
+    gboolean decoded =
+        g_str_has_prefix(gst_structure_get_name(gst_caps_get_structure(caps, 0)), "video/x-raw");
 
     (void)decoder;
     /* The first picture stream is the one that counts. */
@@ -369,8 +370,8 @@ static void watch_decoder(struct source *s, GstElement *decoder)
 
     /* Sound is not even decoded. Decoders in hardware would leave their frames where they cannot be
      * read without further elements, and those that are not due cost the more. */
-    g_object_set(decoder, "uri", s->stream->uri ? s->stream->uri : "appsrc://", "caps", caps, "expose-all-streams",
-                 FALSE, "force-sw-decoders", TRUE, NULL);
+    g_object_set(decoder, "uri", s->stream->uri ? s->stream->uri : "appsrc://", "caps", caps,
+                 "expose-all-streams", FALSE, "force-sw-decoders", TRUE, NULL);
     gst_caps_unref(caps);
     g_signal_connect(decoder, "pad-added", G_CALLBACK(pad_added), s);
     g_signal_connect(decoder, "no-more-pads", G_CALLBACK(no_more_pads), s);
@@ -380,7 +381,8 @@ static void watch_decoder(struct source *s, GstElement *decoder)
 
 static gboolean build(struct source *s, char **why)
 {
-    static const char *const directions[] = { "auto", "identity", "horiz", "180", "vert", "ul-lr", "90r", "ur-ll", "90l" };
+    static const char *const directions[] = { "auto",  "identity", "horiz", "180", "vert",
+                                              "ul-lr", "90r",      "ur-ll", "90l" };
     GstElement *flip, *decoder;
     GstCaps *caps;
 
@@ -457,13 +459,15 @@ static char *why_it_ends(struct source *s, GstBus *bus, gint64 active)
 {
     if (g_atomic_int_get(&s->too_large)) {
         if (s->width > MAX_SIDE || s->height > MAX_SIDE)
-            return g_strdup_printf("has frames of %d x %d pixels; GStreamer converts at most %d a side", s->width,
-                                   s->height, MAX_SIDE);
-        return caption_photo_too_large((guint64)s->width, (guint64)s->height, MIN(s->options->max_pixels, MAX_PIXELS));
+            return g_strdup_printf("has frames of %d x %d pixels; GStreamer converts at most %d a side",
+                                   s->width, s->height, MAX_SIDE);
+        return caption_photo_too_large((guint64)s->width, (guint64)s->height,
+                                       MIN(s->options->max_pixels, MAX_PIXELS));
     }
     if (failed(s, bus))
         return caption_words_sentence(&s->words);
-    if (g_atomic_int_get(&s->no_more_pads) && !g_atomic_int_get(&s->linked) && !g_atomic_pointer_get(&s->photo))
+    if (g_atomic_int_get(&s->no_more_pads) && !g_atomic_int_get(&s->linked) &&
+        !g_atomic_pointer_get(&s->photo))
         return caption_words_sentence(&s->words);
     if (g_get_monotonic_time() - active > STALL_TIME)
         return g_strdup_printf("gave nothing for %d seconds; is the source still there?",
@@ -523,10 +527,9 @@ enum caption_stream_status caption_stream_read(const struct caption_stream *stre
                                                const struct caption_source *options, GByteArray **photo,
                                                char **why)
 {
-    struct source s = { .stream = stream,
-                        .options = options,
-                        .next_due = GST_CLOCK_TIME_NONE,
-                        .after = GST_CLOCK_TIME_NONE };
+    struct source s = {
+        .stream = stream, .options = options, .next_due = GST_CLOCK_TIME_NONE, .after = GST_CLOCK_TIME_NONE
+    };
     enum caption_stream_status status = CAPTION_STREAM_FAILED;
     GstBus *bus;
 

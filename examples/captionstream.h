@@ -27,7 +27,8 @@ enum caption_stream_status {
 /* Hands over the frames that are due, as caption_source_read says. With take_photo, *photo becomes the
  * bytes of a photo that lies behind the URI, to be freed, and no frame is handed over; it is NULL for a
  * video. Unless it was read *why is a sentence, free it with g_free. */
-enum caption_stream_status caption_stream_read(const struct caption_stream *stream, const struct caption_source *options,
-                             GByteArray **photo, char **why);
+enum caption_stream_status caption_stream_read(const struct caption_stream *stream,
+                                               const struct caption_source *options, GByteArray **photo,
+                                               char **why);
 
 #endif

@@ -39,7 +39,8 @@ static void append_json(GString *out, const char *text)
         else if (c < 0x10000)
             g_string_append_printf(out, "\\u%04x", c);
         else
-            g_string_append_printf(out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + (c & 0x3FF));
+            g_string_append_printf(out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+                                   0xDC00 + (c & 0x3FF));
     }
     g_string_append_c(out, '"');
     g_free(valid);
@@ -106,8 +107,8 @@ static void append_time(GString *out, gint64 time)
 {
     gint64 ms = time / 1000000;
 
-    g_string_append_printf(out, "@%" G_GINT64_FORMAT ":%02d:%02d.%03d", ms / 3600000,
-                           (int)(ms / 60000 % 60), (int)(ms / 1000 % 60), (int)(ms % 1000));
+    g_string_append_printf(out, "@%" G_GINT64_FORMAT ":%02d:%02d.%03d", ms / 3600000, (int)(ms / 60000 % 60),
+                           (int)(ms / 1000 % 60), (int)(ms % 1000));
 }
 
 void caption_append_result(GString *out, enum caption_format format, const char *source, gint64 time,
@@ -126,9 +127,7 @@ void caption_append_result(GString *out, enum caption_format format, const char 
         }
         g_string_append_printf(out, "\t%s\n", line);
         break;
-    case CAPTION_TEXT:
-        g_string_append_printf(out, "%s\n", line);
-        break;
+    case CAPTION_TEXT: g_string_append_printf(out, "%s\n", line); break;
     case CAPTION_JSON:
         g_string_append(out, "{\"source\": ");
         append_json(out, source);
@@ -146,9 +145,8 @@ void caption_append_result(GString *out, enum caption_format format, const char 
         append_json(out, line);
         /* JSON has no infinity, and its decimal point is a point in every language. */
         g_string_append_printf(out, ", \"score\": %s}\n",
-                               isfinite(score)
-                                   ? g_ascii_formatd(number, sizeof number, "%.6f", score)
-                                   : "null");
+                               isfinite(score) ? g_ascii_formatd(number, sizeof number, "%.6f", score)
+                                               : "null");
         break;
     }
     g_free(line);

@@ -15,11 +15,22 @@ enum { SAYS_NOTHING, SAYS_LITTLE, SAYS_UNKNOWN, SAYS_WHERE, SAYS_PERHAPS, SAYS_M
 /* Which Debian package has the decoder for a type. Most are in libav's. */
 static const char *package_for(const char *type)
 {
-    static const char *const bad[] = { "image/jp2", "image/x-jpc", "image/x-exr", "image/webp", "image/svg",
-                                       "application/x-hls", "application/dash+xml", "video/x-av1" };
-    static const char *const good[] = { "image/png", "image/jpeg", "video/x-vp8", "video/x-vp9",
-                                        "multipart/x-mixed-replace", "video/quicktime", "video/x-matroska",
-                                        "video/webm", "video/x-flv", "video/x-msvideo", "http", "https" };
+    static const char *const bad[] = {
+        "image/jp2", "image/x-jpc",       "image/x-exr",          "image/webp",
+        "image/svg", "application/x-hls", "application/dash+xml", "video/x-av1"
+    };
+    static const char *const good[] = { "image/png",
+                                        "image/jpeg",
+                                        "video/x-vp8",
+                                        "video/x-vp9",
+                                        "multipart/x-mixed-replace",
+                                        "video/quicktime",
+                                        "video/x-matroska",
+                                        "video/webm",
+                                        "video/x-flv",
+                                        "video/x-msvideo",
+                                        "http",
+                                        "https" };
 
     for (gsize i = 0; i < G_N_ELEMENTS(bad); i++)
         if (g_str_has_prefix(type, bad[i]))
@@ -72,7 +83,8 @@ static gboolean is_from_afar(GstMessage *message)
     GstObject *source = GST_MESSAGE_SRC(message);
     GstElementFactory *factory;
 
-    if (!GST_IS_ELEMENT(source) || !GST_OBJECT_FLAG_IS_SET(source, GST_ELEMENT_FLAG_SOURCE) || GST_IS_BIN(source))
+    if (!GST_IS_ELEMENT(source) || !GST_OBJECT_FLAG_IS_SET(source, GST_ELEMENT_FLAG_SOURCE) ||
+        GST_IS_BIN(source))
         return FALSE;
     factory = gst_element_get_factory(GST_ELEMENT(source));
     return factory && strcmp(GST_OBJECT_NAME(factory), "filesrc") != 0 &&
@@ -107,8 +119,9 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
     } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED) && more &&
                strstr(more, "streaming stopped, reason")) {
         weight = is_from_afar(message) ? SAYS_WHERE : SAYS_LITTLE;
-        text = weight == SAYS_WHERE ? "the source gives nothing: nobody answers there, or the connection broke or paused for too long"
-                           : "cannot be decoded";
+        text = weight == SAYS_WHERE ? "the source gives nothing: nobody answers there, or the connection "
+                                      "broke or paused for too long"
+                                    : "cannot be decoded";
     } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND) ||
                (more && strstr(more, "Can't typefind"))) {
         weight = SAYS_UNKNOWN;
@@ -120,7 +133,8 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
     if (weight > words->weight) {
         g_free(words->headline);
         words->weight = weight;
-        words->headline = !more || strstr(text, more) ? g_strdup(text) : g_strdup_printf("%s (%s)", text, more);
+        words->headline =
+            !more || strstr(text, more) ? g_strdup(text) : g_strdup_printf("%s (%s)", text, more);
     }
     g_clear_error(&error);
     g_free(debug);
