@@ -474,7 +474,7 @@ static void check_same_attention(int rows, int keys, float slope)
 {
     struct palme_attend shape = { .rows = rows, .keys = keys, .first = keys > rows ? keys - rows : 0, .visible = keys / 3,
                                   .out_stride = 64, .q_stride = 64, .k_stride = 64, .v_stride = 64, .scale = 0.7f,
-                                  .slope = slope };
+                                  .slope = slope, .room = attend_room };
     struct buffer q = buffer_filled((size_t)rows * 64, RANDOM), key = buffer_filled((size_t)keys * 64, RANDOM);
     struct buffer v = buffer_filled((size_t)keys * 64, RANDOM);
 
