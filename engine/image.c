@@ -15,7 +15,8 @@
 
 enum {
     MAX_SIDE = 32768,
-    GROUP = 16, /* rows that are summed in one go */
+    GROUP = 16,  /* rows that are summed in one go */
+    CHUNK = 512, /* pixels of them that are put over white in one go: they stay in the first cache */
     MAX_PLANES = 3
 };
 
@@ -40,19 +41,24 @@ struct layout {
     int planes;
     struct plane plane[MAX_PLANES];
     int place[3];
+    int alpha; /* its byte of a pixel, counted from 1; 0: the format has none */
 };
 
 static const struct layout layouts[] = {
-    [PALME_FORMAT_RGB] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 0, 1, 2 } },
-    [PALME_FORMAT_RGBX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 } },
-    [PALME_FORMAT_BGRX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 } },
-    [PALME_FORMAT_XRGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 } },
-    [PALME_FORMAT_XBGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 } },
-    [PALME_FORMAT_BGR] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 2, 1, 0 } },
-    [PALME_FORMAT_GRAY8] = { GRAY, 0, 1, { { 1, 1, 1 } }, { 0 } },
-    [PALME_FORMAT_I420] = { PLANAR, 1, 3, { { 1, 1, 1 }, { 1, 2, 2 }, { 1, 2, 2 } }, { 0 } },
-    [PALME_FORMAT_NV12] = { PAIRED, 1, 2, { { 1, 1, 1 }, { 2, 2, 2 } }, { 0 } },
-    [PALME_FORMAT_YUY2] = { STRIPED, 1, 1, { { 4, 2, 1 } }, { 0 } },
+    [PALME_FORMAT_RGB] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 0, 1, 2 }, 0 },
+    [PALME_FORMAT_RGBX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 }, 0 },
+    [PALME_FORMAT_BGRX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 }, 0 },
+    [PALME_FORMAT_XRGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 }, 0 },
+    [PALME_FORMAT_XBGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 }, 0 },
+    [PALME_FORMAT_BGR] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 2, 1, 0 }, 0 },
+    [PALME_FORMAT_GRAY8] = { GRAY, 0, 1, { { 1, 1, 1 } }, { 0 }, 0 },
+    [PALME_FORMAT_I420] = { PLANAR, 1, 3, { { 1, 1, 1 }, { 1, 2, 2 }, { 1, 2, 2 } }, { 0 }, 0 },
+    [PALME_FORMAT_NV12] = { PAIRED, 1, 2, { { 1, 1, 1 }, { 2, 2, 2 } }, { 0 }, 0 },
+    [PALME_FORMAT_YUY2] = { STRIPED, 1, 1, { { 4, 2, 1 } }, { 0 }, 0 },
+    [PALME_FORMAT_RGBA] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 }, 4 },
+    [PALME_FORMAT_BGRA] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 }, 4 },
+    [PALME_FORMAT_ARGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 }, 1 },
+    [PALME_FORMAT_ABGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 }, 1 },
 };
 
 static int samples(int pixels, int each)
@@ -178,6 +184,7 @@ struct work {
     float *colour[3];          /* each [MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
     float *scaled[3];          /* each [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
+    uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
 };
 
 static void lay_out(struct work *work, struct palme_arena *arena, int size)
@@ -195,6 +202,7 @@ static void lay_out(struct work *work, struct palme_arena *arena, int size)
         work->columns[b].weights = palme_arena_take(arena, 2 * MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
+    work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
 }
 
 void palme_image_reserve(struct palme_arena *arena, int size)
@@ -232,9 +240,34 @@ static void prepare_columns(struct columns *columns, int width, int size, int bl
     }
 }
 
+/* kernels->sum_rows for rows with alpha, seen over white. Pixels are put over it before anything is averaged, so
+ * that the colour of what cannot be seen has no part in the result; where all are opaque nothing is done. */
+static void sum_over_white(float *y, const struct work *work, const struct palme_kernels *kernels,
+                           const struct palme_image *image, const uint8_t *const rows[], const float *weights,
+                           int count, int more)
+{
+    const int alpha = layouts[image->format].alpha - 1;
+
+    for (int x = 0; x < image->width; x += CHUNK) {
+        const uint8_t *parts[GROUP];
+        int n = image->width - x < CHUNK ? image->width - x : CHUNK;
+
+        for (int k = 0; k < count; k++) {
+            uint8_t *flat = work->flat + (size_t)k * CHUNK * 4;
+
+            parts[k] = rows[k] + (ptrdiff_t)x * 4;
+            if (kernels->opaque(parts[k], alpha, n))
+                continue;
+            kernels->over_white(flat, parts[k], alpha, image->premultiplied, n);
+            parts[k] = flat;
+        }
+        kernels->sum_rows(y + (ptrdiff_t)x * 4, parts, weights, count, n * 4, more);
+    }
+}
+
 /* y[n] = the bytes of plane p at place i in height. Returns the work in FLOP. */
-static double sum_plane(float *y, const struct palme_kernels *kernels, const struct palme_image *image, int p,
-                        int size, int i)
+static double sum_plane(float *y, const struct work *work, const struct palme_kernels *kernels,
+                        const struct palme_image *image, int p, int size, int i)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
     const int n = samples(image->width, plane->across) * plane->bytes;
@@ -251,7 +284,10 @@ static double sum_plane(float *y, const struct palme_kernels *kernels, const str
             rows[k] = image->planes[p] + (first + k) * image->strides[p];
             weights[k] = (float)(sample_weight(&axis, &window, first + k) * factor);
         }
-        kernels->sum_rows(y, rows, weights, count, n, first > window.first);
+        if (layouts[image->format].alpha)
+            sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
+        else
+            kernels->sum_rows(y, rows, weights, count, n, first > window.first);
     }
     return 2.0 * n * (window.end - window.first);
 }
@@ -271,21 +307,21 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     case PACKED:
         for (int c = 0; c < 3; c++)
             to[layout->place[c]] = work->colour[c];
-        flops = sum_plane(work->row, kernels, image, 0, size, i);
+        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
         kernels->unzip(to, work->row, layout->plane[0].bytes, image->width);
         return flops;
     case PAIRED:
         to[0] = work->colour[1];
         to[1] = work->colour[2];
-        flops = sum_plane(work->colour[0], kernels, image, 0, size, i);
-        flops += sum_plane(work->row, kernels, image, 1, size, i);
+        flops = sum_plane(work->colour[0], work, kernels, image, 0, size, i);
+        flops += sum_plane(work->row, work, kernels, image, 1, size, i);
         kernels->unzip(to, work->row, 2, half);
         return flops;
     case STRIPED:
         /* First Y from both others, then those from each other. */
         to[0] = work->colour[0];
         to[1] = work->colour[1];
-        flops = sum_plane(work->row, kernels, image, 0, size, i);
+        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
         kernels->unzip(to, work->row, 2, 2 * half);
         to[0] = work->colour[2];
         to[1] = work->colour[2] + half + PALME_SPAN;
@@ -296,7 +332,7 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     default:
         flops = 0;
         for (int p = 0; p < layout->planes; p++)
-            flops += sum_plane(work->colour[p], kernels, image, p, size, i);
+            flops += sum_plane(work->colour[p], work, kernels, image, p, size, i);
         return flops;
     }
 }

@@ -23,7 +23,10 @@ void palme_image_reserve(struct palme_arena *arena, int size);
  * and rows in float, rounded to 8 bits once at the end ("squash", as in models/palme.py; PIL's
  * antialiased bilinear within one step). A picture of size x size is copied exactly.
  * YUV is converted as palme.h says; colours out of RGB's range are cut off at the end only, so they average
- * out before it. `scratch` has room for palme_image_reserve(size). The image has passed palme_image_problem. Works on the calling thread and asks the stop question between rows.
+ * out before it. A format with alpha is seen over white, each pixel in 8 bits before any is averaged: the bytes are
+ * those of the opaque picture that one would see, and of PALME_FORMAT_RGBX where all alpha is 255. `scratch` has
+ * room for palme_image_reserve(size). The image has passed palme_image_problem. Works on the calling thread and asks
+ * the stop question between rows.
  * Returns PALME_OK or PALME_ERROR_STOPPED; then `out` is undefined. */
 int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
                        struct palme_arena *scratch);

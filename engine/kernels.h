@@ -223,6 +223,14 @@ struct palme_kernels {
      * PALME_SPAN-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring sums, ... */
     void (*sum_spans)(float *y, const float *x, const float *w, const int *first, int taps, int n);
 
+    /* Non-zero if the alpha of all of x[n][4] is 255. `alpha` is its byte, 0 or 3. */
+    int (*opaque)(const uint8_t *x, int alpha, int n);
+
+    /* out[n][4] = x[n][4] as it looks over white: a colour v with alpha a is (a v + (255 - a) 255) / 255, rounded, or
+     * v + 255 - a, at most 255, where v is premultiplied. All levels give the same bytes. What stands at the alpha's
+     * place means nothing afterwards. `out` and x do not overlap. */
+    void (*over_white)(uint8_t *out, const uint8_t *x, int alpha, int premultiplied, int n);
+
     /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), the last term first, by fused multiply-adds; kept in 0..255 and
      * rounded, halves to the even one. */
     void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);

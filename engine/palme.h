@@ -146,7 +146,7 @@ PALME_API void palme_model_info(const palme_model *model, struct palme_info *inf
  * most half a pixel of the source, which a picture that is made smaller does not show. */
 enum palme_format {
     PALME_FORMAT_RGB = 0, /* 3 bytes a pixel */
-    PALME_FORMAT_RGBX,    /* 4 bytes a pixel, the last is ignored, alpha too */
+    PALME_FORMAT_RGBX,    /* 4 bytes a pixel; what stands at X is ignored */
     PALME_FORMAT_BGRX,
     PALME_FORMAT_XRGB,
     PALME_FORMAT_XBGR,
@@ -154,7 +154,11 @@ enum palme_format {
     PALME_FORMAT_GRAY8,
     PALME_FORMAT_I420, /* 3 planes: Y, U and V, these at half the width and height */
     PALME_FORMAT_NV12, /* 2 planes: Y, and pairs U V at half the width and height */
-    PALME_FORMAT_YUY2  /* 1 plane: Y U Y V for two pixels, also where the second does not exist */
+    PALME_FORMAT_YUY2, /* 1 plane: Y U Y V for two pixels, also where the second does not exist */
+    PALME_FORMAT_RGBA, /* 4 bytes a pixel; seen as it looks over white, see palme_image.premultiplied */
+    PALME_FORMAT_BGRA,
+    PALME_FORMAT_ARGB,
+    PALME_FORMAT_ABGR
 };
 
 enum palme_matrix { PALME_MATRIX_BT601 = 0, PALME_MATRIX_BT709, PALME_MATRIX_BT2020 };
@@ -168,6 +172,7 @@ struct palme_image {
     ptrdiff_t strides[4];        /* bytes from a row to the next; negative for upside down */
     enum palme_matrix matrix;    /* YUV only */
     enum palme_range range;      /* YUV only */
+    int premultiplied;           /* formats with alpha only; non-zero: the colours are multiplied by it */
 };
 
 /* ---- Squares ------------------------------------------------------------------------------ */

@@ -68,6 +68,24 @@ static void sum_spans_c(float *y, const float *x, const float *w, const int *fir
     }
 }
 
+static int opaque_c(const uint8_t *x, int alpha, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (x[(ptrdiff_t)i * 4 + alpha] != 255)
+            return 0;
+    return 1;
+}
+
+static void over_white_c(uint8_t *out, const uint8_t *x, int alpha, int premultiplied, int n)
+{
+    for (int i = 0; i < n; i++, x += 4, out += 4)
+        for (int c = 0; c < 4; c++) {
+            int a = x[alpha], v = premultiplied ? x[c] + 255 - a : (a * x[c] + (255 - a) * 255 + 127) / 255;
+
+            out[c] = v < 255 ? (uint8_t)v : 255;
+        }
+}
+
 static void colour_c(uint8_t *out, const float *const x[3], const float m[3][4], int n)
 {
     const float whole = 12582912; /* 1.5 * 2^23: its neighbours are whole numbers apart, halves go to the even one */
@@ -90,5 +108,7 @@ void palme_pixels_init_c(struct palme_kernels *kernels)
     kernels->sum_rows = sum_rows_c;
     kernels->unzip = unzip_c;
     kernels->sum_spans = sum_spans_c;
+    kernels->opaque = opaque_c;
+    kernels->over_white = over_white_c;
     kernels->colour = colour_c;
 }

@@ -3,6 +3,8 @@
  * pixels_simd.c - the loops of pixels.c in vector words, compiled once per level like kernels_simd.c.
  * Everything but the level's init is static.
  */
+#include <string.h>
+
 #include "kernels.h"
 #include "vec.h"
 
@@ -128,6 +130,65 @@ static void sum_spans(float *y, const float *x, const float *w, const int *first
     }
 }
 
+/* The compiler makes vectors of the loops over pixels: a pixel is a word, its first byte the lowest. */
+
+static inline uint32_t load_pixel(const uint8_t *x)
+{
+    uint32_t pixel;
+
+    memcpy(&pixel, x, sizeof pixel);
+    return pixel;
+}
+
+static int opaque(const uint8_t *x, int alpha, int n)
+{
+    uint32_t all = 0xFFFFFFFF;
+
+    for (int i = 0; i < n; i++)
+        all &= load_pixel(x + (ptrdiff_t)i * 4);
+    return (all >> 8 * alpha & 0xFF) == 0xFF;
+}
+
+/* Two bytes of a pixel, 16 bits apart, over white: 255 - a (255 - v) / 255. The quotient is rounded exactly: with t = p +
+ * 128 it is (t + t / 256) / 256 for each product p of two bytes. */
+static inline uint32_t straight_over_white(uint32_t two, uint32_t a)
+{
+    uint32_t t = (two ^ 0x00FF00FF) * a + 0x00800080;
+
+    return ((t + (t >> 8 & 0x00FF00FF)) >> 8 & 0x00FF00FF) ^ 0x00FF00FF;
+}
+
+/* v + 255 - a; a sum that has reached the ninth bit is 255. */
+static inline uint32_t premultiplied_over_white(uint32_t two, uint32_t a)
+{
+    uint32_t sum = two + (255 - a) * 0x00010001;
+
+    return (sum | (sum >> 8 & 0x00010001) * 255) & 0x00FF00FF;
+}
+
+/* `premultiplied` is a constant where this is called. */
+static inline __attribute__((always_inline)) void over_white_by(uint8_t *restrict out, const uint8_t *restrict x,
+                                                                int alpha, const int premultiplied, int n)
+{
+    for (int i = 0; i < n; i++) {
+        uint32_t pixel = load_pixel(x + (ptrdiff_t)i * 4), a = pixel >> 8 * alpha & 0xFF;
+        uint32_t even = pixel & 0x00FF00FF, odd = pixel >> 8 & 0x00FF00FF;
+
+        even = premultiplied ? premultiplied_over_white(even, a) : straight_over_white(even, a);
+        odd = premultiplied ? premultiplied_over_white(odd, a) : straight_over_white(odd, a);
+        pixel = even | odd << 8;
+        memcpy(out + (ptrdiff_t)i * 4, &pixel, sizeof pixel);
+    }
+}
+
+static void over_white(uint8_t *out, const uint8_t *x, int alpha, int premultiplied, int n)
+{
+    if (premultiplied)
+        over_white_by(out, x, alpha, 1, n);
+    else
+        over_white_by(out, x, alpha, 0, n);
+}
+
 static void colour(uint8_t *out, const float *const x[3], const float m[3][4], int n)
 {
     for (int i = 0; i < n; i += VF) {
@@ -150,5 +211,7 @@ void VEC_NAME(palme_pixels_init)(struct palme_kernels *kernels)
     kernels->sum_rows = sum_rows;
     kernels->unzip = unzip;
     kernels->sum_spans = sum_spans;
+    kernels->opaque = opaque;
+    kernels->over_white = over_white;
     kernels->colour = colour;
 }

@@ -5,14 +5,17 @@
  * It is the engine's public header and GStreamer's decoders, joined; the element palmecaption is not
  * used. Lines go to the standard output as they are ready, everything else to the standard error.
  */
+#include "captioninput.h"
 #include "captionsource.h"
 #include "captiontext.h"
 #include "gstpalmesanitize.h"
 #include "palme.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <gst/gst.h>
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <signal.h>
@@ -28,7 +31,7 @@ struct settings {
     const char *model, *prompt, *level, *precision;
     int threads, beams, max_length, verify;
     enum caption_format format;
-    guint64 every;
+    guint64 every, max_pixels;
 };
 
 /* What a frame's receiver needs. */
@@ -41,11 +44,13 @@ struct run {
     GString *line, *text;
     char *why;        /* an engine that failed on a picture */
     gboolean giving_up; /* nothing further can succeed */
+    gboolean reader_left; /* nobody reads the output any more */
 };
 
 static const char help[] =
-    "Usage: palme-caption [OPTION]... FILE|URI...\n"
-    "Says what is seen in photos and videos, one line a picture.\n"
+    "Usage: palme-caption [OPTION]... FILE|FOLDER|URI|-...\n"
+    "Says what is seen in photos and videos, one line a picture. A folder stands for the photos\n"
+    "and videos in it and in the folders below it, by name; - is the standard input.\n"
     "\n"
     "  --model FILE       the model file; else $PALME_MODEL, else the installed one\n"
     "  --threads N        compute threads; 0, the default: as many as there are processors\n"
@@ -59,12 +64,31 @@ static const char help[] =
     "                     name@h:mm:ss.mmm. text: captions alone. json: an object a line\n"
     "                     with source, time (ns; null for a photo), caption and score\n"
     "  --every SECONDS    time between a video's captions, default 1; 0: every frame\n"
+    "  --max-pixels N     refuse larger pictures; default 268435456, which takes 1 GiB, and\n"
+    "                     about twice that while it is decoded and turned\n"
     "  --verify           check the model file's sha256 before use\n"
-    "  --help, --version\n"
+    "  -h, --help         print this and end\n"
+    "  --version          print the version and end\n"
     "\n"
-    "Any format that GStreamer decodes is read. Pictures are turned upright where the file\n"
-    "says which side is up. Exit status: 0 if all went well, 1 if an input failed (the others\n"
-    "are done), 2 if nothing could be done.\n";
+    "Any format that gdk-pixbuf or GStreamer decodes is read; of a photo with several pictures\n"
+    "(GIF, TIFF, animated WebP...) the first. Pictures are turned upright where the file says\n"
+    "which side is up; what is transparent is seen over white. In tsv a name's characters that\n"
+    "are not printable stand as \\t, \\n, \\r, \\xHH (a byte) or \\u{HHHH}, a backslash as \\\\.\n"
+    "Exit status: 0 if all went well, or the reader of the output went away; 1 if an input\n"
+    "failed (the others are done); 2 if nothing could be done.\n";
+
+/* A name for the standard error, to be freed: not so long that a data: URI fills the screen. */
+static char *shown(const char *name, glong longest)
+{
+    GString *out = g_string_new(NULL);
+
+    caption_append_name(out, name);
+    if (g_utf8_strlen(out->str, -1) > longest) {
+        g_string_truncate(out, (gsize)(g_utf8_offset_to_pointer(out->str, longest - 3) - out->str));
+        g_string_append(out, "...");
+    }
+    return g_string_free(out, FALSE);
+}
 
 /* A line on the standard error about `what`, which may be NULL. Names may hold anything and so may the
  * text of a broken file; a terminal shall not. */
@@ -77,7 +101,7 @@ static void complain(const char *what, const char *format, ...)
     va_start(arguments, format);
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    name = gst_palme_sanitize(what ? what : "", what ? strlen(what) : 0);
+    name = shown(what ? what : "", what && g_str_has_prefix(what, "data:") ? 64 : 4 * PATH_MAX);
     clean = gst_palme_sanitize(text, strlen(text));
     fprintf(stderr, "palme-caption: %s%s%s\n", name, what ? ": " : "", clean);
     g_free(text);
@@ -93,9 +117,7 @@ static void progress_show(const struct run *run, gint64 time)
 
     if (!run->progress)
         return;
-    name = gst_palme_sanitize(run->item, strlen(run->item));
-    if (g_utf8_strlen(name, -1) > 48) /* a line that wraps cannot be wiped */
-        *g_utf8_offset_to_pointer(name, 48) = '\0';
+    name = shown(run->item, 48); /* a line that wraps cannot be wiped */
     fprintf(stderr, "\r\033[K%d of %d: %s", run->number, run->total, name);
     if (time >= 0)
         fprintf(stderr, " (%d s)", (int)(time / GST_SECOND));
@@ -114,7 +136,7 @@ static void progress_wipe(const struct run *run)
 /* The whole sentence into run->text; a status. */
 static int caption_picture(struct run *run, const struct caption_frame *frame)
 {
-    struct palme_image image = { .format = PALME_FORMAT_RGB,
+    struct palme_image image = { .format = frame->alpha ? PALME_FORMAT_RGBA : PALME_FORMAT_RGB,
                                  .width = frame->width,
                                  .height = frame->height,
                                  .planes = { frame->pixels },
@@ -153,13 +175,72 @@ static gboolean receive(void *user, const struct caption_frame *frame)
     progress_wipe(run);
     if (fwrite(run->line->str, 1, run->line->len, stdout) != run->line->len ||
         fflush(stdout) != 0) {
-        /* A reader that went away, as `head` does, is no fault that needs words. */
-        if (errno != EPIPE)
+        /* A reader that went away, as `head` does, has what it wanted. */
+        run->reader_left = errno == EPIPE;
+        run->giving_up = !run->reader_left;
+        if (run->giving_up)
             complain(NULL, "cannot write: %s", g_strerror(errno));
-        run->giving_up = TRUE;
         return FALSE;
     }
     return TRUE;
+}
+
+/* One file or URI; FALSE after a complaint. */
+static gboolean caption_item(struct run *run, const char *item)
+{
+    struct caption_source options = { .every = run->settings->every,
+                                      .max_pixels = run->settings->max_pixels,
+                                      .fn = receive,
+                                      .user = run };
+    char *why = NULL;
+    gboolean ok;
+
+    run->item = item;
+    run->number++;
+    progress_show(run, -1);
+    ok = caption_source_read(item, &options, &why) && !run->why;
+    if (!ok) {
+        progress_wipe(run);
+        complain(item, "%s", run->why ? run->why : why);
+    }
+    g_free(why);
+    g_clear_pointer(&run->why, g_free);
+    return ok;
+}
+
+/* What is a picture or a video in a folder; FALSE after a complaint. */
+static gboolean caption_folder(struct run *run, const char *folder)
+{
+    GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+    char *why = NULL;
+    gboolean ok = caption_input_list(files, folder, &why);
+    guint skipped = 0;
+
+    if (!ok)
+        complain(folder, "%s", why);
+    run->total += (int)files->len - 1;
+    run->number--;
+    run->progress = run->progress || (files->len > 1 && isatty(STDERR_FILENO));
+    for (guint i = 0; i < files->len && !run->giving_up && !run->reader_left; i++) {
+        if (caption_input_is_media(files->pdata[i])) {
+            ok &= caption_item(run, files->pdata[i]);
+        } else {
+            skipped++;
+            run->number++;
+        }
+    }
+    progress_wipe(run);
+    if (skipped == files->len && !why) {
+        complain(folder, "has no picture or video in it");
+        ok = FALSE;
+    } else if (skipped > 0) {
+        complain(folder, "skipped %u of %u files, which are neither pictures nor videos", skipped,
+                 files->len);
+    }
+    run->number++;
+    g_free(why);
+    g_ptr_array_unref(files);
+    return ok;
 }
 
 /* All inputs, in order; the exit status. */
@@ -173,20 +254,11 @@ static int caption_all(palme_session *session, const struct settings *settings, 
                        .line = g_string_new(NULL),
                        .text = g_string_new(NULL) };
     int status = EXIT_FINE;
-    char *why;
 
-    for (int i = 0; i < count && !run.giving_up; i++) {
-        run.item = items[i];
-        run.number = i + 1;
-        progress_show(&run, -1);
-        if (!caption_source_read(items[i], settings->every, receive, &run, &why) || run.why) {
-            progress_wipe(&run);
-            complain(items[i], "%s", run.why ? run.why : why);
+    for (int i = 0; i < count && !run.giving_up && !run.reader_left; i++)
+        if (!(caption_input_is_folder(items[i]) ? caption_folder(&run, items[i])
+                                                : caption_item(&run, items[i])))
             status = EXIT_SOME_FAILED;
-        }
-        g_free(why);
-        g_clear_pointer(&run.why, g_free);
-    }
     progress_wipe(&run);
     g_string_free(run.line, TRUE);
     g_string_free(run.text, TRUE);
@@ -195,11 +267,13 @@ static int caption_all(palme_session *session, const struct settings *settings, 
 
 /* ---- Start -------------------------------------------------------------------------------- */
 
+/* `user` is an int: 1 once an error was said. */
 static void engine_says(void *user, enum palme_log_level level, const char *message)
 {
-    (void)user;
     if (level != PALME_LOG_INFO)
         complain(NULL, "%s", message);
+    if (level == PALME_LOG_ERROR)
+        *(int *)user = 1;
 }
 
 /* The model file to use, or NULL after saying where it was looked for. */
@@ -220,11 +294,13 @@ static const char *find_model(const struct settings *settings)
 
 static int run_engine(const struct settings *settings, char **items, int count)
 {
+    int said = 0;
     struct palme_setup setup = { .threads = settings->threads,
                                  .verify = settings->verify,
                                  .level = settings->level,
                                  .precision = settings->precision,
-                                 .log = engine_says };
+                                 .log = engine_says,
+                                 .log_user = &said };
     struct palme_options options = { .beams = settings->beams, .max_length = settings->max_length };
     const char *path = find_model(settings);
     palme_model *model = NULL;
@@ -235,7 +311,8 @@ static int run_engine(const struct settings *settings, char **items, int count)
         return EXIT_CANNOT;
     status = palme_model_open(&model, path, &setup);
     if (status < 0) {
-        complain(path, "cannot use this model: %s", palme_strerror(status));
+        if (!said)
+            complain(path, "cannot use this model: %s", palme_strerror(status));
     } else if ((status = palme_session_open(&session, model, &options)) < 0) {
         complain(NULL, "cannot begin with these options: %s", palme_strerror(status));
     } else {
@@ -261,6 +338,29 @@ static int number_of(const char *option, const char *text, int least, int most)
     return (int)value;
 }
 
+/* A precision's name, or NULL after a complaint. */
+static const char *precision_of(const char *text)
+{
+    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return names[i];
+    complain(NULL, "--precision takes auto, f32, bf16 or int8, not '%s'", text);
+    return NULL;
+}
+
+/* The status of a command that only says something. */
+static int print_and_end(const char *text)
+{
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+        return EXIT_FINE;
+    if (errno == EPIPE)
+        return EXIT_FINE;
+    complain(NULL, "cannot write: %s", g_strerror(errno));
+    return EXIT_CANNOT;
+}
+
 /* The options into *s; an exit status, or -1 to go on with what stands behind them. */
 static int parse(struct settings *s, int argc, char **argv)
 {
@@ -271,26 +371,24 @@ static int parse(struct settings *s, int argc, char **argv)
         { "every", required_argument, NULL, 'e' },   { "verify", no_argument, NULL, 'v' },
         { "cpu", required_argument, NULL, 'c' },     { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
-        { "precision", required_argument, NULL, 'P' },
+        { "precision", required_argument, NULL, 'P' }, { "max-pixels", required_argument, NULL, 'M' },
         { NULL, 0, NULL, 0 }
     };
+    char version[64];
     double seconds;
+    guint64 pixels;
     char *end;
     int c;
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (c) {
         case 'm': s->model = optarg; break;
         case 'p': s->prompt = optarg; break;
         case 'v': s->verify = 1; break;
         case 'c': s->level = optarg; break;
         case 'P':
-            if (strcmp(optarg, "auto") != 0 && strcmp(optarg, "f32") != 0 && strcmp(optarg, "bf16") != 0 &&
-                strcmp(optarg, "int8") != 0) {
-                complain(NULL, "--precision takes auto, f32, bf16 or int8, not '%s'", optarg);
+            if (!(s->precision = precision_of(optarg)))
                 return EXIT_CANNOT;
-            }
-            s->precision = optarg;
             break;
         case 't':
             if ((s->threads = number_of("threads", optarg, 0, 256)) < 0)
@@ -324,12 +422,17 @@ static int parse(struct settings *s, int argc, char **argv)
             }
             s->every = (guint64)llround(seconds * 1e9);
             break;
-        case 'h':
-            return fputs(help, stdout) < 0 || fflush(stdout) ? EXIT_CANNOT : EXIT_FINE;
+        case 'M':
+            if (!g_ascii_string_to_unsigned(optarg, 10, 1, G_MAXINT64, &pixels, NULL)) {
+                complain(NULL, "--max-pixels takes a whole number from 1, not '%s'", optarg);
+                return EXIT_CANNOT;
+            }
+            s->max_pixels = pixels;
+            break;
+        case 'h': return print_and_end(help);
         case 'V':
-            return printf("palme-caption %s\n", palme_version()) < 0 || fflush(stdout)
-                       ? EXIT_CANNOT
-                       : EXIT_FINE;
+            g_snprintf(version, sizeof version, "palme-caption %s\n", palme_version());
+            return print_and_end(version);
         default:
             fputs("Try palme-caption --help.\n", stderr);
             return EXIT_CANNOT;
@@ -342,12 +445,29 @@ static int parse(struct settings *s, int argc, char **argv)
     return -1;
 }
 
+/* Takes the three standard descriptors where they are closed, or the next file that is opened would be
+ * written to. FALSE: there is no standard output. Each is opened the wrong way round, so that using it
+ * is an error as it would be if it were closed. */
+static gboolean reserve_descriptors(void)
+{
+    gboolean output = fcntl(STDOUT_FILENO, F_GETFD) >= 0;
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            _exit(EXIT_CANNOT);
+    return output;
+}
+
 int main(int argc, char **argv)
 {
-    struct settings settings = { .every = GST_SECOND };
+    struct settings settings = { .every = GST_SECOND, .max_pixels = CAPTION_MAX_PIXELS };
     GError *error = NULL;
     int status;
 
+    if (!reserve_descriptors()) {
+        complain(NULL, "the standard output is closed");
+        return EXIT_CANNOT;
+    }
     setlocale(LC_CTYPE, ""); /* and no more: numbers keep their point */
     signal(SIGPIPE, SIG_IGN); /* a write that fails says so itself */
     status = parse(&settings, argc, argv);

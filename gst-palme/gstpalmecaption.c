@@ -25,6 +25,19 @@
  * gst-launch-1.0 -m videotestsrc num-buffers=90 ! palmecaption ! fakesink
  * ]| Captions as messages.
  *
+ * ## Time
+ * A frame is due by its PTS, or by its DTS where it has no PTS. A frame without either, as a camera
+ * that sends JPEG over HTTP gives it, is due by its arrival: the running time at which it comes. Its
+ * message has no timestamp and no stream time, and that running time.
+ *
+ * The text pad speaks in running time, in a segment of its own that begins at 0 with the rate 1. So a
+ * subtitle file has the times at which a player shows the pictures: from 0 on for an MP4 whose edit
+ * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
+ * in its metadata and messages, and the text pad sends GAPs alone.
+ *
+ * Cues never overlap and no caption is lost. A cue lasts at most #GstPalmeCaption:cue-duration and ends
+ * where the next caption is expected; one that comes earlier waits for that end.
+ *
  * Since: 0.1
  */
 #include "gstpalmecaption.h"
@@ -257,6 +270,7 @@ start (GstPalmeCaption * self)
   GST_OBJECT_UNLOCK (self);
   self->decided = self->live = FALSE;
   self->frames = 0;
+  self->no_pictures = 0;
   self->warned_unmappable = FALSE;
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
@@ -395,6 +409,7 @@ take_segment (GstPalmeCaption * self, GstEvent * event)
     gst_palme_worker_abort (self->worker);
     gst_palme_schedule_reset (&self->schedule);
     gst_palme_schedule_reset (&self->arrivals);
+    self->handed = GST_CLOCK_TIME_NONE;
   }
   self->segment = segment;
 }
@@ -403,7 +418,6 @@ static gboolean
 gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (trans);
-  gboolean told = FALSE;
 
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_FLUSH_START:
@@ -418,7 +432,7 @@ gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
       take_segment (self, event);
       break;
     case GST_EVENT_GAP:
-      told = gst_palme_frame_gap (self, event);
+      gst_palme_frame_gap (self, event);
       break;
     case GST_EVENT_EOS:
       gst_palme_frame_drain (self);
@@ -426,8 +440,8 @@ gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
     default:
       break;
   }
-  if (!told && (GST_EVENT_IS_SERIALIZED (event)
-          || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START))
+  if (GST_EVENT_IS_SERIALIZED (event)
+      || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START)
     gst_palme_text_event (self->text, event);
 
   return GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);
@@ -564,7 +578,9 @@ install_results (GObjectClass * klass)
   /**
    * GstPalmeCaption:stats:
    *
-   * Counters and times since READY.
+   * Counters and times since READY. `due` counts the turns of the interval, each once, however many
+   * frames it was handed on to while the engine was busy; `skipped-busy` those of them that the next turn
+   * overtook. `skipped-no-pts` is 0: frames without timestamps are captioned by their arrival.
    *
    * Since: 0.1
    */
@@ -593,8 +609,8 @@ install_signals (GType type)
    * GstPalmeCaption::new-caption:
    * @element: the element
    * @text: the caption
-   * @pts: PTS of the captioned frame
-   * @running_time: running time of the captioned frame
+   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE without both
+   * @running_time: running time of the captioned frame, without timestamps that of its arrival
    * @latency: time that the caption took, in ns
    *
    * A caption is ready. It is emitted from the streaming thread.

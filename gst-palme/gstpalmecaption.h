@@ -15,6 +15,7 @@
 #include "gstpalmeschedule.h"
 #include "gstpalmesettings.h"
 #include "gstpalmetext.h"
+#include "gstpalmetime.h"
 #include "gstpalmeworker.h"
 
 G_BEGIN_DECLS
@@ -53,11 +54,14 @@ struct _GstPalmeCaption
   gboolean decided;             /* the mode is */
   gboolean live;
   GstPalmePicture picture;
-  GstPalmeSchedule schedule;    /* of frames with PTS */
-  GstPalmeSchedule arrivals;    /* of frames without one */
+  GstPalmeSchedule schedule;    /* of frames with a timestamp, in media time */
+  GstPalmeSchedule arrivals;    /* of frames without one, in running time */
+  GstPalmeArrivals clock;       /* what those have for a time */
   GstSegment segment;           /* as it came, without position */
   guint64 frames;
-  GstClockTime frame_pts, frame_duration;       /* of the last frame with PTS */
+  guint no_pictures;            /* frames in a row that are flagged as none */
+  GstPalmeSpan frame_shown;     /* the last frame; its start is NONE if there is none */
+  GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried the caption yet */

@@ -3,11 +3,19 @@
  * Which frame starts a cue, and where the cue ends: what gstpalmecues.h promises.
  *
  * A cue is pushed when it starts, because a muxer or an overlay waits for it; so its end is a
- * promise about frames that have not come. Where frames keep to a grid the promise is exact.
+ * promise about frames that have not come. Where frames keep to a grid the promise is exact. A
+ * caption that comes before the end of the cue that is shown waits for that end, in a row with
+ * others that do; the cues of those that wait are shorter, so that the row gets shorter too.
+ *
+ * Consumers that read one text after the other do not need a cue before it ends. For them a
+ * caption can be held until its end is known.
  */
 #include "gstpalmecues.h"
 
 #include <string.h>
+
+/* The shortest cue; subtitle files count milliseconds. */
+#define SHORTEST GST_MSECOND
 
 static GstClockTime
 add (GstClockTime a, GstClockTime b)
@@ -16,11 +24,18 @@ add (GstClockTime a, GstClockTime b)
 }
 
 void
+gst_palme_cues_forget_captions (GstPalmeCues * cues)
+{
+  g_clear_pointer (&cues->held, g_free);
+  g_clear_pointer (&cues->newest, g_free);
+  g_queue_clear_full (&cues->waiting, g_free);
+}
+
+void
 gst_palme_cues_reset (GstPalmeCues * cues)
 {
   cues->start = cues->end = cues->frame_end = GST_CLOCK_TIME_NONE;
-  g_clear_pointer (&cues->held, g_free);
-  g_clear_pointer (&cues->unsaid, g_free);
+  gst_palme_cues_forget_captions (cues);
 }
 
 /* TRUE if frames come on the grid that their durations promise (some may be missing), so that the
@@ -62,145 +77,174 @@ frame_at (GstClockTime pts, GstClockTime duration, GstClockTime due)
   return MAX (due, add (pts, frames * duration));
 }
 
-/* Where a cue from `start` on ends, which is on the frame at `pts` or a moment later. On a grid it
- * ends with a frame: an end inside of one leaves a hole up to the next cue, or moves it. Off the
- * grid it rather ends early, because a late end moves the next caption. */
+/* Where a cue from `start` on ends, which is on the frame or a moment later. On a grid it ends with
+ * a frame: an end inside of one leaves a hole up to the next cue, or moves it. Off the grid it
+ * rather ends early, because a late end moves the next caption. */
 static GstClockTime
-end_of_cue (const GstPalmeCues * cues, GstClockTime start, GstClockTime pts,
-    GstClockTime duration, gboolean grid, GstClockTime next_due)
+end_of_cue (const GstPalmeCues * cues, GstClockTime start,
+    const GstPalmeCuesFrame * frame, gboolean grid)
 {
-  GstClockTime end = GST_CLOCK_TIME_NONE - 1;
+  GstClockTime length = cues->longest, end = GST_CLOCK_TIME_NONE - 1, share;
+  gboolean known = GST_CLOCK_TIME_IS_VALID (frame->next) && frame->next > frame->start;
+  guint waiting = g_queue_get_length ((GQueue *) & cues->waiting);
 
-  if (cues->longest)
-    end = add (start, grid ? whole_frames (cues->longest, duration) : cues->longest);
-  if (GST_CLOCK_TIME_IS_VALID (next_due) && next_due > pts) {
-    GstClockTime due = grid ? frame_at (pts, duration, next_due)
-        : MAX (next_due, add (pts, duration / 2));
+  if (length == 0 && !known)
+    length = GST_SECOND;
+  if (length)
+    end = add (start, grid ? whole_frames (length, frame->duration) : length);
+  if (known) {
+    GstClockTime next = grid ? frame_at (frame->start, frame->duration, frame->next)
+        : MAX (frame->next, add (frame->start, frame->duration / 2));
 
-    end = MIN (end, due);
+    end = MIN (end, next);
   }
-  return end;
+  if (end <= start)
+    end = add (start, frame->duration);
+  if (waiting == 0)
+    return end;
+  share = (end - start) / (waiting + 1);
+  if (grid)
+    return add (start, MAX (whole_frames (share, frame->duration), frame->duration));
+  return add (start, MAX (share, SHORTEST));
 }
 
-/* NULL if nothing of the cue lies inside the segment. */
+/* A cue that reaches over the end of the segment ends there. */
 static GstBuffer *
-make_cue (GstPalmeCues * cues, const GstSegment * segment, const gchar * caption,
-    GstClockTime start, GstClockTime end)
+make_cue (GstPalmeCues * cues, const gchar * caption, GstClockTime start, GstClockTime end,
+    GstClockTime limit)
 {
-  guint64 from, to;
-  GstBuffer *cue;
+  GstBuffer *cue = gst_buffer_new_memdup (caption, strlen (caption));
 
-  if (end <= start || !gst_segment_clip (segment, GST_FORMAT_TIME, start, end, &from, &to)
-      || to <= from)
-    return NULL;
-  cue = gst_buffer_new_memdup (caption, strlen (caption));
-  GST_BUFFER_PTS (cue) = from;
-  GST_BUFFER_DURATION (cue) = to - from;
-  cues->start = from;
-  cues->end = to;
-  g_clear_pointer (&cues->unsaid, g_free);
+  if (GST_CLOCK_TIME_IS_VALID (limit) && start < limit)
+    end = MIN (end, limit);
+  GST_BUFFER_PTS (cue) = start;
+  GST_BUFFER_DURATION (cue) = end - start;
+  cues->start = start;
+  cues->end = end;
   return cue;
 }
 
 static GstBuffer *
-release_held (GstPalmeCues * cues, const GstSegment * segment, GstClockTime end)
+release_held (GstPalmeCues * cues, GstClockTime end, GstClockTime limit)
 {
   gchar *caption = g_steal_pointer (&cues->held);
   GstBuffer *cue = NULL;
 
-  if (caption && GST_CLOCK_TIME_IS_VALID (end))
-    cue = make_cue (cues, segment, caption, cues->held_start, end);
+  if (caption)
+    cue = make_cue (cues, caption, cues->held_start,
+        MAX (end, add (cues->held_start, SHORTEST)), limit);
   g_free (caption);
+  return cue;
+}
+
+/* Where a cue may start for this frame: after the last one. */
+static GstClockTime
+free_from (const GstPalmeCues * cues, const GstPalmeCuesFrame * frame)
+{
+  return GST_CLOCK_TIME_IS_VALID (cues->end) ? MAX (cues->end, frame->start) : frame->start;
+}
+
+/* The cue that ends with this frame, or NULL. The next one is held from here on. */
+static GstBuffer *
+hold (GstPalmeCues * cues, const GstPalmeCuesFrame * frame)
+{
+  GstBuffer *cue = NULL;
+
+  if (cues->held && strcmp (cues->held, frame->caption) != 0)
+    cue = release_held (cues, frame->start, frame->limit);
+  if (!cues->held && *frame->caption) {
+    cues->held = g_strdup (frame->caption);
+    cues->held_start = free_from (cues, frame);
+  }
   return cue;
 }
 
 /* The cue that this frame starts, or NULL. */
 static GstBuffer *
-start_cue (GstPalmeCues * cues, const GstSegment * segment, GstClockTime pts,
-    GstClockTime duration, const gchar * caption, gboolean grid, gboolean hold,
-    GstClockTime next_due)
+start_cue (GstPalmeCues * cues, const GstPalmeCuesFrame * frame, gboolean grid)
 {
-  GstClockTime start = pts;
+  GstClockTime start, end;
+  GstBuffer *cue;
+  gchar *caption;
 
-  /* While a cue is shown no other starts. A frame that comes a little before its end is the one
-   * on the edge. A frame from before the cue is another matter: the source has jumped back. */
-  if (GST_CLOCK_TIME_IS_VALID (cues->end) && pts < cues->end
-      && add (pts, duration) >= cues->start) {
-    if (cues->end - pts > duration / 2)
-      return NULL;
-    start = cues->end;
+  if (g_strcmp0 (frame->caption, cues->newest) != 0) {
+    g_free (cues->newest);
+    cues->newest = g_strdup (frame->caption);
+    g_queue_push_tail (&cues->waiting, g_strdup (frame->caption));
   }
-  if (hold) {
-    if (!cues->held) {
-      cues->held = g_strdup (caption);
-      cues->held_start = start;
-    }
+  /* While a cue is shown no other starts. A frame that comes a little before its end is the one
+   * on the edge. */
+  start = free_from (cues, frame);
+  if (start - frame->start > frame->duration / 2)
+    return NULL;
+  caption = g_queue_pop_head (&cues->waiting);
+  end = end_of_cue (cues, start, frame, grid);
+  if (end <= start) {           /* at the end of all times */
+    g_free (caption);
     return NULL;
   }
-  return make_cue (cues, segment, caption, start,
-      end_of_cue (cues, start, pts, duration, grid, next_due));
+  if (!caption)
+    caption = g_strdup (cues->newest);
+  cue = make_cue (cues, caption, start, end, frame->limit);
+  g_free (caption);
+  return cue;
+}
+
+/* The source has jumped back: what was said about the time before is no measure for this one. */
+static gboolean
+is_before (const GstPalmeCuesFrame * frame, GstClockTime start)
+{
+  return GST_CLOCK_TIME_IS_VALID (start) && add (frame->start, frame->duration) < start;
 }
 
 guint
 gst_palme_cues_frame (GstPalmeCues * cues, GstMiniObject * items[GST_PALME_CUES_MAX],
-    const GstSegment * segment, GstClockTime pts, GstClockTime duration, const gchar * caption,
-    gboolean fresh, GstClockTime next_due)
+    const GstPalmeCuesFrame * frame)
 {
-  gboolean grid = on_grid (cues, pts, duration);
-  gboolean empty = caption && !*caption;
-  /* One cue per caption, and nobody can tell how long it lasts: it waits for its end. */
-  gboolean hold = cues->longest == 0 && !(cues->exact && GST_CLOCK_TIME_IS_VALID (next_due));
-  GstBuffer *cue;
+  gboolean grid = on_grid (cues, frame->start, frame->duration);
+  GstBuffer *cue = NULL;
   guint count = 0;
 
-  cues->frame_end = add (pts, duration);
-  if (caption && cues->held && (fresh || empty || !hold)) {
-    cue = release_held (cues, segment, pts);
+  if (cues->held && (!cues->hold || is_before (frame, cues->held_start))) {
+    cue = release_held (cues, cues->hold ? cues->frame_end : frame->start, frame->limit);
+    items[count++] = GST_MINI_OBJECT_CAST (cue);
+  }
+  if (is_before (frame, cues->start))
+    cues->start = cues->end = GST_CLOCK_TIME_NONE;
+  cues->frame_end = add (frame->start, frame->duration);
+  cue = NULL;
+  if (frame->caption && cues->hold) {
+    cue = hold (cues, frame);
     if (cue)
       items[count++] = GST_MINI_OBJECT_CAST (cue);
-  }
-  cue = NULL;
-  if (caption && !empty && segment->rate > 0.0)
-    cue = start_cue (cues, segment, pts, duration, caption, grid, hold, next_due);
-  if (!cue && caption && (fresh || empty)) {
-    g_free (cues->unsaid);
-    cues->unsaid = empty || hold || segment->rate < 0.0 ? NULL : g_strdup (caption);
+    cue = NULL;
+  } else if (frame->caption && !*frame->caption) {
+    gst_palme_cues_forget_captions (cues);
+  } else if (frame->caption) {
+    cue = start_cue (cues, frame, grid);
   }
   if (cue)
     items[count++] = GST_MINI_OBJECT_CAST (cue);
   else
-    items[count++] = GST_MINI_OBJECT_CAST (gst_event_new_gap (pts, duration));
+    items[count++] = GST_MINI_OBJECT_CAST (gst_event_new_gap (frame->start, frame->duration));
   return count;
 }
 
-GstBuffer *
-gst_palme_cues_finish (GstPalmeCues * cues, const GstSegment * segment, gboolean end_of_stream)
+GList *
+gst_palme_cues_finish (GstPalmeCues * cues, gboolean end_of_stream)
 {
-  GstBuffer *cue = release_held (cues, segment, cues->frame_end);
-  gchar *unsaid = g_steal_pointer (&cues->unsaid);
+  GstBuffer *held = release_held (cues, cues->frame_end, GST_CLOCK_TIME_NONE);
+  GList *list = held ? g_list_prepend (NULL, held) : NULL;
+  guint waiting = g_queue_get_length (&cues->waiting);
+  GstClockTime length = cues->longest ? cues->longest : GST_SECOND;
+  gchar *caption;
 
   /* Else the last caption of a short video, or the one that was waited for at EOS, is lost. */
-  if (!cue && unsaid && end_of_stream && GST_CLOCK_TIME_IS_VALID (cues->end))
-    cue = make_cue (cues, segment, unsaid, cues->end,
-        add (cues->end, cues->longest ? cues->longest : GST_SECOND));
-  g_free (unsaid);
-  return cue;
-}
+  while (end_of_stream && (caption = g_queue_pop_head (&cues->waiting)) != NULL) {
+    GstClockTime end = add (cues->end, MAX (length / waiting, SHORTEST));
 
-void
-gst_palme_cues_segment (GstPalmeCues * cues, const GstSegment * from, const GstSegment * to)
-{
-  GstClockTime end = cues->end;
-
-  if (GST_CLOCK_TIME_IS_VALID (end) && from->format == GST_FORMAT_TIME
-      && to->format == GST_FORMAT_TIME) {
-    end = gst_segment_to_running_time (from, GST_FORMAT_TIME, end);
-    if (GST_CLOCK_TIME_IS_VALID (end))
-      end = gst_segment_position_from_running_time (to, GST_FORMAT_TIME, end);
+    list = g_list_append (list, make_cue (cues, caption, cues->end, end, GST_CLOCK_TIME_NONE));
+    g_free (caption);
   }
-  gst_palme_cues_reset (cues);
-  if (GST_CLOCK_TIME_IS_VALID (end)) {
-    cues->start = 0;
-    cues->end = end;
-  }
+  return list;
 }

@@ -13,38 +13,46 @@ G_BEGIN_DECLS
 /* Items that one frame makes at most: a cue that was held, and a cue or a GAP. */
 #define GST_PALME_CUES_MAX 2
 
+/* A frame as the text pad sees it; all times are running times. */
+typedef struct
+{
+  GstClockTime start, duration; /* valid; above 0 */
+  /* In effect on this frame: "" shows nothing from here on, NULL leaves things as they are. */
+  const gchar *caption;
+  GstClockTime next;            /* when the next caption is expected; NONE if nobody knows */
+  GstClockTime limit;           /* the end of the video's segment, or NONE */
+} GstPalmeCuesFrame;
+
 typedef struct
 {
   /* The caller's settings. */
-  gboolean exact;               /* sync mode */
-  GstClockTime longest;         /* of one cue; 0: one cue per caption; at most G_MAXINT64 */
+  GstClockTime longest;         /* of one cue, at most G_MAXINT64; 0: up to the next caption */
+  gboolean hold;                /* cues are told when they end, and equal captions are one */
 
   /* NONE where there was no such thing in this stream. */
   GstClockTime start, end;      /* of the last cue */
   GstClockTime frame_end;       /* of the last frame */
   gchar *held;                  /* a caption whose cue waits for its end to be known */
   GstClockTime held_start;
-  gchar *unsaid;                /* a new caption that came while the cue of another was shown */
+  gchar *newest;                /* the caption that came last */
+  GQueue waiting;               /* gchar *: captions that wait for the end of the last cue */
 } GstPalmeCues;
 
 /* Forgets the stream, not the settings. On zeroed memory it is the constructor; it leaves nothing
  * to free. */
 void gst_palme_cues_reset (GstPalmeCues * cues);
 
-/* What a frame of this segment (format TIME) puts on the pad, in order: returns the number of
- * items, each a reference for the caller, a GstBuffer (cue) or a GstEvent (GAP). The arguments are
- * those of gst_palme_text_frame(); pts is valid and duration above 0. */
+/* Forgets what is still to be said, not when the last cue ends. */
+void gst_palme_cues_forget_captions (GstPalmeCues * cues);
+
+/* What a frame puts on the pad, in order: returns the number of items, each a reference for the
+ * caller, a GstBuffer (cue) or a GstEvent (GAP). */
 guint gst_palme_cues_frame (GstPalmeCues * cues, GstMiniObject * items[GST_PALME_CUES_MAX],
-    const GstSegment * segment, GstClockTime pts, GstClockTime duration, const gchar * caption,
-    gboolean fresh, GstClockTime next_due);
+    const GstPalmeCuesFrame * frame);
 
-/* What is still to be said after the last frame, or NULL: the held cue, which ends with that frame,
- * or, at the end of the stream, the caption that waits for the end of the last cue. */
-GstBuffer *gst_palme_cues_finish (GstPalmeCues * cues, const GstSegment * segment,
-    gboolean end_of_stream);
-
-/* Moves from one segment to another: cues of the new one start after the last cue of the old. */
-void gst_palme_cues_segment (GstPalmeCues * cues, const GstSegment * from, const GstSegment * to);
+/* What is still to be said after the last frame, the caller's: the held cue, which ends with that
+ * frame, and, at the end of the stream, the captions that wait for the end of the last cue. */
+GList *gst_palme_cues_finish (GstPalmeCues * cues, gboolean end_of_stream);
 
 G_END_DECLS
 

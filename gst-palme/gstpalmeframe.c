@@ -25,28 +25,53 @@ GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 #define NOT_A_PICTURE (GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_CORRUPTED \
     | GST_BUFFER_FLAG_DECODE_ONLY)
 
+/* So many of them before the first caption, and it looks as if none will come: ten seconds of most
+ * videos. */
+#define MANY_NO_PICTURES 300
+
 /* The place in the stream that something is said at. */
 typedef struct
 {
-  GstClockTime pts, duration, stream_time, running_time;
+  GstClockTime pts;             /* NONE for a frame without timestamps */
+  GstClockTime duration, stream_time;
+  GstClockTime running_time;    /* of such a frame: its arrival */
+  GstPalmeSpan shown;           /* when, for the text pad */
   guint64 number;
 } Place;
+
+/* A duration, or what stands in for it. */
+static GstClockTime
+duration_or (GstPalmeCaption * self, GstClockTime duration)
+{
+  const GstVideoInfo *info = &self->picture.in;
+
+  if (GST_CLOCK_TIME_IS_VALID (duration) && duration > 0)
+    return duration;
+  if (self->picture.known && GST_VIDEO_INFO_FPS_N (info) > 0
+      && GST_VIDEO_INFO_FPS_D (info) > 0)
+    return gst_util_uint64_scale_int (GST_SECOND, GST_VIDEO_INFO_FPS_D (info),
+        GST_VIDEO_INFO_FPS_N (info));
+  return GST_SECOND / 30;
+}
 
 static void
 locate (GstPalmeCaption * self, Place * place, GstClockTime pts,
     GstClockTime duration)
 {
-  const GstSegment *segment = &GST_BASE_TRANSFORM (self)->segment;
+  const GstSegment *segment = &self->segment;
 
   place->pts = pts;
-  place->duration = duration;
-  place->stream_time = place->running_time = GST_CLOCK_TIME_NONE;
+  place->duration = duration_or (self, duration);
   place->number = self->frames;
-  if (GST_CLOCK_TIME_IS_VALID (pts) && segment->format == GST_FORMAT_TIME) {
-    place->stream_time =
-        gst_segment_to_stream_time (segment, GST_FORMAT_TIME, pts);
+  place->stream_time = gst_palme_stream_time (segment, pts);
+  if (GST_CLOCK_TIME_IS_VALID (pts)) {
+    place->running_time = gst_palme_running_time (segment, pts);
+    place->shown = gst_palme_span (segment, pts, place->duration);
+  } else {
     place->running_time =
-        gst_segment_to_running_time (segment, GST_FORMAT_TIME, pts);
+        gst_palme_arrivals_now (&self->clock, GST_ELEMENT (self));
+    place->shown.start = place->running_time;
+    place->shown.duration = place->duration;
   }
 }
 
@@ -248,7 +273,8 @@ gst_palme_frame_forget (GstPalmeCaption * self)
 {
   gst_palme_schedule_reset (&self->schedule);
   gst_palme_schedule_reset (&self->arrivals);
-  self->frame_pts = self->frame_duration = GST_CLOCK_TIME_NONE;
+  memset (&self->clock, 0, sizeof self->clock);
+  self->frame_shown.start = self->handed = GST_CLOCK_TIME_NONE;
   drop_caption (self);
 }
 
@@ -277,17 +303,6 @@ decide_mode (GstPalmeCaption * self)
       self->sync ? "sync" : "async", live ? "" : "not ");
 }
 
-/* The time of a frame that has none: when it came. */
-static GstClockTime
-arrival (GstPalmeCaption * self)
-{
-  GstClockTime now = gst_element_get_current_running_time (GST_ELEMENT (self));
-
-  if (!GST_CLOCK_TIME_IS_VALID (now))
-    now = g_get_monotonic_time () * GST_USECOND;
-  return now;
-}
-
 static void
 warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
     const gchar * reason)
@@ -301,10 +316,8 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
     return;
   self->warned_unmappable = TRUE;
   GST_ELEMENT_WARNING (self, STREAM, FORMAT,
-      ("A frame cannot be read: %s. It passes without a caption. Put "
-          "videoconvert, or an element that downloads to system memory, before "
-          "palmecaption.", reason), ("memory \"%s\", %" G_GSIZE_FORMAT
-          " bytes", memory
+      ("A frame cannot be read and passes without a caption: %s.", reason),
+      ("memory \"%s\", %" G_GSIZE_FORMAT " bytes", memory
           && memory->allocator ? memory->allocator->mem_type : "none",
           gst_buffer_get_size (buffer)));
 }
@@ -341,6 +354,20 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
   return TRUE;
 }
 
+/* Counts the turn that a due frame has, once however many frames it is handed on to. */
+static void
+count_turn (GstPalmeCaption * self, GstPalmeSchedule * schedule,
+    GstClockTime time, GstClockTime interval)
+{
+  gboolean waiting = schedule->waiting;
+
+  if (!gst_palme_schedule_begin_turn (schedule, time, interval))
+    return;
+  gst_palme_worker_count (self->worker, GST_PALME_COUNT_DUE);
+  if (waiting)
+    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
+}
+
 /* A frame that is due: hands it over, in sync mode waits for its caption. */
 static GstFlowReturn
 take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
@@ -350,22 +377,22 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
   guint8 *picture;
   gboolean handed;
 
-  gst_palme_worker_count (self->worker, GST_PALME_COUNT_DUE);
-  if (self->sync && !GST_CLOCK_TIME_IS_VALID (place->pts)) {
-    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_NO_PTS);
-    gst_palme_schedule_take (schedule, time, interval);
-    return GST_FLOW_OK;
-  }
-
+  count_turn (self, schedule, time, interval);
   picture = gst_palme_worker_begin (self->worker, self->sync);
   if (picture == NULL) {
     if (self->sync)
       return GST_FLOW_FLUSHING;
-    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
+    if (!gst_palme_schedule_hand_on (schedule, interval))
+      gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
     return GST_FLOW_OK;
   }
   handed = hand_over (self, buffer, place, picture);
   gst_palme_schedule_take (schedule, time, interval);
+  /* Where some frames have timestamps and some have none, one caption counts for both kinds. */
+  if (schedule == &self->schedule)
+    gst_palme_schedule_take (&self->arrivals,
+        gst_palme_arrivals_now (&self->clock, GST_ELEMENT (self)), interval);
+  self->handed = place->shown.start;
   g_atomic_int_set (&self->caption_now, FALSE);
   if (!handed || !self->sync)
     return GST_FLOW_OK;
@@ -380,11 +407,14 @@ take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
     GstClockTime interval)
 {
   GstPalmeSchedule *schedule = &self->schedule;
-  GstClockTime time = place->pts;
+  GstClockTime time;
 
-  if (!GST_CLOCK_TIME_IS_VALID (time)) {
+  if (GST_CLOCK_TIME_IS_VALID (place->pts)) {
+    time = gst_palme_media_time (&self->segment,
+        place->pts);
+  } else {
     schedule = &self->arrivals;
-    time = arrival (self);
+    time = place->running_time;
   }
   if (!gst_palme_schedule_is_due (schedule, time, interval)
       && !g_atomic_int_get (&self->caption_now))
@@ -413,7 +443,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .latency = self->caption_latency,
     .has_score = TRUE,
     .score = self->caption_score,
-    .model = self->model.info.name,
+    .model = self->model.name,
   };
   gchar *name;
 
@@ -426,40 +456,121 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
   g_free (name);
 }
 
-static void
-tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
+static GstClockTime
+add (GstClockTime a, GstClockTime b)
+{
+  return a < GST_CLOCK_TIME_NONE - 1 - b ? a + b : GST_CLOCK_TIME_NONE - 1;
+}
+
+/* When a frame is due next, in running time. NONE if that is after the segment's end, or unknown. */
+static GstClockTime
+next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
+{
+  const GstSegment *segment = &self->segment;
+  GstClockTime next;
+
+  if (!GST_CLOCK_TIME_IS_VALID (place->pts)) {
+    next = gst_palme_schedule_next (&self->arrivals, interval);
+    /* With an interval of 0 it is the next one, whenever that comes. */
+    return GST_CLOCK_TIME_IS_VALID (next) ?
+        MAX (next, add (place->shown.start, place->duration)) : next;
+  }
+  next = gst_palme_schedule_next (&self->schedule, interval);
+  if (!GST_CLOCK_TIME_IS_VALID (next))
+    return next;
+  return gst_palme_span (segment, gst_palme_media_time (segment, next),
+      0).start;
+}
+
+/* The time of the first frame that comes at `time` or later, if frames go on as this one does. */
+static GstClockTime
+frame_after (const Place * place, GstClockTime time)
+{
+  GstClockTime now = place->shown.start, length = place->shown.duration;
+  guint64 frames;
+
+  if (time <= now)
+    return now;
+  frames = (time - now - 1) / length + 1;
+  return frames < (GST_CLOCK_TIME_NONE - 1 - now) / length ?
+      now + frames * length : time;
+}
+
+/* When the next caption will be there, in running time: cues end where it is expected, so that it
+ * need not wait. In sync mode that is where the next frame is due. In async mode it comes as much
+ * later as the last one took, and never on the due frame itself. One that is late is waited for in
+ * short steps, which grow. */
+static GstClockTime
+next_caption (GstPalmeCaption * self, const Place * place,
     GstClockTime interval)
 {
-  GstClockTime next = GST_CLOCK_TIME_NONE;
+  const GstSegment *segment = &self->segment;
+  GstClockTime now = place->shown.start;
+  GstClockTime latency = MAX (self->last_latency, place->shown.duration / 2);
+  GstClockTime next, every;
 
-  if (!GST_CLOCK_TIME_IS_VALID (place->pts))
+  if (!GST_CLOCK_TIME_IS_VALID (now))
+    return now;
+  next = next_due (self, place, interval);
+
+  if (self->sync)
+    return GST_CLOCK_TIME_IS_VALID (next) ? MAX (next, now + 1) : next;
+  if (gst_palme_worker_is_busy (self->worker)
+      && GST_CLOCK_TIME_IS_VALID (self->handed))
+    next = add (self->handed, latency);
+  else if (GST_CLOCK_TIME_IS_VALID (next))
+    next = add (frame_after (place, next), latency);
+  if (next > now)
+    return next;
+  every = MAX (gst_palme_played (segment, interval), latency);
+  return add (now, MAX (every / 4, now - next));
+}
+
+static void
+tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
+    GstClockTime next)
+{
+  const GstSegment *segment = &self->segment;
+  GstPalmeCuesFrame frame = {
+    .start = place->shown.start,
+    .duration = place->shown.duration,
+    .next = next,
+    .limit = GST_CLOCK_TIME_NONE,
+  };
+
+  if (!GST_CLOCK_TIME_IS_VALID (frame.start))
     return;
-  if (self->sync) {
-    next = gst_palme_schedule_next (&self->schedule, interval);
-    if (next <= place->pts)
-      next = place->pts + 1;
-  }
-  /* A frame that is no picture is a GAP and leaves running cues alone. */
-  gst_palme_text_frame (self->text, place->pts, place->duration,
-      picture ? (self->caption ? self->caption : "") : NULL,
-      picture && self->text_fresh, next);
+  if (segment->rate > 0.0)
+    frame.limit = gst_palme_running_time (segment, segment->stop);
+  /* A frame that is no picture is a GAP and leaves running cues alone. Played backwards the video
+   * has no cues. */
+  if (picture)
+    frame.caption = self->caption && segment->rate > 0.0 ? self->caption : "";
+  gst_palme_text_frame (self->text, &frame);
   if (picture)
     self->text_fresh = FALSE;
 }
 
-/* The duration of a frame, or what stands in for it. */
-static GstClockTime
-duration_of (GstPalmeCaption * self, GstBuffer * buffer)
+/* Frames that their source flags as damaged, or as nothing new, are never due. */
+static void
+note_no_picture (GstPalmeCaption * self, GstBuffer * buffer, gboolean picture)
 {
-  const GstVideoInfo *info = &self->picture.in;
+  self->no_pictures = picture ? 0 : MIN (self->no_pictures, G_MAXUINT - 1) + 1;
+  if (self->no_pictures != MANY_NO_PICTURES || self->caption != NULL)
+    return;
+  GST_ELEMENT_WARNING (self, STREAM, DECODE,
+      ("There are no captions, because the source or the decoder marks every "
+          "frame as damaged or as no new picture. Such frames pass without a "
+          "caption."), ("%d frames in a row; the last one has the flags 0x%x",
+          MANY_NO_PICTURES, (guint) GST_BUFFER_FLAGS (buffer)));
+}
 
-  if (GST_BUFFER_DURATION_IS_VALID (buffer))
-    return GST_BUFFER_DURATION (buffer);
-  if (self->picture.known && GST_VIDEO_INFO_FPS_N (info) > 0
-      && GST_VIDEO_INFO_FPS_D (info) > 0)
-    return gst_util_uint64_scale_int (GST_SECOND, GST_VIDEO_INFO_FPS_D (info),
-        GST_VIDEO_INFO_FPS_N (info));
-  return GST_SECOND / 30;
+/* Raw video is in the order in which it is shown: the DTS is as good as a PTS that is missing. */
+static GstClockTime
+timestamp_of (GstBuffer * buffer)
+{
+  return GST_BUFFER_PTS_IS_VALID (buffer) ? GST_BUFFER_PTS (buffer) :
+      GST_BUFFER_DTS (buffer);
 }
 
 GstFlowReturn
@@ -473,7 +584,7 @@ gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
   if (!self->decided)
     decide_mode (self);
   gst_palme_worker_count (self->worker, GST_PALME_COUNT_FRAMES);
-  locate (self, &place, GST_BUFFER_PTS (buffer), duration_of (self, buffer));
+  locate (self, &place, timestamp_of (buffer), GST_BUFFER_DURATION (buffer));
   self->frames++;
   if (GST_CLOCK_TIME_IS_VALID (place.stream_time))
     gst_object_sync_values (GST_OBJECT (self), place.stream_time);
@@ -483,47 +594,43 @@ gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  note_no_picture (self, buffer, picture);
   if (picture)
     flow = take_if_due (self, buffer, &place, interval);
   if (flow != GST_FLOW_OK)
     return flow;
 
   attach (self, buffer);
-  tell_text (self, &place, picture, interval);
-  if (GST_CLOCK_TIME_IS_VALID (place.pts)) {
-    self->frame_pts = place.pts;
-    self->frame_duration = place.duration;
-  }
+  tell_text (self, &place, picture, next_caption (self, &place, interval));
+  if (GST_CLOCK_TIME_IS_VALID (place.shown.start))
+    self->frame_shown = place.shown;
   return GST_FLOW_OK;
 }
 
 /* ---- Without a frame ------------------------------------------------------------------------- */
 
-gboolean
+void
 gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event)
 {
+  gboolean async = self->decided && !self->sync;
   GstClockTime pts, duration;
   Place place;
 
-  if (!self->decided || self->sync)
-    return FALSE;
   gst_event_parse_gap (event, &pts, &duration);
   locate (self, &place, pts, duration);
   /* An error is posted already; the event passes. */
-  collect (self, &place);
-  if (!self->text_fresh || !GST_CLOCK_TIME_IS_VALID (pts))
-    return FALSE;
-  tell_text (self, &place, TRUE, 0);
-  return TRUE;
+  if (async)
+    collect (self, &place);
+  tell_text (self, &place, async && self->text_fresh, GST_CLOCK_TIME_NONE);
 }
 
 void
 gst_palme_frame_drain (GstPalmeCaption * self)
 {
-  const GstSegment *segment = &GST_BASE_TRANSFORM (self)->segment;
+  const GstSegment *segment = &self->segment;
   GstPalmeResult result;
-  GstClockTime timeout, pts;
-  Place place;
+  GstClockTime timeout, end, limit;
+  Place place = { 0 };
 
   if (!self->decided || self->sync
       || !gst_palme_worker_is_busy (self->worker))
@@ -541,12 +648,16 @@ gst_palme_frame_drain (GstPalmeCaption * self)
   }
 
   /* It appears after the last frame, or on it if nothing is shown after it. */
-  pts = self->frame_pts;
-  if (GST_CLOCK_TIME_IS_VALID (pts)
-      && pts < MIN (segment->stop, G_MAXUINT64 - 1) - MIN (segment->stop,
-          self->frame_duration))
-    pts += self->frame_duration;
-  locate (self, &place, pts, self->frame_duration);
+  place.number = self->frames;
+  place.shown = self->frame_shown;
+  if (GST_CLOCK_TIME_IS_VALID (place.shown.start)) {
+    end = add (place.shown.start, place.shown.duration);
+    limit = segment->rate > 0.0 ?
+        gst_palme_running_time (segment, segment->stop) : GST_CLOCK_TIME_NONE;
+    if (end < limit)            /* which NONE is as well */
+      place.shown.start = end;
+  }
+  place.running_time = place.shown.start;
   if (deliver (self, &result, &place) && self->text_fresh)
-    tell_text (self, &place, TRUE, 0);
+    tell_text (self, &place, TRUE, GST_CLOCK_TIME_NONE);
 }

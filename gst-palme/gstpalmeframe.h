@@ -15,8 +15,8 @@ G_BEGIN_DECLS
 GstFlowReturn gst_palme_frame_process (GstPalmeCaption * self,
     GstBuffer * buffer);
 
-/* A GAP event: picks up a ready caption. TRUE if the text pad was served already. */
-gboolean gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event);
+/* A GAP event: picks up a ready caption and tells the text pad. */
+void gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event);
 
 /* EOS: waits for the running caption and says it. */
 void gst_palme_frame_drain (GstPalmeCaption * self);

@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   const gchar *text;            /* sanitised caption, "" for none */
-  GstClockTime timestamp;       /* PTS of the captioned frame */
+  GstClockTime timestamp;       /* PTS of the captioned frame, or its DTS, or NONE */
   gboolean fresh;               /* the first frame that carries this caption */
   GstClockTime latency;         /* from hand-over to result */
   gboolean has_score;

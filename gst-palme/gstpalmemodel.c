@@ -11,22 +11,33 @@
 
 #include <string.h>
 
+#include "gstpalmesanitize.h"
+
 GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
 #define ENVIRONMENT "PALME_MODEL"
 
+static gchar *
+shown (const gchar * text)
+{
+  return gst_palme_sanitize (text, strlen (text));
+}
+
+/* The engine quotes names of a file's tensors and keys: they are the file's, and may hold anything. */
 static void
 take_log (void *user, enum palme_log_level level, const char *message)
 {
   GstPalmeLog *log = user;
+  gchar *line = shown (message);
 
   if (level == PALME_LOG_ERROR)
-    g_strlcpy (log->last, message, sizeof log->last);
+    g_strlcpy (log->last, line, sizeof log->last);
   if (level == PALME_LOG_INFO)
-    GST_DEBUG_OBJECT (log->owner, "engine: %s", message);
+    GST_DEBUG_OBJECT (log->owner, "engine: %s", line);
   else
-    GST_INFO_OBJECT (log->owner, "engine: %s", message);
+    GST_INFO_OBJECT (log->owner, "engine: %s", line);
+  g_free (line);
 }
 
 void
@@ -38,24 +49,28 @@ gst_palme_log_listen (GstPalmeLog * log)
 static void
 post_nothing_found (GstElement * element, const gchar * environment)
 {
+  gchar *path = shown (environment != NULL ? environment : "");
+
   if (environment != NULL)
     GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
         ("No model found. Looked at: the property \"model\" (not set), the environment variable "
             ENVIRONMENT " (\"%s\": there is no such file). Set \"model\" or " ENVIRONMENT
             " to a model file, or unset " ENVIRONMENT
-            " to use the installed model.", environment), (NULL));
+            " to use the installed model.", path), (NULL));
   else
     GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
         ("No model found. Looked at: the property \"model\" (not set), the environment variable "
             ENVIRONMENT " (not set), the installed model \"%s\" (there is no such file). "
             "Set \"model\" or " ENVIRONMENT " to a model file, or install one.",
             GST_PALME_DEFAULT_MODEL), (NULL));
+  g_free (path);
 }
 
 static void
-post_open_error (GstElement * element, const gchar * path, gint status,
+post_open_error (GstElement * element, const gchar * name, gint status,
     const gchar * said)
 {
+  gchar *path = shown (name);
   GString *text = g_string_new (NULL);
   GstResourceError resource = GST_RESOURCE_ERROR_FAILED;
   const gchar *remedy;
@@ -72,7 +87,7 @@ post_open_error (GstElement * element, const gchar * path, gint status,
   switch (status) {
     case PALME_ERROR_NOT_FOUND:
       resource = GST_RESOURCE_ERROR_NOT_FOUND;
-      remedy = g_str_has_prefix (path, "file:") ?
+      remedy = g_str_has_prefix (name, "file:") ?
           "The property \"model\" takes a file name, not a URI." :
           "Set the property \"model\" to the name of a model file.";
       break;
@@ -116,6 +131,7 @@ post_open_error (GstElement * element, const gchar * path, gint status,
         g_strdup_printf ("status %d: %s", status, palme_strerror (status)),
         __FILE__, GST_FUNCTION, __LINE__);
   g_string_free (text, TRUE);
+  g_free (path);
 }
 
 gboolean
@@ -154,8 +170,9 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
       post_open_error (element, name, status, model->log.last);
   } else {
     palme_model_info (gst_palme_shared_model (model->shared), &model->info);
+    model->name = shown (model->info.name);
     GST_INFO_OBJECT (element, "model \"%s\": %" G_GUINT64_FORMAT
-        " parameters, %s, kernels %s, %d threads, elements that share it: %u", model->info.name,
+        " parameters, %s, kernels %s, %d threads, elements that share it: %u", model->name,
         model->info.parameters, model->info.precision, model->info.level,
         model->info.threads, gst_palme_shared_users (model->shared));
   }
@@ -167,6 +184,7 @@ void
 gst_palme_model_close (GstPalmeModel * model)
 {
   gst_palme_shared_close (&model->shared);
+  g_clear_pointer (&model->name, g_free);
   memset (&model->info, 0, sizeof model->info);
 }
 
@@ -174,12 +192,16 @@ GstStructure *
 gst_palme_model_describe (const GstPalmeModel * model)
 {
   const struct palme_info *info = &model->info;
+  GstStructure *structure;
+  gchar *language, *prompt;
 
   if (model->shared == NULL)
     return NULL;
-  return gst_structure_new ("palme-model",
-      "name", G_TYPE_STRING, info->name,
-      "language", G_TYPE_STRING, info->language,
+  language = shown (info->language);
+  prompt = shown (info->default_prompt);
+  structure = gst_structure_new ("palme-model",
+      "name", G_TYPE_STRING, model->name,
+      "language", G_TYPE_STRING, language,
       "parameters", G_TYPE_UINT64, info->parameters,
       "bytes", G_TYPE_UINT64, info->bytes,
       "precision", G_TYPE_STRING, info->precision,
@@ -188,5 +210,8 @@ gst_palme_model_describe (const GstPalmeModel * model)
       "elements", G_TYPE_UINT, gst_palme_shared_users (model->shared),
       "image-size", G_TYPE_INT, info->image_size,
       "max-context", G_TYPE_INT, info->max_context,
-      "default-prompt", G_TYPE_STRING, info->default_prompt, NULL);
+      "default-prompt", G_TYPE_STRING, prompt, NULL);
+  g_free (prompt);
+  g_free (language);
+  return structure;
 }

@@ -24,7 +24,8 @@ typedef struct
 typedef struct
 {
   GstPalmeShared *shared;       /* NULL: not open */
-  struct palme_info info;
+  struct palme_info info;       /* its strings as they are in the file */
+  gchar *name;                  /* that of the model, fit to be shown; NULL while not open */
   GstPalmeLog log;
 } GstPalmeModel;
 

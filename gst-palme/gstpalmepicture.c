@@ -8,10 +8,19 @@
  * triangle filter that the model was trained with and that the engine has; an option max-taps would
  * switch that off. The whole frame is squashed to the square as in training: pixel aspect ratio,
  * rotation tags and crop metadata are ignored.
+ *
+ * Alpha is seen over white. The engine does so; the converter scales colours and alpha apart, which
+ * would bring in the colour of what cannot be seen. Where it is needed and a frame is not opaque it
+ * therefore makes a copy in RGBA of the full size, and the engine makes the square of that.
  */
 #include "gstpalmepicture.h"
 
 #include <string.h>
+
+#include "gstpalmeplanes.h"
+
+/* Sides that the converter is given: its tables and lines grow with them. */
+#define MOST_SIDE 65536
 
 gsize
 gst_palme_picture_stride (gint size)
@@ -29,6 +38,7 @@ void
 gst_palme_picture_clear (GstPalmePicture * picture)
 {
   g_clear_pointer (&picture->converter, gst_video_converter_free);
+  g_clear_pointer (&picture->flattener, gst_video_converter_free);
   palme_squarer_close (&picture->squarer);
   picture->direct = FALSE;
   picture->known = FALSE;
@@ -36,8 +46,7 @@ gst_palme_picture_clear (GstPalmePicture * picture)
 }
 
 /* Describes to the engine what frames of this kind are. FALSE if it does not read them: other
- * formats, RGB of limited range, rare matrices. Rows of both fields are read as they stand in the
- * frame: what moves is blurred in height, as by any filter that does not tell them apart. */
+ * formats, RGB of limited range, rare matrices. */
 static gboolean
 describe (struct palme_image *image, const GstVideoInfo * info)
 {
@@ -53,30 +62,28 @@ describe (struct palme_image *image, const GstVideoInfo * info)
     {GST_VIDEO_FORMAT_RGB, PALME_FORMAT_RGB},
     {GST_VIDEO_FORMAT_BGR, PALME_FORMAT_BGR},
     {GST_VIDEO_FORMAT_RGBx, PALME_FORMAT_RGBX},
-    {GST_VIDEO_FORMAT_RGBA, PALME_FORMAT_RGBX},
+    {GST_VIDEO_FORMAT_RGBA, PALME_FORMAT_RGBA},
     {GST_VIDEO_FORMAT_BGRx, PALME_FORMAT_BGRX},
-    {GST_VIDEO_FORMAT_BGRA, PALME_FORMAT_BGRX},
+    {GST_VIDEO_FORMAT_BGRA, PALME_FORMAT_BGRA},
     {GST_VIDEO_FORMAT_xRGB, PALME_FORMAT_XRGB},
-    {GST_VIDEO_FORMAT_ARGB, PALME_FORMAT_XRGB},
+    {GST_VIDEO_FORMAT_ARGB, PALME_FORMAT_ARGB},
     {GST_VIDEO_FORMAT_xBGR, PALME_FORMAT_XBGR},
-    {GST_VIDEO_FORMAT_ABGR, PALME_FORMAT_XBGR},
+    {GST_VIDEO_FORMAT_ABGR, PALME_FORMAT_ABGR},
     {GST_VIDEO_FORMAT_GRAY8, PALME_FORMAT_GRAY8},
   };
-  GstVideoInterlaceMode mode = GST_VIDEO_INFO_INTERLACE_MODE (info);
   guint i;
 
   memset (image, 0, sizeof *image);
   for (i = 0; i < G_N_ELEMENTS (formats); i++)
     if (formats[i].video == GST_VIDEO_INFO_FORMAT (info))
       break;
-  if (i == G_N_ELEMENTS (formats)
-      || (mode != GST_VIDEO_INTERLACE_MODE_PROGRESSIVE
-          && mode != GST_VIDEO_INTERLACE_MODE_INTERLEAVED
-          && mode != GST_VIDEO_INTERLACE_MODE_MIXED))
+  if (i == G_N_ELEMENTS (formats))
     return FALSE;
   image->format = formats[i].engine;
   image->width = GST_VIDEO_INFO_WIDTH (info);
   image->height = GST_VIDEO_INFO_HEIGHT (info);
+  image->premultiplied =
+      (GST_VIDEO_INFO_FLAGS (info) & GST_VIDEO_FLAG_PREMULTIPLIED_ALPHA) != 0;
 
   switch (info->colorimetry.range) {
     case GST_VIDEO_COLOR_RANGE_0_255:
@@ -134,8 +141,27 @@ gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps)
       picture->known = FALSE;
     }
   }
+  /* Rows of both fields are read as they stand in the frame: what moves is blurred in height, as by any
+   * filter that does not tell them apart. Where they lie is known by now. */
+  picture->in.interlace_mode = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
   picture->direct = picture->known
       && describe (&picture->image, &picture->in);
+}
+
+/* A converter to pictures of this format and size, and what these are. NULL: there is none. */
+static GstVideoConverter *
+converter_to (GstVideoInfo * out, const GstVideoInfo * in,
+    GstVideoFormat format, gint width, gint height)
+{
+  if (!gst_video_info_set_format (out, format, width, height))
+    return NULL;
+  /* The converter insists that these are equal on both sides. */
+  out->fps_n = in->fps_n;
+  out->fps_d = in->fps_d;
+  return gst_video_converter_new (in, out, gst_structure_new ("options",
+          GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
+          GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
+          NULL));
 }
 
 static gboolean
@@ -147,40 +173,48 @@ make_converter (GstPalmePicture * picture, gint size)
   if (picture->failed)
     return FALSE;
   picture->size = size;
-
-  if (gst_video_info_set_format (&picture->out, GST_VIDEO_FORMAT_RGB, size,
-          size)) {
-    /* Rows without gaps, as the engine has them. */
-    picture->out.stride[0] = (gint) gst_palme_picture_stride (size);
-    picture->out.size = gst_palme_picture_bytes (size);
-    /* The converter insists that these are equal on both sides. */
-    picture->out.fps_n = picture->in.fps_n;
-    picture->out.fps_d = picture->in.fps_d;
-    picture->out.interlace_mode = picture->in.interlace_mode;
-    picture->converter =
-        gst_video_converter_new (&picture->in, &picture->out,
-        gst_structure_new ("options",
-            GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
-            GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
-            NULL));
-  }
+  picture->converter = converter_to (&picture->out, &picture->in,
+      GST_VIDEO_FORMAT_RGB, size, size);
   picture->failed = picture->converter == NULL;
+  /* Rows without gaps, as the engine has them. */
+  picture->out.stride[0] = (gint) gst_palme_picture_stride (size);
+  picture->out.size = gst_palme_picture_bytes (size);
   return !picture->failed;
 }
 
-/* The engine's way. FALSE if it does not read this frame after all. */
+static gboolean
+make_flattener (GstPalmePicture * picture)
+{
+  if (picture->flattener == NULL && !picture->failed) {
+    picture->flattener = converter_to (&picture->flat, &picture->in,
+        GST_VIDEO_FORMAT_RGBA, GST_VIDEO_INFO_WIDTH (&picture->in),
+        GST_VIDEO_INFO_HEIGHT (&picture->in));
+    picture->failed = picture->flattener == NULL;
+  }
+  return picture->flattener != NULL;
+}
+
+/* The engine's square of a picture that it reads. FALSE if it does not read this one after all. */
 static gboolean
 square (GstPalmePicture * picture, guint8 * rgb, gint size,
+    const struct palme_image *image)
+{
+  if (picture->squarer_size != size)
+    palme_squarer_close (&picture->squarer);
+  if (picture->squarer == NULL
+      && palme_squarer_open (&picture->squarer, size, NULL) < 0)
+    return FALSE;
+  picture->squarer_size = size;
+  return palme_square (picture->squarer, rgb, image) == PALME_OK;
+}
+
+static gboolean
+square_frame (GstPalmePicture * picture, guint8 * rgb, gint size,
     const GstVideoFrame * frame)
 {
   guint i;
 
   if (!picture->direct)
-    return FALSE;
-  if (picture->squarer_size != size)
-    palme_squarer_close (&picture->squarer);
-  if (picture->squarer == NULL
-      && palme_squarer_open (&picture->squarer, size, NULL) < 0)
     return FALSE;
   for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
     /* U and V by their names: YV12 has them the other way round. */
@@ -190,33 +224,211 @@ square (GstPalmePicture * picture, guint8 * rgb, gint size,
     picture->image.planes[i] = GST_VIDEO_FRAME_PLANE_DATA (frame, plane);
     picture->image.strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
   }
-  picture->squarer_size = size;
-  return palme_square (picture->squarer, rgb, &picture->image) == PALME_OK;
+  return square (picture, rgb, size, &picture->image);
 }
 
-/* GStreamer's way, for all other formats. */
+/* ---- GStreamer's way, for all other formats -------------------------------------------------- */
+
+/* Its arithmetic is in ints, and some of its tables grow with the sides of a frame. */
+static gboolean
+may_convert (const GstVideoFrame * frame)
+{
+  gint64 width = GST_VIDEO_FRAME_WIDTH (frame);
+  gint64 height = GST_VIDEO_FRAME_HEIGHT (frame);
+  guint i;
+
+  for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
+    gint64 stride = GST_VIDEO_FRAME_PLANE_STRIDE (frame, i);
+
+    /* The stride of tiles says how many there are. */
+    if (!GST_VIDEO_FORMAT_INFO_IS_TILED (frame->info.finfo)
+        && (stride * height > G_MAXINT || stride * height < -G_MAXINT))
+      return FALSE;
+  }
+  return width <= MOST_SIDE && height <= MOST_SIDE
+      && width * height <= GST_PALME_PICTURE_MOST_CONVERTED;
+}
+
+/* Runs a converter into memory that is the caller's. */
+static gboolean
+run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
+    const GstVideoInfo * out)
+{
+  GstBuffer *wrapped = gst_buffer_new_wrapped_full (0, pixels,
+      GST_VIDEO_INFO_SIZE (out), 0, GST_VIDEO_INFO_SIZE (out), NULL, NULL);
+  GstVideoFrame to;
+  gboolean ok = gst_video_frame_map (&to, out, wrapped, GST_MAP_WRITE);
+
+  if (ok) {
+    gst_video_converter_frame (converter, frame, &to);
+    gst_video_frame_unmap (&to);
+  }
+  gst_buffer_unref (wrapped);
+  return ok;
+}
+
+static guint
+unpacked_bits (const GstVideoFrame * frame)
+{
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
+          info.finfo->unpack_format));
+}
+
+/* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */
+static void
+alphas_of (gconstpointer row, guint bits, gint width, guint8 * least,
+    guint8 * most)
+{
+  const guint8 *bytes = row;
+  const guint16 *words = row;
+  gint i;
+
+  *least = 255;
+  *most = 0;
+  for (i = 0; i < width; i++) {
+    guint8 alpha = bits == 16 ? words[4 * i] >> 8 : bytes[4 * i];
+
+    *least = MIN (*least, alpha);
+    *most = MAX (*most, alpha);
+  }
+}
+
+/* What the format unpacks full alpha to, in 8 bits: 2 bits of alpha are not always spread. */
+static guint8
+full_alpha (const GstVideoFrame * frame)
+{
+  const GstVideoFormatInfo *format = frame->info.finfo;
+  guint8 ones[256 * 4], row[64];
+  gpointer data[GST_VIDEO_MAX_PLANES] = { ones, ones, ones, ones };
+  gint strides[GST_VIDEO_MAX_PLANES] = { 0 };
+  guint8 least, most;
+
+  if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format))
+    return 255;
+  memset (ones, 255, sizeof ones);
+  format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, row, data, strides, 0,
+      0, 1);
+  alphas_of (row, unpacked_bits (frame), 1, &least, &most);
+  return most;
+}
+
+/* TRUE if nothing behind the frame would be seen. It is not opaque either if that cannot be told. */
+static gboolean
+is_opaque (const GstVideoFrame * frame)
+{
+  const GstVideoFormatInfo *format = frame->info.finfo;
+  guint bits = unpacked_bits (frame);
+  gint width = GST_VIDEO_FRAME_WIDTH (frame), y;
+  guint8 least = 255, most, full;
+  guint8 *row;
+
+  if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format))
+    return TRUE;
+  full = full_alpha (frame);
+  /* Some functions write whole vectors of pixels. */
+  row = g_try_malloc (((gsize) width + 16) * 8);
+  for (y = 0; row != NULL && y < GST_VIDEO_FRAME_HEIGHT (frame); y++) {
+    format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, row, frame->data,
+        frame->info.stride, 0, y, width);
+    alphas_of (row, bits, width, &least, &most);
+    if (least < full)
+      break;
+  }
+  g_free (row);
+  return row != NULL && least >= full;
+}
+
+/* A frame that the converter is to leave at its size. */
+static gboolean
+flatten (GstPalmePicture * picture, guint8 * rgb, gint size,
+    GstVideoFrame * frame, const gchar ** reason)
+{
+  struct palme_image image = {
+    .format = PALME_FORMAT_RGBA,
+    .width = GST_VIDEO_FRAME_WIDTH (frame),
+    .height = GST_VIDEO_FRAME_HEIGHT (frame),
+    .premultiplied = picture->image.premultiplied
+  };
+  guint8 *pixels, full;
+  gsize bytes, i;
+  gboolean ok;
+
+  full = full_alpha (frame);
+  if (!make_flattener (picture)) {
+    *reason = "there is no conversion from this format to RGBA";
+    return FALSE;
+  }
+  bytes = GST_VIDEO_INFO_SIZE (&picture->flat);
+  pixels = g_try_malloc (bytes);
+  if (pixels == NULL) {
+    *reason = "there is no memory to see it over white";
+    return FALSE;
+  }
+  ok = run (picture->flattener, frame, pixels, &picture->flat);
+  for (i = 3; i < bytes && full < 255; i += 4)
+    pixels[i] = MIN (pixels[i] * 255 / full, 255);
+  image.planes[0] = pixels;
+  image.strides[0] = GST_VIDEO_INFO_PLANE_STRIDE (&picture->flat, 0);
+  ok = ok && square (picture, rgb, size, &image);
+  g_free (pixels);
+  if (!ok)
+    *reason = "it cannot be seen over white";
+  return ok;
+}
+
+/* Where the converter scales one side up and the other down, and does so in the order that it chooses for
+ * these sizes, it leaves the right edge unwritten in formats of more than 8 bits, and gives other colours
+ * in those with one sample of colour for four rows: seen on GStreamer 1.22.0. */
+static gboolean
+is_garbled (const GstVideoFrame * frame, gint size)
+{
+  gint64 width = GST_VIDEO_FRAME_WIDTH (frame);
+  gint64 height = GST_VIDEO_FRAME_HEIGHT (frame);
+
+  return (unpacked_bits (frame) == 16
+      || GST_VIDEO_FORMAT_INFO_H_SUB (frame->info.finfo, 1) > 1)
+      && ((width > size && width * height < (gint64) size * size)
+      || (width < size && height > size));
+}
+
 static gboolean
 convert (GstPalmePicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
 {
-  GstVideoFrame to;
-  GstBuffer *wrapped;
-  gboolean ok = FALSE;
-
+  if (is_garbled (frame, size) || !is_opaque (frame))
+    return flatten (picture, rgb, size, frame, reason);
   if (!make_converter (picture, size)) {
     *reason = "there is no conversion from this format to RGB";
     return FALSE;
   }
-  wrapped = gst_buffer_new_wrapped_full (0, rgb, gst_palme_picture_bytes (size),
-      0, gst_palme_picture_bytes (size), NULL, NULL);
-  if (!gst_video_frame_map (&to, &picture->out, wrapped, GST_MAP_WRITE)) {
+  if (!run (picture->converter, frame, rgb, &picture->out)) {
     *reason = "out of memory for the small picture";
-  } else {
-    gst_video_converter_frame (picture->converter, frame, &to);
-    gst_video_frame_unmap (&to);
-    ok = TRUE;
+    return FALSE;
   }
-  gst_buffer_unref (wrapped);
+  return TRUE;
+}
+
+/* The converter's loops in ORC take strides for numbers above zero. */
+static gboolean
+convert_upright (GstPalmePicture * picture, guint8 * rgb, gint size,
+    GstVideoFrame * frame, const gchar ** reason)
+{
+  GstVideoFrame copy;
+  gboolean ok;
+
+  if (!may_convert (frame)) {
+    *reason = "it is too large: of this format, frames of at most 2^28 pixels "
+        "and 65536 pixels on a side are read";
+    return FALSE;
+  }
+  if (gst_palme_planes_upright (frame))
+    return convert (picture, rgb, size, frame, reason);
+  if (!gst_palme_planes_copy (&copy, &picture->in, frame)) {
+    *reason = "out of memory for a copy of it";
+    return FALSE;
+  }
+  ok = convert (picture, rgb, size, &copy, reason);
+  gst_video_frame_unmap (&copy);
   return ok;
 }
 
@@ -224,37 +436,18 @@ gboolean
 gst_palme_picture_take (GstPalmePicture * picture, guint8 * rgb, gint size,
     GstBuffer * buffer, const gchar ** reason)
 {
-  GstVideoFrame from;
-  gboolean ok = FALSE;
+  GstVideoFrame frame;
+  gboolean ok;
 
   if (!picture->known) {
-    *reason = "this format has no pixels in system memory";
+    *reason = "this format has no pixels in system memory; videoconvert, or an "
+        "element that downloads to system memory, before palmecaption may help";
     return FALSE;
   }
-  if (!picture->direct && !make_converter (picture, size)) {
-    *reason = "there is no conversion from this format to RGB";
+  if (!gst_palme_planes_map (&frame, &picture->in, buffer, reason))
     return FALSE;
-  }
-  /* A second reference makes the buffer read-only: mapping would else replace several memories by a
-   * merged one, and the buffer would leave with other memories than it came with. */
-  gst_buffer_ref (buffer);
-  if (!gst_video_frame_map (&from, &picture->in, buffer, GST_MAP_READ)) {
-    gst_buffer_unref (buffer);
-    *reason = "it cannot be mapped, or is smaller than its caps say";
-    return FALSE;
-  }
-
-  if (GST_VIDEO_FRAME_FORMAT (&from) != GST_VIDEO_INFO_FORMAT (&picture->in)
-      || GST_VIDEO_FRAME_WIDTH (&from) != GST_VIDEO_INFO_WIDTH (&picture->in)
-      || GST_VIDEO_FRAME_HEIGHT (&from) != GST_VIDEO_INFO_HEIGHT (&picture->in)) {
-    /* The frame's own metadata wins when it is mapped; a converter made for the caps would read
-     * past the end of a smaller frame. */
-    *reason = "its metadata and its caps name different sizes";
-  } else {
-    ok = square (picture, rgb, size, &from)
-        || convert (picture, rgb, size, &from, reason);
-  }
-  gst_video_frame_unmap (&from);
-  gst_buffer_unref (buffer);
+  ok = square_frame (picture, rgb, size, &frame)
+      || convert_upright (picture, rgb, size, &frame, reason);
+  gst_video_frame_unmap (&frame);
   return ok;
 }

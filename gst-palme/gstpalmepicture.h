@@ -13,6 +13,11 @@
 
 G_BEGIN_DECLS
 
+/* The most pixels of a frame that GstVideoConverter converts: of any format that the engine does not
+ * read itself, and of no side above 65536. Larger ones cannot be read; those that the engine reads take
+ * no memory that grows with them, and have sides of at most 32768. */
+#define GST_PALME_PICTURE_MOST_CONVERTED (1 << 28)
+
 typedef struct
 {
   gboolean known;               /* the caps describe raw video */
@@ -24,6 +29,8 @@ typedef struct
   palme_squarer *squarer;       /* made with the first due frame, and so is the converter */
   gint squarer_size;
   GstVideoConverter *converter;
+  GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */
+  GstVideoInfo flat;
 } GstPalmePicture;
 
 /* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */

@@ -9,26 +9,151 @@
  */
 #include "gstpalmesanitize.h"
 
-#include <string.h>
+#define ZWNJ 0x200c
+#define ZWJ 0x200d
+#define TEXT_STYLE 0xfe0e       /* variation selector 15 */
+#define EMOJI_STYLE 0xfe0f      /* variation selector 16 */
+#define KEYCAP 0x20e3
 
+typedef struct
+{
+  gunichar first, last;
+} Range;
+
+static gboolean
+is_in (const Range * ranges, guint n, gunichar c)
+{
+  guint i;
+
+  for (i = 0; i < n; i++)
+    if (c >= ranges[i].first && c <= ranges[i].last)
+      return TRUE;
+  return FALSE;
+}
+
+/* Newline, tab, line and paragraph separators, the spaces of all widths and U+0085, which is a line break
+ * of old, become spaces, so that two words do not grow together. */
 static gboolean
 is_space (gunichar c)
 {
-  /* Newline, tab, line and paragraph separators and U+0085, which is a line break of old, become
-   * spaces, so that two words do not grow together. */
-  return c == ' ' || (c >= 0x09 && c <= 0x0d) || c == 0x85 || c == 0x2028
-      || c == 0x2029;
+  GUnicodeType type;
+
+  if (c < 0x80)
+    return c == ' ' || (c >= 0x09 && c <= 0x0d);
+  type = g_unichar_type (c);
+  return c == 0x85 || type == G_UNICODE_SPACE_SEPARATOR
+      || type == G_UNICODE_LINE_SEPARATOR
+      || type == G_UNICODE_PARAGRAPH_SEPARATOR;
 }
 
+/* What is not seen: controls, format characters, private use, noncharacters, and all that Unicode calls
+ * default ignorable. GLib knows the format characters of the Unicode version that it was built with
+ * (2.74: 15.0); those that are younger than 2.56 can have, and the ranges that Unicode reserves for ones to
+ * come, are in the table. Code points that are merely not assigned stay: letters of a later version are
+ * among them. */
 static gboolean
 is_removed (gunichar c)
 {
-  return c < 0x20 || (c >= 0x7f && c <= 0x9f)   /* C0, DEL, C1 */
-      || c == 0xfeff             /* byte order mark */
-      || (c >= 0x202a && c <= 0x202e)   /* direction: embeddings, overrides */
-      || (c >= 0x2066 && c <= 0x2069)    /* direction: isolates */
-      || (c >= 0x200b && c <= 0x200f)    /* zero width, direction marks */
-      || c == 0x2060 || c == 0x180e || c == 0x061c;      /* word joiner, Mongolian, Arabic mark */
+  static const Range ranges[] = {
+    {0x00ad, 0x00ad},           /* soft hyphen */
+    {0x034f, 0x034f},           /* combining grapheme joiner */
+    {0x061c, 0x061c},           /* Arabic letter mark */
+    {0x0890, 0x0891},
+    {0x115f, 0x1160},           /* fillers of Hangul */
+    {0x17b4, 0x17b5},           /* vowels of Khmer that have no shape */
+    {0x180b, 0x180f},           /* variation selectors and vowel separator of Mongolian */
+    {0x200b, 0x200f},           /* zero width, direction marks */
+    {0x202a, 0x202e},           /* direction: embeddings, overrides */
+    {0x2060, 0x206f},           /* word joiner, invisible operators, isolates */
+    {0x3164, 0x3164},           /* filler of Hangul */
+    {0xfdd0, 0xfdef},           /* noncharacters */
+    {0xfe00, 0xfe0f},           /* variation selectors */
+    {0xfeff, 0xfeff},           /* byte order mark */
+    {0xffa0, 0xffa0},           /* filler of Hangul */
+    {0xfff0, 0xfffb},           /* reserved, interlinear annotation */
+    {0x13430, 0x1343f},         /* how Egyptian hieroglyphs are put together */
+    {0x1bca0, 0x1bca3},         /* of shorthand */
+    {0x1d173, 0x1d17a},         /* of music */
+    {0xe0000, 0xe0fff},         /* tags, variation selectors, reserved */
+  };
+
+  if (c < 0x80)
+    return c < 0x20 || c == 0x7f;
+  switch (g_unichar_type (c)) {
+    case G_UNICODE_CONTROL:
+    case G_UNICODE_FORMAT:
+    case G_UNICODE_PRIVATE_USE:
+    case G_UNICODE_SURROGATE:
+      return TRUE;
+    default:
+      return (c & 0xfffe) == 0xfffe
+          || is_in (ranges, G_N_ELEMENTS (ranges), c);
+  }
+}
+
+/* Letters and signs of scripts whose neighbours join, from Arabic to those of India and beyond. */
+static gboolean
+is_joining (gunichar c)
+{
+  static const Range ranges[] = {
+    {0x0600, 0x08ff},           /* Arabic, Syriac, N'Ko, Mandaic */
+    {0x0900, 0x0dff},           /* Devanagari to Sinhala */
+    {0x0f00, 0x109f},           /* Tibetan, Myanmar */
+    {0x1780, 0x18af},           /* Khmer, Mongolian */
+    {0x1900, 0x1cff},           /* Limbu to Vedic signs */
+    {0xa800, 0xabff},           /* Syloti Nagri to Meetei Mayek */
+    {0xfb50, 0xfdcf}, {0xfdf0, 0xfdff}, {0xfe70, 0xfefc},       /* forms of Arabic */
+    {0x10a00, 0x10fff},         /* Kharoshthi to Sogdian */
+    {0x11000, 0x11fff},         /* Brahmi and its descendants */
+    {0x1e900, 0x1e95f},         /* Adlam */
+  };
+
+  return (g_unichar_isalpha (c) || g_unichar_ismark (c))
+      && is_in (ranges, G_N_ELEMENTS (ranges), c);
+}
+
+/* Symbols that are drawn as pictures, or have both ways. */
+static gboolean
+is_pictograph (gunichar c)
+{
+  static const Range ranges[] = {
+    {0x00a9, 0x00a9}, {0x00ae, 0x00ae}, {0x203c, 0x203c}, {0x2049, 0x2049},
+    {0x2122, 0x2122}, {0x2139, 0x2139}, {0x2194, 0x21aa}, {0x231a, 0x23ff},
+    {0x24c2, 0x24c2}, {0x25aa, 0x25fe}, {0x2600, 0x27bf}, {0x2934, 0x2935},
+    {0x2b05, 0x2b55}, {0x3030, 0x3030}, {0x303d, 0x303d}, {0x3297, 0x3297},
+    {0x3299, 0x3299}, {0x1f000, 0x1faff},
+  };
+
+  return is_in (ranges, G_N_ELEMENTS (ranges), c);
+}
+
+static gboolean
+is_of_keycap (gunichar c)
+{
+  return (c >= '0' && c <= '9') || c == '#' || c == '*';
+}
+
+/* TRUE for what is not seen by itself but is needed between the two for how they look: joiners in scripts
+ * that join and in pictures that are put together, selectors of a style behind what has two. `after` is 0
+ * at the end. */
+static gboolean
+is_needed (gunichar before, gunichar c, gunichar after)
+{
+  switch (c) {
+    case ZWNJ:
+      return is_joining (before) && is_joining (after);
+    case ZWJ:
+      return (is_joining (before) && is_joining (after))
+          || ((is_pictograph (before) || before == EMOJI_STYLE)
+          && is_pictograph (after));
+    case TEXT_STYLE:
+      return is_pictograph (before);
+    case EMOJI_STYLE:
+      return is_pictograph (before)
+          || (is_of_keycap (before) && after == KEYCAP);
+    default:
+      return FALSE;
+  }
 }
 
 /* A run of hyphens before '>' becomes one hyphen. What was removed between two hyphens is gone by
@@ -44,13 +169,87 @@ append (GString * out, gunichar c)
   g_string_append_unichar (out, c);
 }
 
+static gboolean
+may_be_needed (gunichar c)
+{
+  return c == ZWNJ || c == ZWJ || c == TEXT_STYLE || c == EMOJI_STYLE;
+}
+
+/* Text in the making. */
+typedef struct
+{
+  GString *out;
+  gunichar before;              /* the last character, 0 for none */
+  gunichar waiting;             /* what may be needed behind it, 0 for nothing */
+} Line;
+
+/* Says what comes behind that which waits, so that it is taken or dropped. */
+static void
+settle (Line * line, gunichar after)
+{
+  if (line->waiting != 0 && is_needed (line->before, line->waiting, after)) {
+    g_string_append_unichar (line->out, line->waiting);
+    line->before = line->waiting;
+  }
+  line->waiting = 0;
+}
+
+/* The text to be shown, of valid UTF-8. */
+static void
+clean_up (GString * out, const gchar * valid)
+{
+  Line line = { out, 0, 0 };
+  gboolean space = FALSE;
+  const gchar *p;
+
+  for (p = valid; *p != '\0'; p = g_utf8_next_char (p)) {
+    gunichar c = g_utf8_get_char (p);
+
+    if (is_space (c)) {
+      settle (&line, ' ');
+      line.before = ' ';
+      space = out->len > 0;
+    } else if (may_be_needed (c)) {
+      settle (&line, c);
+      line.waiting = c;
+    } else if (!is_removed (c)) {
+      settle (&line, c);
+      if (space)
+        g_string_append_c (out, ' ');
+      append (out, c);
+      line.before = c;
+      space = FALSE;
+    }
+  }
+  settle (&line, 0);
+}
+
+/* Cuts to at most so many characters, and off what is then needed no more. */
+static void
+cut (GString * out, glong most)
+{
+  gunichar last, before;
+
+  if (g_utf8_strlen (out->str, (gssize) out->len) > most)
+    g_string_truncate (out, (gsize) (g_utf8_offset_to_pointer (out->str,
+                most) - out->str));
+  while (out->len > 0) {
+    const gchar *p = g_utf8_prev_char (out->str + out->len);
+
+    last = g_utf8_get_char (p);
+    before = p > out->str ? g_utf8_get_char (g_utf8_prev_char (p)) : 0;
+    if (last != ' ' && (!may_be_needed (last) || is_needed (before, last, 0)))
+      break;
+    g_string_truncate (out, (gsize) (p - out->str));
+  }
+}
+
 gchar *
 gst_palme_sanitize (const gchar * text, gsize size)
 {
   GString *out;
   gchar *valid, *clean;
-  const gchar *p, *end;
-  gboolean space = FALSE;
+  const gchar *p;
 
   /* A NUL inside is a control character like any other: it becomes invalid input to a C string, so
    * it is removed before the validation. */
@@ -59,31 +258,11 @@ gst_palme_sanitize (const gchar * text, gsize size)
     if (*p != '\0')
       g_string_append_c (out, *p);
   }
-  valid = g_utf8_make_valid (out->str, out->len);
+  valid = g_utf8_make_valid (out->str, (gssize) out->len);
   g_string_truncate (out, 0);
-
-  end = valid + strlen (valid);
-  for (p = valid; p < end; p = g_utf8_next_char (p)) {
-    gunichar c = g_utf8_get_char (p);
-
-    if (is_space (c)) {
-      space = out->len > 0;
-    } else if (!is_removed (c)) {
-      if (space)
-        g_string_append_c (out, ' ');
-      space = FALSE;
-      append (out, c);
-    }
-  }
+  clean_up (out, valid);
   g_free (valid);
-
-  if (g_utf8_strlen (out->str, out->len) > GST_PALME_TEXT_MAX) {
-    gchar *cut = g_utf8_offset_to_pointer (out->str, GST_PALME_TEXT_MAX);
-
-    g_string_truncate (out, cut - out->str);
-  }
-  while (out->len > 0 && out->str[out->len - 1] == ' ')
-    g_string_truncate (out, out->len - 1);
+  cut (out, GST_PALME_TEXT_MAX);
 
   /* The string is handed out at its own size: one caption is kept for long. */
   clean = g_strndup (out->str, out->len);

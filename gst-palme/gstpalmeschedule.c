@@ -19,8 +19,8 @@ add (GstClockTime a, GstClockTime b)
 void
 gst_palme_schedule_reset (GstPalmeSchedule * schedule)
 {
-  schedule->running = FALSE;
-  schedule->last = 0;
+  schedule->running = schedule->waiting = FALSE;
+  schedule->last = schedule->turn = 0;
 }
 
 gboolean
@@ -32,6 +32,29 @@ gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
   if (time < schedule->last)    /* small steps back are jitter, not a jump */
     return schedule->last - time > interval;
   return time - schedule->last >= interval;
+}
+
+gboolean
+gst_palme_schedule_begin_turn (GstPalmeSchedule * schedule, GstClockTime time,
+    GstClockTime interval)
+{
+  guint64 turn = 0;
+
+  if (schedule->running && interval > 0)
+    turn = time < schedule->last ? G_MAXUINT64
+        : (time - schedule->last) / interval;
+  if (schedule->waiting && turn == schedule->turn)
+    return FALSE;
+  schedule->turn = turn;
+  schedule->waiting = FALSE;
+  return TRUE;
+}
+
+gboolean
+gst_palme_schedule_hand_on (GstPalmeSchedule * schedule, GstClockTime interval)
+{
+  schedule->waiting = interval > 0;
+  return schedule->waiting;
 }
 
 void
@@ -46,6 +69,7 @@ gst_palme_schedule_take (GstPalmeSchedule * schedule, GstClockTime time,
   else
     schedule->last = next;
   schedule->running = TRUE;
+  schedule->waiting = FALSE;
 }
 
 GstClockTime

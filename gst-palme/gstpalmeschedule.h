@@ -16,6 +16,8 @@ typedef struct
 {
   gboolean running;             /* FALSE: the next frame is due, whatever its time */
   GstClockTime last;            /* the grid point of the last frame that was taken */
+  gboolean waiting;             /* a frame was due and could not be taken: its turn is handed on */
+  guint64 turn;                 /* which turn that is */
 } GstPalmeSchedule;
 
 /* The next frame is due again. */
@@ -24,6 +26,16 @@ void gst_palme_schedule_reset (GstPalmeSchedule * schedule);
 /* Is the frame of this time due? A frame that is due and is not taken leaves the next one due. */
 gboolean gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
     GstClockTime time, GstClockTime interval);
+
+/* A frame that is due begins a turn (TRUE), or has the one that an earlier frame handed on. A turn
+ * that waits while another one begins is over. */
+gboolean gst_palme_schedule_begin_turn (GstPalmeSchedule * schedule,
+    GstClockTime time, GstClockTime interval);
+
+/* The frame is not taken, and the next one gets its turn. FALSE if that one has a turn of its own,
+ * as each frame has with an interval of 0. */
+gboolean gst_palme_schedule_hand_on (GstPalmeSchedule * schedule,
+    GstClockTime interval);
 
 /* The frame is taken: the grid goes on by one interval, or starts anew at `time` after a jump of
  * more than an interval. */

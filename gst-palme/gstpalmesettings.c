@@ -272,8 +272,8 @@ install_stream (GObjectClass * klass)
   /**
    * GstPalmeCaption:interval:
    *
-   * Time between captioned frames. With 0 each frame is due; in async mode that means as often as the
-   * engine can.
+   * Time between captioned frames, of the timestamps whatever the rate, or of their arrival where frames
+   * have no timestamps. With 0 each frame is due; in async mode that means as often as the engine can.
    *
    * Since: 0.1
    */
@@ -295,8 +295,10 @@ install_stream (GObjectClass * klass)
   /**
    * GstPalmeCaption:cue-duration:
    *
-   * The longest cue on the text pad. 0 makes one cue per caption, which suits subtitle files and makes
-   * qtmux and mp4mux hang.
+   * The longest cue on the text pad, in running time. 0 makes one cue per caption, which suits subtitle
+   * files: a cue is sent when it ends, and equal captions in a row are one. Where the text meets another
+   * stream downstream, in a muxer or an overlay, it is sent when it starts, as they need it, up to where
+   * the next caption is expected; qtmux and mp4mux hang with cues of more than a second.
    *
    * Since: 0.1
    */

@@ -13,13 +13,12 @@
  */
 #include "gstpalmetext.h"
 
-#include "gstpalmecues.h"
+#include "gstpalmejoins.h"
+#include "gstpalmequeue.h"
 
 GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 #define GST_CAT_DEFAULT palme_text_debug
 
-/* Items that wait at most; the pad is far behind then and old cues are of no use. */
-#define MAX_ITEMS 4096
 /* How long a stop, a flush or a release waits for a push that runs. */
 #define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
 
@@ -50,16 +49,18 @@ struct _GstPalmeText
   gboolean flushing;
   GstFlowReturn flow;           /* what ended the pushing; OK while it goes on */
   guint epoch;                  /* rises when the result of a push no longer counts */
-  GQueue queue;                 /* GstBuffer (cue) and GstEvent, each a reference */
-  guint64 drops;
+  GstPalmeQueue queue;
 
   GstEvent *upstream_start;     /* the video's stream-start */
   GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
   GstEvent *caps;               /* made with it */
-  GstEvent *segment_event;
+  GstEvent *segment_event;      /* ours, too: running time from 0 on */
   GstEvent *eos_event;
-  GstSegment segment;           /* of segment_event; format UNDEFINED if there is none */
 
+  gboolean renewed;             /* a stream began after segment_event was sent */
+  gboolean exact;               /* sync mode */
+  gboolean looked;              /* `joins` is known of this peer */
+  gboolean joins;               /* the text meets another stream downstream */
   GstPalmeCues cues;
 };
 
@@ -103,100 +104,6 @@ runner_unref (Runner * runner)
 /* --- the queue; all with the lock held ----------------------------------------------------- */
 
 static gboolean
-item_is_event (gconstpointer item, GstEventType type)
-{
-  return item && GST_IS_EVENT (item) && GST_EVENT_TYPE (item) == type;
-}
-
-/* Two GAPs as one: from the start of the first to the end of the second, or the second alone where
- * they do not follow each other. Takes both. */
-static GstEvent *
-merge_gaps (GstEvent * first, GstEvent * second)
-{
-  GstClockTime a, a_duration, b, b_duration;
-  GstEvent *merged = second;
-
-  gst_event_parse_gap (first, &a, &a_duration);
-  gst_event_parse_gap (second, &b, &b_duration);
-  if (b > a && GST_CLOCK_TIME_IS_VALID (b_duration)) {
-    merged = gst_event_new_gap (a, b - a + b_duration);
-    gst_event_set_seqnum (merged, gst_event_get_seqnum (second));
-    gst_event_unref (second);
-  }
-  gst_event_unref (first);
-  return merged;
-}
-
-/* Appends an item, takes it. GAPs that wait merge, so do segments with nothing between. */
-static void
-append (GstPalmeText * text, gpointer item)
-{
-  gpointer tail = g_queue_peek_tail (&text->queue);
-
-  if (item_is_event (tail, GST_EVENT_GAP) && item_is_event (item, GST_EVENT_GAP)) {
-    item = merge_gaps (g_queue_pop_tail (&text->queue), item);
-  } else if (item_is_event (tail, GST_EVENT_SEGMENT) && item_is_event (item, GST_EVENT_SEGMENT)) {
-    gst_event_unref (g_queue_pop_tail (&text->queue));
-  }
-  g_queue_push_tail (&text->queue, item);
-}
-
-/* Removes a waiting item and merges what meets over the hole. */
-static void
-drop_item (GstPalmeText * text, GList * link)
-{
-  GList *before = link->prev, *after = link->next;
-
-  if (GST_IS_BUFFER (link->data))
-    text->drops++;
-  gst_mini_object_unref (link->data);
-  g_queue_delete_link (&text->queue, link);
-  if (!before || !after)
-    return;
-  if (item_is_event (before->data, GST_EVENT_GAP) && item_is_event (after->data, GST_EVENT_GAP)) {
-    after->data = merge_gaps (before->data, after->data);
-    g_queue_delete_link (&text->queue, before);
-  } else if (item_is_event (before->data, GST_EVENT_SEGMENT)
-      && item_is_event (after->data, GST_EVENT_SEGMENT)) {
-    gst_event_unref (before->data);
-    g_queue_delete_link (&text->queue, before);
-  }
-}
-
-/* Makes room for a newer cue in async mode, where one cue waits. */
-static void
-drop_cues (GstPalmeText * text)
-{
-  GList *link, *next;
-
-  for (link = text->queue.head; link; link = next) {
-    next = link->next;
-    if (GST_IS_BUFFER (link->data))
-      drop_item (text, link);
-  }
-}
-
-/* Keeps the queue bounded when the consumer is stuck: the oldest cue goes, else the oldest GAP. */
-static void
-drop_oldest (GstPalmeText * text)
-{
-  GList *link, *gap = NULL;
-
-  for (link = text->queue.head; link && !GST_IS_BUFFER (link->data); link = link->next) {
-    if (!gap && item_is_event (link->data, GST_EVENT_GAP))
-      gap = link;
-  }
-  if (link || gap)
-    drop_item (text, link ? link : gap);
-}
-
-static void
-clear_queue (GstPalmeText * text)
-{
-  g_queue_clear_full (&text->queue, (GDestroyNotify) gst_mini_object_unref);
-}
-
-static gboolean
 is_active (GstPalmeText * text)
 {
   return text->runner && text->flow == GST_FLOW_OK && !text->flushing;
@@ -210,11 +117,9 @@ enqueue (GstPalmeText * text, gpointer item)
     gst_mini_object_unref (item);
     return;
   }
-  if (GST_IS_BUFFER (item) && !text->cues.exact)
-    drop_cues (text);
-  append (text, item);
-  if (g_queue_get_length (&text->queue) > MAX_ITEMS)
-    drop_oldest (text);
+  if (GST_IS_BUFFER (item) && !text->exact)
+    gst_palme_queue_drop_slices (&text->queue, item);
+  gst_palme_queue_push (&text->queue, item);
   g_cond_signal (&text->wake);
 }
 
@@ -229,10 +134,11 @@ enqueue_event (GstPalmeText * text, GstEvent * event)
 static void
 enqueue_rest (GstPalmeText * text, gboolean end_of_stream)
 {
-  GstBuffer *cue = gst_palme_cues_finish (&text->cues, &text->segment, end_of_stream);
+  GList *cues = gst_palme_cues_finish (&text->cues, end_of_stream), *link;
 
-  if (cue)
-    enqueue (text, cue);
+  for (link = cues; link; link = link->next)
+    enqueue (text, link->data);
+  g_list_free (cues);
 }
 
 static void
@@ -242,19 +148,12 @@ forget_stream_start (GstPalmeText * text)
   gst_clear_event (&text->caps);
 }
 
-static void
-forget_segment (GstPalmeText * text)
-{
-  gst_clear_event (&text->segment_event);
-  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
-}
-
 /* Begins to push (again): sticky events first. The pad does not send those that are the same
  * events as before to a peer that has them already. */
 static void
 restart (GstPalmeText * text)
 {
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   text->flow = GST_FLOW_OK;
   text->epoch++;
@@ -301,7 +200,7 @@ run (gpointer data)
 
   g_mutex_lock (&text->lock);
   while (text->runner == runner) {
-    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue) : NULL;
+    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue.items) : NULL;
     guint epoch = text->epoch;
     gboolean failed = FALSE;
     GstFlowReturn flow;
@@ -318,7 +217,7 @@ run (gpointer data)
     if (flow < GST_FLOW_OK && text->runner == runner && epoch == text->epoch) {
       GST_INFO_OBJECT (runner->pad, "pushing ends: %s", gst_flow_get_name (flow));
       text->flow = flow;
-      clear_queue (text);
+      gst_palme_queue_clear (&text->queue);
       failed = flow < GST_FLOW_EOS;
     }
     if (failed) {
@@ -389,7 +288,7 @@ launch (GstPalmeText * text)
   if (runner->thread)
     return TRUE;
   text->runner = NULL;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_object_unref (runner->pad);
   runner->refs = 1;
   runner_unref (runner);
@@ -403,7 +302,7 @@ dismiss (GstPalmeText * text)
   Runner *runner = text->runner;
 
   text->runner = NULL;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   g_cond_broadcast (&text->wake);
   return runner;
@@ -464,22 +363,47 @@ ensure_stream_start (GstPalmeText * text)
   gst_object_unref (pad);
 }
 
+/* Whether captions can be held until they end: with one cue per caption, and nobody who waits for
+ * it. No lock held. */
+static void
+look_downstream (GstPalmeText * text)
+{
+  GstPad *pad = NULL;
+  gboolean joins;
+
+  g_mutex_lock (&text->lock);
+  if (text->cues.longest == 0 && !text->looked && text->pad)
+    pad = gst_object_ref (text->pad);
+  g_mutex_unlock (&text->lock);
+  if (!pad)
+    return;
+  joins = gst_palme_joins_another (pad);
+  g_mutex_lock (&text->lock);
+  if (text->pad == pad) {
+    text->looked = TRUE;
+    text->joins = joins;
+  }
+  g_mutex_unlock (&text->lock);
+  gst_object_unref (pad);
+}
+
 void
-gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
-    const gchar * caption, gboolean fresh, GstClockTime next_due)
+gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * given)
 {
   GstMiniObject *items[GST_PALME_CUES_MAX];
+  GstPalmeCuesFrame frame = *given;
   guint i, count;
 
-  if (!GST_CLOCK_TIME_IS_VALID (pts))
+  if (!GST_CLOCK_TIME_IS_VALID (frame.start))
     return;
-  if (!GST_CLOCK_TIME_IS_VALID (duration) || duration == 0)
-    duration = GST_SECOND / 30;
+  if (!GST_CLOCK_TIME_IS_VALID (frame.duration) || frame.duration == 0)
+    frame.duration = GST_SECOND / 30;
   ensure_stream_start (text);
+  look_downstream (text);
   g_mutex_lock (&text->lock);
-  if (is_active (text) && text->segment.format == GST_FORMAT_TIME) {
-    count = gst_palme_cues_frame (&text->cues, items, &text->segment, pts, duration, caption,
-        fresh, next_due);
+  if (is_active (text) && text->segment_event) {
+    text->cues.hold = text->cues.longest == 0 && !text->joins;
+    count = gst_palme_cues_frame (&text->cues, items, &frame);
     for (i = 0; i < count; i++)
       enqueue (text, items[i]);
   }
@@ -557,6 +481,7 @@ text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
 
   (void) peer;
   g_mutex_lock (&text->lock);
+  text->looked = FALSE;
   if (text->pad == pad && text->runner && !text->flushing) {
     restart (text);
     g_cond_signal (&text->wake);
@@ -573,45 +498,48 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
   enqueue_rest (text, FALSE);
   gst_event_replace (&text->upstream_start, event);
   forget_stream_start (text);
+  /* Running time goes on where streams follow each other without an end between. */
+  if (text->eos_event || text->flow != GST_FLOW_OK)
+    gst_palme_cues_reset (&text->cues);
+  else
+    gst_palme_cues_forget_captions (&text->cues);
   gst_clear_event (&text->eos_event);
-  gst_palme_cues_reset (&text->cues);
+  text->renewed = TRUE;
   text->epoch++;                /* what a push of the old stream still returns ends nothing */
   if (text->flow != GST_FLOW_OK) {
-    clear_queue (text);
+    gst_palme_queue_clear (&text->queue);
     text->flow = GST_FLOW_OK;
   }
   g_mutex_unlock (&text->lock);
 }
 
+/* Whatever the video's segment is, the text is in running time. So the times are those at which
+ * the video is shown, and files that keep nothing but them are right. */
 static void
 on_segment (GstPalmeText * text, GstEvent * event)
 {
+  guint32 seqnum = gst_event_get_seqnum (event);
   GstSegment segment;
 
-  gst_event_copy_segment (event, &segment);
-  segment.position = 0;         /* the sender's bookkeeping */
   g_mutex_lock (&text->lock);
-  if (!text->segment_event || !gst_segment_is_equal (&segment, &text->segment)) {
-    enqueue_rest (text, FALSE);
-    gst_palme_cues_segment (&text->cues, &text->segment, &segment);
+  if (!text->segment_event || text->renewed || gst_event_get_seqnum (text->segment_event) != seqnum) {
+    gst_segment_init (&segment, GST_FORMAT_TIME);
+    gst_clear_event (&text->segment_event);
+    text->segment_event = gst_event_new_segment (&segment);
+    gst_event_set_seqnum (text->segment_event, seqnum);
+    text->renewed = FALSE;
+    enqueue_event (text, text->segment_event);
   }
-  text->segment = segment;
-  gst_event_replace (&text->segment_event, event);
-  enqueue_event (text, event);
   g_mutex_unlock (&text->lock);
 }
 
 static void
-on_gap_or_eos (GstPalmeText * text, GstEvent * event)
+on_eos (GstPalmeText * text, GstEvent * event)
 {
   g_mutex_lock (&text->lock);
-  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS) {
-    enqueue_rest (text, TRUE);
-    gst_event_replace (&text->eos_event, event);
-    enqueue_event (text, event);
-  } else if (text->segment.format == GST_FORMAT_TIME) {
-    enqueue_event (text, event);
-  }
+  enqueue_rest (text, TRUE);
+  gst_event_replace (&text->eos_event, event);
+  enqueue_event (text, event);
   g_mutex_unlock (&text->lock);
 }
 
@@ -624,7 +552,7 @@ on_flush (GstPalmeText * text, GstEvent * event)
   g_mutex_lock (&text->lock);
   text->flushing = TRUE;
   text->epoch++;
-  clear_queue (text);
+  gst_palme_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   pad = text->pad && text->started ? gst_object_ref (text->pad) : NULL;
   g_mutex_unlock (&text->lock);
@@ -650,7 +578,7 @@ on_flush (GstPalmeText * text, GstEvent * event)
   text->flushing = FALSE;
   forget_stream_start (text);   /* a new one is another event, so it is sent again */
   gst_clear_event (&text->eos_event);
-  forget_segment (text);
+  gst_clear_event (&text->segment_event);
   restart (text);
   g_mutex_unlock (&text->lock);
   ensure_stream_start (text);
@@ -667,10 +595,9 @@ gst_palme_text_event (GstPalmeText * text, GstEvent * event)
       ensure_stream_start (text);
       on_segment (text, event);
       break;
-    case GST_EVENT_GAP:
     case GST_EVENT_EOS:
       ensure_stream_start (text);
-      on_gap_or_eos (text, event);
+      on_eos (text, event);
       break;
     case GST_EVENT_FLUSH_START:
     case GST_EVENT_FLUSH_STOP:
@@ -699,8 +626,6 @@ gst_palme_text_new (GstElement * element)
   g_mutex_init (&text->lock);
   g_cond_init (&text->wake);
   g_cond_init (&text->idle);
-  g_queue_init (&text->queue);
-  gst_segment_init (&text->segment, GST_FORMAT_UNDEFINED);
   text->cues.longest = GST_SECOND;
   gst_palme_cues_reset (&text->cues);
   return text;
@@ -712,8 +637,9 @@ forget_stream (GstPalmeText * text)
   gst_clear_event (&text->upstream_start);
   forget_stream_start (text);
   gst_clear_event (&text->eos_event);
-  forget_segment (text);
+  gst_clear_event (&text->segment_event);
   text->flushing = FALSE;
+  text->looked = text->renewed = FALSE;
   text->flow = GST_FLOW_OK;
   text->epoch++;
 }
@@ -832,7 +758,7 @@ gst_palme_text_start (GstPalmeText * text)
 
   g_mutex_lock (&text->lock);
   forget_stream (text);
-  text->drops = 0;
+  text->queue.drops = 0;
   text->started = TRUE;
   launched = launch (text);
   g_mutex_unlock (&text->lock);
@@ -872,7 +798,7 @@ void
 gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode)
 {
   g_mutex_lock (&text->lock);
-  text->cues.exact = sync_mode;
+  text->exact = sync_mode;
   g_mutex_unlock (&text->lock);
 }
 
@@ -882,7 +808,7 @@ gst_palme_text_get_drops (GstPalmeText * text)
   guint64 drops;
 
   g_mutex_lock (&text->lock);
-  drops = text->drops;
+  drops = text->queue.drops;
   g_mutex_unlock (&text->lock);
   return drops;
 }

@@ -18,6 +18,8 @@
 
 #include <gst/gst.h>
 
+#include "gstpalmecues.h"
+
 G_BEGIN_DECLS
 
 typedef struct _GstPalmeText GstPalmeText;
@@ -55,41 +57,33 @@ void gst_palme_text_stop (GstPalmeText * text);
 /* Each event of the sink pad, in its order and from the thread that brings it, borrowed. The place
  * is before the event goes on to `src`, for EOS after the drain. What it does:
  *   STREAM_START  the text stream starts anew: own id, the group id copied, sparse
- *   SEGMENT       a copy, behind the items that wait
- *   GAP           a copy, behind the items that wait
+ *   SEGMENT       a segment of our own, behind the items that wait: running time from 0 on
  *   FLUSH_START   passes at once; the queue is dropped, the caption's slices too
  *   FLUSH_STOP    passes, the task runs again, sticky events are sent again
  *   EOS           behind the items that wait
- *   others        nothing (the caps of the pad are its own, tags of the video are not text's)
- */
+ *   others        nothing (the caps of the pad are its own, tags of the video are not text's; a
+ *                 GAP is a frame with the caption NULL to gst_palme_text_frame) */
 void gst_palme_text_event (GstPalmeText * text, GstEvent * event);
 
-/* The longest cue; 0 is one cue per caption. Counts from the next cue on. The default is 1 s. */
+/* The longest cue; 0 is one cue per caption. Counts from the next cue on. The default is 1 s. With
+ * 0 a cue leaves when it ends, and equal captions in a row are one cue, unless the text meets
+ * another stream downstream (a muxer, an overlay): those need a cue when it starts. */
 void gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration);
 
-/* TRUE in sync mode: no waiting cue is replaced by a newer one (above 4096 waiting items the
- * oldest cue goes). FALSE, the default, is async mode: one cue waits, the newest. Call it before
- * the first frame that follows gst_palme_text_start. */
+/* TRUE in sync mode: no waiting cue is dropped for a newer one. FALSE, the default, is async mode:
+ * of each caption one slice waits, the newest. In both modes the oldest cue goes when more than
+ * 4096 items wait. Call it before the first frame that follows gst_palme_text_start. */
 void gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode);
 
-/* Each video frame, in order, from the streaming thread and before the frame is pushed, linked or
- * not, also frames that are never due (flagged GAP, unmappable).
+/* Each video frame and each GAP of the video, in order, from the streaming thread and before it is
+ * pushed, linked or not, also frames that are never due (flagged GAP, unmappable). The caption is
+ * borrowed. A frame whose start is NONE does nothing here; a duration of 0 or NONE is 1/30 s.
  *
- * pts        of the frame; a frame without one does nothing here
- * duration   of the frame or its stand-in (1/frame rate, else 1/30 s); NONE means 1/30 s
- * caption    in effect on this frame: a text starts or continues cues, "" shows nothing from here
- *            on, NULL makes this frame a GAP and leaves the rest as it is. Borrowed.
- * fresh      TRUE on the first frame that carries this caption
- * next_due   sync mode: the PTS from which on a frame is due next, that is, the element's
- *            next_due after it was advanced for this frame; cues end where that frame is
- *            expected to start. It is > pts. In async mode, or when unknown: GST_CLOCK_TIME_NONE.
- *            (With interval=0 every frame is due: give pts + 1.)
- *
- * The rules of a cue: it starts at the PTS of the frame, lasts at most the cue duration, ends at
- * the segment's stop at the latest, and no cue starts before an earlier one has ended. So a new
- * caption waits for the end of the cue that is shown; at EOS one that still waits gets its cue. */
-void gst_palme_text_frame (GstPalmeText * text, GstClockTime pts, GstClockTime duration,
-    const gchar * caption, gboolean fresh, GstClockTime next_due);
+ * The rules of a cue: it starts with the frame, lasts at most the cue duration, ends where the next
+ * caption is expected and at the segment's end at the latest, and no cue starts before an earlier
+ * one has ended. So a new caption waits for the end of the cue that is shown. None is lost: what
+ * still waits at EOS gets its cue. */
+void gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * frame);
 
 /* Cues dropped since gst_palme_text_start because the consumer of text is slow. */
 guint64 gst_palme_text_get_drops (GstPalmeText * text);

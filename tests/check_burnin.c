@@ -27,6 +27,9 @@ keep (GstElement * sink, GstBuffer * buffer, GstPad * pad, gpointer frames)
   g_ptr_array_add (frames, gst_buffer_ref (buffer));
 }
 
+/* Unless NULL, the segment of all videos: pipeline_move() at palmecaption. */
+static const GstSegment *moved;
+
 /* Runs a pipeline and returns the frames that reach the sink `s`. */
 static GPtrArray *
 run (const gchar * model, const gchar * line)
@@ -37,6 +40,8 @@ run (const gchar * model, const gchar * line)
 
   g_signal_connect (sink, "handoff", G_CALLBACK (keep), frames);
   gst_object_unref (sink);
+  if (moved)
+    pipeline_move (pipeline, "c", moved);
   pipeline_run (pipeline, line, 20);
   pipeline_free (pipeline);
   return frames;
@@ -317,6 +322,8 @@ written (const gchar * line)
   GstElement *pipeline = pipeline_new (COUNTER, full);
   gchar *content = NULL;
 
+  if (moved)
+    pipeline_move (pipeline, "c", moved);
   pipeline_run (pipeline, full, 20);
   pipeline_free (pipeline);
   fail_unless (g_file_get_contents (path, &content, NULL, NULL));
@@ -344,6 +351,74 @@ GST_START_TEST (test_subtitle_files)
 }
 GST_END_TEST
 
+/* Whatever the segment of the video: the right caption on each frame by the text pad, and the times of
+ * a player in the files. */
+GST_START_TEST (test_segments)
+{
+  static const struct
+  {
+    gdouble rate;
+    guint start, base;          /* seconds */
+    const gchar *file;
+  } cases[] = {
+    {1.0, 10, 0, "00:00:00.000 --> 00:00:02.000\n0\n\n00:00:02.000 --> 00:00:04.000\n1\n\n"},
+    {1.0, 0, 5, "00:00:05.000 --> 00:00:07.000\n0\n\n00:00:07.000 --> 00:00:09.000\n1\n\n"},
+    {2.0, 7, 3, "00:00:03.000 --> 00:00:04.000\n0\n\n00:00:04.000 --> 00:00:05.000\n1\n\n"},
+    {0.5, 7, 0, "00:00:00.000 --> 00:00:04.000\n0\n\n00:00:04.000 --> 00:00:08.000\n1\n\n"},
+  };
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (cases); i++) {
+    GstSegment segment;
+    gchar *content;
+
+    gst_segment_init (&segment, GST_FORMAT_TIME);
+    segment.rate = cases[i].rate;
+    segment.start = segment.position = cases[i].start * GST_SECOND;
+    segment.base = cases[i].base * GST_SECOND;
+    moved = &segment;
+    shows (SOURCE ("I420") CAPTION ": textoverlay " SINK, EXACT);
+    shows (SOURCE ("I420") CAPTION "cue-duration=0 : textoverlay " SINK, EXACT);
+    shows (SOURCE ("I420") CAPTION "! queue ! textoverlay name=o " SINK " c.text ! queue ! o.text_sink",
+        EXACT);
+    shows (SOURCE ("I420") CAPTION "! textoverlay " SINK, EXACT);
+    content = written (SOURCE ("I420") CAPTION "interval=2000000000 cue-duration=0  c.text ! webvttenc");
+    fail_unless (g_str_has_prefix (content, "WEBVTT\n\n"));
+    fail_unless_equals_string (content + 8, cases[i].file);
+    g_free (content);
+    moved = NULL;
+  }
+}
+GST_END_TEST
+
+/* In PAUSED, seek, play to the end: the text of before is gone, and what comes is right. */
+GST_START_TEST (test_seek)
+{
+  GPtrArray *refs = references ("I420", "mine");
+  GPtrArray *frames = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_buffer_unref);
+  const gchar *line = SOURCE ("I420") CAPTION ": textoverlay " SINK;
+  GstElement *pipeline = pipeline_new (COUNTER, line);
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
+  gchar *found;
+
+  gst_element_set_state (pipeline, GST_STATE_PAUSED);
+  fail_unless_equals_int (gst_element_get_state (pipeline, NULL, NULL, 20 * GST_SECOND),
+      GST_STATE_CHANGE_SUCCESS);
+  fail_unless (gst_element_seek_simple (pipeline, GST_FORMAT_TIME,
+          GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE, 2500 * GST_MSECOND));
+  g_signal_connect (sink, "handoff", G_CALLBACK (keep), frames);
+  pipeline_run (pipeline, line, 20);
+  found = classify (frames, refs);
+  /* 0 was said before the seek; num-buffers counts anew after it. */
+  fail_unless (g_str_has_prefix (found, "111111111122222222223333333333"), "shows %s", found);
+  g_free (found);
+  gst_object_unref (sink);
+  pipeline_free (pipeline);
+  g_ptr_array_unref (frames);
+  g_ptr_array_unref (refs);
+}
+GST_END_TEST
+
 static Suite *
 burnin_suite (void)
 {
@@ -362,6 +437,8 @@ burnin_suite (void)
   tcase_add_test (tcase, test_markup);
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_subtitle_files);
+  tcase_add_test (tcase, test_segments);
+  tcase_add_test (tcase, test_seek);
   return suite;
 }
 

@@ -179,6 +179,7 @@ GST_END_TEST;
 GST_START_TEST (test_async_next_is_due)
 {
   GstHarness *h;
+  guint i;
 
   caption_hold ();
   h = caption_harness ("hold=@/hold\njournal=@/journal\n",
@@ -196,7 +197,21 @@ GST_START_TEST (test_async_next_is_due)
   fail_unless_equals_int (caption_journal ("look"), 2);
   caption_expect (h, 20, "caption 1");  /* the grid did not move */
   caption_wait (h->element, "captions", 3);
-  fail_unless_equals_uint64 (caption_stat (h->element, "due"), 5);
+  /* A turn that is handed on is one, and was not skipped. */
+  fail_unless_equals_uint64 (caption_stat (h->element, "due"), 3);
+  fail_unless_equals_uint64 (caption_stat (h->element, "skipped-busy"), 0);
+  /* One that is overtaken by the next was: of 30, 40 and 50 the last one has a caption. */
+  caption_hold ();
+  caption_expect (h, 21, "caption 2");
+  g_signal_emit_by_name (h->element, "caption-now");
+  caption_expect (h, 22, "caption 2");  /* a turn of its own */
+  for (i = 23; i < 55; i++)
+    caption_expect (h, i, "caption 2");
+  caption_release ();
+  caption_wait (h->element, "captions", 4);
+  caption_expect (h, 55, "caption 3");
+  caption_wait (h->element, "captions", 5);
+  fail_unless_equals_uint64 (caption_stat (h->element, "due"), 7);
   fail_unless_equals_uint64 (caption_stat (h->element, "skipped-busy"), 2);
   caption_harness_end (h);
 }

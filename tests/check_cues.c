@@ -22,20 +22,20 @@ typedef struct
 typedef struct
 {
   GstPalmeCues cues;
-  GstSegment segment;
+  GstClockTime limit;
   Cue out[4096];
   guint n, gaps, items;
 } Run;
 
 static Run *
-run_new (gboolean exact, GstClockTime longest)
+run_new (gboolean hold, GstClockTime longest)
 {
   Run *run = g_new0 (Run, 1);
 
   gst_palme_cues_reset (&run->cues);
-  run->cues.exact = exact;
+  run->cues.hold = hold;
   run->cues.longest = longest;
-  gst_segment_init (&run->segment, GST_FORMAT_TIME);
+  run->limit = NONE;
   return run;
 }
 
@@ -67,17 +67,29 @@ take (Run * run, GstMiniObject * item)
 }
 
 static void
-frame (Run * run, GstClockTime pts, GstClockTime duration, const gchar * caption, gboolean fresh,
-    GstClockTime next_due)
+frame (Run * run, GstClockTime pts, GstClockTime duration, const gchar * caption, GstClockTime next)
 {
+  const GstPalmeCuesFrame frame = { pts, duration, caption, next, run->limit };
   GstMiniObject *items[GST_PALME_CUES_MAX];
-  guint i, n = gst_palme_cues_frame (&run->cues, items, &run->segment, pts, duration, caption,
-      fresh, next_due);
+  guint i, n = gst_palme_cues_frame (&run->cues, items, &frame);
 
   fail_unless (n >= 1 && n <= GST_PALME_CUES_MAX);
   run->items += n;
   for (i = 0; i < n; i++)
     take (run, items[i]);
+}
+
+/* What is still to be said; the number of cues. */
+static guint
+finish (Run * run, gboolean end_of_stream)
+{
+  GList *list = gst_palme_cues_finish (&run->cues, end_of_stream), *link;
+  guint n = g_list_length (list);
+
+  for (link = list; link; link = link->next)
+    take (run, link->data);
+  g_list_free (list);
+  return n;
 }
 
 #define is_cue(cue_, pts_, end_, text_)                                \
@@ -115,13 +127,13 @@ sync_run (Run * run, guint num, guint den, guint frames, GstClockTime interval)
       next_due = MAX (next_due + interval, pts + 1);
     }
     g_snprintf (text, sizeof text, "%d", number);
-    frame (run, pts, duration, text, due, next_due);
+    frame (run, pts, duration, text, next_due);
   }
 }
 
 GST_START_TEST (test_sync_ten_fps)
 {
-  Run *run = run_new (TRUE, GST_SECOND);
+  Run *run = run_new (FALSE, GST_SECOND);
   guint i;
   gchar text[8];
 
@@ -160,7 +172,7 @@ GST_START_TEST (test_sync_rates)
 
         if (frames > 4000)
           frames = 4000;
-        run = run_new (TRUE, longest[l]);
+        run = run_new (FALSE, longest[l]);
         sync_run (run, num, den, frames, intervals[v]);
         no_overlap (run);
         fail_unless_equals_int (run->items, frames);
@@ -195,7 +207,7 @@ GST_END_TEST
  * cue; where frames kept to the grid by chance, an old cue may reach into it by the jitter. */
 GST_START_TEST (test_sync_jitter)
 {
-  Run *run = run_new (TRUE, 500 * MS);
+  Run *run = run_new (FALSE, 500 * MS);
   GRand *random = g_rand_new_with_seed (5);
   GstClockTime next_due = 0, duration = 33333333;
   GstClockTime due_pts[64];
@@ -215,7 +227,7 @@ GST_START_TEST (test_sync_jitter)
       next_due = MAX (next_due + GST_SECOND, pts + 1);
     }
     g_snprintf (text, sizeof text, "%d", number);
-    frame (run, pts, duration, text, due, next_due);
+    frame (run, pts, duration, text, next_due);
   }
   no_overlap (run);
   for (i = 0; i <= (guint) number; i++) {
@@ -239,7 +251,7 @@ GST_START_TEST (test_async)
   guint i;
 
   for (i = 0; i < 40; i++)
-    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "" : i < 17 ? "one" : "two", i == 3 || i == 17, NONE);
+    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "" : i < 17 ? "one" : "two", NONE);
   fail_unless_equals_int (run->n, 4);
   is_cue (run->out[0], 300 * MS, 1300 * MS, "one");
   is_cue (run->out[1], 1300 * MS, 2300 * MS, "one");
@@ -258,7 +270,7 @@ GST_START_TEST (test_empty_and_null)
 
   /* NULL changes nothing and starts nothing; "" ends the caption. */
   for (i = 0; i < 12; i++)
-    frame (run, i * 100 * MS, 100 * MS, i == 3 ? NULL : i < 6 ? "a" : "", i == 0 || i == 6, NONE);
+    frame (run, i * 100 * MS, 100 * MS, i == 3 ? NULL : i < 6 ? "a" : "", NONE);
   fail_unless_equals_int (run->n, 2);
   is_cue (run->out[0], 0, 300 * MS, "a");
   is_cue (run->out[1], 400 * MS, 700 * MS, "a");
@@ -267,11 +279,10 @@ GST_START_TEST (test_empty_and_null)
 }
 GST_END_TEST
 
-/* One cue per caption. In sync mode its end is known, in async mode it comes when it is. */
+/* One cue per caption: up to where the next one is expected, or told when it ends. */
 GST_START_TEST (test_one_cue_per_caption)
 {
-  Run *run = run_new (TRUE, 0);
-  GstBuffer *last;
+  Run *run = run_new (FALSE, 0);
   guint i;
 
   sync_run (run, 10, 1, 80, 4 * GST_SECOND);
@@ -280,28 +291,110 @@ GST_START_TEST (test_one_cue_per_caption)
   is_cue (run->out[1], 4 * GST_SECOND, 8 * GST_SECOND, "1");
   run_free (run);
 
+  /* Nobody knows when the next one comes, and a cue is needed now. */
   run = run_new (FALSE, 0);
+  frame (run, 0, 100 * MS, "a", NONE);
+  is_cue (run->out[0], 0, GST_SECOND, "a");
+  run_free (run);
+
+  run = run_new (TRUE, 0);
   for (i = 0; i < 50; i++)
     frame (run, i * 100 * MS, 100 * MS, i < 2 ? NULL : i < 30 ? "a" : i < 37 ? "b" : i < 40 ? "" : "c",
-        i == 2 || i == 30 || i == 37 || i == 40, NONE);
+        i * 100 * MS + 1);
   fail_unless_equals_int (run->n, 2);
   is_cue (run->out[0], 200 * MS, 3000 * MS, "a");
   is_cue (run->out[1], 3000 * MS, 3700 * MS, "b");
   fail_unless_equals_int (run->items, 52);
-  last = gst_palme_cues_finish (&run->cues, &run->segment, FALSE);
-  fail_unless (last && GST_BUFFER_PTS (last) == 4 * GST_SECOND);
-  fail_unless_equals_uint64 (GST_BUFFER_DURATION (last), GST_SECOND);
-  gst_buffer_unref (last);
-  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, FALSE) == NULL);
-  /* A cue duration that is set while a caption is held ends it. */
-  frame (run, 5 * GST_SECOND, 100 * MS, "d", TRUE, NONE);
-  fail_unless_equals_int (run->n, 2);
+  fail_unless_equals_int (finish (run, FALSE), 1);
+  is_cue (run->out[2], 4 * GST_SECOND, 5 * GST_SECOND, "c");
+  fail_unless_equals_int (finish (run, FALSE), 0);
+  /* Not held any more: the cue that was ends, and slices begin. */
+  frame (run, 5 * GST_SECOND, 100 * MS, "d", NONE);
+  fail_unless_equals_int (run->n, 3);
+  run->cues.hold = FALSE;
   run->cues.longest = GST_SECOND;
-  frame (run, 5100 * MS, 100 * MS, "d", FALSE, NONE);
-  fail_unless_equals_int (run->n, 4);
-  is_cue (run->out[2], 5 * GST_SECOND, 5100 * MS, "d");
-  is_cue (run->out[3], 5100 * MS, 6100 * MS, "d");
+  frame (run, 5100 * MS, 100 * MS, "d", NONE);
+  fail_unless_equals_int (run->n, 5);
+  is_cue (run->out[3], 5 * GST_SECOND, 5100 * MS, "d");
+  is_cue (run->out[4], 5100 * MS, 6100 * MS, "d");
   run_free (run);
+}
+GST_END_TEST
+
+/* A still picture, captioned every second for 75 s: one cue. */
+GST_START_TEST (test_equal_captions)
+{
+  Run *run = run_new (TRUE, 0);
+  guint i;
+
+  for (i = 0; i < 750; i++)
+    frame (run, i * 100 * MS, 100 * MS, "still", (i / 10 + 1) * GST_SECOND);
+  fail_unless_equals_int (run->n, 0);
+  fail_unless_equals_int (finish (run, TRUE), 1);
+  is_cue (run->out[0], 0, 75 * GST_SECOND, "still");
+  run_free (run);
+
+  /* Captions at one and the same time each get a cue, one after the other. */
+  run = run_new (TRUE, 0);
+  frame (run, GST_SECOND, 40 * MS, "a", NONE);
+  frame (run, GST_SECOND, 40 * MS, "b", NONE);
+  frame (run, GST_SECOND, 40 * MS, "c", NONE);
+  fail_unless_equals_int (finish (run, TRUE), 1);
+  fail_unless_equals_int (run->n, 3);
+  no_overlap (run);
+  is_cue (run->out[0], GST_SECOND, GST_SECOND + MS, "a");
+  is_cue (run->out[2], GST_SECOND + 2 * MS, GST_SECOND + 40 * MS, "c");
+  /* The source jumps back: the cue ends with the frame before. */
+  frame (run, 9 * GST_SECOND, 40 * MS, "d", NONE);
+  frame (run, 2 * GST_SECOND, 40 * MS, "d", NONE);
+  fail_unless_equals_int (run->n, 4);
+  is_cue (run->out[3], 9 * GST_SECOND, 9 * GST_SECOND + 40 * MS, "d");
+  fail_unless_equals_int (finish (run, TRUE), 1);
+  is_cue (run->out[4], 2 * GST_SECOND, 2 * GST_SECOND + 40 * MS, "d");
+  run_free (run);
+}
+GST_END_TEST
+
+/* Async, captions come faster than slices end, by surprise or on time: none is lost, they come in
+ * their order, and the row of those that wait does not grow. */
+GST_START_TEST (test_none_is_lost)
+{
+  static const GstClockTime steps[] = { 1, 2, 3, 7, 8 };        /* frames of 33 ms from caption to caption */
+  guint s, told, i;
+
+  for (told = 0; told < 3; told++)
+    for (s = 0; s < G_N_ELEMENTS (steps); s++) {
+      Run *run = run_new (FALSE, GST_SECOND);
+      const GstClockTime duration = 33333333;
+      guint step = steps[s], n = 0, seen = 0;
+      gchar text[24];
+
+      for (i = 0; i < 300; i++) {
+        GstClockTime pts = i * duration;
+
+        n = i / step;
+        g_snprintf (text, sizeof text, "%u", n);
+        /* 0: nothing is told. 1: the truth. 2: twice as long, so that all are early. */
+        frame (run, pts, duration, text, told ? told * (n + 1) * step * duration : NONE);
+        fail_unless (g_queue_get_length (&run->cues.waiting) <= 30 / step + 1);
+      }
+      finish (run, TRUE);
+      no_overlap (run);
+      for (i = 0; i < run->n; i++) {
+        guint number = atoi (run->out[i].text);
+
+        fail_unless (number == seen || (i > 0 && number == seen - 1), "step %u: %u follows %u", step,
+            number, seen);
+        seen = number + 1;
+        if (told == 1) {
+          /* On time to a nanosecond a frame, which durations are short of. */
+          fail_unless (run->out[i].pts >= number * step * duration);
+          fail_unless (run->out[i].pts <= number * step * duration + 300);
+        }
+      }
+      fail_unless_equals_int (seen, n + 1);
+      run_free (run);
+    }
 }
 GST_END_TEST
 
@@ -309,68 +402,52 @@ GST_END_TEST
 GST_START_TEST (test_last_caption)
 {
   Run *run = run_new (FALSE, GST_SECOND);
-  GstBuffer *last;
   guint i;
 
   for (i = 0; i < 16; i++)
-    frame (run, i * 100 * MS, 100 * MS, i < 14 ? "a" : "b", i == 0 || i == 14, NONE);
+    frame (run, i * 100 * MS, 100 * MS, i < 14 ? "a" : "b", NONE);
   fail_unless_equals_int (run->n, 2);
   is_cue (run->out[1], 1000 * MS, 2000 * MS, "a");
-  last = gst_palme_cues_finish (&run->cues, &run->segment, TRUE);
-  fail_unless (last != NULL);
-  take (run, GST_MINI_OBJECT (last));
+  fail_unless_equals_int (finish (run, TRUE), 1);
   is_cue (run->out[2], 2000 * MS, 3000 * MS, "b");
-  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
+  fail_unless_equals_int (finish (run, TRUE), 0);
 
-  /* Not in the middle of a stream, not once it was said, not if it was taken back. */
-  frame (run, 2500 * MS, 100 * MS, "c", TRUE, NONE);
-  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, FALSE) == NULL);
-  frame (run, 2600 * MS, 100 * MS, "d", TRUE, NONE);
-  frame (run, 3000 * MS, 100 * MS, "d", FALSE, NONE);
-  fail_unless_equals_int (run->n, 4);
-  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
-  frame (run, 3100 * MS, 100 * MS, "e", TRUE, NONE);
-  frame (run, 3200 * MS, 100 * MS, "", TRUE, NONE);
-  fail_unless (gst_palme_cues_finish (&run->cues, &run->segment, TRUE) == NULL);
+  /* Two that wait share the time of one. Not in the middle of a stream, not if they were taken back. */
+  frame (run, 3000 * MS, 100 * MS, "c", NONE);
+  frame (run, 3100 * MS, 100 * MS, "d", NONE);
+  frame (run, 3200 * MS, 100 * MS, "e", NONE);
+  fail_unless_equals_int (finish (run, FALSE), 0);
+  fail_unless_equals_int (finish (run, TRUE), 2);
+  is_cue (run->out[4], 4000 * MS, 4500 * MS, "d");
+  is_cue (run->out[5], 4500 * MS, 5000 * MS, "e");
+  frame (run, 5000 * MS, 100 * MS, "f", NONE);
+  frame (run, 5100 * MS, 100 * MS, "g", NONE);
+  frame (run, 5200 * MS, 100 * MS, "", NONE);
+  fail_unless_equals_int (finish (run, TRUE), 0);
   run_free (run);
 }
 GST_END_TEST
 
-GST_START_TEST (test_segment)
+/* Cues end with the video's segment, but for what comes after it. */
+GST_START_TEST (test_limit)
 {
   Run *run = run_new (FALSE, GST_SECOND);
-  GstSegment next;
   guint i;
 
-  run->segment.start = 50 * MS;
-  run->segment.stop = 1500 * MS;
-  for (i = 0; i < 20; i++)
-    frame (run, i * 100 * MS, 100 * MS, "a", i == 0, NONE);
+  run->limit = 1500 * MS;
+  for (i = 0; i < 15; i++)
+    frame (run, i * 100 * MS, 100 * MS, "a", NONE);
   fail_unless_equals_int (run->n, 2);
-  is_cue (run->out[0], 50 * MS, 1000 * MS, "a");
+  is_cue (run->out[0], 0, 1000 * MS, "a");
   is_cue (run->out[1], 1000 * MS, 1500 * MS, "a");
-  fail_unless_equals_int (run->items, 20);
-
-  /* The next segment goes on in running time after 0.6 s of the first; the cue lasted 1.45 s. */
-  gst_segment_init (&next, GST_FORMAT_TIME);
-  next.start = 10 * GST_SECOND;
-  next.base = 600 * MS;
-  gst_palme_cues_segment (&run->cues, &run->segment, &next);
-  run->segment = next;
-  for (i = 0; i < 10; i++)
-    frame (run, 10 * GST_SECOND + i * 100 * MS, 100 * MS, "b", i == 0, NONE);
-  fail_unless_equals_int (run->n, 3);
-  is_cue (run->out[2], 10850 * MS, 11850 * MS, "b");
-  run_free (run);
-
-  /* Backwards: GAPs only. */
-  run = run_new (FALSE, GST_SECOND);
-  run->segment.rate = -1.0;
-  run->segment.stop = 4 * GST_SECOND;
-  for (i = 40; i > 0; i--)
-    frame (run, (i - 1) * 100 * MS, 100 * MS, "a", i == 40, NONE);
-  fail_unless_equals_int (run->n, 0);
-  fail_unless_equals_int (run->gaps, 40);
+  frame (run, 1500 * MS, 100 * MS, "b", NONE);
+  is_cue (run->out[2], 1500 * MS, 2500 * MS, "b");
+  /* A cue that was shown still ends before the next one starts. */
+  run->limit = NONE;
+  frame (run, 1600 * MS, 100 * MS, "c", NONE);
+  frame (run, 2500 * MS, 100 * MS, "c", NONE);
+  fail_unless_equals_int (run->n, 4);
+  is_cue (run->out[3], 2500 * MS, 3500 * MS, "c");
   run_free (run);
 }
 GST_END_TEST
@@ -378,32 +455,32 @@ GST_END_TEST
 /* Times from bad sources: no overflow, no endless wait, no burst. */
 GST_START_TEST (test_odd_times)
 {
-  Run *run = run_new (TRUE, G_MAXINT64);
+  Run *run = run_new (FALSE, G_MAXINT64);
   const GstClockTime year = (GstClockTime) 365 * 24 * 3600 * GST_SECOND, last = NONE - 1;
   guint i;
 
-  frame (run, last - 5, 100 * MS, "end", TRUE, last);
-  frame (run, last, 100 * MS, "end", FALSE, last);
-  frame (run, last, NONE - 1, "end", FALSE, last);
+  frame (run, last - 5, 100 * MS, "end", last);
+  frame (run, last, 100 * MS, "end", last);
+  frame (run, last, NONE - 1, "end", last);
   fail_unless (run->n <= 1);
   run_free (run);
 
   run = run_new (FALSE, GST_SECOND);
-  frame (run, 0, 100 * MS, "a", TRUE, NONE);
-  frame (run, year, 100 * MS, "a", FALSE, NONE);
-  frame (run, 200 * MS, 100 * MS, "a", FALSE, NONE);    /* back: it does not wait for a year */
-  frame (run, 200 * MS, 100 * MS, "a", FALSE, NONE);    /* again the same */
-  frame (run, 100 * MS, 100 * MS, "a", FALSE, NONE);    /* a little back: no second cue */
+  frame (run, 0, 100 * MS, "a", NONE);
+  frame (run, year, 100 * MS, "a", NONE);
+  frame (run, 200 * MS, 100 * MS, "a", NONE);    /* back: it does not wait for a year */
+  frame (run, 200 * MS, 100 * MS, "a", NONE);    /* again the same */
+  frame (run, 100 * MS, 100 * MS, "a", NONE);    /* a little back: no second cue */
   fail_unless_equals_int (run->n, 3);
   is_cue (run->out[1], year, year + GST_SECOND, "a");
   is_cue (run->out[2], 200 * MS, 1200 * MS, "a");
   run_free (run);
 
   /* Frames of a nanosecond and of a year. */
-  run = run_new (TRUE, GST_SECOND);
+  run = run_new (FALSE, GST_SECOND);
   for (i = 0; i < 20; i++)
-    frame (run, i, 1, "a", i == 0, 10 + i / 10 * 10);
-  frame (run, GST_SECOND, year, "b", TRUE, 2 * GST_SECOND);
+    frame (run, i, 1, "a", 10 + i / 10 * 10);
+  frame (run, GST_SECOND, year, "b", 2 * GST_SECOND);
   no_overlap (run);
   is_cue (run->out[0], 0, 10, "a");
   is_cue (run->out[1], 10, 20, "a");
@@ -427,7 +504,9 @@ cues_suite (void)
   tcase_add_test (tcase, test_empty_and_null);
   tcase_add_test (tcase, test_one_cue_per_caption);
   tcase_add_test (tcase, test_last_caption);
-  tcase_add_test (tcase, test_segment);
+  tcase_add_test (tcase, test_equal_captions);
+  tcase_add_test (tcase, test_none_is_lost);
+  tcase_add_test (tcase, test_limit);
   tcase_add_test (tcase, test_odd_times);
   return suite;
 }

@@ -17,17 +17,20 @@
 #include "image.h"
 #include "safetensors.h"
 
-/* Where the red, green and blue bytes of a pixel are; or, where `bytes` is 0, YUV. */
+/* Where the red, green, blue and alpha bytes of a pixel are, alpha from 1 on; or, where `bytes` is 0, YUV. */
 static const struct {
     enum palme_format format;
     const char *name;
-    int bytes, red, green, blue;
+    int bytes, red, green, blue, alpha;
 } formats[] = {
-    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2 },     { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2 },
-    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0 },   { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3 },
-    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1 },   { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0 },
-    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0 }, { PALME_FORMAT_I420, "I420", 0, 0, 0, 0 },
-    { PALME_FORMAT_NV12, "NV12", 0, 0, 0, 0 },   { PALME_FORMAT_YUY2, "YUY2", 0, 0, 0, 0 },
+    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2, 0 },   { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2, 0 },
+    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0, 0 }, { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3, 0 },
+    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1, 0 }, { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0, 0 },
+    { PALME_FORMAT_RGBA, "RGBA", 4, 0, 1, 2, 4 }, { PALME_FORMAT_BGRA, "BGRA", 4, 2, 1, 0, 4 },
+    { PALME_FORMAT_ARGB, "ARGB", 4, 1, 2, 3, 1 }, { PALME_FORMAT_ABGR, "ABGR", 4, 3, 2, 1, 1 },
+    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0, 0 },
+    { PALME_FORMAT_I420, "I420", 0, 0, 0, 0, 0 }, { PALME_FORMAT_NV12, "NV12", 0, 0, 0, 0, 0 },
+    { PALME_FORMAT_YUY2, "YUY2", 0, 0, 0, 0, 0 },
 };
 enum { FORMATS = sizeof formats / sizeof formats[0], MATRICES = 3, RANGES = 2 };
 
@@ -127,6 +130,12 @@ static void free_planes(struct planes *p)
         free(p->bytes[i]);
 }
 
+/* A colour with alpha over white, as a byte: that is what a viewer shows. No half occurs, 255 being odd. */
+static double over_white(double colour, double alpha)
+{
+    return floor((alpha * colour + (255 - alpha) * 255) / 255 + 0.5);
+}
+
 /* Pixel (x, y) in RGB, which may be out of 0..255. */
 static void decode(double rgb[3], const struct planes *p, int x, int y)
 {
@@ -156,6 +165,8 @@ static void decode(double rgb[3], const struct planes *p, int x, int y)
         rgb[0] = row[formats[p->f].red];
         rgb[1] = row[formats[p->f].green];
         rgb[2] = row[formats[p->f].blue];
+        for (int c = 0; c < 3 && formats[p->f].alpha; c++)
+            rgb[c] = over_white(rgb[c], row[formats[p->f].alpha - 1]);
         return;
     }
     if (p->range == PALME_RANGE_LIMITED) {
@@ -230,8 +241,12 @@ static size_t scratch_bytes_of(int size)
 /* What plain C makes of the planes; to be freed. */
 static unsigned char *plain_square(const struct planes *p, int size)
 {
-    struct palme_image image = { formats[p->f].format, p->width, p->height, { p->bytes[0], p->bytes[1], p->bytes[2] },
-                                 { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] }, p->matrix, p->range };
+    struct palme_image image = {
+        .format = formats[p->f].format, .width = p->width, .height = p->height,
+        .planes = { p->bytes[0], p->bytes[1], p->bytes[2] },
+        .strides = { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] },
+        .matrix = p->matrix, .range = p->range,
+    };
     unsigned char *out = malloc((size_t)size * size * 3);
     struct palme_arena scratch = scratch_for_image(size);
 
@@ -339,7 +354,7 @@ static void check_sizes(void)
     /* Each ratio of heights moves the windows of neighbouring rows over each other differently. */
     for (int size = 1; size <= 24; size++)
         for (int height = 1; height <= 100; height++)
-            check_size(2, height, size, height % 2 ? 1 : 7, height % 2 ? 2 : 8);
+            check_size(2, height, size, height % 2 ? 1 : FORMATS - 3, height % 2 ? 2 : FORMATS - 2);
 }
 
 /* Colours that are known in all three ways of writing them, as recommendations BT.601, BT.709 and BT.2020
@@ -373,7 +388,7 @@ static void check_known_colours(void)
             struct palme_image image = { formats[f].format, WIDTH, HEIGHT,
                                          { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         known[i].matrix, known[i].range };
+                                         known[i].matrix, known[i].range, 0 };
             unsigned char out[SIDE * SIDE * 3];
             struct palme_arena scratch = scratch_for_image(SIDE);
             int worst = 0;
@@ -407,7 +422,7 @@ static void check_colours(void)
                 unsigned char *bytes = malloc((size_t)width * height * 4), out[20 * 20 * 3];
                 struct palme_arena scratch = scratch_for_image(size);
                 struct palme_image image = { formats[f].format, width, height, { bytes },
-                                             { (ptrdiff_t)width * formats[f].bytes }, 0, 0 };
+                                             { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0 };
                 int wrong = 0;
                 memset(bytes, 77, (size_t)width * height * 4);
                 for (int i = 0; i < width * height; i++) {
@@ -415,6 +430,8 @@ static void check_colours(void)
                     pixel[formats[f].blue] = colours[c][2];
                     pixel[formats[f].green] = colours[c][1];
                     pixel[formats[f].red] = colours[c][0];
+                    if (formats[f].alpha)
+                        pixel[formats[f].alpha - 1] = 255;
                 }
                 palme_image_resize(&compute, out, &image, size, &scratch);
                 for (int i = 0; i < size * size * 3; i++)
@@ -426,13 +443,54 @@ static void check_colours(void)
             }
 }
 
+/* Bytes with all alphas: a picture over white is the opaque picture of the colours that one then sees, byte for byte at
+ * every level, where the alpha is 255 everywhere it is the picture of the format without alpha, and a premultiplied
+ * picture is that of its colours and 255 - alpha. Wide enough for several chunks, with ones that are opaque. */
+static void check_alpha(void)
+{
+    static const int sides[][2] = { { 1, 1 }, { 1700, 40 }, { 513, 3 }, { 40, 90 } };
+    enum { SIZE = 24, ALPHA = FORMATS - 8 }; /* the first format with alpha */
+
+    for (size_t s = 0; s < sizeof sides / sizeof *sides * 4; s++) {
+        const int f = ALPHA + (int)s % 4, width = sides[s / 4][0], height = sides[s / 4][1], a = formats[f].alpha - 1;
+        const enum palme_format without[] = { PALME_FORMAT_RGBX, PALME_FORMAT_BGRX, PALME_FORMAT_XRGB,
+                                              PALME_FORMAT_XBGR };
+        struct planes p = random_planes(f, width, height, 0, 0);
+        unsigned char *flat = malloc(p.row[0] * p.rows[0]), out[SIZE * SIZE * 3], wanted[sizeof out];
+        struct palme_arena scratch = scratch_for_image(SIZE);
+
+        for (int how = 0; how < 3; how++) { /* straight, premultiplied, opaque */
+            struct palme_image image = { formats[f].format, width, height, { p.bytes[0] }, { (ptrdiff_t)p.row[0] },
+                                         0, 0, how == 1 };
+            struct palme_image seen = { without[s % 4], width, height, { flat }, { (ptrdiff_t)p.row[0] }, 0, 0, 0 };
+
+            for (int i = 0; i < width * height; i++)
+                for (int c = 0; c < 4; c++) {
+                    unsigned char *pixel = p.bytes[0] + 4 * i;
+
+                    if (how == 2 || i % width >= 1000)
+                        pixel[a] = 255;
+                    flat[4 * i + c] = how == 1 ? (unsigned char)fmin(255, pixel[c] + 255 - pixel[a])
+                                               : (unsigned char)over_white(pixel[c], pixel[a]);
+                }
+            CHECK_INT(palme_image_resize(&compute, out, &image, SIZE, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &seen, SIZE, &scratch), PALME_OK);
+            CHECK_MESSAGE(memcmp(out, wanted, sizeof out) == 0, "%s %s %dx%d, alpha %d: not as over white",
+                          kernels.level, formats[f].name, width, height, how);
+        }
+        free(scratch.base);
+        free(flat);
+        free_planes(&p);
+    }
+}
+
 /* A picture that has the size already is copied. */
 static void check_identity(void)
 {
     for (int size = 1; size <= 64; size++) {
         unsigned char *pixels = random_picture(size, size), *out = malloc((size_t)size * size * 3);
         struct palme_arena scratch = scratch_for_image(size);
-        struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0 };
+        struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0 };
         palme_image_resize(&compute, out, &image, size, &scratch);
         CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied",
                       size, size);
@@ -452,43 +510,43 @@ static void check_problems(void)
         struct palme_image image;
         const char *wanted; /* NULL: no problem */
     } table[] = {
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -6 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 1, { bytes }, { 0 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 5 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -5 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 0 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { most }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -most - 1 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGBX, 2, 2, { bytes }, { 7 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_GRAY8, 2, 2, { bytes }, { 2 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 0, 2, { bytes }, { 6 }, 0, 0 }, "width" },
-        { { PALME_FORMAT_RGB, 2, 0, { bytes }, { 6 }, 0, 0 }, "height" },
-        { { PALME_FORMAT_RGB, -2, 2, { bytes }, { 6 }, 0, 0 }, "width" },
-        { { PALME_FORMAT_RGB, 2, -2147483647 - 1, { bytes }, { 6 }, 0, 0 }, "height" },
-        { { PALME_FORMAT_RGB, 32768, 1, { bytes }, { 98304 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 32769, 1, { bytes }, { 98307 }, 0, 0 }, "32768" },
-        { { PALME_FORMAT_RGB, 1, 2147483647, { bytes }, { 98307 }, 0, 0 }, "32768" },
-        { { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0 }, "plane" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { -3, -2, -2 }, 2, 1 }, NULL },
-        { { PALME_FORMAT_I420, 3, 2, { bytes, bytes, bytes }, { 3, 0, 0 }, 0, 0 }, NULL },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 2, 2, 2 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 1, 2 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 1 }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, most }, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, NULL, bytes }, { 3, 2, 2 }, 0, 0 }, "second" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes }, { 3, 2, 2 }, 0, 0 }, "third" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 3, 0 }, "matrix" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 2 }, "range" },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 4 }, 1, 0 }, NULL },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 3 }, 1, 0 }, "stride" },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes }, { 3, 4 }, 1, 0 }, "second" },
-        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 8 }, 1, 1 }, NULL },
-        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 7 }, 1, 1 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 77, 77 }, NULL },
-        { { (enum palme_format)10, 2, 2, { bytes }, { 8 }, 0, 0 }, "format" },
-        { { (enum palme_format)1000000, 2, 2, { bytes }, { 8 }, 0, 0 }, "format" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -6 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_RGB, 2, 1, { bytes }, { 0 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 5 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -5 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 0 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { most }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -most - 1 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_RGBX, 2, 2, { bytes }, { 7 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_GRAY8, 2, 2, { bytes }, { 2 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_RGB, 0, 2, { bytes }, { 6 }, 0, 0, 0 }, "width" },
+        { { PALME_FORMAT_RGB, 2, 0, { bytes }, { 6 }, 0, 0, 0 }, "height" },
+        { { PALME_FORMAT_RGB, -2, 2, { bytes }, { 6 }, 0, 0, 0 }, "width" },
+        { { PALME_FORMAT_RGB, 2, -2147483647 - 1, { bytes }, { 6 }, 0, 0, 0 }, "height" },
+        { { PALME_FORMAT_RGB, 32768, 1, { bytes }, { 98304 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_RGB, 32769, 1, { bytes }, { 98307 }, 0, 0, 0 }, "32768" },
+        { { PALME_FORMAT_RGB, 1, 2147483647, { bytes }, { 98307 }, 0, 0, 0 }, "32768" },
+        { { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0 }, "plane" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { -3, -2, -2 }, 2, 1, 0 }, NULL },
+        { { PALME_FORMAT_I420, 3, 2, { bytes, bytes, bytes }, { 3, 0, 0 }, 0, 0, 0 }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 2, 2, 2 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 1, 2 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 1 }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, most }, 0, 0, 0 }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, NULL, bytes }, { 3, 2, 2 }, 0, 0, 0 }, "second" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes }, { 3, 2, 2 }, 0, 0, 0 }, "third" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 3, 0, 0 }, "matrix" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 2, 0 }, "range" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 4 }, 1, 0, 0 }, NULL },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 3 }, 1, 0, 0 }, "stride" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes }, { 3, 4 }, 1, 0, 0 }, "second" },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 8 }, 1, 1, 0 }, NULL },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 7 }, 1, 1, 0 }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 77, 77, 0 }, NULL },
+        { { (enum palme_format)14, 2, 2, { bytes }, { 8 }, 0, 0, 0 }, "format" },
+        { { (enum palme_format)1000000, 2, 2, { bytes }, { 8 }, 0, 0, 0 }, "format" },
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         const char *found = palme_image_problem(&table[i].image), *wanted = table[i].wanted;
@@ -513,7 +571,7 @@ static void check_stop(void)
     enum { SIDE = 8, LARGE = 4900 };
     unsigned char *bytes = calloc(LARGE, LARGE), out[SIDE * SIDE * 3];
     struct palme_arena scratch = scratch_for_image(SIDE);
-    struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0 };
+    struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0, 0 };
     int asked = 0;
     struct palme_compute stopping = { .kernels = &kernels, .stop = stop, .stop_user = &asked };
 
@@ -538,14 +596,14 @@ static void check_squarer(const char *level)
 {
     static const uint8_t bytes[64];
     palme_squarer *squarer = NULL;
-    struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0 };
+    struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0 };
 
     for (int size = 1; size <= 40; size += 13)
         for (int f = 0; f < FORMATS; f++) {
             struct planes p = random_planes(f, 77, 35, f % MATRICES, f % RANGES);
             struct palme_image image = { formats[f].format, 77, 35, { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         p.matrix, p.range };
+                                         p.matrix, p.range, 0 };
             size_t n = (size_t)size * size * 3;
             unsigned char *out = malloc(n), *wanted = malloc(n);
             struct palme_arena scratch = scratch_for_image(size);
@@ -651,6 +709,7 @@ int main(int argc, char **argv)
         check_colours();
         check_known_colours();
         check_identity();
+        check_alpha();
         check_stop();
         check_squarer(kernels.level);
         check_pillow(argv[1]);

@@ -4,10 +4,10 @@
  *
  *     check_kernels [--bench] [SEED]
  *
- * Inputs and outputs end at a page that cannot be touched, and bytes around the outputs are compared. The
- * tolerances are counted, in roundings of EPS of what is rounded; plain C has one, of what it returns. With --bench it prints the time of each
- * kernel and the ratio to plain C, from one run. A level that brings no kernel fails. All levels with vectors give the
- * same bits.
+ * Inputs and outputs end at a page that cannot be touched, and bytes around the outputs are compared. The tolerances
+ * are counted, in roundings of EPS of what is rounded; plain C has one, of what it returns. All levels with vectors
+ * give the same bits. With --bench it prints the time of each kernel and the ratio to plain C, from one run. A level
+ * that brings no kernel fails.
  */
 #include "check.h"
 #include "kernelhost.h"

@@ -38,6 +38,7 @@ typedef struct
   guint frames;
   const gchar *model;           /* NULL: a caption at once */
   GstClockTime late;            /* how long the model takes for one */
+  GstClockTime begin;           /* where the segment of the video begins */
 
   gchar *name;
   const gchar *path;
@@ -93,6 +94,7 @@ start (Run * run, guint number)
   gchar *file = g_strdup_printf ("mux-%u", number);
   gchar *line;
   GstElement *caption;
+  GstSegment segment;
   GstPad *pad;
 
   run->path = file_name (file);
@@ -105,6 +107,11 @@ start (Run * run, guint number)
       run->frames, run->live, FPS, run->interval, run->cue, encoder);
   run->pipeline = pipeline_new (run->model ? run->model : "text=caption {n}", line);
   run->sent = cues_new ();
+  if (run->begin > 0) {
+    gst_segment_init (&segment, GST_FORMAT_TIME);
+    segment.start = segment.position = run->begin;
+    pipeline_move (run->pipeline, "c", &segment);
+  }
   caption = gst_bin_get_by_name (GST_BIN (run->pipeline), "c");
   pad = gst_element_get_static_pad (caption, "text");
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, text_probe,
@@ -189,14 +196,19 @@ caption_number (const Cue * cue)
 static void
 check_sent (Run * run)
 {
-  guint i, wanted = run->frames / FPS * GST_SECOND / run->cue;
+  guint i, wanted = run->frames / FPS * GST_SECOND / run->cue, one_frame = 0;
 
   for (i = 0; i < run->sent->len; i++) {
     Cue *cue = g_ptr_array_index (run->sent, i);
     Cue *before = i ? g_ptr_array_index (run->sent, i - 1) : NULL;
 
     fail_unless (cue->duration <= run->cue, "%s", run->name);
+    one_frame += cue->duration <= GST_SECOND / FPS;
     fail_unless (!before || cue->pts >= before->pts + before->duration, "%s", run->name);
+    /* No caption is lost. */
+    if (run->live && before)
+      fail_unless (caption_number (cue) - caption_number (before) <= 1, "%s: \"%s\" follows \"%s\"",
+          run->name, cue->text, before->text);
     if (!run->live) {
       fail_unless_equals_uint64 (cue->pts, i * run->cue);
       fail_unless_equals_uint64 (cue->duration, run->cue);
@@ -208,10 +220,11 @@ check_sent (Run * run)
         run->sent->len);
   else
     fail_unless (run->sent->len == wanted, "%s: %u cues", run->name, run->sent->len);
-  /* GAPs that wait merge, so there may be fewer than frames, but never none between two cues. A
-   * caption that was waited for at EOS brings a GAP and a cue of its own. */
-  fail_unless (run->gaps >= run->sent->len - 1 && run->gaps + run->sent->len <= run->frames + 2,
-      "%s: %u gaps and %u cues", run->name, run->gaps, run->sent->len);
+  /* GAPs that wait merge, so there may be fewer than frames, but none is missing between two cues that
+   * are longer than a frame. A caption that was waited for at EOS brings a GAP and a cue of its own. */
+  fail_unless (run->gaps + one_frame >= run->sent->len - 1
+      && run->gaps + run->sent->len <= run->frames + 2, "%s: %u gaps and %u cues, %u of one frame",
+      run->name, run->gaps, run->sent->len, one_frame);
 }
 
 /* What is in the file: the same texts, the same times. Muxers round to their time scale and move
@@ -278,7 +291,7 @@ GST_START_TEST (test_file)
 
   for (c = 0; c < G_N_ELEMENTS (cue_durations); c++)
     for (i = 0; i < G_N_ELEMENTS (intervals); i++) {
-      Run run = { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL, 0,
+      Run run = { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL, 0, 0,
         NULL, NULL, NULL, NULL, 0, 0
       };
 
@@ -288,10 +301,21 @@ GST_START_TEST (test_file)
 }
 GST_END_TEST
 
+/* As after an edit list: the video begins inside of its media, text and video at 0. */
+GST_START_TEST (test_moved)
+{
+  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, NULL, 0, 3500 * MS, NULL, NULL, NULL,
+    NULL, 0, 0
+  };
+
+  runs (&run, 1);
+}
+GST_END_TEST
+
 /* A video about which nothing is said is muxed as well: GAPs alone keep the muxer going. */
 GST_START_TEST (test_silence)
 {
-  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, NULL, NULL, NULL, NULL, 0, 0 };
+  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
 
   start (&run, 0);
   finish (&run);
@@ -310,8 +334,23 @@ GST_START_TEST (test_late)
 
   for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
     Run run = { muxes[i], GST_SECOND, GST_SECOND, TRUE, 6 * FPS, "text=caption {n}\nlook_ms=2200",
-      2200 * MS, NULL, NULL, NULL, NULL, 0, 0
+      2200 * MS, 0, NULL, NULL, NULL, NULL, 0, 0
     };
+
+    all[i] = run;
+  }
+  runs (all, G_N_ELEMENTS (muxes));
+}
+GST_END_TEST
+
+/* Live, and captions come four times as often as cues of the whole length would end. */
+GST_START_TEST (test_often)
+{
+  Run all[G_N_ELEMENTS (muxes)];
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
+    Run run = { muxes[i], GST_SECOND, 250 * MS, TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
 
     all[i] = run;
   }
@@ -330,7 +369,7 @@ GST_START_TEST (test_live)
     return;
   for (i = 0; i < (slow ? 6 : G_N_ELEMENTS (muxes)); i++) {
     Run run = { muxes[slow ? __i__ : (gint) i], cue_durations[slow ? i % 2 : (i + 1) % 2],
-      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, NULL, NULL, NULL, NULL, 0, 0
+      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0
     };
 
     all[n++] = run;
@@ -349,8 +388,10 @@ mux_suite (void)
   tcase_set_timeout (tcase, 120);
   tcase_add_checked_fixture (tcase, NULL, files_remove);
   tcase_add_loop_test (tcase, test_file, 0, G_N_ELEMENTS (muxes));
+  tcase_add_loop_test (tcase, test_moved, 0, G_N_ELEMENTS (muxes));
   tcase_add_loop_test (tcase, test_silence, 0, G_N_ELEMENTS (muxes));
   tcase_add_test (tcase, test_late);
+  tcase_add_test (tcase, test_often);
   tcase_add_loop_test (tcase, test_live, 0, G_N_ELEMENTS (muxes));
   return suite;
 }

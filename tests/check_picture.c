@@ -29,7 +29,7 @@ enum
   BENCH_ROUNDS = 25
 };
 
-/* A buffer of these caps with slow waves in every byte of every component. */
+/* A buffer of these caps with slow waves in every byte of every colour, and opaque. */
 static GstBuffer *
 waves (GstCaps * caps)
 {
@@ -55,7 +55,7 @@ waves (GstCaps * caps)
       for (x = 0; x < width; x++)
         data[y * GST_VIDEO_FRAME_COMP_STRIDE (&frame, c)
             + x * GST_VIDEO_FRAME_COMP_PSTRIDE (&frame, c)] =
-            (guint8) (128 + swing * sin ((c + 2) * 3.0 * x / width + c)
+            c == GST_VIDEO_COMP_A ? 255 : (guint8) (128 + swing * sin ((c + 2) * 3.0 * x / width + c)
             * cos ((4 - (gint) c) * 2.0 * y / height));
   }
   gst_video_frame_unmap (&frame);
@@ -150,36 +150,265 @@ GST_START_TEST (test_others)
   compare ("RGB16", 320, 240, "", 64, FALSE);
   compare ("RGB", 320, 240, "colorimetry=2:1:5:1", 64, FALSE);
   compare ("I420", 320, 240, "colorimetry=2:5:5:1", 64, FALSE);
-  compare ("I420", 320, 240, "interlace-mode=fields,field-order=(string)"
-      "top-field-first", 64, FALSE);
 }
 
 GST_END_TEST;
 
-/* A frame of two fields is read like any other, row by row. */
+/* A frame of two fields is read like any other, row by row, also where the converter reads it. Of a
+ * height that fields share evenly, frames of all modes have the same bytes. */
 GST_START_TEST (test_interlaced)
 {
-  static const gchar *const modes[] = { "progressive", "interleaved", "mixed" };
-  guint8 out[3][32 * 32 * 3];
+  static const gchar *const modes[] = { "progressive", "interleaved", "mixed",
+    "fields"
+  };
+  static const gchar *const formats[] = { "I420", "Y444", "UYVY", "NV21",
+    "I420_10LE", "A420", "v210"
+  };
+  guint8 out[4][32 * 32 * 3];
+  guint f, i;
+
+  for (f = 0; f < G_N_ELEMENTS (formats); f++)
+    for (i = 0; i < G_N_ELEMENTS (modes); i++) {
+      gchar *more = g_strdup_printf ("interlace-mode=%s", modes[i]);
+      GstPalmePicture picture = { 0 };
+      GstCaps *caps = caps_of (formats[f], 120, 92, more);
+      GstBuffer *buffer = waves (caps);
+      const gchar *reason = "";
+
+      gst_palme_picture_set_caps (&picture, caps);
+      fail_unless (gst_palme_picture_take (&picture, out[i], 32, buffer,
+              &reason), "%s, %s: %s", formats[f], modes[i], reason);
+      fail_unless ((picture.converter == NULL) == (f == 0));
+      fail_unless (memcmp (out[0], out[i], sizeof out[0]) == 0, "%s, %s",
+          formats[f], modes[i]);
+      gst_palme_picture_clear (&picture);
+      gst_buffer_unref (buffer);
+      gst_caps_unref (caps);
+      g_free (more);
+    }
+}
+
+GST_END_TEST;
+
+/* ---- Packed by GStreamer --------------------------------------------------------------------- */
+
+/* What the format unpacks to. */
+static gboolean
+is_yuv (const GstVideoInfo * info)
+{
+  return GST_VIDEO_FORMAT_INFO_IS_YUV (gst_video_format_get_info (info->finfo->
+          unpack_format));
+}
+
+/* A buffer of these caps, each of its rows of values[width][4], as the format unpacks to: alpha and three
+ * colours. */
+static GstBuffer *
+packed (GstCaps * caps, const guint8 * values)
+{
+  GstVideoInfo info;
+  GstVideoFrame frame;
+  GstBuffer *buffer;
+  guint16 *wide;
+  guint bits;
+  gint i;
+
+  g_assert_true (gst_video_info_from_caps (&info, caps));
+  buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&info), NULL);
+  gst_buffer_memset (buffer, 0, 0, GST_VIDEO_INFO_SIZE (&info));
+  g_assert_true (gst_video_frame_map (&frame, &info, buffer, GST_MAP_WRITE));
+  bits = GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (info.finfo->
+          unpack_format));
+  wide = g_new (guint16, info.width * 4);
+  for (i = 0; i < info.width * 4; i++)
+    wide[i] = (guint16) (values[i] * 257);
+  for (i = 0; i < info.height; i++)
+    info.finfo->pack_func (info.finfo, GST_VIDEO_PACK_FLAG_NONE,
+        bits == 16 ? (gpointer) wide : (gpointer) values, 0, frame.data,
+        frame.info.stride, GST_VIDEO_CHROMA_SITE_UNKNOWN, i, info.width);
+  g_free (wide);
+  gst_video_frame_unmap (&frame);
+  return buffer;
+}
+
+/* Red and blue in every format that has colours: 5 and 6 bits are 8 steps away at most, luma and colour of
+ * 8 bits 4. */
+GST_START_TEST (test_red_and_blue)
+{
+  static const guint8 in_rgb[2][3] = { {255, 0, 0}, {0, 0, 255} };
+  static const guint8 in_yuv[2][3] = { {82, 90, 240}, {41, 240, 110} };
+  const gchar *reason = "";
+  guint n, f, tried = 0, colour;
+  const GstVideoFormat *formats = gst_video_formats_raw (&n);
+  guint8 values[48 * 4], out[16 * 16 * 3];
+  gint i;
+
+  for (f = 0; f < n; f++)
+    for (colour = 0; colour < 2; colour++) {
+      const GstVideoFormatInfo *info = gst_video_format_get_info (formats[f]);
+      const gchar *name = GST_VIDEO_FORMAT_INFO_NAME (info);
+      GstPalmePicture picture = { 0 };
+      GstVideoInfo in;
+      GstBuffer *buffer;
+      GstCaps *caps;
+
+      if (GST_VIDEO_FORMAT_INFO_IS_GRAY (info) || info->pack_func == NULL
+          || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (info))
+        continue;
+      tried++;
+      caps = caps_of (name, 48, 32, "");
+      g_assert_true (gst_video_info_from_caps (&in, caps));
+      for (i = 0; i < 48 * 4; i++)
+        values[i] = i % 4 == 0 ? 255 : (is_yuv (&in) ? in_yuv :
+            in_rgb)[colour][i % 4
+            - 1];
+      buffer = packed (caps, values);
+      gst_palme_picture_set_caps (&picture, caps);
+      fail_unless (gst_palme_picture_take (&picture, out, 16, buffer,
+              &reason), "%s: %s", name, reason);
+      for (i = 0; i < (gint) sizeof out; i++)
+        fail_unless (abs (out[i] - in_rgb[colour][i % 3]) <= 8, "%s, colour %u: "
+            "%d at %d", name, colour, out[i], i);
+      gst_palme_picture_clear (&picture);
+      gst_buffer_unref (buffer);
+      gst_caps_unref (caps);
+    }
+  fail_unless (tried >= 2 * 90, "only %u were tried", tried);
+}
+
+GST_END_TEST;
+
+/* ---- Alpha ----------------------------------------------------------------------------------- */
+
+/* One value of what a format unpacks to, at column x: alpha or a grey as its luma or as red, green
+ * and blue. */
+typedef guint8 (*Column) (gint x, gboolean alpha);
+
+static GstBuffer *
+columns (GstCaps * caps, Column column)
+{
+  GstVideoInfo info;
+  GstBuffer *buffer;
+  guint8 *values;
+  gint x;
+
+  g_assert_true (gst_video_info_from_caps (&info, caps));
+  values = g_malloc ((gsize) info.width * 4);
+  for (x = 0; x < info.width; x++) {
+    gint grey = column (x, FALSE);
+    gboolean luma = is_yuv (&info);
+
+    values[4 * x] = column (x, TRUE);
+    values[4 * x + 1] = (guint8) (luma ? 16 + (grey * 219 + 127) / 255 : grey);
+    values[4 * x + 2] = values[4 * x + 3] = (guint8) (luma ? 128 : grey);
+  }
+  buffer = packed (caps, values);
+  g_free (values);
+  return buffer;
+}
+
+/* Bars of 8 columns. Their alphas are those that 2 bits can say. */
+static guint8
+bars (gint x, gboolean alpha)
+{
+  return (guint8) (alpha ? x / 8 % 4 * 85 : x / 32 % 2 ? 40 : 200);
+}
+
+/* Two pictures that look alike: what differs cannot be seen. */
+static guint8
+hidden_black (gint x, gboolean alpha)
+{
+  return x % 7 < 3 ? 0 : alpha ? 255 : 100;
+}
+
+static guint8
+hidden_white (gint x, gboolean alpha)
+{
+  return x % 7 < 3 ? (alpha ? 0 : 255) : alpha ? 255 : 100;
+}
+
+static void
+draw (const gchar * format, gint width, Column column, gint size,
+    guint8 * out)
+{
+  GstCaps *caps = caps_of (format, width, 64, "");
+  GstBuffer *buffer = columns (caps, column);
+  GstPalmePicture picture = { 0 };
+  const gchar *reason = "";
+
+  gst_palme_picture_set_caps (&picture, caps);
+  fail_unless (gst_palme_picture_take (&picture, out, size, buffer, &reason),
+      "%s: %s", format, reason);
+  gst_palme_picture_clear (&picture);
+  gst_buffer_unref (buffer);
+  gst_caps_unref (caps);
+}
+
+/* Every format with alpha: over white, and nothing that alpha hides is seen. A step of limited luma is
+ * 1.2 of RGB, and so is the rounding to it; the matrix cuts down one more, and white is 255 or 254. */
+GST_START_TEST (test_alpha)
+{
+  enum
+  { SIDE = 64, CLOSE = 4 };
+  guint8 out[SIDE * SIDE * 3], other[sizeof out];
+  guint n, f, tried = 0, i;
+  const GstVideoFormat *formats = gst_video_formats_raw (&n);
+
+  for (f = 0; f < n; f++) {
+    const GstVideoFormatInfo *info = gst_video_format_get_info (formats[f]);
+    const gchar *name = GST_VIDEO_FORMAT_INFO_NAME (info);
+
+    /* A palette cannot be packed. */
+    if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (info)
+        || GST_VIDEO_FORMAT_INFO_HAS_PALETTE (info))
+      continue;
+    tried++;
+    draw (name, SIDE, bars, SIDE, out);
+    for (i = 0; i < sizeof out; i++) {
+      gint x = (gint) (i / 3 % SIDE), alpha = bars (x, TRUE);
+      gint wanted = (alpha * bars (x, FALSE) + (255 - alpha) * 255) / 255;
+
+      fail_unless (abs (out[i] - wanted) <= CLOSE, "%s: %d, not %d, in "
+          "column %d", name, out[i], wanted, x);
+    }
+    /* In width to half, so that what is seen and what is not meet in a pixel. */
+    draw (name, 2 * SIDE, hidden_black, SIDE, out);
+    draw (name, 2 * SIDE, hidden_white, SIDE, other);
+    fail_unless (memcmp (out, other, sizeof out) == 0, name);
+  }
+  fail_unless (tried >= 28, "only %u have alpha", tried);
+}
+
+GST_END_TEST;
+
+/* A palette with alpha: index 0 is red at a third, all others are opaque blue. */
+GST_START_TEST (test_palette)
+{
+  GstCaps *caps = caps_of ("RGB8P", 32, 32, "");
+  GstBuffer *buffer = gst_buffer_new_allocate (NULL, 32 * 32 + 1024, NULL);
+  GstPalmePicture picture = { 0 };
+  const gchar *reason = "";
+  guint8 out[32 * 32 * 3];
+  GstMapInfo map;
   guint i;
 
-  for (i = 0; i < G_N_ELEMENTS (modes); i++) {
-    gchar *more = g_strdup_printf ("interlace-mode=%s", modes[i]);
-    GstPalmePicture picture = { 0 };
-    GstCaps *caps = caps_of ("I420", 120, 90, more);
-    GstBuffer *buffer = waves (caps);
-    const gchar *reason = "";
+  gst_buffer_map (buffer, &map, GST_MAP_WRITE);
+  for (i = 0; i < 32 * 32; i++)
+    map.data[i] = i % 32 < 16 ? 0 : (guint8) i;
+  for (i = 0; i < 256; i++) {
+    const guint32 colour = i == 0 ? 0x55ff0000 : 0xff0000ff;
 
-    gst_palme_picture_set_caps (&picture, caps);
-    fail_unless (gst_palme_picture_take (&picture, out[i], 32, buffer,
-            &reason), "%s: %s", modes[i], reason);
-    fail_unless (picture.converter == NULL);
-    fail_unless (memcmp (out[0], out[i], sizeof out[0]) == 0, "%s", modes[i]);
-    gst_palme_picture_clear (&picture);
-    gst_buffer_unref (buffer);
-    gst_caps_unref (caps);
-    g_free (more);
+    memcpy (map.data + 32 * 32 + 4 * i, &colour, 4);
   }
+  gst_buffer_unmap (buffer, &map);
+  gst_palme_picture_set_caps (&picture, caps);
+  fail_unless (gst_palme_picture_take (&picture, out, 32, buffer, &reason));
+  fail_unless (out[0] == 255 && out[1] == 170 && out[2] == 170, "%d %d %d",
+      out[0], out[1], out[2]);
+  fail_unless (out[93] == 0 && out[94] == 0 && out[95] == 255, "%d %d %d",
+      out[93], out[94], out[95]);
+  gst_palme_picture_clear (&picture);
+  gst_buffer_unref (buffer);
+  gst_caps_unref (caps);
 }
 
 GST_END_TEST;
@@ -286,6 +515,9 @@ picture_suite (void)
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_others);
   tcase_add_test (tcase, test_interlaced);
+  tcase_add_test (tcase, test_red_and_blue);
+  tcase_add_test (tcase, test_alpha);
+  tcase_add_test (tcase, test_palette);
   tcase_add_test (tcase, test_changes);
   return suite;
 }

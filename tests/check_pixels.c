@@ -127,6 +127,58 @@ static void check_sum_spans(void)
         }
 }
 
+/* One pixel that is not opaque, at each place of each length, and none. */
+static void check_opaque(void)
+{
+    for (int s = 0; s < SIZES; s++)
+        for (int alpha = 0; alpha <= 3; alpha += 3) {
+            const int n = sizes[s];
+            struct buffer x = buffer_of_bytes((size_t)n * 4);
+            uint8_t *bytes = (uint8_t *)x.data;
+            int wrong = 0;
+
+            for (int i = 0; i < 4 * n; i++)
+                bytes[i] = i % 4 == alpha ? 255 : (uint8_t)random_bits();
+            wrong += !tried->opaque(bytes, alpha, n);
+            for (int i = 0; i < n; i++) {
+                bytes[4 * i + alpha] = (uint8_t)(i % 2 ? 254 : 127);
+                wrong += tried->opaque(bytes, alpha, n) != 0;
+                bytes[4 * i + alpha] = 255;
+            }
+            CHECK_MESSAGE(wrong == 0, "%s opaque, %d: %d answers are wrong", tried->level, n, wrong);
+            buffer_free(&x);
+        }
+}
+
+/* All colours with all alphas, and each length, against the formula in whole numbers: 255 times the result is off by
+ * at most half of 255. */
+static void check_over_white(void)
+{
+    for (int s = -1; s < SIZES; s++)
+        for (int how = 0; how < 4; how++) {
+            const int n = s < 0 ? 65536 : sizes[s], alpha = how % 2 * 3, premultiplied = how / 2;
+            struct buffer x = buffer_of_bytes((size_t)n * 4), found = buffer_of_bytes((size_t)n * 4);
+            uint8_t *in = (uint8_t *)x.data, *out = (uint8_t *)found.data;
+            int wrong = 0;
+
+            for (int i = 0; i < n; i++)
+                for (int c = 0; c < 4; c++)
+                    in[4 * i + c] = (uint8_t)(s >= 0 ? (int)(random_bits() & 255) : c == alpha ? i >> 8 : i + 85 * c);
+            tried->over_white(out, in, alpha, premultiplied, n);
+            for (int i = 0; i < 4 * n; i++) {
+                int a = in[i / 4 * 4 + alpha], v = in[i], sum = v + 255 - a;
+                int off = 255 * out[i] - (a * v + (255 - a) * 255);
+
+                if (i % 4 != alpha)
+                    wrong += premultiplied ? out[i] != (sum < 255 ? sum : 255) : 2 * abs(off) > 255;
+            }
+            CHECK_MESSAGE(wrong == 0, "%s over_white, %d, alpha at %d, premultiplied %d: %d bytes are wrong",
+                          tried->level, n, alpha, premultiplied, wrong);
+            CHECK_MESSAGE(buffer_guarded(&found), "%s over_white, %d: wrote before its output", tried->level, n);
+            buffer_free(&x), buffer_free(&found);
+        }
+}
+
 static void check_colour(void)
 {
     for (int s = 0; s < SIZES; s++)
@@ -171,7 +223,7 @@ static void check_colour(void)
 /* ---- Times: what one row of 256 out of a frame of 1920 x 1080 takes -------------------------------------- */
 
 static const struct palme_kernels *benched;
-static uint8_t pool_bytes[9 * 1920 * 3], pool_out[256 * 3];
+static uint8_t pool_bytes[9 * 1920 * 3], pool_out[256 * 3], pool_flat[1920 * 4];
 static float pool_a[16384], pool_b[16384];
 static int pool_first[256];
 
@@ -193,6 +245,10 @@ static void bench_unzip(void)
 
 static void bench_sum_spans(void) { benched->sum_spans(pool_b, pool_a, pool_a, pool_first, 16, 256); }
 
+static void bench_opaque(void) { pool_out[0] = (uint8_t)benched->opaque(pool_bytes, 3, 1920); }
+
+static void bench_over_white(void) { benched->over_white(pool_flat, pool_bytes, 3, 0, 1920); }
+
 static void bench_colour(void)
 {
     static const float m[3][4] = { { 1, 1, 1, 1 }, { 1, 1, 1, 1 }, { 1, 1, 1, 1 } };
@@ -210,11 +266,14 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "sum_rows 9 x 5760", bench_sum_rows },
         { "unzip 3 x 1920", bench_unzip },
         { "sum_spans 256 x 16", bench_sum_spans },
+        { "opaque 1920", bench_opaque },
+        { "over_white 1920", bench_over_white },
         { "colour 256", bench_colour },
     };
 
     for (int i = 0; i < 256; i++)
         pool_first[i] = (int)(i * 7.4);
+    memset(pool_bytes, 255, sizeof pool_bytes);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         benched = c;
         double plain = seconds(all[i].run);
@@ -244,11 +303,14 @@ int main(int argc, char **argv)
         palme_kernels_init(&level, (enum palme_cpu_level)l);
         tried = &level;
         CHECK_MESSAGE(l == PALME_CPU_C || (level.sum_rows != c.sum_rows && level.unzip != c.unzip &&
-                                           level.sum_spans != c.sum_spans && level.colour != c.colour),
-                      "the level %s does not bring the four kernels", level.level);
+                                           level.sum_spans != c.sum_spans && level.colour != c.colour &&
+                                           level.opaque != c.opaque && level.over_white != c.over_white),
+                      "the level %s does not bring the six kernels", level.level);
         check_sum_rows();
         check_unzip();
         check_sum_spans();
+        check_opaque();
+        check_over_white();
         check_colour();
         if (with_bench && l > PALME_CPU_C)
             bench(&c, &level);

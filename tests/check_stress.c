@@ -322,7 +322,13 @@ GST_START_TEST (test_request_pads)
 
 GST_END_TEST;
 
-/* Buffers, properties, states, pads and events from several threads at once. */
+/* Buffers, properties, states, pads and events from several threads at once.
+ *
+ * One warning of the core is this test's own fault. The harness sends stream-start, caps and segment
+ * before each frame; when its other thread takes the element to NULL and back in between, the
+ * element's sink pad has forgotten them, and the harness's pad, which knows that it has sent them,
+ * does not send them again. A source in a pipeline is restarted with its peers. With identity in our
+ * place GStreamer 1.28 warns in every run; 1.22 does not. */
 GST_START_TEST (test_threads)
 {
   GstHarness *h = caption_harness ("look_ms=3\ntext={prompt} {n}\n",
@@ -336,6 +342,9 @@ GST_START_TEST (test_threads)
       gst_element_get_pad_template (h->element, "text");
   guint i;
 
+  gst_check_add_log_filter ("GStreamer", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL,
+      g_regex_new ("Got data flow before (stream-start|segment) event", 0, 0, NULL),
+      NULL, NULL, NULL);
   gst_segment_init (&segment, GST_FORMAT_TIME);
   g_value_init (&prompt, G_TYPE_STRING);
   g_value_set_static_string (&prompt, "a photo of");

@@ -24,11 +24,19 @@ release (TextHost * host, GstPad * pad)
   gst_object_unref (pad);
 }
 
+static void
+frame_at (TextHost * host, GstClockTime start, GstClockTime duration, const gchar * caption)
+{
+  const GstPalmeCuesFrame frame = { start, duration, caption, NONE, NONE };
+
+  gst_palme_text_frame (host->text, &frame);
+}
+
 /* Frame i of 10 fps. */
 static void
-frame (TextHost * host, guint i, const gchar * caption, gboolean fresh)
+frame (TextHost * host, guint i, const gchar * caption)
 {
-  gst_palme_text_frame (host->text, i * 100 * MS, 100 * MS, caption, fresh, NONE);
+  frame_at (host, i * 100 * MS, 100 * MS, caption);
 }
 
 /* A host in PLAYING with a linked pad, stream and segment; the three events are taken. */
@@ -68,7 +76,9 @@ GST_START_TEST (test_sticky_events)
   GstStreamFlags flags;
   const GstSegment *segment;
   const gchar *id;
-  GstSegment wanted;
+  GstSegment wanted, running;
+  GstEvent *segment_event;
+  guint32 seqnum;
   GstCaps *caps;
   guint group;
   gchar *string;
@@ -79,7 +89,11 @@ GST_START_TEST (test_sticky_events)
   gst_segment_init (&wanted, GST_FORMAT_TIME);
   wanted.start = 3 * GST_SECOND;
   wanted.base = GST_SECOND;
-  host_segment (host, &wanted);
+  wanted.rate = -2.0;
+  gst_segment_init (&running, GST_FORMAT_TIME);
+  segment_event = gst_event_new_segment (&wanted);
+  seqnum = gst_event_get_seqnum (segment_event);
+  host_event (host, segment_event);
 
   event = consumer_pop (consumer);
   fail_unless (GST_EVENT_TYPE (event) == GST_EVENT_STREAM_START);
@@ -101,7 +115,8 @@ GST_START_TEST (test_sticky_events)
   event = consumer_pop (consumer);
   fail_unless (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT);
   gst_event_parse_segment (event, &segment);
-  fail_unless (gst_segment_is_equal (segment, &wanted));
+  fail_unless (gst_segment_is_equal (segment, &running));
+  fail_unless_equals_int (gst_event_get_seqnum (event), seqnum);
   gst_event_unref (event);
 
   /* Caps and tags of the video are not the text's. */
@@ -109,7 +124,7 @@ GST_START_TEST (test_sticky_events)
   host_event (host, gst_event_new_caps (caps));
   gst_caps_unref (caps);
   host_event (host, gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "x", NULL)));
-  gst_palme_text_frame (host->text, 3 * GST_SECOND, 100 * MS, NULL, FALSE, NONE);
+  frame_at (host, 3 * GST_SECOND, 100 * MS, NULL);
   expect (consumer, "gap 3.0 0.1");
 
   /* A later stream starts anew, also on the consumer's side. */
@@ -124,13 +139,13 @@ GST_START_TEST (test_sticky_events)
   gst_event_unref (event);
   expect (consumer, "caps");
   expect (consumer, "segment");
-  gst_palme_text_frame (host->text, 3 * GST_SECOND, 100 * MS, "a", TRUE, NONE);
+  frame_at (host, 3 * GST_SECOND, 100 * MS, "a");
   expect (consumer, "cue 3.0 1.0 a");
   done (host, consumer, pad);
 }
 GST_END_TEST
 
-/* Each frame is one item: a cue or a GAP. Upstream's GAPs are copied. */
+/* Each frame is one item: a cue or a GAP. Upstream's GAP is a frame without a word. */
 GST_START_TEST (test_cue_or_gap)
 {
   Consumer *consumer;
@@ -147,14 +162,14 @@ GST_START_TEST (test_cue_or_gap)
       g_free (wanted);
       wanted = g_strdup_printf ("gap %u.0 0.1", i / 10);
     }
-    frame (host, i, i < 5 ? NULL : i < 19 ? "one" : "two", i == 5 || i == 19);
+    frame (host, i, i < 5 ? NULL : i < 19 ? "one" : "two");
     expect (consumer, wanted);
     g_free (wanted);
   }
-  host_event (host, gst_event_new_gap (9 * GST_SECOND, GST_SECOND));
+  frame_at (host, 9 * GST_SECOND, GST_SECOND, NULL);
   expect (consumer, "gap 9.0 1.0");
-  gst_palme_text_frame (host->text, NONE, 100 * MS, "x", TRUE, NONE);
-  gst_palme_text_frame (host->text, 10 * GST_SECOND, NONE, "", FALSE, NONE);
+  frame_at (host, NONE, 100 * MS, "x");
+  frame_at (host, 10 * GST_SECOND, NONE, "");
   expect (consumer, "gap 10.0 0.033333333");
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 0);
@@ -162,7 +177,7 @@ GST_START_TEST (test_cue_or_gap)
 }
 GST_END_TEST
 
-/* Async: one cue waits, the newest; GAPs merge; the video is not held. */
+/* Async: one slice of a caption waits, the newest; GAPs merge; the video is not held. */
 GST_START_TEST (test_async_drops)
 {
   Consumer *consumer;
@@ -171,16 +186,28 @@ GST_START_TEST (test_async_drops)
   guint i;
 
   consumer_block (consumer, TRUE);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_inside (consumer);
   for (i = 1; i < 45; i++)
-    frame (host, i, "b", i == 1);
+    frame (host, i, "b");
   fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 3);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 1.0 a");
   expect (consumer, "gap 0.1 3.9");
   expect (consumer, "cue 4.0 1.0 b");
   expect (consumer, "gap 4.1 0.4");
+  /* But every caption does. */
+  consumer_block (consumer, TRUE);
+  frame (host, 50, "b");
+  consumer_wait_inside (consumer);
+  frame (host, 60, "c");
+  frame (host, 70, "c");
+  frame (host, 80, "d");
+  consumer_block (consumer, FALSE);
+  expect (consumer, "cue 5.0 1.0 b");
+  expect (consumer, "cue 7.0 1.0 c");
+  expect (consumer, "cue 8.0 1.0 d");
+  fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 4);
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   done (host, consumer, pad);
 }
@@ -197,10 +224,10 @@ GST_START_TEST (test_sync_keeps_all)
   gst_palme_text_set_exact (host->text, TRUE);
   gst_palme_text_set_cue_duration (host->text, 100 * MS);
   consumer_block (consumer, TRUE);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_inside (consumer);
   for (i = 1; i <= 4100; i++)
-    frame (host, i, i == 5 ? NULL : "b", FALSE);
+    frame (host, i, i == 5 ? NULL : "b");
   fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 4);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 0.1 a");
@@ -215,7 +242,8 @@ GST_START_TEST (test_sync_keeps_all)
 }
 GST_END_TEST
 
-GST_START_TEST (test_hold_ends_at_eos_and_segment)
+/* A caption that is held goes on over a segment, as running time does, and ends with the stream. */
+GST_START_TEST (test_hold)
 {
   Consumer *consumer;
   GstPad *pad;
@@ -223,16 +251,18 @@ GST_START_TEST (test_hold_ends_at_eos_and_segment)
   GstSegment segment;
 
   gst_palme_text_set_cue_duration (host->text, 0);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   expect (consumer, "gap 0.0 0.1");
-  frame (host, 1, "a", FALSE);
+  frame (host, 1, "a");
   expect (consumer, "gap 0.1 0.1");
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.base = GST_SECOND;
   host_segment (host, &segment);
-  expect (consumer, "cue 0.0 0.2 a");
   expect (consumer, "segment");
-  frame (host, 7, "b", TRUE);
+  frame (host, 2, "a");
+  expect (consumer, "gap 0.2 0.1");
+  frame (host, 7, "b");
+  expect (consumer, "cue 0.0 0.7 a");
   expect (consumer, "gap 0.7 0.1");
   host_event (host, gst_event_new_eos ());
   expect (consumer, "cue 0.7 0.1 b");
@@ -251,13 +281,13 @@ GST_START_TEST (test_segment_in_order)
 
   gst_palme_text_set_exact (host->text, TRUE);
   consumer_block (consumer, TRUE);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_inside (consumer);
-  frame (host, 10, "b", TRUE);
+  frame (host, 10, "b");
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.base = 2 * GST_SECOND;
   host_segment (host, &segment);
-  frame (host, 0, "c", TRUE);
+  frame (host, 0, "c");
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 1.0 a");
   expect (consumer, "cue 1.0 1.0 b");
@@ -274,19 +304,19 @@ GST_START_TEST (test_flush)
   TextHost *host = playing (&consumer, &pad);
   gint64 start;
 
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   expect (consumer, "cue 0.0 1.0 a");
   consumer_block (consumer, TRUE);
-  frame (host, 10, "b", TRUE);
+  frame (host, 10, "b");
   consumer_wait_inside (consumer);
-  frame (host, 20, "c", TRUE);
+  frame (host, 20, "c");
   start = g_get_monotonic_time ();
   host_event (host, gst_event_new_flush_start ());
   GST_INFO ("flush took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
-  frame (host, 21, "d", TRUE);  /* late, from before the flush: dropped */
+  frame (host, 21, "d");  /* late, from before the flush: dropped */
   host_event (host, gst_event_new_flush_stop (TRUE));
   host_default_segment (host);
-  frame (host, 3, "e", TRUE);
+  frame (host, 3, "e");
   expect (consumer, "flush-start");
   /* "b" was inside when the flush came, and its chain function returned then. */
   expect (consumer, "cue 1.0 1.0 b");
@@ -306,7 +336,7 @@ GST_START_TEST (test_flush)
   expect (consumer, "stream-start");
   expect (consumer, "caps");
   host_default_segment (host);
-  frame (host, 3, "f", TRUE);
+  frame (host, 3, "f");
   expect (consumer, "segment");
   expect (consumer, "cue 0.3 1.0 f");
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
@@ -322,11 +352,11 @@ GST_START_TEST (test_late_result)
   TextHost *host = playing (&consumer, &pad);
 
   consumer_block (consumer, TRUE);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_inside (consumer);
   gst_pad_unlink (pad, consumer->pad);
   consumer_link (other, pad);
-  frame (host, 5, "b", TRUE);
+  frame (host, 5, "b");
   g_mutex_lock (&consumer->lock);
   consumer->flow = GST_FLOW_ERROR;
   g_mutex_unlock (&consumer->lock);
@@ -335,7 +365,7 @@ GST_START_TEST (test_late_result)
   expect (other, "caps");
   expect (other, "segment");
   expect (other, "cue 0.5 1.0 b");
-  frame (host, 6, "b", FALSE);
+  frame (host, 6, "b");
   expect (other, "gap 0.6 0.1");
   fail_unless_equals_int (host_wait_error (host, 0), GST_FLOW_OK);
   consumer_free (consumer);
@@ -379,7 +409,7 @@ GST_START_TEST (test_blocked_pad)
   gint reached = FALSE;
   gulong probe = block_pad (pad, &reached);
 
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   wait_flag (&reached);
   host_event (host, gst_event_new_eos ());
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
@@ -396,13 +426,13 @@ GST_START_TEST (test_blocked_pad)
   reached = FALSE;
   probe = block_pad (pad, &reached);
   host_default_segment (host);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   wait_flag (&reached);
   host_event (host, gst_event_new_flush_start ());
   gst_pad_remove_probe (pad, probe);
   host_event (host, gst_event_new_flush_stop (TRUE));
   host_default_segment (host);
-  frame (host, 5, "b", TRUE);
+  frame (host, 5, "b");
   expect (consumer, "segment");
   expect (consumer, "flush-start");
   expect (consumer, "flush-stop");
@@ -413,7 +443,7 @@ GST_START_TEST (test_blocked_pad)
 
   reached = FALSE;
   block_pad (pad, &reached);
-  frame (host, 20, "c", TRUE);
+  frame (host, 20, "c");
   wait_flag (&reached);
   host_set_state (host, GST_STATE_READY);
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
@@ -433,9 +463,9 @@ GST_START_TEST (test_stop_while_blocked)
     gint64 start;
 
     consumer_block (consumer, TRUE);
-    frame (host, 0, "a", TRUE);
+    frame (host, 0, "a");
     consumer_wait_inside (consumer);
-    frame (host, 10, "b", TRUE);
+    frame (host, 10, "b");
     start = g_get_monotonic_time ();
     host_set_state (host, GST_STATE_READY);
     GST_INFO ("stop took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
@@ -529,7 +559,7 @@ GST_START_TEST (test_request_in_playing)
 
   host_stream_start (host, "video");
   host_default_segment (host);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   pad = request (host);
   for (i = 0; i < G_N_ELEMENTS (types); i++) {
     GstEvent *event = gst_pad_get_sticky_event (pad, types[i], 0);
@@ -540,12 +570,12 @@ GST_START_TEST (test_request_in_playing)
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, count_probe,
       &pushed, NULL);
   before = g_atomic_int_get (&pushed);
-  frame (host, 1, NULL, FALSE); /* not linked: the task stops, nothing is said */
+  frame (host, 1, NULL); /* not linked: the task stops, nothing is said */
   wait_pushed (&pushed, before);
-  frame (host, 1, "a", FALSE);
+  frame (host, 1, "a");
   consumer_link (consumer, pad);
   fail_unless (gst_palme_text_is_linked (host->text));
-  frame (host, 2, "a", FALSE);
+  frame (host, 2, "a");
   expect (consumer, "stream-start");
   expect (consumer, "caps");
   expect (consumer, "segment");
@@ -555,12 +585,12 @@ GST_START_TEST (test_request_in_playing)
   /* Another consumer in its place begins the same way, with a cue of its own. */
   gst_pad_unlink (pad, consumer->pad);
   before = g_atomic_int_get (&pushed);
-  frame (host, 3, "a", FALSE);
+  frame (host, 3, "a");
   wait_pushed (&pushed, before);
   consumer_free (consumer);
   consumer = consumer_new ();
   consumer_link (consumer, pad);
-  frame (host, 4, "a", FALSE);
+  frame (host, 4, "a");
   expect (consumer, "stream-start");
   expect (consumer, "caps");
   expect (consumer, "segment");
@@ -604,7 +634,7 @@ GST_START_TEST (test_release_while_blocked)
   gint64 start;
 
   block_pad (pad, &reached);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   wait_flag (&reached);
   gst_element_release_request_pad (GST_ELEMENT (host), pad);
   fail_if (gst_pad_is_active (pad));
@@ -620,7 +650,7 @@ GST_START_TEST (test_release_while_blocked)
   expect (consumer, "caps");
   expect (consumer, "segment");
   consumer_block (consumer, TRUE);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_inside (consumer);
   start = g_get_monotonic_time ();
   release (host, pad);
@@ -632,11 +662,11 @@ GST_START_TEST (test_release_while_blocked)
   expect (other, "stream-start");
   expect (other, "caps");
   expect (other, "segment");
-  frame (host, 1, "b", TRUE);
+  frame (host, 1, "b");
   expect (other, "cue 0.1 1.0 b");
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 1.0 a");
-  frame (host, 2, "b", FALSE);
+  frame (host, 2, "b");
   expect (other, "gap 0.2 0.1");
   consumer_free (consumer);
   done (host, other, pad);
@@ -664,7 +694,7 @@ GST_START_TEST (test_release_in_probe)
   gint reached = FALSE;
 
   gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, release_probe, &reached, NULL);
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   wait_flag (&reached);
   gst_object_unref (pad);
   pad = request (host);
@@ -688,13 +718,13 @@ GST_START_TEST (test_flows)
     TextHost *host = playing (&consumer, &pad);
 
     consumer->flow = flows[i];
-    frame (host, 0, "a", TRUE);
+    frame (host, 0, "a");
     consumer_wait_calls (consumer, 1);
     fail_unless_equals_int (host_wait_error (host, error ? 5000 : 50), error ? flows[i] : GST_FLOW_OK);
     g_mutex_lock (&consumer->lock);
     consumer->flow = GST_FLOW_OK;
     g_mutex_unlock (&consumer->lock);
-    frame (host, 10, "b", TRUE);
+    frame (host, 10, "b");
     if (!ends)
       expect (consumer, "cue 1.0 1.0 b");
     fail_unless_equals_int (consumer_settle (consumer, 20), 0);
@@ -702,7 +732,7 @@ GST_START_TEST (test_flows)
     host_event (host, gst_event_new_flush_start ());
     host_event (host, gst_event_new_flush_stop (TRUE));
     host_default_segment (host);
-    frame (host, 20, "c", TRUE);
+    frame (host, 20, "c");
     expect (consumer, "flush-start");
     expect (consumer, "flush-stop");
     expect (consumer, "stream-start");
@@ -722,18 +752,18 @@ GST_START_TEST (test_new_stream_after_eos)
   TextHost *host = playing (&consumer, &pad);
 
   consumer->flow = GST_FLOW_EOS;
-  frame (host, 0, "a", TRUE);
+  frame (host, 0, "a");
   consumer_wait_calls (consumer, 1);
   g_mutex_lock (&consumer->lock);
   consumer->flow = GST_FLOW_OK;
   g_mutex_unlock (&consumer->lock);
   host_stream_start (host, "next");
   host_default_segment (host);
-  frame (host, 0, "b", TRUE);
+  frame (host, 20, "b");
   expect (consumer, "stream-start");
   expect (consumer, "caps");
   expect (consumer, "segment");
-  expect (consumer, "cue 0.0 1.0 b");
+  expect (consumer, "cue 2.0 1.0 b");
   done (host, consumer, pad);
 }
 GST_END_TEST
@@ -793,6 +823,53 @@ GST_START_TEST (test_upstream)
 }
 GST_END_TEST
 
+/* One cue per caption is held for a consumer of text alone, and sent when it starts to one that joins
+ * streams, however far downstream and inside of whatever bin. */
+GST_START_TEST (test_joins)
+{
+  static const gchar *const lines[] = { "identity name=i ! fakesink async=false",
+    "bin.( identity name=i ! queue ) ! identity ! fakesink async=false",
+    "identity name=i ! tee name=t ! queue ! fakesink async=false  t. ! fakesink async=false",
+    "identity name=i ! funnel name=f ! fakesink async=false  identity ! f.",
+    "identity name=i ! queue ! bin.( identity ! funnel name=f ! fakesink async=false  identity ! f. )",
+    "identity name=i ! tee name=t ! fakesink async=false  t. ! funnel name=f ! fakesink async=false"
+        "  identity ! f." };
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (lines); i++) {
+    gboolean joins = i >= 3;
+    TextHost *host = host_new (GST_STATE_READY);
+    GstElement *pipeline = GST_ELEMENT (gst_element_get_parent (host));
+    GstElement *rest = gst_parse_bin_from_description (lines[i], FALSE, NULL);
+    GstElement *identity = gst_bin_get_by_name (GST_BIN (rest), "i");
+    GstPad *sink = gst_element_get_static_pad (identity, "sink"), *ghost, *pad = request (host);
+    gint buffers = 0;
+
+    fail_unless (gst_bin_add (GST_BIN (pipeline), rest));
+    ghost = gst_ghost_pad_new ("sink", sink);
+    gst_element_add_pad (rest, ghost);
+    fail_unless_equals_int (gst_pad_link_full (pad, ghost, GST_PAD_LINK_CHECK_NOTHING), GST_PAD_LINK_OK);
+    gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &buffers, NULL);
+    gst_palme_text_set_cue_duration (host->text, 0);
+    host_set_state (host, GST_STATE_PLAYING);
+    host_stream_start (host, "video");
+    host_default_segment (host);
+    frame (host, 0, "a");
+    frame (host, 1, "a");
+    if (joins)
+      wait_pushed (&buffers, 0);
+    else
+      g_usleep (20000);
+    fail_unless (g_atomic_int_get (&buffers) == joins, "%s: %d cues", lines[i], buffers);
+    gst_object_unref (pad);
+    gst_object_unref (sink);
+    gst_object_unref (identity);
+    gst_object_unref (pipeline);
+    host_free (host);
+  }
+}
+GST_END_TEST
+
 static gpointer
 frames_thread (gpointer data)
 {
@@ -800,7 +877,7 @@ frames_thread (gpointer data)
   guint i;
 
   for (i = 0; i < 20000; i++) {
-    frame (host, i, i % 30 < 3 ? "" : "stress", i % 30 == 3);
+    frame (host, i, i % 30 < 3 ? "" : "stress");
     if (i % 997 == 0) {
       host_event (host, gst_event_new_flush_start ());
       host_event (host, gst_event_new_flush_stop (TRUE));
@@ -860,7 +937,7 @@ GST_START_TEST (test_state_cycles)
     host_stream_start (host, "video");
     host_default_segment (host);
     for (j = 0; j < i % 7; j++)
-      frame (host, j * 10, "a", TRUE);
+      frame (host, j * 10, "a");
     if (i % 3 == 0)
       host_event (host, gst_event_new_eos ());
     host_set_state (host, i % 5 ? GST_STATE_READY : GST_STATE_NULL);
@@ -881,7 +958,7 @@ text_suite (void)
   tcase_add_test (tcase, test_cue_or_gap);
   tcase_add_test (tcase, test_async_drops);
   tcase_add_test (tcase, test_sync_keeps_all);
-  tcase_add_test (tcase, test_hold_ends_at_eos_and_segment);
+  tcase_add_test (tcase, test_hold);
   tcase_add_test (tcase, test_segment_in_order);
   tcase_add_test (tcase, test_flush);
   tcase_add_test (tcase, test_late_result);
@@ -894,6 +971,7 @@ text_suite (void)
   tcase_add_test (tcase, test_flows);
   tcase_add_test (tcase, test_new_stream_after_eos);
   tcase_add_test (tcase, test_upstream);
+  tcase_add_test (tcase, test_joins);
   tcase_add_test (tcase, test_stress);
   tcase_add_test (tcase, test_state_cycles);
   return suite;

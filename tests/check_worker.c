@@ -258,6 +258,37 @@ GST_START_TEST (test_counters)
 
 GST_END_TEST;
 
+/* What is said of a model comes from its file, and so does what is said of a file that is none: both may
+ * hold anything. */
+GST_START_TEST (test_hostile_names)
+{
+  GstElement *element = caption_element (NULL, NULL);
+  GstPalmeModel hostile = { 0 };
+  GstStructure *info;
+  gchar *text;
+
+  fail_unless (gst_palme_model_open (&hostile, element,
+          caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto"));
+  fail_unless_equals_string (hostile.name, "ti[31mny");
+  info = gst_palme_model_describe (&hostile);
+  fail_unless_equals_string (gst_structure_get_string (info, "name"),
+      "ti[31mny");
+  gst_structure_free (info);
+  gst_palme_model_close (&hostile);
+  fail_unless (hostile.name == NULL);
+
+  fail_if (gst_palme_model_open (&hostile, element, "/nowhere/a\x1b]0;b\u2066",
+          1, "auto"));
+  text = caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_NOT_FOUND);
+  fail_unless (strstr (text, "/nowhere/a]0;b") != NULL, text);
+  fail_if (strchr (text, '\x1b') != NULL || strstr (text, "\u2066") != NULL);
+  g_free (text);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
 static Suite *
 worker_suite (void)
 {
@@ -271,6 +302,7 @@ worker_suite (void)
   tcase_add_test (tcase, test_flushing);
   tcase_add_test (tcase, test_wake);
   tcase_add_test (tcase, test_counters);
+  tcase_add_test (tcase, test_hostile_names);
   return suite;
 }
 

@@ -84,9 +84,11 @@ engine_may() {
 element_may() {
     case $1 in
     gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
-    gstpalmesettings.[ch] | gstpalmestats.[ch]) ;;
-    gstpalmepicture.[ch] | gstpalmeshared.[ch]) echo palme.h ;;
-    gstpalmetext.[ch]) echo gstpalmecues.h ;;
+    gstpalmeplanes.[ch]) ;;
+    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmetime.[ch] | gstpalmejoins.[ch] | gstpalmequeue.[ch]) ;;
+    gstpalmepicture.[ch]) echo palme.h gstpalmeplanes.h ;;
+    gstpalmeshared.[ch]) echo palme.h ;;
+    gstpalmetext.[ch]) echo gstpalmecues.h gstpalmejoins.h gstpalmequeue.h ;;
     gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
     gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;
     gstpalme.c | gstpalmecaption.[ch] | gstpalmeframe.[ch]) echo "$element_headers" ;;
@@ -136,7 +138,7 @@ done
 
 for file in examples/*.[ch]; do
     case $file in
-    examples/caption*) judge "$file" palme.h captionsource.h captiontext.h gstpalmesanitize.h ;;
+    examples/caption*) judge "$file" palme.h gstpalmesanitize.h $(ls examples | grep '^caption.*\.h$') ;;
     *) judge "$file" ;;
     esac
     for header in $(theirs "$file"); do

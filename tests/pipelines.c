@@ -64,6 +64,36 @@ pipeline_new (const gchar * model_lines, const gchar * line)
   return pipeline;
 }
 
+static GstPadProbeReturn
+move (GstPad * pad, GstPadProbeInfo * info, gpointer data)
+{
+  const GstSegment *segment = data;
+
+  (void) pad;
+  if (info->type & GST_PAD_PROBE_TYPE_BUFFER) {
+    GstBuffer *buffer = gst_buffer_make_writable (GST_PAD_PROBE_INFO_BUFFER (info));
+
+    GST_BUFFER_PTS (buffer) += segment->start;
+    GST_PAD_PROBE_INFO_DATA (info) = buffer;
+  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_SEGMENT) {
+    gst_event_unref (GST_PAD_PROBE_INFO_EVENT (info));
+    GST_PAD_PROBE_INFO_DATA (info) = gst_event_new_segment (segment);
+  }
+  return GST_PAD_PROBE_OK;
+}
+
+void
+pipeline_move (GstElement * pipeline, const gchar * element, const GstSegment * segment)
+{
+  GstElement *moved = gst_bin_get_by_name (GST_BIN (pipeline), element);
+  GstPad *sink = gst_element_get_static_pad (moved, "sink");
+
+  gst_pad_add_probe (sink, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, move,
+      gst_segment_copy (segment), (GDestroyNotify) gst_segment_free);
+  gst_object_unref (sink);
+  gst_object_unref (moved);
+}
+
 void
 pipeline_run (GstElement * pipeline, const gchar * line, guint seconds)
 {

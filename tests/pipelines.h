@@ -15,6 +15,9 @@ void files_remove (void);
 /* Parses a gst-launch line in which each MODEL stands for a stand-in model of these lines. */
 GstElement *pipeline_new (const gchar * model_lines, const gchar * line);
 
+/* The video that comes to this element's `sink` gets this segment (copied), and begins at its start. */
+void pipeline_move (GstElement * pipeline, const gchar * element, const GstSegment * segment);
+
 /* To PLAYING, until EOS; an error or no EOS within `seconds` fails the test with the line. */
 void pipeline_run (GstElement * pipeline, const gchar * line, guint seconds);
 

@@ -463,7 +463,9 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
         [PALME_FORMAT_RGB] = { 3, 0, 1, 2 },  [PALME_FORMAT_RGBX] = { 4, 0, 1, 2 },
         [PALME_FORMAT_BGRX] = { 4, 2, 1, 0 }, [PALME_FORMAT_XRGB] = { 4, 1, 2, 3 },
         [PALME_FORMAT_XBGR] = { 4, 3, 2, 1 }, [PALME_FORMAT_BGR] = { 3, 2, 1, 0 },
-        [PALME_FORMAT_GRAY8] = { 1, 0, 0, 0 },
+        [PALME_FORMAT_GRAY8] = { 1, 0, 0, 0 }, [PALME_FORMAT_RGBA] = { 4, 0, 1, 2 },
+        [PALME_FORMAT_BGRA] = { 4, 2, 1, 0 }, [PALME_FORMAT_ARGB] = { 4, 1, 2, 3 },
+        [PALME_FORMAT_ABGR] = { 4, 3, 2, 1 },
     };
     static const double weights[][2] = { { 0.299, 0.114 }, { 0.2126, 0.0722 }, { 0.2627, 0.0593 } };
     const unsigned char *row[3];
@@ -472,11 +474,13 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
 
     for (i = 0; i < 3; i++)
         row[i] = image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i] : NULL;
-    if (image->format <= PALME_FORMAT_GRAY8) {
+    if (image->format <= PALME_FORMAT_GRAY8 || image->format >= PALME_FORMAT_RGBA) {
         const unsigned char *place = places[image->format];
+        int alpha = image->format < PALME_FORMAT_RGBA ? 255
+                    : row[0][x * 4 + (image->format <= PALME_FORMAT_BGRA ? 3 : 0)];
 
         for (i = 0; i < 3; i++)
-            sum[i] += row[0][x * place[0] + place[i + 1]];
+            sum[i] += (alpha * row[0][x * place[0] + place[i + 1]] + (255 - alpha) * 255) / 255.0;
         return;
     }
     if (image->format == PALME_FORMAT_YUY2) {
@@ -509,7 +513,7 @@ int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image 
 {
     int i, j, c, x, y;
 
-    if (!squarer || !out || !image || image->format > PALME_FORMAT_YUY2 || !image->planes[0])
+    if (!squarer || !out || !image || image->format > PALME_FORMAT_ABGR || !image->planes[0])
         return PALME_ERROR_ARGUMENT;
     for (j = 0; j < squarer->size; j++)
         for (i = 0; i < squarer->size; i++) {
