@@ -23,23 +23,23 @@ static int begin(palme_session *s)
 /* Encodes pixels[height][width][3] and prepares the decoder for a sentence about them. */
 static int see(palme_session *s, int height, int width)
 {
-    const struct palme_params *params = &s->model->params;
-    int tokens = palme_encode(s->model, &s->compute, s->context, s->pixels, height, width, s->scratch);
+    const struct palme_config *config = &s->model->config;
+    int tokens = palme_encode(s->model, &s->compute, s->context, s->pixels, height, width, &s->scratch);
 
     if (tokens < 0)
         return tokens;
-    palme_decoder_see(s->model, &s->compute, &s->picture, params->cross_attend ? NULL : s->mapped,
-                      s->context, tokens, s->scratch);
+    palme_decoder_see(s->model, &s->compute, &s->picture, config->cross_attend ? NULL : s->mapped,
+                      s->context, tokens, &s->scratch);
     for (int b = 0; b < s->width_capacity; b++) {
         s->cache[b].length = 0;
-        s->cache[b].visible = params->cross_attend ? 0 : tokens;
+        s->cache[b].visible = config->cross_attend ? 0 : tokens;
     }
-    if (!params->cross_attend && !s->compute.stopped) {
+    if (!config->cross_attend && !s->compute.stopped) {
         for (int i = 0; i < tokens; i++)
             s->rows[i] = (struct palme_row){ .cache = &s->cache[0], .picture = &s->picture,
                                              .rotary = &s->rotary,
-                                             .embedding = s->mapped + (size_t)i * params->decoder_dim };
-        palme_decode(s->model, &s->compute, NULL, s->rows, tokens, tokens, s->scratch);
+                                             .embedding = s->mapped + (size_t)i * config->decoder.dim };
+        palme_decode(s->model, &s->compute, NULL, s->rows, tokens, tokens, &s->scratch);
     }
     if (s->compute.stopped)
         return PALME_ERROR_STOPPED;
@@ -61,7 +61,7 @@ static int look(palme_session *session, const struct palme_image *image)
 
     if (!session || !image)
         return PALME_ERROR_ARGUMENT;
-    int side = session->model->params.image_size;
+    int side = session->model->config.image_size;
     size_t count = (size_t)side * (size_t)side * 3;
 
     if ((problem = palme_image_problem(image)) != NULL) {
@@ -71,7 +71,7 @@ static int look(palme_session *session, const struct palme_image *image)
     }
     if ((status = begin(session)) < 0)
         return status;
-    status = palme_image_resize(&session->compute, session->square, image, side, session->image_scratch);
+    status = palme_image_resize(&session->compute, session->square, image, side, &session->scratch);
     if (status < 0)
         return status;
     for (size_t i = 0; i < count; i++)
@@ -96,7 +96,7 @@ static int look_planar(palme_session *session, const float *pixels, int height, 
     if (!session || !pixels)
         return PALME_ERROR_ARGUMENT;
     const struct palme_report *report = &session->model->report;
-    int patch = session->model->params.patch_size, most = palme_params_patches(&session->model->params);
+    int patch = session->model->config.patch_size, most = palme_config_patches(&session->model->config);
 
     session->state = PALME_BLIND;
     if (height <= 0 || width <= 0 || height % patch || width % patch)
@@ -142,7 +142,7 @@ static int prefill(palme_session *s, int count, int more)
         int n = all - first < PALME_PREFILL_ROWS ? all - first : PALME_PREFILL_ROWS;
         int skip = count - 1 - first < 0 ? 0 : count - 1 - first < n ? count - 1 - first : n;
         float *to = skip < n ? s->hidden + (size_t)(first + skip - (count - 1)) *
-                                               (size_t)s->model->params.decoder_dim
+                                               (size_t)s->model->config.decoder.dim
                              : NULL;
 
         for (int i = 0, at = first; i < n; i++, at++)
@@ -150,7 +150,7 @@ static int prefill(palme_session *s, int count, int more)
                 .cache = &s->cache[0], .picture = &s->picture, .rotary = &s->rotary,
                 .token = at < count ? s->text[at] : s->draft.tokens[at - count],
             };
-        palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, s->scratch);
+        palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, &s->scratch);
         if (s->compute.stopped)
             return PALME_ERROR_STOPPED;
     }
@@ -167,18 +167,18 @@ static int prompt(palme_session *session, const char *text)
         return PALME_ERROR_ARGUMENT;
     const struct palme_report *report = &session->model->report;
     if (!text)
-        text = session->model->params.default_prompt;
+        text = session->model->config.default_prompt;
     size_t length = strnlen(text, PALME_PROMPT_BYTES + 1);
 
     if (length > PALME_PROMPT_BYTES)
         return palme_fail(report, PALME_ERROR_TEXT, "the prompt is longer than %d bytes", PALME_PROMPT_BYTES);
     room = session->capacity - session->cache[0].length;
-    session->text[0] = session->model->params.bos_token;
+    session->text[0] = session->model->config.bos_token;
     count = palme_tokenizer_encode(session->model->tokenizer, session->text + 1, room - 1, text, length,
                                    session->encode_scratch);
     if (count == PALME_ERROR_CONTEXT)
         return palme_fail(report, count, "the prompt leaves no room for a caption: the context is %d tokens",
-                          session->model->params.max_seq_len);
+                          session->model->config.context);
     if (count < 0)
         return palme_fail(report, count, "the prompt is not valid UTF-8");
     count++;

@@ -16,7 +16,7 @@
  */
 #include "compute.h"
 
-#include "config.h"
+#include "build_config.h"
 #include "floats.h"
 
 #include <pthread.h>

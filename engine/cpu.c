@@ -4,7 +4,7 @@
  */
 #include "cpu.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <string.h>
 #if PALME_HAVE_AVXVNNI || PALME_HAVE_BF16

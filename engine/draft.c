@@ -82,7 +82,7 @@ void palme_draft_finish(palme_session *s)
 
     if (!greedy(s) || !count)
         return;
-    if (s->text[count - 1] == s->model->params.eos_token)
+    if (s->text[count - 1] == s->model->config.eos_token)
         count--;
     s->draft.finished = count;
 }

@@ -178,7 +178,7 @@ struct columns {
     int taps;
 };
 
-/* The scratch, cut into pieces. */
+/* What a picture is scaled with. */
 struct work {
     float *row;                /* [MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
     float *colour[3];          /* each [MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
@@ -187,36 +187,31 @@ struct work {
     uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
 };
 
-static void *piece(char *base, size_t *used, size_t count, size_t bytes)
+static void lay_out(struct work *work, struct palme_arena *arena, int size)
 {
-    void *part = base ? base + *used : NULL;
-    *used += count * bytes;
-    return part;
-}
+    size_t n = (size_t)size;
 
-static size_t lay_out(struct work *work, void *scratch, int size)
-{
-    size_t n = (size_t)size, used = 0;
-
-    work->row = piece(scratch, &used, 4 * MAX_SIDE, sizeof(float));
+    work->row = palme_arena_take(arena, 4 * MAX_SIDE, sizeof(float));
     for (int c = 0; c < 3; c++)
-        work->colour[c] = piece(scratch, &used, MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
+        work->colour[c] = palme_arena_take(arena, MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
     for (int c = 0; c < 3; c++)
-        work->scaled[c] = piece(scratch, &used, n, sizeof(float));
+        work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
     for (int b = 0; b < 2; b++) {
         /* A window spans at most 2 * support + 1 pixels and no more than MAX_SIDE, one sample more than that
          * divided by the block, and is filled up to whole portions: */
-        work->columns[b].weights = piece(scratch, &used, 2 * MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
-        work->columns[b].first = piece(scratch, &used, n, sizeof(int));
+        work->columns[b].weights = palme_arena_take(arena, 2 * MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
+        work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
-    work->flat = piece(scratch, &used, (size_t)GROUP * CHUNK * 4, 1);
-    return used;
+    work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
 }
 
-size_t palme_image_scratch(int size)
+void palme_image_reserve(struct palme_arena *arena, int size)
 {
+    size_t mark = arena->used;
     struct work work;
-    return lay_out(&work, NULL, size);
+
+    lay_out(&work, arena, size);
+    palme_arena_rewind(arena, mark);
 }
 
 /* ---- The work ------------------------------------------------------------------------------- */
@@ -373,8 +368,9 @@ static void colours_of(float m[3][4], const struct palme_image *image)
 }
 
 int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
-                       void *scratch)
+                       struct palme_arena *scratch)
 {
+    const size_t mark = scratch->used;
     const struct palme_kernels *kernels = compute->kernels;
     const int subsampled = layouts[image->format].yuv;
     const int one = layouts[image->format].kind == GRAY;
@@ -383,6 +379,7 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
     double flops = 0;
 
     lay_out(&work, scratch, size);
+    palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
     if (one)
         work.scaled[1] = work.scaled[2] = work.scaled[0];
     colours_of(colours, image);

@@ -5,14 +5,14 @@
  */
 #include "kernels.h"
 
-#include "config.h"
+#include "build_config.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { KEY_TILE = 64 };
 
-static void layernorm_c(float *y, const float *x, const float *w, const float *b, int n)
+static void layernorm_c(float *y, const float *x, const float *w, const float *b, int n, double eps)
 {
     double sum = 0, square = 0;
 
@@ -21,7 +21,7 @@ static void layernorm_c(float *y, const float *x, const float *w, const float *b
     double mean = sum / n;
     for (int i = 0; i < n; i++)
         square += (x[i] - mean) * (x[i] - mean);
-    double factor = 1 / sqrt(square / n + 1e-5);
+    double factor = 1 / sqrt(square / n + eps);
     for (int i = 0; i < n; i++)
         y[i] = (float)((x[i] - mean) * factor * w[i] + b[i]);
 }

@@ -31,7 +31,9 @@ enum {
 enum palme_activation {
     PALME_ACTIVATION_NONE,
     PALME_ACTIVATION_RELU6, /* min(max(x, 0), 6) */
-    PALME_ACTIVATION_GELU   /* that of `gelu`; products leave it to layers.c */
+    PALME_ACTIVATION_GELU,  /* that of `gelu`; products leave it and the following to layers.c */
+    PALME_ACTIVATION_GELU_TANH, /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    PALME_ACTIVATION_QUICK_GELU /* x / (1 + exp(-1.702 x)) */
 };
 
 /* A row of activations in int8: what its whole numbers are multiplied with, and what a level has to add to its sums
@@ -120,8 +122,8 @@ struct palme_kernels {
      * it makes with 4 in f32. */
     int int8_pays, bf16_pays;
 
-    /* y[n] = (x - mean) / sqrt(variance + 1e-5) * w + b, biased variance. y may be x. */
-    void (*layernorm)(float *y, const float *x, const float *w, const float *b, int n);
+    /* y[n] = (x - mean) / sqrt(variance + eps) * w + b, biased variance. y may be x. */
+    void (*layernorm)(float *y, const float *x, const float *w, const float *b, int n, double eps);
 
     /* x[n] = 0.5 x (1 + erf(x / sqrt 2)), the exact form. */
     void (*gelu)(float *x, int n);

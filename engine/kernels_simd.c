@@ -94,10 +94,10 @@ static double squares_of(const float *x, vf mean, int n)
     return sum;
 }
 
-static void layernorm(float *y, const float *x, const float *w, const float *b, int n)
+static void layernorm(float *y, const float *x, const float *w, const float *b, int n, double eps)
 {
     vf mean = vf_set((float)(sum_of(x, n) / n));
-    vf factor = vf_set((float)(1 / sqrt(squares_of(x, mean, n) / n + 1e-5)));
+    vf factor = vf_set((float)(1 / sqrt(squares_of(x, mean, n) / n + eps)));
 
     for (int i = 0; i < n; i += VF) {
         int k = vf_left(n, i);

@@ -5,8 +5,12 @@
  */
 #include "layers.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#include "arena.h"
+#include "util.h"
 
 /* ---- Precisions --------------------------------------------------------------------------- */
 
@@ -207,18 +211,6 @@ static int crowded(const struct palme_linear *l, int rows)
     return rows >= CROWDED_LEAST && rows <= CROWDED_MOST && (size_t)l->in * sizeof(float) % CROWDED == 0;
 }
 
-size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows)
-{
-    const struct palme_linear l = { .precision = palme_linear_precision(wanted, in), .in = in };
-    size_t bytes = (rows < CROWDED_MOST ? rows : CROWDED_MOST) * apart((size_t)in * sizeof(float));
-
-    if (l.precision == PALME_INT8)
-        bytes = rows * (PALME_QUANTIZED((size_t)in) + sizeof(struct palme_quantum));
-    else if (l.precision == PALME_BF16 && kernels->narrow)
-        bytes = rows * apart(padded_in(&l) * sizeof(uint16_t));
-    return (bytes + 63) & ~(size_t)63;
-}
-
 /* ---- Inputs in another precision */
 
 struct input {
@@ -262,7 +254,8 @@ static void copy_part(void *user, int i)
 }
 
 /* Where rows go, one portion for all of them. */
-static struct input input_of(const struct palme_kernels *kernels, void *room, const float *x,
+/* What a layer makes of its inputs first, and the memory that it takes for that. */
+static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *room, const float *x,
                              const struct palme_linear *l, int rows)
 {
     struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
@@ -271,8 +264,6 @@ static struct input input_of(const struct palme_kernels *kernels, void *room, co
     if (l->precision == PALME_INT8) {
         input.part = quantize_part;
         input.brought.stride = PALME_QUANTIZED((size_t)l->in);
-        input.quantum = (void *)((char *)room + (size_t)rows * input.brought.stride);
-        input.brought.quantum = input.quantum;
     } else if (l->precision == PALME_BF16 && kernels->narrow) {
         input.part = narrow_part;
         input.brought.stride = apart(padded_in(l) * sizeof(uint16_t));
@@ -282,15 +273,30 @@ static struct input input_of(const struct palme_kernels *kernels, void *room, co
     } else {
         return input;
     }
-    input.room = room;
-    input.brought.values = room;
+    input.room = palme_arena_take(room, (size_t)rows, input.brought.stride);
+    input.brought.values = input.room;
+    if (l->precision == PALME_INT8)
+        input.brought.quantum = input.quantum = palme_arena_take(room, (size_t)rows, sizeof *input.quantum);
     return input;
+}
+
+size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows)
+{
+    struct palme_arena arena = { 0 };
+
+    if (!l->w || rows < 1)
+        return 0;
+    input_of(kernels, &arena, NULL, l, min_int(rows, CROWDED_MOST)); /* in f32 more rows take none */
+    palme_arena_rewind(&arena, 0);
+    input_of(kernels, &arena, NULL, l, rows);
+    return arena.most;
 }
 
 struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
                                         const struct palme_linear *l, int rows)
 {
-    struct input input = input_of(kernels, room, x, l, rows);
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(kernels, &arena, x, l, rows);
 
     if (input.part)
         input.part(&input, 0);
@@ -302,7 +308,8 @@ struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const fl
 {
     enum { COST = 4 }; /* FLOP of a value or so */
     double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
-    struct input input = input_of(c->kernels, room, x, l, rows);
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(c->kernels, &arena, x, l, rows);
 
     input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
     if (input.part)
@@ -345,6 +352,8 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
                                   line_stride, pixels, l->in, count, y_stride);
 }
 
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation);
+
 struct part {
     const struct palme_product *product;
     int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
@@ -358,6 +367,19 @@ struct product_job {
     int row_step, parts; /* rows of a block; portions of a block */
 };
 
+/* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
+static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
+{
+    if (activation == PALME_ACTIVATION_GELU)
+        kernels->gelu(x, n);
+    else if (activation == PALME_ACTIVATION_GELU_TANH)
+        for (int i = 0; i < n; i++)
+            x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+    else if (activation == PALME_ACTIVATION_QUICK_GELU)
+        for (int i = 0; i < n; i++)
+            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
+}
+
 /* What comes after the sums, while they are still in the caches: rows x out values at y. */
 static void finish(const struct palme_kernels *kernels, const struct palme_product *product, size_t at, int rows,
                    int out)
@@ -365,8 +387,7 @@ static void finish(const struct palme_kernels *kernels, const struct palme_produ
     const struct palme_linear *l = product->l;
 
     for (int r = 0; r < rows; r++, at += (size_t)l->out) {
-        if (l->activation == PALME_ACTIVATION_GELU)
-            kernels->gelu(product->y + at, out);
+        activate(kernels, product->y + at, out, l->activation);
         if (product->into)
             kernels->add(product->into + at, product->y + at, out);
     }
@@ -451,8 +472,8 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
         palme_blas_linear(c, products[p].y, x, l->w, l->b, rows, l->in, l->out);
         if (l->activation == PALME_ACTIVATION_RELU6)
             palme_relu6(c, products[p].y, rows, l->out);
-        if (l->activation == PALME_ACTIVATION_GELU)
-            palme_gelu(c, products[p].y, rows, l->out);
+        else if (l->activation != PALME_ACTIVATION_NONE)
+            activate_rows(c, products[p].y, rows, l->out, l->activation);
         if (products[p].into)
             palme_add(c, products[p].into, products[p].y, rows, l->out);
     }
@@ -512,6 +533,8 @@ struct rows_job {
     const struct palme_kernels *kernels;
     float *y;
     const float *x, *w, *b;
+    double eps;
+    enum palme_activation activation;
     int rows, n, step;
 };
 
@@ -540,16 +563,25 @@ static void layernorm_part(void *user, int i)
     size_t at;
 
     for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
-        job->kernels->layernorm(job->y + at, job->x + at, job->w, job->b, job->n);
+        job->kernels->layernorm(job->y + at, job->x + at, job->w, job->b, job->n, job->eps);
 }
 
-static void gelu_part(void *user, int i)
+static void normalize_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+
+    for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
+        job->kernels->normalize(job->y + at, job->n);
+}
+
+static void activate_part(void *user, int i)
 {
     const struct rows_job *job = user;
     size_t at;
     int count = rows_part(job, i, &at);
 
-    job->kernels->gelu(job->y + at, count * job->n);
+    activate(job->kernels, job->y + at, count * job->n, job->activation);
 }
 
 static void add_part(void *user, int i)
@@ -571,15 +603,25 @@ static void relu6_part(void *user, int i)
 }
 
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n)
+                     int rows, int n, double eps)
 {
-    by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .rows = rows, .n = n }, 8,
+    by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n }, 8,
             layernorm_part);
+}
+
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .activation = activation, .rows = rows, .n = n }, 40, activate_part);
 }
 
 void palme_gelu(struct palme_compute *c, float *x, int rows, int n)
 {
-    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 40, gelu_part);
+    activate_rows(c, x, rows, n, PALME_ACTIVATION_GELU);
+}
+
+void palme_normalize(struct palme_compute *c, float *x, int rows, int n)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 3, normalize_part);
 }
 
 void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n)

@@ -46,9 +46,9 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
                               const float *scales, int first, int count);
 
-/* Bytes that compute->room must have for products of `rows` rows with `in` inputs in a model of this precision, a
- * multiple of 64. */
-size_t palme_linear_room(const struct palme_kernels *kernels, enum palme_precision wanted, int in, size_t rows);
+/* Bytes that compute->room must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for a layer
+ * that there is not. */
+size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
 
 /* The same for attention by so many threads. */
 size_t palme_attention_room(int threads);
@@ -117,8 +117,10 @@ void palme_table_row(float *out, const struct palme_table *table, size_t row, in
 
 /* y[rows][n] = LN(x[rows][n]); y may be x. */
 void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n);
+                     int rows, int n, double eps);
 
+/* x[rows][n], each row divided by its length. */
+void palme_normalize(struct palme_compute *c, float *x, int rows, int n);
 void palme_gelu(struct palme_compute *c, float *x, int rows, int n);
 void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n);
 void palme_relu6(struct palme_compute *c, float *x, int rows, int n);

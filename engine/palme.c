@@ -4,7 +4,7 @@
  */
 #include "model.h"
 
-#include "config.h"
+#include "build_config.h"
 #include "floats.h"
 #include "safetensors.h"
 #include "tokenizer.h"
@@ -74,20 +74,21 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
                           value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
                           value ? "\"" : "");
     value = palme_safetensors_metadata(file, "format_version", &length);
-    if (!value || strcmp(value, "1") != 0)
+    model->format_version = value && strcmp(value, "1") == 0 ? 1 : value && strcmp(value, "2") == 0 ? 2 : 0;
+    if (!model->format_version)
         return palme_fail(report, PALME_ERROR_VERSION,
-                          "the metadata key format_version is %s%s%s, this library reads \"1\"",
+                          "the metadata key format_version is %s%s%s, this library reads \"1\" and \"2\"",
                           value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
                           value ? "\"" : "");
     value = palme_safetensors_metadata(file, "config", &length);
     if (!value)
         return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key config is absent");
-    if ((status = palme_params_read(&model->params, value, length, report)) < 0)
+    if ((status = palme_config_read(&model->config, model->format_version, value, length, report)) < 0)
         return status;
     value = palme_safetensors_metadata(file, "tokenizer", &length);
     if (!value)
         return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key tokenizer is absent");
-    return palme_tokenizer_open(&model->tokenizer, value, length, model->params.num_tokens, report);
+    return palme_tokenizer_open(&model->tokenizer, value, length, model->config.vocabulary, report);
 }
 
 /* What to compute with: what is asked for, or the fastest by its kernels of those that the model allows. */
@@ -106,7 +107,7 @@ static int choose_precision(struct palme_model *model, const char *name)
 
     model->precision = PALME_F32;
     for (int i = 0; i < PALME_PRECISIONS; i++)
-        if (pays[i] && model->params.precisions >> i & 1)
+        if (pays[i] && model->config.precisions >> i & 1)
             model->precision = (enum palme_precision)i;
     return PALME_OK;
 }
@@ -127,6 +128,7 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         struct palme_report early = { setup->log, setup->log_user, path };
         return palme_fail(&early, PALME_ERROR_MEMORY, "out of memory");
     }
+    model->format_version = 1; /* of a plain checkpoint */
     model->report = (struct palme_report){ setup->log, setup->log_user, path };
     if (!(model->report.subject = strdup(path))) {
         model->report.subject = path;
@@ -144,14 +146,16 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
     palme_kernels_init(&model->kernels, level);
     if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
         goto fail;
-    status = plain ? palme_params_read_plain(&model->params, plain, plain_length, &model->report)
+    status = plain ? palme_config_read_plain(&model->config, plain, plain_length, &model->report)
                    : read_metadata(model, file);
     if (status < 0)
         goto fail;
     if ((status = choose_precision(model, setup->precision)) < 0)
         goto fail;
     int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, &model->report);
-    if ((status = palme_weights_load(&model->weights, &model->params, model->precision, blas, file, &model->report)) < 0)
+    model->kernels.blas = blas ? &model->blas : NULL;
+    if ((status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, file,
+                                     &model->report)) < 0)
         goto fail;
     model->name = metadata_copy(plain ? NULL : file, "name");
     model->language = metadata_copy(plain ? NULL : file, "language");
@@ -160,7 +164,6 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         status = no_memory(model);
         goto fail;
     }
-    model->kernels.blas = blas ? &model->blas : NULL;
     if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
         no_memory(model);
         goto fail;
@@ -208,7 +211,7 @@ void palme_model_close(palme_model **model)
     palme_pool_close(&m->pool);
     palme_tokenizer_close(&m->tokenizer);
     palme_weights_clear(&m->weights);
-    palme_params_clear(&m->params);
+    palme_config_clear(&m->config);
     free(m->name);
     free(m->language);
     free(m->card);
@@ -225,19 +228,18 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .name = model->name,
         .language = model->language,
         .card = model->card,
-        .default_prompt = model->params.default_prompt,
-        .stem = palme_stem_name(model->params.stem),
+        .default_prompt = model->config.default_prompt,
+        .stem = palme_stem_name(model->config.stem),
         .level = model->kernels.level,
         .precision = palme_precision_name(model->precision),
-        .image_size = model->params.image_size,
-        .patch_size = model->params.patch_size,
-        .vocabulary = model->params.num_tokens,
-        .max_context = model->params.max_seq_len -
-                       (model->params.cross_attend ? 0 : palme_params_patches(&model->params)),
-        .beams = model->params.default_beams,
+        .image_size = model->config.image_size,
+        .patch_size = model->config.patch_size,
+        .vocabulary = model->config.vocabulary,
+        .max_context = model->config.context - palme_config_prefix(&model->config),
+        .beams = model->config.default_beams,
         .threads = model->threads,
-        .has_min_score = model->params.has_min_score,
-        .min_score = model->params.min_score,
+        .has_min_score = model->config.has_min_score,
+        .min_score = model->config.min_score,
         .parameters = model->weights.parameters,
         .bytes = model->weights.bytes,
     };

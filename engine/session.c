@@ -9,99 +9,63 @@
 #include "session.h"
 
 #include "floats.h"
-#include "image.h"
+#include "util.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-/* Hands out parts of one block: first to add up the sizes (base NULL), then for good. */
-struct arena {
-    unsigned char *base;
-    size_t used;
-    int overflow;
-};
-
-static void *take(struct arena *arena, size_t count, size_t size)
+static void lay_out(struct palme_session *s, struct palme_arena *arena)
 {
-    size_t bytes, end;
-
-    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 63, &bytes) ||
-        __builtin_add_overflow(arena->used, bytes & ~(size_t)63, &end)) {
-        arena->overflow = 1;
-        return NULL;
-    }
-    void *part = arena->base ? arena->base + arena->used : NULL;
-    arena->used = end;
-    return part;
-}
-
-static int prefix_tokens(const struct palme_params *params)
-{
-    return params->cross_attend ? 0 : palme_params_patches(params);
-}
-
-static void lay_out(struct palme_session *s, struct arena *arena)
-{
-    const struct palme_params *params = &s->model->params;
-    size_t side = (size_t)params->image_size, patches = (size_t)palme_params_patches(params);
-    size_t inner = (size_t)params->decoder_heads * PALME_HEAD, depth = (size_t)params->decoder_depth;
+    const struct palme_config *config = &s->model->config;
+    size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
+    size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
     size_t capacity = (size_t)s->capacity, width = (size_t)s->width_capacity;
-    size_t vocabulary = (size_t)params->num_tokens, prefix = (size_t)prefix_tokens(params);
-    size_t rows = prefix > PALME_PREFILL_ROWS ? prefix : PALME_PREFILL_ROWS;
-    size_t scratch = palme_encoder_scratch(s->model, params->image_size, params->image_size);
-    size_t see = patches * (size_t)params->decoder_dim;
-    size_t decode = palme_decoder_scratch(s->model, (int)rows);
+    size_t vocabulary = (size_t)config->vocabulary, prefix = (size_t)palme_config_prefix(config);
+    size_t rows = max_size(prefix, PALME_PREFILL_ROWS);
 
-    size_t room = palme_encoder_room(s->model, params->image_size, params->image_size);
-    size_t decoder_room = palme_decoder_room(s->model, (int)(rows > patches ? rows : patches));
-
-    scratch = scratch > decode ? scratch : decode;
-    scratch = scratch > see ? scratch : see;
-    s->square = take(arena, side * side, 3);
-    s->image_scratch = take(arena, palme_image_scratch(params->image_size), 1);
-    s->pixels = take(arena, side * side * 3, sizeof(float));
-    s->context = take(arena, patches * (size_t)params->encoder_dim, sizeof(float));
-    s->mapped = take(arena, prefix * (size_t)params->decoder_dim, sizeof(float));
-    s->scratch = take(arena, scratch, sizeof(float));
-    s->compute.room = take(arena, room > decoder_room ? room : decoder_room, 1);
+    s->square = palme_arena_take(arena, side * side, 3);
+    s->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
+    s->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
+    s->mapped = palme_arena_take(arena, prefix * (size_t)config->decoder.dim, sizeof(float));
+    s->scratch = palme_scratch_take(arena, s->model, (int)rows);
     s->picture.capacity = (int)patches;
-    s->picture.kv = take(arena, params->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
-    s->rotary.positions = params->rotary_xpos ? s->capacity : 0;
-    s->rotary.cos = take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.sin = take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.gain = take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.anti = take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->cache = take(arena, width, sizeof *s->cache);
+    s->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+    s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
+    s->rotary.cos = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
+    s->rotary.sin = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
+    s->rotary.gain = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
+    s->rotary.anti = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
+    s->cache = palme_arena_take(arena, width, sizeof *s->cache);
     for (size_t b = 0; b < width; b++) {
-        float *kv = take(arena, 2 * depth * capacity, inner * sizeof(float));
+        float *kv = palme_arena_take(arena, 2 * depth * capacity, inner * sizeof(float));
 
         if (arena->base)
             s->cache[b] = (struct palme_cache){ .kv = kv, .capacity = s->capacity };
     }
-    s->rows = take(arena, rows > width ? rows : width, sizeof *s->rows);
-    s->hidden = take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
-    s->logits_capacity = s->width_capacity > PALME_LOGITS_ROWS ? s->width_capacity : PALME_LOGITS_ROWS;
-    s->logits = take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
-    s->joint_hidden = take(arena, PALME_PREFILL_ROWS * (size_t)params->decoder_dim, sizeof(float));
-    s->joint_logits = take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
-    s->probabilities = take(arena, vocabulary, sizeof(float));
-    s->kept = take(arena, vocabulary, sizeof(int));
-    s->text = take(arena, capacity + 1, sizeof(int));
-    s->draft.tokens = take(arena, capacity + 1, sizeof(int));
-    s->encode_scratch = take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_PROMPT_BYTES), 1);
-    s->piece = take(arena, 3 * (palme_tokenizer_longest(s->model->tokenizer) + 4) + 16, 1);
+    s->rows = palme_arena_take(arena, max_size(rows, width), sizeof *s->rows);
+    s->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
+    s->logits_capacity = max_int(s->width_capacity, PALME_LOGITS_ROWS);
+    s->logits = palme_arena_take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
+    s->joint_hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
+    s->joint_logits = palme_arena_take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
+    s->probabilities = palme_arena_take(arena, vocabulary, sizeof(float));
+    s->kept = palme_arena_take(arena, vocabulary, sizeof(int));
+    s->text = palme_arena_take(arena, capacity + 1, sizeof(int));
+    s->draft.tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
+    s->encode_scratch = palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_PROMPT_BYTES), 1);
+    s->piece = palme_arena_take(arena, 3 * (palme_tokenizer_longest(s->model->tokenizer) + 4) + 16, 1);
     if (width > 1) {
         s->beams.width = s->width_capacity;
         s->beams.capacity = s->capacity + 1;
-        s->beams.beam = take(arena, width, sizeof *s->beams.beam);
-        s->beams.next = take(arena, width, sizeof *s->beams.next);
-        s->beams.best = take(arena, capacity + 2, sizeof(int));
-        s->beams.candidates = take(arena, 2 * width, sizeof *s->beams.candidates);
+        s->beams.beam = palme_arena_take(arena, width, sizeof *s->beams.beam);
+        s->beams.next = palme_arena_take(arena, width, sizeof *s->beams.next);
+        s->beams.best = palme_arena_take(arena, capacity + 2, sizeof(int));
+        s->beams.candidates = palme_arena_take(arena, 2 * width, sizeof *s->beams.candidates);
         for (size_t b = 0; b < width; b++) {
-            int *tokens = take(arena, capacity + 1, sizeof(int));
-            int *next = take(arena, capacity + 1, sizeof(int));
+            int *tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
+            int *next = palme_arena_take(arena, capacity + 1, sizeof(int));
 
             if (arena->base) {
                 s->beams.beam[b].tokens = tokens;
@@ -142,7 +106,7 @@ int palme_session_width(const palme_model *model, const struct palme_options *o)
 {
     if (o->temperature > 0)
         return 1;
-    return o->beams ? o->beams : model->params.default_beams;
+    return o->beams ? o->beams : model->config.default_beams;
 }
 
 static int set_options(palme_session *session, const struct palme_options *options)
@@ -182,7 +146,7 @@ int palme_session_set_options(palme_session *session, const struct palme_options
 static int open_session(palme_session **session, const palme_model *model, const struct palme_options *options)
 {
     static const struct palme_options none;
-    struct arena arena = { NULL, 0, 0 };
+    struct palme_arena arena = { 0 };
     int status;
 
     if (!session)
@@ -203,21 +167,20 @@ static int open_session(palme_session **session, const palme_model *model, const
     s->width_capacity = palme_session_width(model, options);
     if (options->beams > s->width_capacity)
         s->width_capacity = options->beams;
-    s->capacity = model->params.max_seq_len;
+    s->capacity = model->config.context;
     lay_out(s, &arena);
     if (!arena.overflow)
-        s->memory = aligned_alloc(64, arena.used);
+        s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
     if (!s->memory) {
         status = palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
-                            arena.used >> 20);
+                            arena.most >> 20);
         palme_session_close(&s);
         return status;
     }
-    arena.base = s->memory;
-    arena.used = 0;
+    arena = palme_arena_over(s->memory, arena.most);
     lay_out(s, &arena);
     s->draft.trust = PALME_PREFILL_ROWS;
-    palme_rotary_fill(&s->rotary, &model->weights, model->params.xpos_center);
+    palme_rotary_fill(&s->rotary, &model->weights.decoder, model->config.xpos_center);
     if ((status = set_options(s, options)) < 0) {
         palme_session_close(&s);
         return status;

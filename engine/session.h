@@ -46,11 +46,10 @@ struct palme_session {
     int capacity;       /* positions of a cache */
 
     uint8_t *square;       /* [S][S][3] */
-    void *image_scratch;
     float *pixels;         /* [S][S][3] */
     float *context;        /* [P][E] */
     float *mapped;         /* [P][D]: the image tokens of a prefix decoder */
-    float *scratch;        /* encoder's and decoder's */
+    struct palme_arena scratch; /* of resizing, encoder and decoder, one after the other */
     struct palme_picture picture;
     struct palme_rotary rotary;
     struct palme_cache *cache; /* [width_capacity] */

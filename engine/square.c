@@ -4,6 +4,7 @@
  */
 #include "floats.h"
 #include "image.h"
+#include "util.h"
 
 #include <stdlib.h>
 
@@ -13,12 +14,14 @@ struct palme_squarer {
     struct palme_kernels kernels;
     struct palme_compute compute; /* no threads, no stop question */
     int size;
-    double scratch[]; /* palme_image_scratch */
+    struct palme_arena scratch; /* behind the struct */
 };
 
 int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
 {
     enum palme_cpu_level best;
+    const size_t own = round_up(sizeof(struct palme_squarer), PALME_ARENA_ALIGNMENT);
+    struct palme_arena arena = { 0 };
     struct palme_squarer *s;
 
     if (!squarer)
@@ -26,8 +29,10 @@ int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
     *squarer = NULL;
     if (size < 1 || size > MAX_SIZE || palme_cpu_choose(&best, level) < 0)
         return PALME_ERROR_ARGUMENT;
-    if (!(s = malloc(sizeof *s + palme_image_scratch(size))))
+    palme_image_reserve(&arena, size);
+    if (!(s = aligned_alloc(PALME_ARENA_ALIGNMENT, own + arena.most)))
         return PALME_ERROR_MEMORY;
+    s->scratch = palme_arena_over((char *)s + own, arena.most);
     palme_kernels_init(&s->kernels, best);
     s->compute = (struct palme_compute){ .kernels = &s->kernels };
     s->size = size;
@@ -50,7 +55,7 @@ int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image 
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    int status = palme_image_resize(&squarer->compute, out, image, squarer->size, squarer->scratch);
+    int status = palme_image_resize(&squarer->compute, out, image, squarer->size, &squarer->scratch);
     palme_floats_leave(&floats);
     return status;
 }

@@ -16,7 +16,124 @@
  * In int8 what ReLU6 leaves, between `expand` and `project`, is bytes, and the ring keeps four rows together, as
  * depthwise_bytes reads them (kernels.h). Blocks hand on floats.
  */
+#include <string.h>
+
+#include "arena.h"
+#include "loader.h"
 #include "model.h"
+#include "safetensors.h"
+#include "util.h"
+
+/* ---- Loading ------------------------------------------------------------------------------ */
+
+/* Kernel [out][in][size][size] to [size][size][in][out], as conv_rgb and depthwise read it; a
+ * depthwise one has `in` 1. It is small enough for one portion. */
+static const float *load_kernel(struct palme_loader *l, const char *name, int out, int in, int size)
+{
+    struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ out, in, size, size }, 4);
+    int taps = size * size;
+    float *w = palme_loader_take(l, (size_t)out * (size_t)in * (size_t)taps, sizeof *w);
+
+    if (l->status < 0 || !w)
+        return NULL;
+    palme_loader_read_rows(l, l->rows, &source, 0, out);
+    for (int o = 0; o < out; o++)
+        for (int i = 0; i < in; i++)
+            for (int t = 0; t < taps; t++)
+                w[(t * in + i) * out + o] = l->rows[(o * in + i) * taps + t];
+    return w;
+}
+
+/* Kernel [channels][1][size][size] to what depthwise_bytes reads. */
+static const int8_t *load_taps(struct palme_loader *l, const char *name, int channels, int size, float **scale)
+{
+    struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
+    size_t portions = ((size_t)size + PALME_ROWS_TOGETHER - 1) / PALME_ROWS_TOGETHER, taps = (size_t)size * (size_t)size;
+    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_ROWS_TOGETHER;
+    int8_t *w = palme_loader_take(l, bytes, 1);
+    float factor;
+
+    *scale = palme_loader_take(l, (size_t)channels, sizeof **scale);
+    if (l->status < 0 || !w)
+        return NULL;
+    palme_loader_read_rows(l, l->rows, &source, 0, channels);
+    memset(w, 0, bytes);
+    for (size_t c = 0; c < (size_t)channels; c++) {
+        const float *kernel = l->rows + c * taps;
+
+        (*scale)[c] = palme_quantum_scale(&factor, kernel, (int)taps);
+        for (size_t t = 0; t < taps; t++) {
+            size_t ky = t / (size_t)size, kx = t % (size_t)size;
+            size_t at = (ky / PALME_ROWS_TOGETHER * (size_t)size + kx) * (size_t)channels + c;
+
+            w[at * PALME_ROWS_TOGETHER + ky % PALME_ROWS_TOGETHER] = palme_quantum_round(kernel[t], factor);
+        }
+    }
+    return w;
+}
+
+/* EfficientNet-Lite: what all sizes share, and channels and blocks of each stage. lite1 has the
+ * channels of lite0 and the blocks of lite2. */
+enum { STAGES = 7 };
+static const struct {
+    int expansion, size, stride, channels[2], blocks[2];
+} stages[STAGES] = {
+    { 1, 3, 1, { 16, 16 }, { 1, 1 } },   { 6, 3, 2, { 24, 24 }, { 2, 3 } },
+    { 6, 5, 2, { 40, 48 }, { 2, 3 } },   { 6, 3, 2, { 80, 88 }, { 3, 4 } },
+    { 6, 5, 1, { 112, 120 }, { 3, 4 } }, { 6, 5, 2, { 192, 208 }, { 4, 5 } },
+    { 6, 3, 1, { 320, 352 }, { 1, 1 } },
+};
+
+static void load_block(struct palme_loader *l, struct palme_stem_block *block, int index)
+{
+    struct palme_name base = palme_name("stem.%d", index), kernel = palme_name("%s.depthwise.weight", base.text);
+    int expands = block->middle != block->in;
+    int flags = PALME_LOAD_BIAS | PALME_LOAD_POINTWISE | (expands ? PALME_LOAD_BYTES : 0);
+    float *scale = NULL;
+
+    if (expands)
+        palme_load_linear(l, &block->expand, palme_name("%s.expand", base.text).text, block->middle, block->in, flags,
+                          PALME_ACTIVATION_RELU6);
+    if (expands && block->expand.precision == PALME_INT8)
+        block->taps = load_taps(l, kernel.text, block->middle, block->size, &scale);
+    else
+        block->depthwise = load_kernel(l, kernel.text, block->middle, 1, block->size);
+    block->taps_scale = scale;
+    block->depthwise_bias =
+        palme_load_bias(l, palme_name("%s.depthwise.bias", base.text).text, block->middle);
+    palme_load_linear(l, &block->project, palme_name("%s.project", base.text).text, block->out, block->middle, flags,
+                      PALME_ACTIVATION_NONE);
+}
+
+void palme_stem_load(struct palme_loader *l, struct palme_stem *stem)
+{
+    enum palme_stem_kind kind = l->config->stem;
+    int wide = kind == PALME_STEM_LITE2, deep = kind != PALME_STEM_LITE0, in = PALME_STEM_FIRST;
+
+    stem->blocks = 0;
+    if (kind == PALME_STEM_NONE)
+        return;
+    stem->conv = load_kernel(l, "stem.conv.weight", PALME_STEM_FIRST, 3, 3);
+    stem->conv_bias = palme_load_bias(l, "stem.conv.bias", PALME_STEM_FIRST);
+    for (int s = 0; s < STAGES; s++)
+        for (int i = 0; i < stages[s].blocks[deep]; i++) {
+            struct palme_stem_block *block = &stem->block[stem->blocks];
+
+            block->in = in;
+            block->middle = stages[s].expansion * in;
+            block->out = stages[s].channels[wide];
+            block->size = stages[s].size;
+            block->stride = i == 0 ? stages[s].stride : 1;
+            block->skip = block->stride == 1 && block->in == block->out;
+            load_block(l, block, stem->blocks);
+            in = block->out;
+            stem->blocks++;
+        }
+    palme_load_linear(l, &stem->head, "stem.head", PALME_STEM_FEATURES, in,
+                      PALME_LOAD_BIAS | PALME_LOAD_MANY | PALME_LOAD_POINTWISE, PALME_ACTIVATION_RELU6);
+}
+
+/* ---- Padding ------------------------------------------------------------------------------ */
 
 /* Padding before the first pixel for `size` taps over m pixels in steps of `stride`. */
 static int same_before(int m, int size, int stride)
@@ -24,16 +141,6 @@ static int same_before(int m, int size, int stride)
     int total = ((m + stride - 1) / stride - 1) * stride + size - m;
 
     return total > 0 ? total / 2 : 0;
-}
-
-static int steps(int m, int stride)
-{
-    return (m + stride - 1) / stride;
-}
-
-static int smaller(int a, int b)
-{
-    return a < b ? a : b;
 }
 
 /* ---- How a block is cut ------------------------------------------------------------------- */
@@ -62,7 +169,7 @@ static int steps_in(int room, int row, const struct palme_stem_block *block, int
 {
     int step = (room / row - block->size) / block->stride + 1;
 
-    return step < 1 ? 1 : smaller(step, most);
+    return step < 1 ? 1 : min_int(step, most);
 }
 
 /* What the block multiplies and adds up to `depthwise`, and in `project`. */
@@ -83,8 +190,8 @@ static size_t floats_of(const struct plan *plan, size_t values)
 
 static struct plan plan_of(const struct palme_stem_block *block, int height, int width, int threads)
 {
-    struct plan plan = { .height = height, .width = width, .out_height = steps(height, block->stride),
-                         .out_width = steps(width, block->stride), .bands = 1, .chunks = 1,
+    struct plan plan = { .height = height, .width = width, .out_height = div_up(height, block->stride),
+                         .out_width = div_up(width, block->stride), .bands = 1, .chunks = 1,
                          .chunk = block->middle, .bytes = block->taps != NULL };
     double project, flops = flops_of(&plan, block, &project);
 
@@ -92,105 +199,91 @@ static struct plan plan_of(const struct palme_stem_block *block, int height, int
     if (plan.fused) {
         int bands = (int)((flops + project) / PALME_STOP_FLOPS) + 1;
 
-        bands = smaller(bands > 2 * threads || threads < 2 ? bands : 2 * threads, plan.out_height);
-        plan.band = steps(plan.out_height, bands);
-        plan.bands = steps(plan.out_height, plan.band);
+        bands = min_int(bands > 2 * threads || threads < 2 ? bands : 2 * threads, plan.out_height);
+        plan.band = div_up(plan.out_height, bands);
+        plan.bands = div_up(plan.out_height, plan.band);
         plan.step = steps_in(BAND_RING, (int)floats_of(&plan, (size_t)(width * block->middle)), block, plan.band);
     } else {
         plan.band = plan.out_height;
-        plan.chunk = smaller(plan.bytes ? CHUNK_BYTES : PALME_PANEL, block->middle);
-        plan.chunks = steps(block->middle, plan.chunk);
+        plan.chunk = min_int(plan.bytes ? CHUNK_BYTES : PALME_PANEL, block->middle);
+        plan.chunks = div_up(block->middle, plan.chunk);
         plan.step = steps_in(CHUNK_RING, (int)floats_of(&plan, (size_t)(width * plan.chunk)), block, plan.band);
     }
     plan.ring = (plan.step - 1) * block->stride + block->size;
     if (plan.bytes) /* whole groups of rows, with rows before the first that is needed or behind the last */
-        plan.ring = steps(plan.ring + PALME_ROWS_TOGETHER - 1, PALME_ROWS_TOGETHER) * PALME_ROWS_TOGETHER;
+        plan.ring = div_up(plan.ring + PALME_ROWS_TOGETHER - 1, PALME_ROWS_TOGETHER) * PALME_ROWS_TOGETHER;
     plan.ring_size = floats_of(&plan, (size_t)plan.ring * width * plan.chunk);
     plan.narrow_size = floats_of(&plan, (size_t)(plan.fused ? plan.bands * plan.step : plan.out_height) *
                                             plan.out_width * block->middle);
     return plan;
 }
 
-/* The largest of each kind of map for this picture, in floats: what goes from block to block (two of those),
- * all rings of a block, and what `depthwise` makes. */
-struct maps {
-    size_t block, rings, narrow;
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* What one block works on, beside its input and its output. */
+struct buffers {
+    struct plan plan;
+    float *rings;  /* [bands * chunks][ring_size] */
+    float *narrow; /* [narrow_size]: what `depthwise` makes */
+    float *mapped; /* [bands][3][picture's width][3]: rows of the picture, of the first block only */
+    void *wide;    /* the block's input in the precision of `expand` */
+    char *room;    /* what `project` reads in its precision: all of it, or where portions go on to it, of each portion */
+    size_t room_step; /* bytes of a portion */
 };
 
-static void grow(size_t *most, size_t size)
+/* A picture's way through the stem. A block's buffers share memory with those of the other blocks. */
+struct work {
+    float *map[2]; /* what goes from block to block, by turns */
+    struct buffers block[PALME_STEM_BLOCKS];
+    void *head;    /* the last map in the precision of the last layer */
+};
+
+static void lay_out_block(struct buffers *b, struct palme_arena *arena, const struct palme_model *model,
+                          const struct palme_stem_block *block, int height, int width)
 {
-    size = (size + 15) / 16 * 16; /* whole lines of the cache */
-    if (size > *most)
-        *most = size;
+    const struct plan *plan = &b->plan;
+    size_t portions = (size_t)plan->bands * (size_t)plan->chunks;
+    int pixels = (plan->fused ? plan->step : plan->out_height) * plan->out_width;
+
+    b->rings = palme_arena_take(arena, portions, plan->ring_size * sizeof(float));
+    b->narrow = palme_arena_take(arena, plan->narrow_size, sizeof(float));
+    b->mapped = palme_arena_take(arena, block->expand.w ? 0 : (size_t)plan->bands * 9, (size_t)width * sizeof(float));
+    b->wide = palme_arena_take(arena, palme_linear_room(&model->kernels, &block->expand, height * plan->width), 1);
+    b->room_step = plan->bytes ? 0 : palme_linear_room(&model->kernels, &block->project, pixels);
+    b->room = palme_arena_take(arena, plan->fused ? (size_t)plan->bands : 1, b->room_step);
 }
 
-static struct maps largest_maps(const struct palme_stem *stem, int height, int width, int threads)
+static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
 {
-    struct maps maps = { 0, 0, 0 };
+    const struct palme_stem *stem = &model->weights.encoder.stem;
+    size_t map = 0, mark;
+    int h = div_up(height, 2), w = div_up(width, 2);
 
-    height = steps(height, 2);
-    width = steps(width, 2);
     for (int i = 0; i < stem->blocks; i++) {
-        const struct palme_stem_block *block = &stem->block[i];
-        struct plan plan = plan_of(block, height, width, threads);
+        struct plan *plan = &work->block[i].plan;
 
-        grow(&maps.rings, plan.ring_size * plan.bands * plan.chunks);
-        grow(&maps.narrow, plan.narrow_size);
-        height = plan.out_height;
-        width = plan.out_width;
-        grow(&maps.block, (size_t)height * width * block->out);
+        *plan = plan_of(&stem->block[i], h, w, model->threads);
+        h = plan->out_height;
+        w = plan->out_width;
+        map = max_size(map, (size_t)h * (size_t)w * (size_t)stem->block[i].out);
     }
-    return maps;
-}
-
-/* Three rows of the picture for each band of the first block. */
-static size_t mapped_size(const struct palme_stem *stem, int height, int width, int threads)
-{
-    struct plan plan = plan_of(&stem->block[0], steps(height, 2), steps(width, 2), threads);
-
-    return ((size_t)plan.bands * 9 * width + 15) / 16 * 16;
-}
-
-size_t palme_stem_scratch(const struct palme_model *model, int height, int width)
-{
-    const struct palme_stem *stem = &model->weights.stem;
-
-    if (model->params.stem == PALME_STEM_NONE)
-        return 0;
-    struct maps maps = largest_maps(stem, height, width, model->threads);
-    return 2 * maps.block + maps.rings + maps.narrow +
-           mapped_size(stem, height, width, model->threads);
-}
-
-/* Bytes of compute->room for the inputs of `rows` pixels of a layer. */
-static size_t room_of(const struct palme_model *model, const struct palme_linear *l, int rows)
-{
-    return l->w ? palme_linear_room(&model->kernels, l->precision, l->in, (size_t)rows) : 0;
-}
-
-size_t palme_stem_room(const struct palme_model *model, int height, int width)
-{
-    const struct palme_stem *stem = &model->weights.stem;
-    size_t most = 0;
-
-    height = steps(height, 2);
-    width = steps(width, 2);
+    work->map[0] = palme_arena_take(arena, map, sizeof(float));
+    work->map[1] = palme_arena_take(arena, map, sizeof(float));
+    mark = arena->used;
     for (int i = 0; i < stem->blocks; i++) {
-        const struct palme_stem_block *block = &stem->block[i];
-        struct plan plan = plan_of(block, height, width, model->threads);
-        size_t wide = room_of(model, &block->expand, height * width);
-        size_t narrow = plan.bytes ? 0 : room_of(model, &block->project,
-                                                 (plan.fused ? plan.step : plan.out_height) * plan.out_width);
-
-        height = plan.out_height;
-        width = plan.out_width;
-        if (plan.fused) /* the inputs of all pixels, and behind them those that a portion projects at a time */
-            wide += narrow * (size_t)plan.bands;
-        most = wide > most ? wide : most;
-        most = narrow > most ? narrow : most;
+        lay_out_block(&work->block[i], arena, model, &stem->block[i], work->block[i].plan.height, width);
+        palme_arena_rewind(arena, mark);
     }
-    size_t head = room_of(model, &stem->head, height * width);
-    return head > most ? head : most;
+    work->head = palme_arena_take(arena, palme_linear_room(&model->kernels, &stem->head, h * w), 1);
+}
+
+void palme_stem_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width)
+{
+    size_t mark = arena->used;
+    struct work work;
+
+    lay_out(&work, arena, model, height, width);
+    palme_arena_rewind(arena, mark);
 }
 
 /* ---- A block ------------------------------------------------------------------------------ */
@@ -199,15 +292,12 @@ struct block_job {
     const struct palme_kernels *kernels;
     const struct palme_stem_block *block;
     const struct plan *plan;
+    const struct buffers *buffers;
     float *y;       /* [out_height][out_width][out], where portions go on to `project` */
     const float *x; /* [height][width][in], or of the first block the picture [pixel rows][pixel columns][3] */
-    float *rings, *narrow;
     const struct palme_stem *stem; /* of the first block: its first convolution stands in for `expand` */
     int pixel_height, pixel_width;
-    float *mapped; /* [bands][3][pixel_width][3] */
     struct palme_rows wide; /* x in the precision of `expand` */
-    char *room;             /* for what `project` reads, `room_step` bytes a portion, where portions go on to it */
-    size_t room_step;
 };
 
 /* Row `row` of what the first convolution makes. */
@@ -250,11 +340,11 @@ static int expand(const struct block_job *job, float *ring, int made, int end, i
         int place = made % plan->ring;
         float *to = ring + (size_t)place * width * plan->chunk;
 
-        rows = smaller(end - made, plan->ring - place);
+        rows = min_int(end - made, plan->ring - place);
         if (plan->bytes) {
             rows = PALME_ROWS_TOGETHER;
             palme_linear_part_to_bytes(job->kernels, group_of(plan, (uint8_t *)ring, made), &job->wide, made * width,
-                                       smaller(rows, plan->height - made), width, width, &job->block->expand, from,
+                                       min_int(rows, plan->height - made), width, width, &job->block->expand, from,
                                        count, plan->chunk);
         } else if (job->stem) {
             for (int row = 0; row < rows; row++)
@@ -306,11 +396,11 @@ static void block_part(void *user, int i)
     const struct block_job *job = user;
     const struct plan *plan = job->plan;
     const struct palme_stem_block *block = job->block;
-    int row = i / plan->chunks * plan->band, end = smaller(row + plan->band, plan->out_height);
-    int from = i % plan->chunks * plan->chunk, count = smaller(block->middle - from, plan->chunk);
+    int row = i / plan->chunks * plan->band, end = min_int(row + plan->band, plan->out_height);
+    int from = i % plan->chunks * plan->chunk, count = min_int(block->middle - from, plan->chunk);
     int top = same_before(plan->height, block->size, block->stride), made = row * block->stride - top;
-    float *ring = job->rings + i * plan->ring_size;
-    float *mapped = job->mapped + (size_t)i * 9 * job->pixel_width;
+    float *ring = job->buffers->rings + i * plan->ring_size;
+    float *mapped = job->stem ? job->buffers->mapped + (size_t)i * 9 * job->pixel_width : NULL;
     size_t out_row = (size_t)plan->out_width * block->middle;
     struct palme_depthwise shape = {
         .width = plan->out_width, .in_width = plan->width,
@@ -321,9 +411,9 @@ static void block_part(void *user, int i)
 
     made = made < 0 ? 0 : plan->bytes ? made / PALME_ROWS_TOGETHER * PALME_ROWS_TOGETHER : made;
     for (; row < end; row += plan->step) {
-        int rows = smaller(plan->step, end - row);
-        int last = smaller((row + rows - 1) * block->stride - top + block->size, plan->height);
-        float *narrow = job->narrow + floats_of(plan, (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row);
+        int rows = min_int(plan->step, end - row);
+        int last = min_int((row + rows - 1) * block->stride - top + block->size, plan->height);
+        float *narrow = job->buffers->narrow + floats_of(plan, (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row);
 
         made = expand(job, ring, made, last, from, count, mapped);
         for (int r = 0; r < rows; r++) {
@@ -338,7 +428,7 @@ static void block_part(void *user, int i)
         if (plan->fused) {
             size_t at = (size_t)row * plan->out_width * block->out;
             int pixels = rows * plan->out_width;
-            char *room = job->room ? job->room + i * job->room_step : NULL;
+            char *room = job->buffers->room + i * job->buffers->room_step;
             struct palme_rows brought = plan->bytes ? bytes_of(block, narrow)
                                                     : palme_rows_bring_here(job->kernels, room, narrow, &block->project,
                                                                             pixels);
@@ -351,7 +441,7 @@ static void block_part(void *user, int i)
     }
 }
 
-static void run_block(const struct palme_model *model, struct palme_compute *c, struct block_job *job)
+static void run_block(struct palme_compute *c, struct block_job *job)
 {
     const struct plan *plan = job->plan;
     const struct palme_stem_block *block = job->block;
@@ -359,42 +449,39 @@ static void run_block(const struct palme_model *model, struct palme_compute *c, 
     double project, flops = flops_of(plan, block, &project);
 
     job->kernels = c->kernels;
-    job->room = c->room;
     if (!job->stem)
-        job->wide = palme_rows_bring(c, c->room, job->x, &block->expand, plan->height * plan->width);
-    if (job->room)
-        job->room += room_of(model, &block->expand, plan->height * plan->width);
-    job->room_step = room_of(model, &block->project, plan->step * plan->out_width);
+        job->wide = palme_rows_bring(c, job->buffers->wide, job->x, &block->expand, plan->height * plan->width);
     palme_parallel(c, plan->bands * plan->chunks, flops + (plan->fused ? project : 0), block_part, job);
     if (plan->fused)
         return;
     if (plan->bytes) {
-        struct palme_rows narrow = bytes_of(block, job->narrow);
+        struct palme_rows narrow = bytes_of(block, job->buffers->narrow);
 
         palme_linear_rows(c, job->y, &narrow, &block->project, pixels);
     } else {
-        palme_linear(c, job->y, job->narrow, &block->project, pixels);
+        c->room = job->buffers->room;
+        palme_linear(c, job->y, job->buffers->narrow, &block->project, pixels);
     }
     if (block->skip)
         palme_add(c, job->y, job->x, pixels, block->out);
 }
 
 void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features,
-                    const float *pixels, int height, int width, float *scratch)
+                    const float *pixels, int height, int width, struct palme_arena *scratch)
 {
-    const struct palme_stem *stem = &model->weights.stem;
-    struct maps maps = largest_maps(stem, height, width, model->threads);
-    float *block[2] = { scratch, scratch + maps.block }, *rings = block[1] + maps.block;
-    float *narrow = rings + maps.rings;
-    struct plan plan = { .out_height = steps(height, 2), .out_width = steps(width, 2) };
+    const struct palme_stem *stem = &model->weights.encoder.stem;
+    size_t mark = scratch->used;
+    struct work work;
 
-    for (int i = 0; i < stem->blocks; i++) {
-        plan = plan_of(&stem->block[i], plan.out_height, plan.out_width, model->threads);
-        run_block(model, c, &(struct block_job){ .block = &stem->block[i], .plan = &plan, .y = block[i % 2],
-                                                 .x = i == 0 ? pixels : block[1 - i % 2], .rings = rings,
-                                                 .narrow = narrow, .stem = i == 0 ? stem : NULL,
-                                                 .pixel_height = height, .pixel_width = width,
-                                                 .mapped = narrow + maps.narrow });
-    }
-    palme_linear(c, features, block[(stem->blocks - 1) % 2], &stem->head, plan.out_height * plan.out_width);
+    lay_out(&work, scratch, model, height, width);
+    for (int i = 0; i < stem->blocks; i++)
+        run_block(c, &(struct block_job){ .block = &stem->block[i], .plan = &work.block[i].plan,
+                                          .buffers = &work.block[i], .y = work.map[i % 2],
+                                          .x = i == 0 ? pixels : work.map[1 - i % 2], .stem = i == 0 ? stem : NULL,
+                                          .pixel_height = height, .pixel_width = width });
+    const struct plan *last = &work.block[stem->blocks - 1].plan;
+
+    c->room = work.head;
+    palme_linear(c, features, work.map[(stem->blocks - 1) % 2], &stem->head, last->out_height * last->out_width);
+    palme_arena_rewind(scratch, mark);
 }

@@ -14,7 +14,7 @@ static void tell(palme_session *s, const char **piece, int token)
     size_t length = 0;
     const char *bytes = "";
 
-    if (token != s->model->params.pad_token && token != s->model->params.bos_token)
+    if (token != s->model->config.pad_token && token != s->model->config.bos_token)
         bytes = palme_tokenizer_bytes(s->model->tokenizer, token, &length);
     palme_utf8_feed(&s->utf8, s->piece, bytes, length);
     *piece = s->piece;
@@ -34,16 +34,16 @@ static int finish(palme_session *s, const char **piece)
 static struct palme_search search_of(const palme_session *s)
 {
     const struct palme_options *o = &s->options;
-    const struct palme_params *params = &s->model->params;
+    const struct palme_config *config = &s->model->config;
 
     return (struct palme_search){
         .width = palme_session_width(s->model, o),
         .max_length = s->most,
-        .eos = params->eos_token,
-        .min_length = o->min_length ? o->min_length : params->min_length,
+        .eos = config->eos_token,
+        .min_length = o->min_length ? o->min_length : config->min_length,
         .ngram = o->no_repeat_ngram < 0 ? 0 : o->no_repeat_ngram ? o->no_repeat_ngram
-                                                                   : params->no_repeat_ngram,
-        .length_penalty = o->length_penalty > 0 ? o->length_penalty : params->length_penalty,
+                                                                   : config->no_repeat_ngram,
+        .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
     };
 }
 
@@ -52,7 +52,7 @@ static int choose(palme_session *s, float *logits)
 {
     const struct palme_options *o = &s->options;
     const struct palme_search search = search_of(s);
-    int n = s->model->params.num_tokens, token;
+    int n = s->model->config.vocabulary, token;
     double all = s->model->kernels.log_sum_exp(logits, n);
 
     memcpy(s->probabilities, logits, (size_t)n * sizeof *logits); /* the raw ones give the score */
@@ -115,7 +115,7 @@ void palme_tell_logits_done(palme_session *s, int count)
 
 static int next_single(palme_session *s, const char **piece)
 {
-    int vocabulary = s->model->params.num_tokens;
+    int vocabulary = s->model->config.vocabulary;
     int token = choose(s, s->logits + (size_t)(s->row - s->first) * (size_t)vocabulary);
 
     if (token < 0)
@@ -123,7 +123,7 @@ static int next_single(palme_session *s, const char **piece)
     s->text[s->generated++] = token;
     if (!palme_draft_judge(s))
         s->pending = token;
-    if (token == s->model->params.eos_token)
+    if (token == s->model->config.eos_token)
         return finish(s, piece);
     tell(s, piece, token);
     return PALME_OK;
@@ -133,8 +133,8 @@ static int next_single(palme_session *s, const char **piece)
  * parent's cache; only further children cost a copy, into the cache of a beam that died. */
 static void move_caches(palme_session *s, const int *parent_slot)
 {
-    const struct palme_params *params = &s->model->params;
-    size_t inner = (size_t)params->decoder_heads * PALME_HEAD;
+    const struct palme_config *config = &s->model->config;
+    size_t inner = (size_t)palme_stack_inner(&config->decoder);
     unsigned taken = 0;
 
     for (int b = 0; b < s->beams.open; b++) {
@@ -158,7 +158,7 @@ static void move_caches(palme_session *s, const int *parent_slot)
         /* Image tokens and prompt are the same in all caches and are copied once. */
         size_t first = s->filled & (1u << slot) ? (size_t)s->shared : 0;
 
-        for (int part = 0; part < 2 * params->decoder_depth; part++) {
+        for (int part = 0; part < 2 * config->decoder.depth; part++) {
             size_t at = ((size_t)part * s->capacity + first) * inner;
 
             memcpy(to->kv + at, from->kv + at, ((size_t)from->length - first) * inner * sizeof *to->kv);
@@ -172,7 +172,7 @@ static int step_beams(palme_session *s)
 {
     const struct palme_search search = search_of(s);
     int parent[PALME_MOST_BEAMS], slots[PALME_MOST_BEAMS];
-    int vocabulary = s->model->params.num_tokens;
+    int vocabulary = s->model->config.vocabulary;
 
     s->undecided = 1;
     if (palme_beams_step(&s->beams, &s->model->kernels, parent, s->logits, vocabulary, &search)) {
@@ -193,7 +193,7 @@ static int next_told(palme_session *s, const char **piece)
     while (s->told < s->beams.best_length) {
         int token = s->beams.best[s->told++];
 
-        if (token == s->model->params.eos_token)
+        if (token == s->model->config.eos_token)
             break;
         tell(s, piece, token);
         return PALME_OK;

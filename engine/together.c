@@ -37,7 +37,7 @@ static void gather(struct company *c, palme_session *host)
 {
     *c = (struct company){ .host = host };
     c->compute = (struct palme_compute){ .kernels = host->compute.kernels, .pool = host->compute.pool,
-                                         .stop = nobody_waits, .stop_user = c, .room = host->compute.room };
+                                         .stop = nobody_waits, .stop_user = c };
 }
 
 static void join(struct company *c, palme_session *s, int rows)
@@ -52,14 +52,14 @@ static void join(struct company *c, palme_session *s, int rows)
 static void pass_rows(struct company *c)
 {
     palme_session *host = c->host;
-    size_t dim = (size_t)host->model->params.decoder_dim;
+    size_t dim = (size_t)host->model->config.decoder.dim;
     struct palme_row *row = host->rows;
     /* The host itself may have hidden rows that it still needs. */
     float *hidden = c->count == 1 ? c->member[0]->hidden : host->joint_hidden;
 
     for (int i = 0, at = 0; i < c->count; at += c->rows[i++])
         palme_tell_rows(c->member[i], row + at);
-    palme_decode_rows(host->model, &c->compute, hidden, row, c->all, 0, host->scratch);
+    palme_decode_rows(host->model, &c->compute, hidden, row, c->all, 0, &host->scratch);
     if (c->compute.stopped)
         return;
     for (int i = 0; i < c->count; hidden += (size_t)c->rows[i++] * dim) {
@@ -75,7 +75,7 @@ static void pass_rows(struct company *c)
 static void pass_logits(struct company *c)
 {
     palme_session *host = c->host;
-    size_t dim = (size_t)host->model->params.decoder_dim, vocabulary = (size_t)host->model->params.num_tokens;
+    size_t dim = (size_t)host->model->config.decoder.dim, vocabulary = (size_t)host->model->config.vocabulary;
     palme_session *first = c->member[0];
     const float *hidden = first->hidden + (size_t)first->row * dim;
     float *logits = first->logits;
@@ -89,7 +89,7 @@ static void pass_logits(struct company *c)
         hidden = host->joint_hidden;
         logits = host->joint_logits;
     }
-    palme_decode_logits(host->model, &c->compute, logits, hidden, c->all);
+    palme_decode_logits(host->model, &c->compute, logits, hidden, c->all, &host->scratch);
     if (c->compute.stopped)
         return;
     for (int i = 0; i < c->count; logits += (size_t)c->rows[i++] * vocabulary) {

@@ -105,7 +105,7 @@ def main():
     modelfile.write(sys.argv[2], tensors(description["tensors"]), description["config"],
                     tokenizer_json(description["config"]["num_tokens"]),
                     "# Generated weights\nNumbers from a formula, for tests. They have seen nothing.",
-                    name=Path(sys.argv[1]).resolve().name)
+                    name=Path(sys.argv[1]).resolve().name, version=1)
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def small(folder, name):
         if changes.get("alibi_num_heads", 1) is None:
             written["alibi_num_heads"] = None
         modelfile.write(folder / "model.safetensors", arrays, written, generate.tokenizer_json(config.num_tokens),
-                        "# Fixture\nWeights from a formula, for tests.", how, name)
+                        "# Fixture\nWeights from a formula, for tests.", how, name, version=1)
         model = modelfile.load(folder / "model.safetensors").double()  # what was stored is what is computed with
         out = expected(model, salt, picture(salt, config.image_size, config.image_size), 2 if ends else 3)
         if ends and out is not None and out["greedy_tokens"][0] != config.eos_token:

@@ -8,10 +8,17 @@
 The strict reader, which trusts nothing, is engine/safetensors.c; this one is for files of our own. Tensors are
 numpy arrays. `read` turns every stored type into float32 (integer tensors other than weights stay as they are),
 `write` stores weights of rank 2 and 4 as f32, bf16, f16 or int8 with one scale per row, and the rest as float32.
+
+Files have version 2 of the format (FORMAT.md), or 1. In Python a model always has the names of palme.py and its flat
+config, which are those of version 1: `read` and `write` translate, by the tables below; read_raw and write_raw do not.
+
+    python3 modelfile.py convert IN OUT [1|2]     the same model in the other version, weights as they are stored
 """
 import hashlib
 import json
+import re
 import struct
+import sys
 
 import numpy as np
 
@@ -44,7 +51,170 @@ def quantise(x):
 
 def is_weight(name, x):
     """Whether it may be stored in fewer bits: a matrix or a convolution, but no table of positions."""
-    return x.ndim in (2, 4) and x.dtype == np.float32 and "pos_emb" not in name
+    return x.ndim in (2, 4) and x.dtype == np.float32 and "pos_emb" not in name and "positions" not in name
+
+
+# ---- Version 2: names -------------------------------------------------------------------------
+
+# version 2, palme.py; before the first dot that follows
+BEGINNINGS = [
+    ("stem.conv", "encoder.stem.conv"), ("stem.head", "encoder.stem.head"),
+    ("encoder.patch.input_norm", "encoder.patch_to_embedding.0"),
+    ("encoder.patch.output_norm", "encoder.patch_to_embedding.2"), ("encoder.patch", "encoder.patch_to_embedding.1"),
+    ("encoder.positions.weight", "encoder.pos_embedding"), ("encoder.final_norm", "encoder.attn_layers.final_norm"),
+    ("projection", "encoder_to_decoder"), ("decoder.embedding", "decoder.net.token_emb.emb"),
+    ("decoder.positions", "decoder.net.pos_emb.emb"), ("decoder.final_norm", "decoder.net.attn_layers.final_norm"),
+    ("decoder.logits", "decoder.net.to_logits"), ("decoder.rotary", "decoder.net.attn_layers.rotary_pos_emb"),
+]
+MEMBERS = [("norm", "0.0"), ("q", "1.to_q"), ("k", "1.to_k"), ("v", "1.to_v"), ("out", "1.to_out"),
+           ("up", "1.ff.0.0"), ("down", "1.ff.2")]
+POSITIONS = ("encoder.positions.weight", "decoder.positions.weight")
+
+
+def swap(table, name, of, to):
+    """A name whose first words are in column `of` of the table, with those of column `to`; None if none fit."""
+    for row in table:
+        if name == row[of] or name.startswith(row[of] + "."):
+            return row[to] + name[len(row[of]):]
+    return None
+
+
+def name_2(name, cross_attend):
+    """The name in version 2 of a tensor of palme.py; one that is unknown stays as it is."""
+    if name.startswith("decoder.") and not name.startswith("decoder.net."):
+        name = "decoder.net." + name.removeprefix("decoder.")
+    found = swap(BEGINNINGS, name, 1, 0)
+    if found:
+        return found
+    if match := re.fullmatch(r"encoder\.stem\.blocks\.(\d+)\.(.*)", name):
+        return f"stem.{match[1]}.{match[2]}"
+    match = re.fullmatch(r"(encoder|decoder\.net)\.attn_layers\.layers\.(\d+)\.(.*)", name)
+    member = match and swap(MEMBERS, match[3], 1, 0)
+    if not member:
+        return name
+    encoder = match[1] == "encoder"
+    blocks = ["attn", "mlp"] if encoder else ["self", "cross", "mlp"] if cross_attend else ["self", "mlp"]
+    layer, block = divmod(int(match[2]), len(blocks))
+    return f"{'encoder' if encoder else 'decoder'}.{layer}.{blocks[block]}.{member}"
+
+
+def name_1(name, cross_attend):
+    """The way back."""
+    found = swap(BEGINNINGS, name, 0, 1)
+    if found:
+        return found
+    if match := re.fullmatch(r"stem\.(\d+)\.(.*)", name):
+        return f"encoder.stem.blocks.{match[1]}.{match[2]}"
+    match = re.fullmatch(r"(encoder|decoder)\.(\d+)\.(attn|self|cross|mlp)\.(.*)", name)
+    member = match and swap(MEMBERS, match[4], 0, 1)
+    if not member:
+        return name
+    blocks = 2 if match[1] == "encoder" or not cross_attend else 3
+    index = blocks * int(match[2]) + {"mlp": blocks - 1, "cross": 1}.get(match[3], 0)
+    return f"{match[1]}{'' if match[1] == 'encoder' else '.net'}.attn_layers.layers.{index}.{member}"
+
+
+def translate(tensors, config, version):
+    """name -> (dtype name, storage) under the names of the other version. config: the flat one. Positions of the encoder
+    have a dimension less in version 2, those of the decoder are scaled already."""
+    factor = np.float32(config["decoder_dim"] ** -0.5)
+    out = {}
+    for name, (kind, x) in tensors.items():
+        of, ending = (name.removesuffix(".scale"), ".scale") if kind == "F32" and tensors.get(
+            name.removesuffix(".scale"), ("",))[0] == "I8" else (name, "")
+        other = (name_2 if version == 2 else name_1)(of, config["cross_attend"])
+        plain = other if version == 2 else of
+        if plain == POSITIONS[0]:
+            x = x.reshape(x.shape[-2:] if version == 2 else (1, *x.shape))
+        elif plain == POSITIONS[1]:
+            x = floats(kind, x) * factor if version == 2 else floats(kind, x) / factor
+            kind = "F32"
+        if other + ending in out:
+            raise DataError(f"tensor {name} is there twice")
+        out[other + ending] = (kind, x)
+    return out
+
+
+# ---- Version 2: configuration -----------------------------------------------------------------
+
+GENERATION = [("bos", "bos_token"), ("eos", "eos_token"), ("pad", "pad_token"), ("prompt", "default_prompt"),
+              ("beams", "default_beams"), ("length_penalty", "length_penalty"), ("no_repeat_ngram", "no_repeat_ngram"),
+              ("min_length", "min_length"), ("min_score", "min_score")]
+# What palme.py computes, whatever else the format can say
+STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf", "qkv_bias": False,
+         "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False, "final_norm": True}
+ENCODER = {**STACK, "qk_norm": False, "patch_bias": True, "class_tokens": 0}
+DECODER = {**STACK, "tied_logits": False, "logits_bias": True, "logits_head": "linear"}
+
+
+def config_2(flat):
+    """The nested configuration of version 2."""
+    flat = {key: value for key, value in flat.items() if value is not None}
+    heads, rotary = flat["decoder_heads"], flat["rotary_xpos"]
+    patches = (flat["image_size"] // flat["patch_size"]) ** 2
+    decoder = {"vocabulary": flat["num_tokens"], "context": flat["max_seq_len"], "dim": flat["decoder_dim"],
+               "depth": flat["decoder_depth"], "heads": heads,
+               "image": "cross_attention" if flat["cross_attend"] else "prefix", "qk_norm": flat["qk_norm"],
+               "alibi_heads": (flat.get("alibi_num_heads") or heads) if flat["alibi_pos_bias"] else 0,
+               "rotary": "xpos" if rotary else "none",
+               "positions": "learned" if flat["use_abs_pos_emb"] and not rotary else "none"}
+    length = flat.get("train_length", flat["max_seq_len"])
+    decoder["xpos_center"] = flat.get("xpos_center", ((0 if flat["cross_attend"] else patches) + length - 1) // 2)
+    nested = {
+        "image": {"size": flat["image_size"], "patch": flat["patch_size"], "resize": flat.get("image_resize", "squash")},
+        "encoder": {"stem": flat.get("stem", "none"), "dim": flat["encoder_dim"], "depth": flat["encoder_depth"],
+                    "heads": flat["encoder_heads"], "patch_input_norm": True, "patch_output_norm": True,
+                    "positions": "learned"},
+        "decoder": decoder,
+        "generation": {key: flat[old] for key, old in GENERATION if old in flat},
+    }
+    if "precisions" in flat:
+        nested["precisions"] = list(flat["precisions"])
+    if "train_length" in flat:
+        nested["training"] = {"length": flat["train_length"]}
+    return nested
+
+
+def config_1(nested):
+    """The flat configuration, which is palme.py's. DataError for what palme.py does not compute."""
+    image, encoder, decoder = nested["image"], nested["encoder"], nested["decoder"]
+    fixed = [("encoder.", encoder, ENCODER), ("decoder.", decoder, DECODER)]
+    fixed += [("encoder.", encoder, {"mlp_dim": 4 * encoder["dim"], "kv_heads": encoder["heads"], "attention_scale": 0.125})]
+    fixed += [("decoder.", decoder, {"mlp_dim": 4 * decoder["dim"], "kv_heads": decoder["heads"], "attention_scale": 0.125})]
+    fixed += [("encoder.", {"patch_input_norm": False, "patch_output_norm": False, "positions": "none", **encoder},
+               {"patch_input_norm": True, "patch_output_norm": True, "positions": "learned"})]
+    fixed += [("projection.", nested.get("projection", {}), {"bias": False}), ("image.", image, {"filter": "triangle"})]
+    for path, found, wanted in fixed:
+        for key, value in wanted.items():
+            if found.get(key, value) != value:
+                raise DataError(f"config: {path}{key} is {found[key]}; palme.py computes {value} only")
+    alibi = decoder.get("alibi_heads", 0)
+    flat = {"image_size": image["size"], "patch_size": image["patch"], "encoder_dim": encoder["dim"],
+            "encoder_depth": encoder["depth"], "encoder_heads": encoder["heads"], "num_tokens": decoder["vocabulary"],
+            "max_seq_len": decoder["context"], "decoder_dim": decoder["dim"], "decoder_depth": decoder["depth"],
+            "decoder_heads": decoder["heads"], "alibi_num_heads": alibi or None,
+            "use_abs_pos_emb": decoder.get("positions", "none") == "learned",
+            "cross_attend": decoder.get("image", "cross_attention") == "cross_attention", "alibi_pos_bias": alibi > 0,
+            "rotary_xpos": decoder.get("rotary", "none") == "xpos", "attn_flash": True,
+            "qk_norm": decoder.get("qk_norm", False), "stem": encoder.get("stem", "none"),
+            "image_resize": image.get("resize", "squash")}
+    flat.update({old: nested["generation"][key] for key, old in GENERATION if key in nested["generation"]})
+    if "xpos_center" in decoder:
+        flat["xpos_center"] = decoder["xpos_center"]
+    if "length" in nested.get("training", {}):
+        flat["train_length"] = nested["training"]["length"]
+    if "precisions" in nested:
+        flat["precisions"] = nested["precisions"]
+    return flat
+
+
+def flat_config(metadata):
+    """The flat configuration of a model file, as a dict."""
+    config = json.loads(metadata["config"])
+    return config_1(config) if metadata.get("format_version") == "2" else config
+
+
+# ---- Files ------------------------------------------------------------------------------------
 
 
 def write_raw(path, tensors, metadata=None):
@@ -95,15 +265,24 @@ def config_dict(config):
     return values if precisions == ["f32"] else {**values, "precisions": precisions}
 
 
-def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=None):
-    """A model file. config: dict, or the JSON itself; tokenizer: JSON of the tokenizers library."""
-    stored = store(arrays, how)
+def sha256(stored):
+    """Of the tensors' data, in the order in which write_raw writes them."""
     digest = hashlib.sha256()
     for key in sorted(stored, key=lambda key: (-SIZES[stored[key][0]], key)):
         digest.update(np.ascontiguousarray(stored[key][1]).tobytes())
-    metadata = {"format": "palme", "format_version": "1",
+    return digest.hexdigest()
+
+
+def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=None, version=2):
+    """A model file. arrays and config are palme.py's; config: dict, or the flat JSON; tokenizer: JSON of the tokenizers
+    library."""
+    stored = store(arrays, how)
+    if version == 2:
+        flat = json.loads(config) if isinstance(config, str) else config
+        stored, config = translate(stored, flat, 2), config_2(flat)
+    metadata = {"format": "palme", "format_version": str(version),
                 "config": config if isinstance(config, str) else json.dumps(config),
-                "tokenizer": tokenizer, "model_card": card, "sha256": digest.hexdigest()}
+                "tokenizer": tokenizer, "model_card": card, "sha256": sha256(stored)}
     if name:
         metadata["name"] = name
     if language:
@@ -138,18 +317,38 @@ def read_raw(path):
         raise DataError(f"{path}: no model file: {error}") from None
 
 
+def convert(source, target, version=2):
+    """Writes a model file in another version of the format. Weights stay as they are stored; the way back to version 1
+    may cost learned positions of a decoder the last bit."""
+    tensors, metadata = read_raw(source)
+    if metadata.get("format") != "palme":
+        raise DataError(f"{source}: no model file")
+    if metadata["format_version"] != str(version):
+        flat = flat_config(metadata)
+        tensors = translate(tensors, flat, version)
+        metadata = {**metadata, "format_version": str(version), "sha256": sha256(tensors),
+                    "config": json.dumps(config_2(flat) if version == 2 else flat)}
+    write_raw(target, tensors, metadata)
+
+
+def floats(kind, x):
+    """Storage of BF16 or F16 as float32; others as they are."""
+    return bf16_values(x) if kind == "BF16" else x.astype("<f4") if kind == "F16" else x
+
+
 def read(path):
-    """(name -> array, metadata): half floats and scaled int8 come as float32, companion scales are used up."""
+    """(name -> array, metadata): half floats and scaled int8 come as float32, companion scales are used up. Names and
+    metadata["config"] are palme.py's, whatever version the file has."""
     raw, metadata = read_raw(path)
+    if metadata.get("format") == "palme" and metadata.get("format_version") == "2":
+        flat = flat_config(metadata)
+        raw, metadata = translate(raw, flat, 1), {**metadata, "config": json.dumps(flat)}
     arrays = {}
     for name, (kind, x) in raw.items():
         if name.endswith(".scale") and raw.get(name.removesuffix(".scale"), ("",))[0] == "I8":
             continue
-        if kind == "BF16":
-            x = bf16_values(x)
-        elif kind == "F16":
-            x = x.astype("<f4")
-        elif kind == "I8" and name + ".scale" in raw:
+        x = floats(kind, x)
+        if kind == "I8" and name + ".scale" in raw:
             x = x.astype("<f4") * raw[name + ".scale"][1].reshape([-1] + [1] * (x.ndim - 1))
         arrays[name] = x
     return arrays, metadata
@@ -166,3 +365,12 @@ def load(path, config=None):
     else:
         parsed = Config.read_plain(config)
     return Palme(parsed).load({name: torch.from_numpy(np.array(x)) for name, x in arrays.items()})
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5) or sys.argv[1] != "convert" or sys.argv[4:] not in ([], ["1"], ["2"]):
+        sys.exit("usage: modelfile.py convert IN OUT [1|2]")
+    try:
+        convert(sys.argv[2], sys.argv[3], int((sys.argv[4:] or ["2"])[0]))
+    except (DataError, OSError, KeyError, ValueError) as error:
+        sys.exit(f"modelfile.py: {error}")

@@ -21,6 +21,7 @@
 #include "bench_serve.h"
 #include "generated.h"
 #include "roofline.h"
+#include "util.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -84,30 +85,30 @@ static double stem_bound(const struct palme_stem *stem, const struct roof *roof,
 
 static double encoder_bound(const palme_model *model, const struct roof *roof)
 {
-    const struct palme_params *p = &model->params;
-    double tokens = palme_params_patches(p), seconds = layer(roof, tokens, &model->weights.patch);
+    const struct palme_config *p = &model->config;
+    double tokens = palme_config_patches(p), seconds = layer(roof, tokens, &model->weights.encoder.patch);
 
     if (p->stem != PALME_STEM_NONE)
-        seconds += stem_bound(&model->weights.stem, roof, p->image_size);
-    for (int l = 0; l < p->encoder_depth; l++) {
-        const struct palme_encoder_layer *e = &model->weights.encoder[l];
+        seconds += stem_bound(&model->weights.encoder.stem, roof, p->image_size);
+    for (int l = 0; l < p->encoder.depth; l++) {
+        const struct palme_encoder_layer *e = &model->weights.encoder.layers[l];
 
         seconds += layer(roof, tokens, &e->attention.q) + layer(roof, tokens, &e->attention.k) +
                    layer(roof, tokens, &e->attention.v) + layer(roof, tokens, &e->attention.out) +
                    layer(roof, tokens, &e->mlp.up) + layer(roof, tokens, &e->mlp.down) +
-                   attention(roof, tokens, tokens, p->encoder_heads);
+                   attention(roof, tokens, tokens, p->encoder.heads);
     }
     return seconds;
 }
 
 static double see_bound(const palme_model *model, const struct roof *roof)
 {
-    const struct palme_params *p = &model->params;
-    double tokens = palme_params_patches(p), seconds = layer(roof, tokens, &model->weights.encoder_to_decoder);
+    const struct palme_config *p = &model->config;
+    double tokens = palme_config_patches(p), seconds = layer(roof, tokens, &model->weights.decoder.projection);
 
-    for (int l = 0; p->cross_attend && l < p->decoder_depth; l++)
-        seconds += layer(roof, tokens, &model->weights.decoder[l].cross.k) +
-                   layer(roof, tokens, &model->weights.decoder[l].cross.v);
+    for (int l = 0; p->cross_attend && l < p->decoder.depth; l++)
+        seconds += layer(roof, tokens, &model->weights.decoder.layers[l].cross.k) +
+                   layer(roof, tokens, &model->weights.decoder.layers[l].cross.v);
     return seconds;
 }
 
@@ -115,19 +116,19 @@ static double see_bound(const palme_model *model, const struct roof *roof)
 static double decode_bound(const palme_model *model, const struct roof *roof, double rows, double keys,
                            double wanted)
 {
-    const struct palme_params *p = &model->params;
-    double seconds = wanted > 0 ? layer(roof, wanted, &model->weights.logits) : 0;
+    const struct palme_config *p = &model->config;
+    double seconds = wanted > 0 ? layer(roof, wanted, &model->weights.decoder.logits) : 0;
 
-    for (int l = 0; l < p->decoder_depth; l++) {
-        const struct palme_decoder_layer *d = &model->weights.decoder[l];
+    for (int l = 0; l < p->decoder.depth; l++) {
+        const struct palme_decoder_layer *d = &model->weights.decoder.layers[l];
 
         seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) +
                    layer(roof, rows, &d->self.v) + layer(roof, rows, &d->self.out) +
                    layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
-                   attention(roof, rows, keys, p->decoder_heads);
+                   attention(roof, rows, keys, p->decoder.heads);
         if (p->cross_attend)
             seconds += layer(roof, rows, &d->cross.q) + layer(roof, rows, &d->cross.out) +
-                       attention(roof, rows, palme_params_patches(p), p->decoder_heads);
+                       attention(roof, rows, palme_config_patches(p), p->decoder.heads);
     }
     return seconds;
 }
@@ -148,6 +149,7 @@ struct bench {
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
     float *features; /* [P][1280] of a stem */
+    void *room;            /* of a product */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
@@ -160,11 +162,11 @@ static void run_encoder(struct bench *b) { host_encode(&b->host, b->images); }
 /* The stem alone, over whatever picture was encoded last; the features end in the encoder's scratch. */
 static void run_stem(struct bench *b)
 {
-    const struct palme_params *p = &b->host.model->params;
+    const struct palme_config *p = &b->host.model->config;
 
     if (p->stem != PALME_STEM_NONE)
         palme_stem_run(b->host.model, &b->host.compute, b->features, b->host.pixels, p->image_size, p->image_size,
-                       b->host.scratch);
+                       &b->host.scratch);
 }
 
 static void run_see(struct bench *b) { host_see(&b->host, &b->sentences[0]); }
@@ -192,7 +194,7 @@ static void run_steps_together(struct bench *b) { run_steps(b, TOGETHER); }
 
 static void run_captions(struct bench *b, int count, int together)
 {
-    size_t side = (size_t)b->host.model->params.image_size;
+    size_t side = (size_t)b->host.model->config.image_size;
 
     for (int i = 0; i < count; i += together)
         host_caption(&b->host, b->ids + i * b->steps, b->logits, b->sentences + i,
@@ -206,13 +208,14 @@ static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, T
 /* The products of one feed-forward layer alone, on the rows of the picture; the weights stay in the caches. */
 static void run_product(struct bench *b, const struct palme_linear *l)
 {
+    b->host.compute.room = b->room;
     palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
 }
 
-static void run_encoder_up(struct bench *b) { run_product(b, &b->host.model->weights.encoder[0].mlp.up); }
-static void run_encoder_down(struct bench *b) { run_product(b, &b->host.model->weights.encoder[0].mlp.down); }
-static void run_decoder_up(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.up); }
-static void run_decoder_down(struct bench *b) { run_product(b, &b->host.model->weights.decoder[0].mlp.down); }
+static void run_encoder_up(struct bench *b) { run_product(b, &b->host.model->weights.encoder.layers[0].mlp.up); }
+static void run_encoder_down(struct bench *b) { run_product(b, &b->host.model->weights.encoder.layers[0].mlp.down); }
+static void run_decoder_up(struct bench *b) { run_product(b, &b->host.model->weights.decoder.layers[0].mlp.up); }
+static void run_decoder_down(struct bench *b) { run_product(b, &b->host.model->weights.decoder.layers[0].mlp.down); }
 
 /* One head of many tokens that all see each other, and one of them alone. */
 static void run_tokens(struct bench *b, int rows)
@@ -246,22 +249,22 @@ static double bound_attention_of_one(const struct bench *b, const struct roof *r
 
 static double bound_encoder_up(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder[0].mlp.up);
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.up);
 }
 
 static double bound_encoder_down(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder[0].mlp.down);
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.down);
 }
 
 static double bound_decoder_up(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder[0].mlp.up);
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.up);
 }
 
 static double bound_decoder_down(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder[0].mlp.down);
+    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.down);
 }
 
 static double bound_encoder(const struct bench *b, const struct roof *roof)
@@ -271,9 +274,9 @@ static double bound_encoder(const struct bench *b, const struct roof *roof)
 
 static double bound_stem(const struct bench *b, const struct roof *roof)
 {
-    const struct palme_params *p = &b->host.model->params;
+    const struct palme_config *p = &b->host.model->config;
 
-    return p->stem == PALME_STEM_NONE ? 0 : stem_bound(&b->host.model->weights.stem, roof, p->image_size);
+    return p->stem == PALME_STEM_NONE ? 0 : stem_bound(&b->host.model->weights.encoder.stem, roof, p->image_size);
 }
 
 static double bound_see(const struct bench *b, const struct roof *roof)
@@ -396,25 +399,38 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
+static void *room_of_products(const struct bench *b)
+{
+    const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp, &b->host.model->weights.decoder.layers[0].mlp };
+    size_t bytes = PALME_ARENA_ALIGNMENT;
+
+    for (int i = 0; i < 2; i++) {
+        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
+        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
+    }
+    return aligned_alloc(PALME_ARENA_ALIGNMENT, bytes);
+}
+
 static int bench_open(struct bench *b)
 {
-    const struct palme_params *p = &b->host.model->params;
+    const struct palme_config *p = &b->host.model->config;
     size_t size = 3 * (size_t)p->image_size * (size_t)p->image_size * TOGETHER;
-    size_t widest = 4 * PRODUCT_ROWS * (size_t)(p->encoder_dim > p->decoder_dim ? p->encoder_dim : p->decoder_dim);
+    size_t widest = 4 * PRODUCT_ROWS * (size_t)(p->encoder.dim > p->decoder.dim ? p->encoder.dim : p->decoder.dim);
     int context = host_context(&b->host), missing = 0;
 
     b->steps = context < STEPS ? context : STEPS;
     b->prefill = context < PREFILL ? context : PREFILL;
     b->filled = host_prefix(&b->host);
     b->images = calloc(size, sizeof *b->images);
-    b->logits = calloc(TOGETHER * (size_t)p->num_tokens, sizeof *b->logits);
-    b->features = calloc((size_t)palme_params_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
+    b->logits = calloc(TOGETHER * (size_t)p->vocabulary, sizeof *b->logits);
+    b->features = calloc((size_t)palme_config_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
+    b->room = room_of_products(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->tokens)
+    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->room || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
@@ -423,7 +439,7 @@ static int bench_open(struct bench *b)
     for (size_t i = 0; i < size; i++)
         b->images[i] = (float)(i * 2654435761u % 256) / 255;
     for (int i = 0; i < PREFILL; i++)
-        b->text[i] = (7 * i + 3) % p->num_tokens;
+        b->text[i] = (7 * i + 3) % p->vocabulary;
     for (int i = 0; i < TOGETHER; i++) {
         host_encode(&b->host, b->images);
         host_see(&b->host, &b->sentences[i]);
@@ -441,6 +457,7 @@ static void bench_close(struct bench *b)
     free(b->features);
     free(b->rows);
     free(b->product);
+    free(b->room);
     free(b->tokens);
     host_close(&b->host);
 }

@@ -77,7 +77,7 @@ static int number(struct servant *s, int *value, const char *word, const char *w
 /* image[3][S][S] from a file. */
 static int read_image(struct servant *s, float *image, const char *path)
 {
-    size_t side = (size_t)s->host.model->params.image_size, count = 3 * side * side, bytes = count * sizeof *image;
+    size_t side = (size_t)s->host.model->config.image_size, count = 3 * side * side, bytes = count * sizeof *image;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us up */
     struct stat st;
     size_t got = 0;
@@ -108,7 +108,7 @@ static int read_image(struct servant *s, float *image, const char *path)
 /* `count` images from files, or NULL. */
 static float *read_images(struct servant *s, char **paths, int count)
 {
-    size_t side = (size_t)s->host.model->params.image_size;
+    size_t side = (size_t)s->host.model->config.image_size;
     float *images = calloc((size_t)count * 3 * side * side, sizeof *images);
 
     if (!images) {
@@ -126,7 +126,7 @@ static float *read_images(struct servant *s, char **paths, int count)
 
 static int *read_ids(struct servant *s, char **words, int count)
 {
-    int context = host_context(&s->host), vocabulary = s->host.model->params.num_tokens;
+    int context = host_context(&s->host), vocabulary = s->host.model->config.vocabulary;
 
     if (count > context) {
         refuse(s, "%d tokens, the model has room for %d", count, context);
@@ -207,7 +207,7 @@ static int serve_encode(struct servant *s, char **words, int count)
     }
     free(image);
     return write_floats(s, words[1], s->host.context,
-                        (size_t)s->host.tokens * (size_t)s->host.model->params.encoder_dim);
+                        (size_t)s->host.tokens * (size_t)s->host.model->config.encoder.dim);
 }
 
 /* What caption allocates. */
@@ -235,7 +235,7 @@ static int captions_open(struct servant *s, struct captions *c, char **paths)
     int missing = 0;
 
     c->sentences = calloc(count, sizeof *c->sentences);
-    c->logits = calloc(count * (size_t)s->host.model->params.num_tokens, sizeof *c->logits);
+    c->logits = calloc(count * (size_t)s->host.model->config.vocabulary, sizeof *c->logits);
     c->ids = calloc(size, sizeof *c->ids);
     c->first = calloc(size, sizeof *c->first);
     for (int i = 0; c->sentences && i < c->count; i++)
@@ -257,7 +257,7 @@ static int serve_caption(struct servant *s, char **words, int count)
         return refuse(s, "%d images, at most %d go together", c.count, HOST_ROWS);
     if (number(s, &reps, words[0], "REPS", 1, MOST_REPS) < 0 ||
         number(s, &c.n, words[1], "N", 1, host_context(&s->host)) < 0 ||
-        number(s, &prompt, words[2], "PROMPT", 0, s->host.model->params.num_tokens - 1) < 0)
+        number(s, &prompt, words[2], "PROMPT", 0, s->host.model->config.vocabulary - 1) < 0)
         return -1;
     status = captions_open(s, &c, words + 3);
     for (int r = 0; status == 0 && r < reps; r++) {
@@ -300,7 +300,7 @@ static int reading_open(struct servant *s, struct reading *r, char *path, char *
     r->count = count;
     if (!(r->ids = read_ids(s, ids, count)))
         return -1;
-    r->logits = calloc((size_t)rows * (size_t)s->host.model->params.num_tokens, sizeof *r->logits);
+    r->logits = calloc((size_t)rows * (size_t)s->host.model->config.vocabulary, sizeof *r->logits);
     if (!r->logits || sentence_open(&r->sentence, &s->host, count) < 0) {
         reading_close(r);
         return refuse(s, "no memory for %d tokens", count);
@@ -353,7 +353,7 @@ static int serve_logits(struct servant *s, char **words, int count)
     host_feed(&s->host, r.logits, &r.sentence, r.ids, r.count, 0);
     answer_time(s, since);
     int status = write_floats(s, words[0], r.logits,
-                              (size_t)r.count * (size_t)s->host.model->params.num_tokens);
+                              (size_t)r.count * (size_t)s->host.model->config.vocabulary);
     reading_close(&r);
     return status;
 }

@@ -45,7 +45,7 @@ static int uses_blas(const char *level, const char *precision)
     if (palme_model_open(&model, path, &setup) < 0 || palme_session_open(&session, model, NULL) < 0)
         return -1;
     uses = model->kernels.blas != NULL;
-    CHECK_INT(model->weights.patch.layout == PALME_LAYOUT_ROWS, uses);
+    CHECK_INT(model->weights.encoder.patch.layout == PALME_LAYOUT_ROWS, uses);
     struct told told = told_by(session, NULL);
     CHECK_INT(told.status, PALME_OK);
     palme_session_close(&session);

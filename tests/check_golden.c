@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arenahost.h"
 #include "model.h"
 #include "safetensors.h"
 #include "generated.h"
@@ -125,7 +126,8 @@ struct engine {
     struct palme_rotary rotary;
     struct palme_cache cache;
     struct palme_picture picture;
-    float *pixels, *context, *mapped, *encoder_scratch, *decoder_scratch;
+    float *pixels, *context, *mapped;
+    struct palme_arena scratch;
     int tokens;    /* image tokens in `context` */
     int plain;     /* a checkpoint of the reference: a missing cross-attention means no image at all */
     int rows_most; /* rows of the decoder's scratch */
@@ -143,9 +145,9 @@ static float *allocate(size_t count)
 
 static void engine_begin(struct engine *e)
 {
-    const struct palme_params *p = &e->model->params;
-    size_t inner = (size_t)p->decoder_heads * PALME_HEAD, patches = (size_t)palme_params_patches(p);
-    size_t positions = (size_t)p->max_seq_len, side = (size_t)p->image_size;
+    const struct palme_config *p = &e->model->config;
+    size_t inner = (size_t)p->decoder.heads * PALME_HEAD, patches = (size_t)palme_config_patches(p);
+    size_t positions = (size_t)p->context, side = (size_t)p->image_size;
 
     e->compute = (struct palme_compute){ .kernels = &e->model->kernels, .pool = e->model->pool };
     e->rows_most = patches > 64 ? (int)patches : 64;
@@ -153,25 +155,20 @@ static void engine_begin(struct engine *e)
         allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY),
         allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY), (int)positions
     };
-    e->cache = (struct palme_cache){ .kv = allocate(2 * (size_t)p->decoder_depth * positions * inner),
+    e->cache = (struct palme_cache){ .kv = allocate(2 * (size_t)p->decoder.depth * positions * inner),
                                      .capacity = (int)positions };
-    e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder_depth * patches * inner),
+    e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder.depth * patches * inner),
                                          .capacity = (int)patches };
     e->pixels = allocate(side * side * 3);
-    e->context = allocate(patches * (size_t)p->encoder_dim);
-    e->mapped = allocate(patches * (size_t)p->decoder_dim);
-    e->encoder_scratch = allocate(palme_encoder_scratch(e->model, p->image_size, p->image_size));
-    size_t room = palme_encoder_room(e->model, p->image_size, p->image_size);
-    size_t decoder_room = palme_decoder_room(e->model, e->rows_most);
-    e->compute.room = allocate((room > decoder_room ? room : decoder_room) / sizeof(float));
-    size_t decoder = palme_decoder_scratch(e->model, e->rows_most);
-    e->decoder_scratch = allocate(decoder);
+    e->context = allocate(patches * (size_t)p->encoder.dim);
+    e->mapped = allocate(patches * (size_t)p->decoder.dim);
+    e->scratch = scratch_for_model(e->model, e->rows_most);
 }
 
 static void engine_end(struct engine *e)
 {
     float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv, e->picture.kv,
-                     e->pixels, e->context, e->mapped, e->encoder_scratch, e->decoder_scratch, e->compute.room };
+                     e->pixels, e->context, e->mapped, (float *)(void *)e->scratch.base };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -181,7 +178,7 @@ static void engine_end(struct engine *e)
 /* Whether the model takes pictures of these sides: whole patches, and no more than its memory here was made for. */
 static int engine_sees(const struct engine *e, int64_t height, int64_t width)
 {
-    const struct palme_params *p = &e->model->params;
+    const struct palme_config *p = &e->model->config;
 
     return height > 0 && width > 0 && height % p->patch_size == 0 && width % p->patch_size == 0 &&
            height <= (int64_t)p->image_size * p->image_size / width;
@@ -195,26 +192,25 @@ static void engine_see(struct engine *e, const float *image, int height, int wid
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             e->pixels[3 * i + c] = image[c * area + i];
-    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, e->encoder_scratch);
-    palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens,
-                      e->decoder_scratch);
+    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, &e->scratch);
+    palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens, &e->scratch);
 }
 
 /* Forgets the text; a prefix decoder reads its image tokens. */
 static void engine_restart(struct engine *e, int center)
 {
-    const struct palme_params *p = &e->model->params;
+    const struct palme_config *p = &e->model->config;
 
-    palme_rotary_fill(&e->rotary, &e->model->weights, center);
+    palme_rotary_fill(&e->rotary, &e->model->weights.decoder, center);
     e->cache.length = e->cache.visible = 0;
     if (p->cross_attend || e->plain)
         return;
     struct palme_row *rows = calloc((size_t)e->tokens, sizeof *rows);
     for (int i = 0; i < e->tokens; i++)
         rows[i] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
-                                      .embedding = e->mapped + (size_t)i * p->decoder_dim };
+                                      .embedding = e->mapped + (size_t)i * p->decoder.dim };
     e->cache.visible = e->tokens;
-    palme_decode(e->model, &e->compute, NULL, rows, e->tokens, e->tokens, e->decoder_scratch);
+    palme_decode(e->model, &e->compute, NULL, rows, e->tokens, e->tokens, &e->scratch);
     free(rows);
 }
 
@@ -222,7 +218,7 @@ static void engine_restart(struct engine *e, int center)
  * receives those of the tokens `wanted`, which ascend. */
 static void engine_feed(struct engine *e, float *logits, const int *tokens, int n, const int *wanted, int count)
 {
-    size_t v = (size_t)e->model->params.num_tokens;
+    size_t v = (size_t)e->model->config.vocabulary;
     struct palme_row *rows = calloc((size_t)e->rows_most, sizeof *rows);
     float *some = allocate((size_t)e->rows_most * v);
 
@@ -233,7 +229,7 @@ static void engine_feed(struct engine *e, float *logits, const int *tokens, int 
         for (int i = first; i < end; i++)
             rows[i - first] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
                                                   .token = tokens[i] };
-        palme_decode(e->model, &e->compute, some, rows, end - first, from - first, e->decoder_scratch);
+        palme_decode(e->model, &e->compute, some, rows, end - first, from - first, &e->scratch);
         for (; at < count && wanted[at] < end; at++)
             memcpy(logits + (size_t)at * v, some + (size_t)(wanted[at] - from) * v, v * sizeof *logits);
     }
@@ -245,10 +241,10 @@ static void engine_feed(struct engine *e, float *logits, const int *tokens, int 
  * keeps there. What a recording says is looked at before the engine, which trusts its callers, sees it. */
 static int engine_takes(const struct engine *e, const int *tokens, int n)
 {
-    const struct palme_params *p = &e->model->params;
+    const struct palme_config *p = &e->model->config;
 
     for (int i = 0; i < n; i++)
-        if (tokens[i] < 0 || tokens[i] >= p->num_tokens)
+        if (tokens[i] < 0 || tokens[i] >= p->vocabulary)
             return 0;
     return n > 0 && n <= e->cache.capacity - (p->cross_attend || e->plain ? 0 : e->tokens);
 }
@@ -256,7 +252,7 @@ static int engine_takes(const struct engine *e, const int *tokens, int n)
 /* logits[count][V] of the given rows of a text of n tokens. */
 static float *engine_logits(struct engine *e, const int *tokens, int n, int center, const int *wanted, int count)
 {
-    float *logits = allocate((size_t)count * (size_t)e->model->params.num_tokens);
+    float *logits = allocate((size_t)count * (size_t)e->model->config.vocabulary);
 
     engine_restart(e, center);
     engine_feed(e, logits, tokens, n, wanted, count);
@@ -326,7 +322,7 @@ static void compare_encoder(struct engine *e, const struct record *r, const char
 
     if (!wanted)
         return;
-    if (count != (int64_t)e->tokens * e->model->params.encoder_dim)
+    if (count != (int64_t)e->tokens * e->model->config.encoder.dim)
         problem(name, "another number of values");
     else
         compare_line(r->folder, name, largest_difference(e->context, wanted, (size_t)count),
@@ -347,7 +343,7 @@ static void compare_logits(struct engine *e, const struct record *r, const char 
                            int center, const char *rows_name)
 {
     int64_t count = 0;
-    int row_count = 0, column_count = 0, vocabulary = e->model->params.num_tokens;
+    int row_count = 0, column_count = 0, vocabulary = e->model->config.vocabulary;
     float *wanted = floats(r, name, &count);
     int *rows = rows_name ? integers(r, rows_name, &row_count) : NULL;
     int *columns = integers(r, "logits_columns", &column_count);
@@ -403,7 +399,7 @@ end:
 
 static double cross_entropy(struct engine *e, const int *tokens, int n, double *sum)
 {
-    int vocabulary = e->model->params.num_tokens, *rows = calloc((size_t)n, sizeof *rows), count = 0;
+    int vocabulary = e->model->config.vocabulary, *rows = calloc((size_t)n, sizeof *rows), count = 0;
 
     for (int i = 0; i < n - 1; i++)
         rows[i] = i;
@@ -460,7 +456,7 @@ static void compare_tokens(const char *folder, const char *name, const int *foun
 static void compare_greedy(struct engine *e, const struct record *r, const char *name, const int *prompt,
                            int prompt_count, int center)
 {
-    int steps = 0, vocabulary = e->model->params.num_tokens, n = prompt_count;
+    int steps = 0, vocabulary = e->model->config.vocabulary, n = prompt_count;
     int *wanted = integers(r, name, &steps);
     char other[96];
 
@@ -530,7 +526,7 @@ static void compare_caption(struct engine *e, const struct record *r, const char
     if (on) {
         options.max_length = count;
         for (int i = 0; i < count; i++) {
-            if (wanted[i] == e->model->params.eos_token) {
+            if (wanted[i] == e->model->config.eos_token) {
                 count = i;
                 options.max_length = i + 1;
             }
@@ -549,7 +545,7 @@ static void compare_caption(struct engine *e, const struct record *r, const char
     } else {
         const int *found = palme_caption_tokens(session, &found_count);
 
-        if (found_count && found[found_count - 1] == e->model->params.eos_token)
+        if (found_count && found[found_count - 1] == e->model->config.eos_token)
             found_count--;
         if (found_count != count)
             compare_line(r->folder, label, abs(found_count - count), 0);
@@ -575,7 +571,7 @@ static void compare_picture(struct engine *e, const struct record *r, const char
 
     int *tokens = integers(r, named(name, "tokens", suffix), &n);
     if (tokens) {
-        int center = own ? e->model->params.xpos_center : n / 2;
+        int center = own ? e->model->config.xpos_center : n / 2;
 
         compare_logits(e, r, named(name, "logits", suffix), tokens, n, center,
                        find(r, "logits_rows") ? "logits_rows" : NULL);
@@ -589,7 +585,7 @@ static void compare_picture(struct engine *e, const struct record *r, const char
     int *prompt = integers(r, "prompt", &prompt_count);
     if (prompt) {
         compare_greedy(e, r, "greedy_reference", prompt, prompt_count, -1);
-        for (int c = 0; c <= e->model->params.max_seq_len; c++) {
+        for (int c = 0; c <= e->model->config.context; c++) {
             snprintf(other, sizeof other, "greedy_fixed_centre_%d", c);
             if (find(r, other))
                 compare_greedy(e, r, other, prompt, prompt_count, c);
@@ -600,7 +596,7 @@ static void compare_picture(struct engine *e, const struct record *r, const char
         const int *limit = integers(r, "beam_max_length", &count);
         struct palme_options options = { .beams = 1, .min_length = 1, .no_repeat_ngram = -1 };
 
-        compare_greedy(e, r, name, (int[]){ e->model->params.bos_token }, 1, e->model->params.xpos_center);
+        compare_greedy(e, r, name, (int[]){ e->model->config.bos_token }, 1, e->model->config.xpos_center);
         if (greedy) {
             compare_caption(e, r, name, pixels ? &frame : NULL, image, height, width, options, 1);
         }
@@ -622,7 +618,7 @@ static void compare_lengths(struct engine *e, const struct record *r)
 {
     char tokens_name[96], rows_name[96], name[96];
 
-    for (int n = 1; n <= e->model->params.max_seq_len; n++) {
+    for (int n = 1; n <= e->model->config.context; n++) {
         int count = 0, *tokens;
 
         snprintf(rows_name, sizeof rows_name, "logits_rows_%d", n);
@@ -631,7 +627,7 @@ static void compare_lengths(struct engine *e, const struct record *r)
         snprintf(tokens_name, sizeof tokens_name, "tokens_%d", n);
         snprintf(name, sizeof name, "logits_%d", n);
         if ((tokens = integers(r, tokens_name, &count)) != NULL)
-            compare_logits(e, r, name, tokens, count, e->model->params.xpos_center, rows_name);
+            compare_logits(e, r, name, tokens, count, e->model->config.xpos_center, rows_name);
         free(tokens);
     }
 }
@@ -658,7 +654,7 @@ static void compare_variants(struct engine *e, const struct record *r)
         free(image);
     }
     if (find(r, "encoder_output_zero_image")) {
-        height = width = e->model->params.image_size;
+        height = width = e->model->config.image_size;
         image = allocate((size_t)height * (size_t)width * 3);
         engine_see(e, image, height, width);
         compare_encoder(e, r, "encoder_output_zero_image");
@@ -674,7 +670,7 @@ static void compare_variants(struct engine *e, const struct record *r)
          !engine_sees(e, shape->shape[2], shape->shape[3]))) {
         problem("batch2_tokens", "tokens or pictures are not the model's");
     } else if (image && tokens && wanted && loss && ignore) {
-        int vocabulary = e->model->params.num_tokens, *rows;
+        int vocabulary = e->model->config.vocabulary, *rows;
         double largest = 0, sum = 0, targets = 0;
 
         n /= 2;
@@ -856,8 +852,8 @@ static void compare_folder(const char *folder, const char *model_option)
         problem(folder, palme_strerror(status));
         return;
     }
-    const struct palme_params *p = &e.model->params;
-    int stem = p->stem != PALME_STEM_NONE, large = p->decoder_dim >= 512;
+    const struct palme_config *p = &e.model->config;
+    int stem = p->stem != PALME_STEM_NONE, large = p->decoder.dim >= 512;
     /* The tolerances of the recordings' descriptions. In single precision a sum of n terms of size 1 / sqrt(n) is off by some
      * sqrt(n) 2^-24 / 2 deviations, 1e-6 for the 1024 terms of a layer in between; a layer has four such sums, whose errors
      * add up like squares, and the largest of some ten thousand values is off by four deviations: 2e-5 behind six layers.

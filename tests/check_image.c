@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arenahost.h"
 #include "check.h"
 #include "image.h"
 #include "safetensors.h"
@@ -229,6 +230,14 @@ static struct guarded guard(size_t bytes)
 
 enum { AT_END = 1, UPSIDE_DOWN = 2 };
 
+static size_t scratch_bytes_of(int size)
+{
+    struct palme_arena arena = { 0 };
+
+    palme_image_reserve(&arena, size);
+    return arena.most;
+}
+
 /* What plain C makes of the planes; to be freed. */
 static unsigned char *plain_square(const struct planes *p, int size)
 {
@@ -239,10 +248,10 @@ static unsigned char *plain_square(const struct planes *p, int size)
         .matrix = p->matrix, .range = p->range,
     };
     unsigned char *out = malloc((size_t)size * size * 3);
-    void *scratch = malloc(palme_image_scratch(size));
+    struct palme_arena scratch = scratch_for_image(size);
 
-    CHECK_INT(palme_image_resize(&plainly, out, &image, size, scratch), PALME_OK);
-    free(scratch);
+    CHECK_INT(palme_image_resize(&plainly, out, &image, size, &scratch), PALME_OK);
+    free(scratch.base);
     return out;
 }
 
@@ -250,12 +259,13 @@ static unsigned char *plain_square(const struct planes *p, int size)
  * bytes that plain C makes. */
 static void check_layout(const struct planes *p, const double *exact, const unsigned char *bytes, int size, int pad, int how)
 {
-    const size_t n = (size_t)size * size * 3, scratch_bytes = palme_image_scratch(size);
+    const size_t n = (size_t)size * size * 3, scratch_bytes = scratch_bytes_of(size);
     const double close = close_enough(p->f, p->width, p->height, size);
     struct palme_image image = { .format = formats[p->f].format, .width = p->width, .height = p->height,
                                  .matrix = p->matrix, .range = p->range };
     struct guarded g[3];
-    unsigned char *out = malloc(n + 32), *scratch = malloc(scratch_bytes + 32);
+    unsigned char *out = malloc(n + 32), *memory = aligned_alloc(64, scratch_bytes + 128);
+    struct palme_arena scratch = palme_arena_over(memory + 64, scratch_bytes);
     double worst = 0;
     int outside = 0;
 
@@ -273,14 +283,15 @@ static void check_layout(const struct planes *p, const double *exact, const unsi
         image.strides[i] = how & UPSIDE_DOWN ? -(ptrdiff_t)stride : (ptrdiff_t)stride;
     }
     memset(out, 0xA5, n + 32);
-    memset(scratch, 0xA5, 16);
-    memset(scratch + 16 + scratch_bytes, 0xA5, 16);
+    memset(memory, 0xA5, 64);
+    memset(memory + 64 + scratch_bytes, 0xA5, 64);
     CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[p->f].name, p->width,
                   p->height, palme_image_problem(&image));
-    CHECK_INT(palme_image_resize(&compute, out + 16, &image, size, scratch + 16), PALME_OK);
+    CHECK_INT(palme_image_resize(&compute, out + 16, &image, size, &scratch), PALME_OK);
     for (int i = 0; i < 16; i++)
-        outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5) + (scratch[i] != 0xA5) +
-                   (scratch[scratch_bytes + 16 + i] != 0xA5);
+        outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5);
+    for (size_t i = 0; i < 64; i++)
+        outside += (memory[i] != 0xA5) + (memory[64 + scratch_bytes + i] != 0xA5);
     for (size_t i = 0; i < n; i++)
         worst = fmax(worst, fabs(out[16 + i] - exact[i]));
     CHECK_MESSAGE(memcmp(out + 16, bytes, n) == 0, "%s: %s %dx%d -> %d, matrix %d, range %d: other bytes than in plain C",
@@ -289,7 +300,7 @@ static void check_layout(const struct planes *p, const double *exact, const unsi
                   "%s: %s %dx%d -> %d, matrix %d, range %d, pad %d, how %d: off by %g of 255, %d bytes "
                   "outside changed", kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix,
                   p->range, pad, how, worst, outside);
-    free(scratch);
+    free(memory);
     free(out);
     for (int i = 0; i < p->count; i++)
         munmap(g[i].map, g[i].whole);
@@ -379,7 +390,7 @@ static void check_known_colours(void)
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
                                          known[i].matrix, known[i].range, 0 };
             unsigned char out[SIDE * SIDE * 3];
-            void *scratch = malloc(palme_image_scratch(SIDE));
+            struct palme_arena scratch = scratch_for_image(SIDE);
             int worst = 0;
             for (int k = 0; k < p.count; k++)
                 for (size_t at = 0; at < p.row[k] * p.rows[k]; at++)
@@ -387,13 +398,13 @@ static void check_known_colours(void)
                                                   : p.count == 2 ? (k ? 1 + at % 2 : 0)
                                                   : at % 2       ? 1 + at / 2 % 2
                                                                  : 0];
-            CHECK_INT(palme_image_resize(&compute, out, &image, SIDE, scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, out, &image, SIDE, &scratch), PALME_OK);
             for (int at = 0; at < SIDE * SIDE * 3; at++)
                 worst = abs(out[at] - known[i].rgb[at % 3]) > worst ? abs(out[at] - known[i].rgb[at % 3])
                                                                     : worst;
             CHECK_MESSAGE(worst <= 2, "%s: colour %zu as %s: off by %d", kernels.level, i, formats[f].name,
                           worst);
-            free(scratch);
+            free(scratch.base);
             free_planes(&p);
         }
 }
@@ -409,7 +420,7 @@ static void check_colours(void)
             for (int f = 0; formats[f].bytes; f++) {
                 const int size = 20, width = sizes[s][0], height = sizes[s][1];
                 unsigned char *bytes = malloc((size_t)width * height * 4), out[20 * 20 * 3];
-                void *scratch = malloc(palme_image_scratch(size));
+                struct palme_arena scratch = scratch_for_image(size);
                 struct palme_image image = { formats[f].format, width, height, { bytes },
                                              { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0 };
                 int wrong = 0;
@@ -422,12 +433,12 @@ static void check_colours(void)
                     if (formats[f].alpha)
                         pixel[formats[f].alpha - 1] = 255;
                 }
-                palme_image_resize(&compute, out, &image, size, scratch);
+                palme_image_resize(&compute, out, &image, size, &scratch);
                 for (int i = 0; i < size * size * 3; i++)
                     wrong += out[i] != colours[c][formats[f].bytes == 1 ? 0 : i % 3];
                 CHECK_MESSAGE(wrong == 0, "%s %dx%d, colour %zu: %d bytes are wrong",
                               formats[f].name, width, height, c, wrong);
-                free(scratch);
+                free(scratch.base);
                 free(bytes);
             }
 }
@@ -446,7 +457,7 @@ static void check_alpha(void)
                                               PALME_FORMAT_XBGR };
         struct planes p = random_planes(f, width, height, 0, 0);
         unsigned char *flat = malloc(p.row[0] * p.rows[0]), out[SIZE * SIZE * 3], wanted[sizeof out];
-        void *scratch = malloc(palme_image_scratch(SIZE));
+        struct palme_arena scratch = scratch_for_image(SIZE);
 
         for (int how = 0; how < 3; how++) { /* straight, premultiplied, opaque */
             struct palme_image image = { formats[f].format, width, height, { p.bytes[0] }, { (ptrdiff_t)p.row[0] },
@@ -462,12 +473,12 @@ static void check_alpha(void)
                     flat[4 * i + c] = how == 1 ? (unsigned char)fmin(255, pixel[c] + 255 - pixel[a])
                                                : (unsigned char)over_white(pixel[c], pixel[a]);
                 }
-            CHECK_INT(palme_image_resize(&compute, out, &image, SIZE, scratch), PALME_OK);
-            CHECK_INT(palme_image_resize(&compute, wanted, &seen, SIZE, scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, out, &image, SIZE, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &seen, SIZE, &scratch), PALME_OK);
             CHECK_MESSAGE(memcmp(out, wanted, sizeof out) == 0, "%s %s %dx%d, alpha %d: not as over white",
                           kernels.level, formats[f].name, width, height, how);
         }
-        free(scratch);
+        free(scratch.base);
         free(flat);
         free_planes(&p);
     }
@@ -478,12 +489,12 @@ static void check_identity(void)
 {
     for (int size = 1; size <= 64; size++) {
         unsigned char *pixels = random_picture(size, size), *out = malloc((size_t)size * size * 3);
-        void *scratch = malloc(palme_image_scratch(size));
+        struct palme_arena scratch = scratch_for_image(size);
         struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0 };
-        palme_image_resize(&compute, out, &image, size, scratch);
+        palme_image_resize(&compute, out, &image, size, &scratch);
         CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied",
                       size, size);
-        free(scratch);
+        free(scratch.base);
         free(out);
         free(pixels);
     }
@@ -559,23 +570,23 @@ static void check_stop(void)
 {
     enum { SIDE = 8, LARGE = 4900 };
     unsigned char *bytes = calloc(LARGE, LARGE), out[SIDE * SIDE * 3];
-    void *scratch = malloc(palme_image_scratch(SIDE));
+    struct palme_arena scratch = scratch_for_image(SIDE);
     struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0, 0 };
     int asked = 0;
     struct palme_compute stopping = { .kernels = &kernels, .stop = stop, .stop_user = &asked };
 
     stop_after = 1;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_ERROR_STOPPED);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_ERROR_STOPPED);
     CHECK_INT(asked, 2);
     stop_after = 1000;
     asked = stopping.stopped = 0;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_OK);
     CHECK(asked > 2);
     asked = 0;
     image.width = image.height = 100;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_OK);
     CHECK_INT(asked, 0);
-    free(scratch);
+    free(scratch.base);
     free(bytes);
 }
 
@@ -595,11 +606,11 @@ static void check_squarer(const char *level)
                                          p.matrix, p.range, 0 };
             size_t n = (size_t)size * size * 3;
             unsigned char *out = malloc(n), *wanted = malloc(n);
-            void *scratch = malloc(palme_image_scratch(size));
+            struct palme_arena scratch = scratch_for_image(size);
 
             CHECK_INT(palme_squarer_open(&squarer, size, level), PALME_OK);
             CHECK_INT(palme_square(squarer, out, &image), PALME_OK);
-            CHECK_INT(palme_image_resize(&compute, wanted, &image, size, scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &image, size, &scratch), PALME_OK);
             CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a squarer sees something else", level,
                           formats[f].name, size);
             memcpy(wanted, out, n);
@@ -609,7 +620,7 @@ static void check_squarer(const char *level)
             CHECK_INT(palme_square(squarer, NULL, &image), PALME_ERROR_ARGUMENT);
             palme_squarer_close(&squarer);
             CHECK(squarer == NULL);
-            free(scratch);
+            free(scratch.base);
             free(wanted);
             free(out);
             free_planes(&p);
@@ -645,7 +656,7 @@ static void check_pillow(const char *folder)
         struct palme_image image = { .format = PALME_FORMAT_RGB };
         struct palme_tensor *tensor;
         unsigned char *pixels, *wanted, *out;
-        void *scratch;
+        struct palme_arena scratch;
         char name[64];
         int size, worst = 0;
         if (!dot)
@@ -659,19 +670,19 @@ static void check_pillow(const char *folder)
         pixels = malloc((size_t)tensor->count);
         wanted = malloc((size_t)list[i].count);
         out = malloc((size_t)list[i].count);
-        scratch = malloc(palme_image_scratch(size));
+        scratch = scratch_for_image(size);
         CHECK_INT(palme_tensor_read_raw(file, pixels, tensor, 0, tensor->count, NULL), PALME_OK);
         CHECK_INT(palme_tensor_read_raw(file, wanted, &list[i], 0, list[i].count, NULL), PALME_OK);
         image.height = (int)tensor->shape[0];
         image.width = (int)tensor->shape[1];
         image.planes[0] = pixels;
         image.strides[0] = image.width * 3;
-        palme_image_resize(&compute, out, &image, size, scratch);
+        palme_image_resize(&compute, out, &image, size, &scratch);
         for (int64_t k = 0; k < list[i].count; k++)
             worst = abs(out[k] - wanted[k]) > worst ? abs(out[k] - wanted[k]) : worst;
         CHECK_MESSAGE(worst <= 1, "%s: %d steps from Pillow", list[i].name, worst);
         compared++;
-        free(scratch);
+        free(scratch.base);
         free(out);
         free(wanted);
         free(pixels);

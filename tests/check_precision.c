@@ -10,7 +10,7 @@
  * With --bench it prints times, the ratio to plain C, and to the product in single precision.
  */
 #include "check.h"
-#include "config.h"
+#include "build_config.h"
 #include "kernelhost.h"
 #include "kernels.h"
 

@@ -99,7 +99,7 @@ static void check_layers(const char *level_name)
             struct palme_compute c = { .kernels = &kernels, .pool = threads == 2 ? pool : NULL };
             float *to = y + (size_t)(threads - 1) * size, *sum = into + (size_t)(threads - 1) * size;
 
-            c.room = aligned_alloc(64, 64 + palme_linear_room(&kernels, precision, in, (size_t)rows));
+            c.room = aligned_alloc(64, 64 + palme_linear_room(&kernels, &a.l, rows));
             for (size_t i = 0; i < size; i++)
                 sum[i] = 1;
             palme_products(&c, (struct palme_product[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2, x, rows);
@@ -162,17 +162,17 @@ static struct numbers run(const char *path, const char *level, const char *preci
 
     if (host_open(&h, path, 2, level, host_precision_find(precision), NULL, NULL) < 0 || sentence_open(&s, &h, IDS) < 0)
         exit(1);
-    const struct palme_params *p = &h.model->params;
+    const struct palme_config *p = &h.model->config;
     float *image = malloc(3 * (size_t)p->image_size * (size_t)p->image_size * sizeof *image);
 
     for (int i = 0; i < 3 * p->image_size * p->image_size; i++)
         image[i] = (float)((i * 7919) % 256) / 255;
-    n.contexts = (size_t)palme_params_patches(p) * (size_t)p->encoder_dim;
-    n.all = (size_t)IDS * (size_t)p->num_tokens;
+    n.contexts = (size_t)palme_config_patches(p) * (size_t)p->encoder.dim;
+    n.all = (size_t)IDS * (size_t)p->vocabulary;
     n.context = malloc(n.contexts * sizeof *n.context);
     n.logits = malloc(n.all * sizeof *n.logits);
     n.narrows = h.model->kernels.narrow != NULL;
-    n.blas = h.model->weights.patch.layout == PALME_LAYOUT_ROWS;
+    n.blas = h.model->weights.encoder.patch.layout == PALME_LAYOUT_ROWS;
     host_encode(&h, image);
     memcpy(n.context, h.context, n.contexts * sizeof *n.context);
     host_see(&h, &s);

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "allocations.h"
+#include "arenahost.h"
 #include "check.h"
 #include "model.h"
 #include "model_builder.h"
@@ -218,25 +219,23 @@ static void test_rows(void)
 {
     for (size_t k = 0; k < KINDS; k++) {
         palme_model *model = open_config(kinds[k], 40 + k, 2);
-        const struct palme_params *p = &model->params;
+        const struct palme_config *p = &model->config;
         struct palme_compute c = { .kernels = &model->kernels, .pool = model->pool };
-        size_t inner = (size_t)p->decoder_heads * 64, v = (size_t)p->num_tokens, depth = (size_t)p->decoder_depth;
+        size_t inner = (size_t)p->decoder.heads * 64, v = (size_t)p->vocabulary, depth = (size_t)p->decoder.depth;
         enum { N = 8, CACHES = 4 };
         float *tables = calloc(4 * 64 * 16, sizeof *tables);
         struct palme_rotary rotary = { tables, tables + 1024, tables + 2048, tables + 3072,
-                                       p->max_seq_len < 64 ? p->max_seq_len : 64 };
+                                       p->context < 64 ? p->context : 64 };
         float *kv = calloc(CACHES * 2 * depth * 24 * inner, sizeof *kv);
         float *picture_kv = calloc(2 * depth * 4 * inner, sizeof *picture_kv);
         struct palme_picture seen = { .tokens = 4, .kv = picture_kv, .capacity = 4 };
-        float *scratch = calloc(palme_decoder_scratch(model, 64), sizeof *scratch);
-
+        struct palme_arena scratch = scratch_for_model(model, 64);
         float *whole = calloc(N * v, sizeof *whole), *step = calloc(N * v, sizeof *step);
         float *mixed = calloc(CACHES * v, sizeof *mixed);
-        c.room = aligned_alloc(64, palme_decoder_room(model, 64) + 64);
         struct palme_cache cache[CACHES];
         struct palme_row rows[N];
 
-        palme_rotary_fill(&rotary, &model->weights, p->xpos_center);
+        palme_rotary_fill(&rotary, &model->weights.decoder, p->xpos_center);
         for (size_t i = 0; i < 2 * depth * 4 * inner; i++)
             picture_kv[i] = (float)((i * 2654435761u >> 8) % 1000) / 500 - 1;
         for (int i = 0; i < CACHES; i++)
@@ -244,27 +243,27 @@ static void test_rows(void)
         for (int i = 0; i < N; i++)
             rows[i] = (struct palme_row){ .cache = &cache[0], .picture = &seen, .rotary = &rotary,
                                           .token = 1 + 5 * i };
-        palme_decode(model, &c, whole, rows, N, 0, scratch);
+        palme_decode(model, &c, whole, rows, N, 0, &scratch);
         CHECK_INT(cache[0].length, N);
         for (int i = 0; i < N; i++) {
             rows[i].cache = &cache[1];
-            palme_decode(model, &c, step + (size_t)i * v, &rows[i], 1, 0, scratch);
+            palme_decode(model, &c, step + (size_t)i * v, &rows[i], 1, 0, &scratch);
         }
         CHECK_MESSAGE(memcmp(whole, step, N * v * sizeof *whole) == 0, "kind %zu: prefill and steps differ", k);
         /* The last token again, beside three other sentences of other lengths. */
         cache[1].length = N - 1;
         rows[N - 1].cache = &cache[2];
-        palme_decode(model, &c, NULL, &rows[N - 1], 1, 1, scratch);
+        palme_decode(model, &c, NULL, &rows[N - 1], 1, 1, &scratch);
         struct palme_row four[CACHES] = {
             { .cache = &cache[2], .picture = &seen, .rotary = &rotary, .token = 3 },
             { .cache = &cache[3], .picture = &seen, .rotary = &rotary, .token = 4 },
             { .cache = &cache[1], .picture = &seen, .rotary = &rotary, .token = 1 + 5 * (N - 1) },
             { .cache = &cache[0], .picture = &seen, .rotary = &rotary, .token = 9 },
         };
-        palme_decode(model, &c, mixed, four, CACHES, 0, scratch);
+        palme_decode(model, &c, mixed, four, CACHES, 0, &scratch);
         CHECK_MESSAGE(memcmp(mixed + 2 * v, step + (N - 1) * v, v * sizeof *mixed) == 0,
                       "kind %zu: neighbours change a row", k);
-        free(tables), free(kv), free(picture_kv), free(scratch), free(whole), free(step), free(mixed), free(c.room);
+        free(tables), free(kv), free(picture_kv), free(scratch.base), free(whole), free(step), free(mixed);
         palme_model_close(&model);
     }
 }
@@ -288,7 +287,7 @@ static struct sentence search(const palme_model *model, palme_session *s, int be
                               int *finished)
 {
     static struct sentence open[16], all[16 * 64];
-    int v = model->params.num_tokens, count = 1;
+    int v = model->config.vocabulary, count = 1;
     struct sentence best = { .length = 0 };
     double best_value = -INFINITY, logs[64];
 
@@ -300,7 +299,7 @@ static struct sentence search(const palme_model *model, palme_session *s, int be
         for (int b = 0; b < count; b++) {
             row_after(model, s, open[b].ids, open[b].length, logs);
             for (int t = 0; t < v; t++) {
-                if (n == 1 && t == model->params.eos_token)
+                if (n == 1 && t == model->config.eos_token)
                     continue;
                 all[candidates] = open[b];
                 all[candidates].score += logs[t];
@@ -312,7 +311,7 @@ static struct sentence search(const palme_model *model, palme_session *s, int be
         if (candidates > 2 * beams)
             candidates = 2 * beams;
         for (int i = 0; i < candidates; i++) {
-            if (all[i].ids[all[i].length - 1] == model->params.eos_token) {
+            if (all[i].ids[all[i].length - 1] == model->config.eos_token) {
                 if (all[i].score / pow(n, alpha) > best_value) {
                     best_value = all[i].score / pow(n, alpha);
                     best = all[i];
@@ -334,46 +333,43 @@ static struct sentence search(const palme_model *model, palme_session *s, int be
 static void row_after(const palme_model *model, palme_session *s, const int *ids, int n, double *logs)
 {
     struct palme_image image = picture(16);
-    const struct palme_params *p = &model->params;
+    const struct palme_config *p = &model->config;
     struct palme_compute c = { .kernels = &model->kernels };
-    size_t inner = (size_t)p->decoder_heads * 64, depth = (size_t)p->decoder_depth;
-    int patches = palme_params_patches(p), v = p->num_tokens;
+    size_t inner = (size_t)p->decoder.heads * 64, depth = (size_t)p->decoder.depth;
+    int patches = palme_config_patches(p), v = p->vocabulary;
     float *memory = calloc(4 * 24 * 16 + 2 * depth * 24 * inner + 2 * depth * (size_t)patches * inner +
-                               (size_t)patches * (size_t)(p->encoder_dim + p->decoder_dim) + (size_t)v, 4);
+                               (size_t)patches * (size_t)(p->encoder.dim + p->decoder.dim) + (size_t)v, 4);
     struct palme_rotary rotary = { memory, memory + 384, memory + 768, memory + 1152, 24 };
     struct palme_cache cache = { .kv = memory + 1536, .capacity = 24 };
     struct palme_picture seen = { .kv = cache.kv + 2 * depth * 24 * inner, .capacity = patches };
     float *context = seen.kv + 2 * depth * (size_t)patches * inner;
-    float *mapped = context + (size_t)patches * p->encoder_dim, *logits = mapped + (size_t)patches * p->decoder_dim;
-    size_t encoder = palme_encoder_scratch(model, p->image_size, p->image_size);
-    size_t decoder = palme_decoder_scratch(model, 64);
-    float *scratch = calloc(encoder > decoder ? encoder : decoder, sizeof *scratch);
+    float *mapped = context + (size_t)patches * p->encoder.dim, *logits = mapped + (size_t)patches * p->decoder.dim;
+    struct palme_arena scratch = scratch_for_model(model, 64);
     float *pixels = calloc((size_t)p->image_size * (size_t)p->image_size * 3, sizeof *pixels);
     struct palme_row rows[64];
     int count = 0;
 
     (void)s;
-    c.room = aligned_alloc(64, palme_encoder_room(model, p->image_size, p->image_size) + palme_decoder_room(model, 64) + 64);
     CHECK_INT(p->image_size, image.width);
     for (int i = 0; i < p->image_size * p->image_size * 3; i++)
         pixels[i] = (float)noise[i] / 255;
-    palme_rotary_fill(&rotary, &model->weights, p->xpos_center);
-    palme_encode(model, &c, context, pixels, p->image_size, p->image_size, scratch);
-    palme_decoder_see(model, &c, &seen, mapped, context, patches, scratch);
+    palme_rotary_fill(&rotary, &model->weights.decoder, p->xpos_center);
+    palme_encode(model, &c, context, pixels, p->image_size, p->image_size, &scratch);
+    palme_decoder_see(model, &c, &seen, mapped, context, patches, &scratch);
     if (!p->cross_attend) {
         cache.visible = patches;
         for (; count < patches; count++)
             rows[count] = (struct palme_row){ .cache = &cache, .picture = &seen, .rotary = &rotary,
-                                              .embedding = mapped + (size_t)count * p->decoder_dim };
+                                              .embedding = mapped + (size_t)count * p->decoder.dim };
     }
     for (int i = -1; i < n; i++)
         rows[count++] = (struct palme_row){ .cache = &cache, .picture = &seen, .rotary = &rotary,
                                             .token = i < 0 ? p->bos_token : ids[i] };
-    palme_decode(model, &c, logits, rows, count, count - 1, scratch);
+    palme_decode(model, &c, logits, rows, count, count - 1, &scratch);
     double all = model->kernels.log_sum_exp(logits, v);
     for (int t = 0; t < v; t++)
         logs[t] = logits[t] - all;
-    free(memory), free(c.room), free(scratch), free(pixels);
+    free(memory), free(scratch.base), free(pixels);
 }
 
 static void test_beams(void)
@@ -420,7 +416,7 @@ static void test_limits(void)
     builder_poison(b, "decoder.net.to_logits.bias", 2, -100); /* <eos> never comes by itself */
     palme_model *model = builder_open(b, 1, precision);
     (void)bias;
-    int context = model->params.max_seq_len;
+    int context = model->config.context;
     for (int most = 1; most <= 3; most++) {
         struct told told = tell_with(model, &(struct palme_options){ .max_length = most }, "");
 
@@ -461,7 +457,7 @@ static void test_sampling(void)
 {
     palme_model *model = open_config("{\"image_size\": 16, \"patch_size\": 8}", 21, 1);
     struct palme_options options = { .max_length = 1, .temperature = 0.7, .top_k = 12, .top_p = 0.9 };
-    int v = model->params.num_tokens, counts[64] = { 0 }, kept[64], n = 4000, different = 0;
+    int v = model->config.vocabulary, counts[64] = { 0 }, kept[64], n = 4000, different = 0;
     double logs[64], chi = 0;
     float logits[64], probabilities[64];
     palme_session *s = NULL;

@@ -11,6 +11,7 @@
 #include "kernelhost.h"
 #include "model.h"
 #include "model_builder.h"
+#include "util.h"
 
 static int same_before(int m, int size, int stride)
 {
@@ -38,7 +39,7 @@ static float *first_convolution(const palme_model *model, const float *pixels, i
         const float *rows[5];
 
         rows_under(rows, mapped, height, (size_t)width * 3, 2 * i - same_before(height, 3, 2), 3);
-        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.stem.conv, model->weights.stem.conv_bias,
+        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.encoder.stem.conv, model->weights.encoder.stem.conv_bias,
                                 out_width, width, same_before(width, 3, 2), PALME_STEM_FIRST);
     }
     free(mapped);
@@ -125,12 +126,17 @@ static float *whole_block(const palme_model *model, struct palme_compute *c, con
 /* The stem map by map: features[height / 32 * width / 32][1280], to be freed. */
 static float *whole_stem(const palme_model *model, const float *pixels, int height, int width)
 {
-    const struct palme_stem *stem = &model->weights.stem;
+    const struct palme_stem *stem = &model->weights.encoder.stem;
     int h = (height + 1) / 2, w = (width + 1) / 2;
-    size_t largest = palme_linear_room(&model->kernels, model->precision, 96, (size_t)h * (size_t)w);
-    struct palme_compute c = { .kernels = &model->kernels, .room = aligned_alloc(64, largest + 64) };
+    size_t largest = 64;
+    struct palme_compute c = { .kernels = &model->kernels };
     float *x = first_convolution(model, pixels, height, width);
 
+    for (int i = 0; i < stem->blocks; i++) {
+        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].expand, h * w));
+        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].project, h * w));
+    }
+    c.room = aligned_alloc(64, max_size(largest, palme_linear_room(&model->kernels, &stem->head, h * w)));
     for (int i = 0; i < stem->blocks; i++)
         x = whole_block(model, &c, &stem->block[i], x, &h, &w);
     float *features = linear(&c, x, &stem->head, h * w);
@@ -143,8 +149,8 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
  * roundings of the scale, of its inverse and of the products with them: 4 times 2^-24 of up to 127 steps. */
 static void check_taps(const palme_model *int8, const palme_model *f32)
 {
-    for (int i = 1; i < int8->weights.stem.blocks; i++) {
-        const struct palme_stem_block *a = &int8->weights.stem.block[i], *b = &f32->weights.stem.block[i];
+    for (int i = 1; i < int8->weights.encoder.stem.blocks; i++) {
+        const struct palme_stem_block *a = &int8->weights.encoder.stem.block[i], *b = &f32->weights.encoder.stem.block[i];
         int wrong = 0;
 
         for (int at = 0; at < a->size * a->size * a->middle; at++) {
@@ -177,19 +183,22 @@ static palme_model *open_stem(const char *path, const char *level, const char *p
 static void check_picture(const palme_model *model, const float *pixels, int height, int width, const float *wanted)
 {
     size_t count = (size_t)(height / 32) * (size_t)(width / 32) * PALME_STEM_FEATURES;
-    size_t room = palme_stem_room(model, height, width);
-    struct buffer scratch = buffer_of_bytes(palme_stem_scratch(model, height, width) * sizeof(float));
-    struct buffer space = buffer_of_bytes(room), features = buffer_of_bytes(count * sizeof(float));
-    struct palme_compute c = { .kernels = &model->kernels, .pool = model->pool, .room = room ? space.data : NULL };
+    struct palme_arena arena = { 0 };
+    struct palme_compute c = { .kernels = &model->kernels, .pool = model->pool };
+
+    palme_stem_reserve(&arena, model, height, width);
+    struct buffer scratch = buffer_of_bytes(arena.most), features = buffer_of_bytes(count * sizeof(float));
 
     memset(scratch.data, 0xff, scratch.bytes); /* NaN: what is read before it is written shows */
-    palme_stem_run(model, &c, features.data, pixels, height, width, scratch.data);
+    arena = palme_arena_over(scratch.data, scratch.bytes);
+    palme_stem_run(model, &c, features.data, pixels, height, width, &arena);
+    CHECK(!arena.overflow && arena.used == 0);
     CHECK_MESSAGE(memcmp(features.data, wanted, count * sizeof *wanted) == 0, "%s %s, %d threads, %d x %d: other features",
                   model->kernels.level, palme_precision_name(model->precision), model->threads, width, height);
-    CHECK_MESSAGE(buffer_guarded(&scratch) && buffer_guarded(&space) && buffer_guarded(&features),
+    CHECK_MESSAGE(buffer_guarded(&scratch) && buffer_guarded(&features),
                   "%s %s, %d threads, %d x %d: wrote before its memory", model->kernels.level,
                   palme_precision_name(model->precision), model->threads, width, height);
-    buffer_free(&scratch), buffer_free(&space), buffer_free(&features);
+    buffer_free(&scratch), buffer_free(&features);
 }
 
 /* A picture with its features, of which some are between the bounds of ReLU6 or the comparison would say little. */

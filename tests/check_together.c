@@ -222,7 +222,7 @@ static void test_still(void)
 /* A caption without a word is no draft. */
 static void becomes_draft(struct told *last, const struct told *told, const palme_model *model)
 {
-    if (told->length > 1 || (told->length == 1 && told->ids[0] != model->params.eos_token))
+    if (told->length > 1 || (told->length == 1 && told->ids[0] != model->config.eos_token))
         *last = *told;
 }
 

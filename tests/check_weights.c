@@ -12,7 +12,7 @@ static struct heard heard;
 static enum palme_precision precision; /* that models are loaded in */
 
 struct loaded {
-    struct palme_params params;
+    struct palme_config config;
     struct palme_weights weights;
 };
 
@@ -32,9 +32,9 @@ static int load(struct loaded *m, struct builder *b)
     if (status < 0)
         return status;
     config = palme_safetensors_metadata(file, "config", &length);
-    status = palme_params_read(&m->params, config, length, &report);
+    status = palme_config_read(&m->config, 1, config, length, &report);
     if (status == PALME_OK)
-        status = palme_weights_load(&m->weights, &m->params, precision, 1, file, &report);
+        status = palme_weights_load(&m->weights, &m->config, 1, precision, 1, file, &report);
     palme_safetensors_close(&file);
     if (status < 0)
         CHECK_MESSAGE(m->weights.memory == NULL, "memory is kept after a failure");
@@ -44,7 +44,7 @@ static int load(struct loaded *m, struct builder *b)
 static void unload(struct loaded *m)
 {
     palme_weights_clear(&m->weights);
-    palme_params_clear(&m->params);
+    palme_config_clear(&m->config);
 }
 
 /* ---- Comparison --------------------------------------------------------------------------- */
@@ -78,7 +78,8 @@ static int same(float a, float b)
     return a == b || (isnan(a) && isnan(b));
 }
 
-static void compare_values(struct builder *b, const float *found, const char *name, int padding)
+/* A tensor whose values are multiplied with a factor. */
+static void compare_scaled(struct builder *b, const float *found, const char *name, int padding, float factor)
 {
     const struct built_tensor *t = builder_find(b, name);
     const float *scales = scales_of(b, t);
@@ -89,10 +90,15 @@ static void compare_values(struct builder *b, const float *found, const char *na
         return;
     compared++;
     for (size_t i = 0; i < t->count; i++)
-        wrong += !same(found[i], value_of(t, scales, i));
+        wrong += !same(found[i], value_of(t, scales, i) * factor);
     for (size_t i = t->count; padding && i % 16; i++)
         wrong += found[i] != 0;
     CHECK_MESSAGE(wrong == 0, "%s: %zu values differ", name, wrong);
+}
+
+static void compare_values(struct builder *b, const float *found, const char *name, int padding)
+{
+    compare_scaled(b, found, name, padding, 1);
 }
 
 static void compare_norm(struct builder *b, const struct palme_norm *norm, const char *name)
@@ -286,42 +292,43 @@ static void compare_stem(struct builder *b, const struct palme_stem *stem)
  * each of the builder's tensors is one comparison, scales and buffers aside. */
 static void compare(struct builder *b, const struct loaded *m)
 {
-    const struct palme_params *p = &m->params;
-    const struct palme_weights *w = &m->weights;
+    const struct palme_config *p = &m->config;
+    const struct palme_encoder *e = &m->weights.encoder;
+    const struct palme_decoder *d = &m->weights.decoder;
     int blocks = p->cross_attend ? 3 : 2, demanded = 0;
     uint64_t parameters = 0;
 
     compared = 0;
     if (p->stem != PALME_STEM_NONE)
-        compare_stem(b, &w->stem);
-    compare_norm(b, &w->patch_norm, "encoder.patch_to_embedding.0");
-    compare_linear(b, &w->patch, "encoder.patch_to_embedding.1", 1, 1);
-    compare_norm(b, &w->embedding_norm, "encoder.patch_to_embedding.2");
-    compare_values(b, w->encoder_positions, "encoder.pos_embedding", 0);
-    for (int i = 0; i < p->encoder_depth; i++) {
-        compare_attention(b, &w->encoder[i].attention, "encoder", 2 * i, 1, 1);
-        compare_mlp(b, &w->encoder[i].mlp, "encoder", 2 * i + 1, 1);
+        compare_stem(b, &e->stem);
+    compare_norm(b, &e->patch_input_norm, "encoder.patch_to_embedding.0");
+    compare_linear(b, &e->patch, "encoder.patch_to_embedding.1", 1, 1);
+    compare_norm(b, &e->patch_output_norm, "encoder.patch_to_embedding.2");
+    compare_values(b, e->positions, "encoder.pos_embedding", 0);
+    for (int i = 0; i < p->encoder.depth; i++) {
+        compare_attention(b, &e->layers[i].attention, "encoder", 2 * i, 1, 1);
+        compare_mlp(b, &e->layers[i].mlp, "encoder", 2 * i + 1, 1);
     }
-    compare_norm(b, &w->encoder_norm, "encoder.attn_layers.final_norm");
-    if (p->encoder_dim != p->decoder_dim)
-        compare_linear(b, &w->encoder_to_decoder, "encoder_to_decoder", 0, 1);
+    compare_norm(b, &e->final_norm, "encoder.attn_layers.final_norm");
+    if (p->encoder.dim != p->decoder.dim)
+        compare_linear(b, &d->projection, "encoder_to_decoder", 0, 1);
     else
-        CHECK(w->encoder_to_decoder.w == NULL);
-    compare_table(b, &w->token_embedding, "decoder.net.token_emb.emb.weight");
-    if (p->use_abs_pos_emb && !p->rotary_xpos)
-        compare_values(b, w->decoder_positions, "decoder.net.pos_emb.emb.weight", 0);
+        CHECK(d->projection.w == NULL);
+    compare_table(b, &d->embedding, "decoder.net.token_emb.emb.weight");
+    if (p->decoder.positions)
+        compare_scaled(b, d->positions, "decoder.net.pos_emb.emb.weight", 0, (float)(1 / sqrt(p->decoder.dim)));
     else
-        CHECK(w->decoder_positions == NULL);
-    for (int i = 0; i < p->decoder_depth; i++) {
-        compare_attention(b, &w->decoder[i].self, "decoder.net", blocks * i, 0, 0);
+        CHECK(d->positions == NULL);
+    for (int i = 0; i < p->decoder.depth; i++) {
+        compare_attention(b, &d->layers[i].self, "decoder.net", blocks * i, 0, 0);
         if (p->cross_attend)
-            compare_attention(b, &w->decoder[i].cross, "decoder.net", blocks * i + 1, 0, 1);
+            compare_attention(b, &d->layers[i].cross, "decoder.net", blocks * i + 1, 0, 1);
         else
-            CHECK(w->decoder[i].cross.q.w == NULL && w->decoder[i].cross.norm.w == NULL);
-        compare_mlp(b, &w->decoder[i].mlp, "decoder.net", blocks * i + blocks - 1, 0);
+            CHECK(d->layers[i].cross.q.w == NULL && d->layers[i].cross.norm.w == NULL);
+        compare_mlp(b, &d->layers[i].mlp, "decoder.net", blocks * i + blocks - 1, 0);
     }
-    compare_norm(b, &w->decoder_norm, "decoder.net.attn_layers.final_norm");
-    compare_linear(b, &w->logits, "decoder.net.to_logits", 1, 0);
+    compare_norm(b, &d->final_norm, "decoder.net.attn_layers.final_norm");
+    compare_linear(b, &d->logits, "decoder.net.to_logits", 1, 0);
     for (size_t i = 0; i < b->count; i++) {
         const char *end = strrchr(b->tensors[i].name, '.');
 
@@ -331,7 +338,7 @@ static void compare(struct builder *b, const struct loaded *m)
         }
     }
     CHECK_INT(compared, demanded);
-    CHECK_INT(w->parameters, parameters);
+    CHECK_INT(m->weights.parameters, parameters);
     CHECK_INT(heard.warnings, 0);
 }
 
@@ -405,9 +412,9 @@ static void check_stems(void)
         CHECK_MESSAGE(status == PALME_OK, "%s: %s", stems[i].config, heard.error);
         if (status == PALME_OK) {
             compare(b, &m);
-            CHECK_INT(m.weights.stem.blocks, stems[i].blocks);
+            CHECK_INT(m.weights.encoder.stem.blocks, stems[i].blocks);
             for (int k = 0; k < stems[i].blocks; k++) {
-                const struct palme_stem_block *block = &m.weights.stem.block[k];
+                const struct palme_stem_block *block = &m.weights.encoder.stem.block[k];
                 int stride = 1;
 
                 for (int s = 1; s < 5; s++)
@@ -420,10 +427,10 @@ static void check_stems(void)
                 CHECK(block->size == 3 || block->size == 5);
                 in = block->out;
             }
-            CHECK_INT(m.weights.stem.block[stems[i].blocks - 1].in, stems[i].last_in);
+            CHECK_INT(m.weights.encoder.stem.block[stems[i].blocks - 1].in, stems[i].last_in);
             CHECK_INT(in, stems[i].last_out);
-            CHECK_INT(m.weights.stem.head.in, in);
-            CHECK_INT(m.weights.stem.block[stems[i].blocks - 1].skip, 0);
+            CHECK_INT(m.weights.encoder.stem.head.in, in);
+            CHECK_INT(m.weights.encoder.stem.block[stems[i].blocks - 1].skip, 0);
         }
         unload(&m);
         builder_free(b);
@@ -636,8 +643,8 @@ static void check_buffers(void)
     /* Computed: to a rounding of a float, 2^-24 of itself, or two: torch's power is rounded before it divides 1. */
     CHECK_INT(load(&plain, b), PALME_OK);
     for (int k = 0; k < 16; k++) {
-        CHECK_CLOSE(plain.weights.inv_freq[k] * pow(10000, k / 16.0), 1, 2 * 0x1p-24);
-        CHECK_CLOSE(plain.weights.xpos_scale[k], (2 * k + 12.8) / 44.8, 0x1p-24);
+        CHECK_CLOSE(plain.weights.decoder.inv_freq[k] * pow(10000, k / 16.0), 1, 2 * 0x1p-24);
+        CHECK_CLOSE(plain.weights.decoder.xpos_scale[k], (2 * k + 12.8) / 44.8, 0x1p-24);
         values[k] = 0.5f + (float)k / 64;
         halves[k] = 0.25f + (float)k / 64;
     }
@@ -645,8 +652,8 @@ static void check_buffers(void)
     builder_add(b, scale, "F32", 1, (long long[]){ 16 }, halves);
     CHECK_INT(load(&m, b), PALME_OK);
     CHECK_INT(heard.warnings, 0);
-    CHECK(memcmp(m.weights.inv_freq, values, sizeof values) == 0);
-    CHECK(memcmp(m.weights.xpos_scale, halves, sizeof halves) == 0);
+    CHECK(memcmp(m.weights.decoder.inv_freq, values, sizeof values) == 0);
+    CHECK(memcmp(m.weights.decoder.xpos_scale, halves, sizeof halves) == 0);
     CHECK_INT(m.weights.parameters, plain.weights.parameters);
     unload(&m);
 
@@ -655,8 +662,8 @@ static void check_buffers(void)
     builder_convert(b, "decoder.attn_layers.rotary_pos_emb.inv_freq", "BF16");
     CHECK_INT(load(&m, b), PALME_OK);
     CHECK_INT(heard.warnings, 0);
-    CHECK(memcmp(m.weights.inv_freq, plain.weights.inv_freq, sizeof values) == 0);
-    CHECK(memcmp(m.weights.xpos_scale, halves, sizeof halves) == 0);
+    CHECK(memcmp(m.weights.decoder.inv_freq, plain.weights.decoder.inv_freq, sizeof values) == 0);
+    CHECK(memcmp(m.weights.decoder.xpos_scale, halves, sizeof halves) == 0);
     unload(&m);
     builder_free(b);
 
@@ -668,7 +675,7 @@ static void check_buffers(void)
         CHECK_INT(load(&m, b), PALME_OK);
         CHECK_INT(heard.warnings, 1);
         CHECK(strstr(heard.warning, scale) != NULL);
-        CHECK(memcmp(m.weights.xpos_scale, plain.weights.xpos_scale, sizeof values) == 0);
+        CHECK(memcmp(m.weights.decoder.xpos_scale, plain.weights.decoder.xpos_scale, sizeof values) == 0);
         unload(&m);
         builder_free(b);
     }
@@ -708,7 +715,7 @@ static void check_slopes(void)
 
         CHECK_INT(load(&m, b), PALME_OK);
         for (int h = 0; h < 7; h++)
-            CHECK_CLOSE(m.weights.slopes[h], rows[i].slopes[h], 0);
+            CHECK_CLOSE(m.weights.decoder.slopes[h], rows[i].slopes[h], 0);
         unload(&m);
         builder_free(b);
     }

@@ -4,6 +4,8 @@
  */
 #include "enginehost.h"
 
+#include "util.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,19 +25,14 @@ const struct host_precision *host_precision_find(const char *name)
     return NULL;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 int host_prefix(const struct host *h)
 {
-    return h->model->params.cross_attend ? 0 : palme_params_patches(&h->model->params);
+    return h->model->config.cross_attend ? 0 : palme_config_patches(&h->model->config);
 }
 
 int host_context(const struct host *h)
 {
-    return h->model->params.max_seq_len - host_prefix(h);
+    return h->model->config.context - host_prefix(h);
 }
 
 int host_open(struct host *h, const char *path, int threads, const char *level,
@@ -44,30 +41,34 @@ int host_open(struct host *h, const char *path, int threads, const char *level,
     const struct palme_setup setup = { .threads = threads, .level = level, .precision = precision->name,
                                          .log = log, .log_user = user };
 
+    palme_model *model;
+    int status = palme_model_open(&model, path, &setup);
+
+    memset(h, 0, sizeof *h);
+    return status < 0 ? status : host_take(h, model, precision);
+}
+
+int host_take(struct host *h, palme_model *model, const struct host_precision *precision)
+{
     memset(h, 0, sizeof *h);
     h->precision = precision;
-    int status = palme_model_open(&h->model, path, &setup);
-    if (status < 0)
-        return status;
+    h->model = model;
 
-    const struct palme_params *p = &h->model->params;
-    size_t patches = (size_t)palme_params_patches(p), side = (size_t)p->image_size;
-    size_t positions = (size_t)p->max_seq_len, rows = larger(patches, HOST_ROWS);
+    const struct palme_config *p = &h->model->config;
+    size_t patches = (size_t)palme_config_patches(p), side = (size_t)p->image_size;
+    size_t positions = (size_t)p->context, rows = max_size(patches, HOST_ROWS);
     float *angles = calloc(4 * positions * PALME_ROTARY, sizeof *angles);
-    size_t scratch = larger(palme_encoder_scratch(h->model, p->image_size, p->image_size),
-                            palme_decoder_scratch(h->model, (int)rows));
+    struct palme_arena arena = { 0 };
 
     h->compute = (struct palme_compute){ .kernels = &h->model->kernels, .pool = h->model->pool };
-    h->compute.room = aligned_alloc(64, 64 + larger(palme_encoder_room(h->model, p->image_size, p->image_size),
-                                                    palme_decoder_room(h->model, (int)rows)));
+    palme_scratch_take(&arena, h->model, (int)rows);
     h->rotary.cos = angles;
     h->rows = calloc(rows, sizeof *h->rows);
     h->pixels = calloc(side * side * 3, sizeof *h->pixels);
-    h->context = calloc(patches * (size_t)p->encoder_dim, sizeof *h->context);
-    h->mapped = calloc(patches * (size_t)p->decoder_dim, sizeof *h->mapped);
-    h->scratch = calloc(scratch, sizeof *h->scratch);
-    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch ||
-        !h->compute.room) {
+    h->context = calloc(patches * (size_t)p->encoder.dim, sizeof *h->context);
+    h->mapped = calloc(patches * (size_t)p->decoder.dim, sizeof *h->mapped);
+    h->scratch = palme_arena_over(aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most), arena.most);
+    if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch.base) {
         host_close(h);
         return PALME_ERROR_MEMORY;
     }
@@ -75,7 +76,7 @@ int host_open(struct host *h, const char *path, int threads, const char *level,
     h->rotary.gain = angles + 2 * positions * PALME_ROTARY;
     h->rotary.anti = angles + 3 * positions * PALME_ROTARY;
     h->rotary.positions = p->rotary_xpos ? (int)positions : 0;
-    palme_rotary_fill(&h->rotary, &h->model->weights, p->xpos_center);
+    palme_rotary_fill(&h->rotary, &h->model->weights.decoder, p->xpos_center);
     return PALME_OK;
 }
 
@@ -86,17 +87,16 @@ void host_close(struct host *h)
     free(h->pixels);
     free(h->context);
     free(h->mapped);
-    free(h->scratch);
-    free(h->compute.room);
+    free(h->scratch.base);
     palme_model_close(&h->model);
     memset(h, 0, sizeof *h);
 }
 
 int sentence_open(struct sentence *s, const struct host *h, int text)
 {
-    const struct palme_params *p = &h->model->params;
-    size_t width = 2 * (size_t)p->decoder_depth * (size_t)p->decoder_heads * PALME_HEAD;
-    size_t patches = (size_t)palme_params_patches(p);
+    const struct palme_config *p = &h->model->config;
+    size_t width = 2 * (size_t)p->decoder.depth * (size_t)p->decoder.heads * PALME_HEAD;
+    size_t patches = (size_t)palme_config_patches(p);
 
     memset(s, 0, sizeof *s);
     s->cache.capacity = host_prefix(h) + text;
@@ -118,18 +118,23 @@ void sentence_close(struct sentence *s)
 
 void host_encode(struct host *h, const float *image)
 {
-    int side = h->model->params.image_size;
+    int side = h->model->config.image_size;
     size_t area = (size_t)side * (size_t)side;
 
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             h->pixels[3 * i + c] = image[c * area + i];
-    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, h->scratch);
+    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, &h->scratch);
+}
+
+size_t host_context_bytes(const struct host *h)
+{
+    return (size_t)h->tokens * (size_t)h->model->config.encoder.dim * sizeof *h->context;
 }
 
 void host_see(struct host *h, struct sentence *s)
 {
-    palme_decoder_see(h->model, &h->compute, &s->picture, h->mapped, h->context, h->tokens, h->scratch);
+    palme_decoder_see(h->model, &h->compute, &s->picture, h->mapped, h->context, h->tokens, &h->scratch);
 }
 
 static struct palme_row row_of(const struct host *h, struct sentence *s, int token)
@@ -145,10 +150,10 @@ void host_begin(struct host *h, struct sentence *s)
     s->cache.visible = prefix;
     for (int i = 0; i < prefix; i++) {
         h->rows[i] = row_of(h, s, 0);
-        h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->params.decoder_dim;
+        h->rows[i].embedding = h->mapped + (size_t)i * (size_t)h->model->config.decoder.dim;
     }
     if (prefix)
-        palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, h->scratch);
+        palme_decode(h->model, &h->compute, NULL, h->rows, prefix, prefix, &h->scratch);
 }
 
 void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids, int n, int first)
@@ -159,19 +164,19 @@ void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids
 
         for (int i = 0; i < rows; i++)
             h->rows[i] = row_of(h, s, ids[at + i]);
-        palme_decode(h->model, &h->compute, logits, h->rows, rows, from, h->scratch);
+        palme_decode(h->model, &h->compute, logits, h->rows, rows, from, &h->scratch);
         if (logits)
-            logits += (size_t)(rows - from) * (size_t)h->model->params.num_tokens;
+            logits += (size_t)(rows - from) * (size_t)h->model->config.vocabulary;
     }
 }
 
 void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int count)
 {
-    int vocabulary = h->model->params.num_tokens;
+    int vocabulary = h->model->config.vocabulary;
 
     for (int i = 0; i < count; i++)
         h->rows[i] = row_of(h, &s[i], ids[i]);
-    palme_decode(h->model, &h->compute, logits, h->rows, count, 0, h->scratch);
+    palme_decode(h->model, &h->compute, logits, h->rows, count, 0, &h->scratch);
     for (int i = 0; i < count; i++) {
         int best = h->model->kernels.argmax(logits + (size_t)i * (size_t)vocabulary, vocabulary);
 
@@ -182,7 +187,7 @@ void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int 
 void host_caption(struct host *h, int *ids, float *logits, struct sentence *s, const float *images, int count,
                   int prompt, int n)
 {
-    size_t side = (size_t)h->model->params.image_size;
+    size_t side = (size_t)h->model->config.image_size;
     int last[HOST_ROWS];
 
     for (int i = 0; i < count; i++) {

@@ -29,7 +29,7 @@ struct host {
     struct palme_row *rows;
     float *pixels;           /* [S][S][3] */
     float *context, *mapped; /* [P][E], [P][D] */
-    float *scratch;
+    struct palme_arena scratch;
     int tokens;              /* of the picture in `context` */
 };
 
@@ -37,6 +37,8 @@ struct host {
  * zero, and then nothing is owned. */
 int host_open(struct host *h, const char *path, int threads, const char *level,
               const struct host_precision *precision, palme_log_fn log, void *user);
+/* The same with a model that is open already and from now on the host's, also on failure. */
+int host_take(struct host *h, palme_model *model, const struct host_precision *precision);
 void host_close(struct host *h);
 
 /* Tokens of text that one sentence can hold: a prefix decoder's picture takes its share of the context. */
@@ -56,6 +58,8 @@ void sentence_close(struct sentence *s);
 
 /* The encoder over image[3][S][S]; the result stands in h->context. */
 void host_encode(struct host *h, const float *image);
+/* Bytes of h->context that are filled. */
+size_t host_context_bytes(const struct host *h);
 /* Cross-attention keys and values of what was encoded last. */
 void host_see(struct host *h, struct sentence *s);
 /* Forgets the text; a prefix decoder reads its picture (that of the last host_see). */

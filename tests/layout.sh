@@ -22,10 +22,10 @@ complain() { echo "$*" | tee -a "$complaints"; }
 ours() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"([^"]*)".*/\1/p' "$1"; }
 theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\1/p' "$1"; }
 
-# ---- Who may include whom. Own header, palme.h and config.h are everybody's in engine/. ----------------
+# ---- Who may include whom. Own header, palme.h and build_config.h are everybody's in engine/. ----------------
 # Arrows point down only:
-#   palme.c session.c caption.c tell.c draft.c together.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        weights.c ▶ safetensors.h
-#   safetensors.c params.c tokenizer.c ▶ json.h     anything that can fail ▶ report.h
+#   palme.c session.c caption.c tell.c draft.c together.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
+#   safetensors.c config.c format1.c tokenizer.c ▶ json.h     anything that can fail ▶ report.h
 engine_may() {
     case $1 in
     palme.h) ;;
@@ -33,13 +33,30 @@ engine_may() {
     session.h) echo model.h tokenizer.h ;;
     tell.c | draft.c) echo session.h ;;
     together.c) echo floats.h session.h ;;
-    session.c | caption.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
-    model.h) echo layers.h report.h ;;
-    params.c) echo model.h json.h report.h ;;
-    weights.c) echo model.h safetensors.h report.h ;;
-    stem.c | encoder.c | decoder.c | sample.c | beam.c) echo model.h ;;
+    arena.[ch] | util.h) ;;
+    scratch.c) echo arena.h image.h model.h ;;
+    session.c) echo floats.h arena.h util.h model.h tokenizer.h report.h session.h ;;
+    caption.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
+    model.h) echo arena.h config.h decoder.h encoder.h report.h ;;
+    config.h) echo layers.h report.h ;;
+    config.c) echo fields.h format1.h json.h util.h ;;
+    fields.[ch]) echo config.h json.h ;;
+    format1.h) echo config.h json.h loader.h ;;
+    format1.c) echo fields.h safetensors.h ;;
+    loader.h) echo arena.h config.h layers.h report.h ;;
+    loader.c) echo format1.h safetensors.h util.h ;;
+    weights.c) echo model.h safetensors.h util.h ;;
+    block.h) echo arena.h config.h layers.h loader.h ;;
+    block.c) echo util.h ;;
+    stem.h) echo arena.h layers.h ;;
+    stem.c) echo arena.h loader.h model.h safetensors.h util.h ;;
+    encoder.h) echo block.h stem.h ;;
+    encoder.c) echo model.h util.h ;;
+    decoder.h) echo block.h ;;
+    decoder.c) echo model.h safetensors.h util.h ;;
+    sample.c | beam.c) echo model.h ;;
     layers.h) echo compute.h kernels.h ;;
-    layers.c) ;;
+    layers.c) echo arena.h util.h ;;
     kernels.h) echo cpu.h ;;
     kernels_simd.c | attend_simd.c | pixels_simd.c | tiles.h | filters.h) echo kernels.h vec.h ;;
     convolutions_simd.c) echo filters.h ;;
@@ -47,8 +64,8 @@ engine_may() {
     int8_simd.c) echo filters.h tiles.h ;;
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
-    image.h) echo compute.h kernels.h ;;
-    square.c) echo floats.h image.h ;;
+    image.h) echo arena.h compute.h kernels.h ;;
+    square.c) echo arena.h floats.h util.h image.h ;;
     compute.h) echo kernels.h report.h ;;
     compute.c) echo floats.h ;;
     kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
@@ -92,7 +109,7 @@ judge() { # FILE FOLDER ALLOWED... ; the own header is always allowed
 
 for file in engine/*.[ch]; do
     if may=$(engine_may "$(basename "$file")"); then
-        judge "$file" $may palme.h config.h
+        judge "$file" $may palme.h build_config.h
     else
         complain "$file: is not in the table of tests/layout.sh"
     fi

@@ -4,7 +4,7 @@
  */
 #include "roofline.h"
 
-#include "config.h"
+#include "build_config.h"
 #include "cpu.h"
 
 #include <math.h>

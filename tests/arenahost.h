@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * arenahost.h - scratch memory for tests that run a stage of the engine by itself: free(arena.base) when done.
+ */
+#ifndef PALME_ARENAHOST_H
+#define PALME_ARENAHOST_H
+
+#include <stdlib.h>
+
+#include "image.h"
+#include "model.h"
+
+static inline struct palme_arena arena_of_bytes(size_t bytes)
+{
+    void *memory = aligned_alloc(PALME_ARENA_ALIGNMENT, bytes + PALME_ARENA_ALIGNMENT);
+
+    if (!memory)
+        exit(1);
+    return palme_arena_over(memory, bytes);
+}
+
+/* Enough to make squares of `size`. */
+static inline struct palme_arena scratch_for_image(int size)
+{
+    struct palme_arena arena = { 0 };
+
+    palme_image_reserve(&arena, size);
+    return arena_of_bytes(arena.most);
+}
+
+/* Enough for all stages of a model, with passes of up to `rows` rows. */
+static inline struct palme_arena scratch_for_model(const struct palme_model *model, int rows)
+{
+    struct palme_arena arena = { 0 };
+
+    palme_scratch_take(&arena, model, rows);
+    return arena_of_bytes(arena.most);
+}
+
+#endif
