@@ -16,8 +16,8 @@
 /* ---- GELU ------------------------------------------------------------------------------- */
 
 /* x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 by the tail of the normal distribution, Phi(-z) = erfc(z / sqrt 2) / 2. There is
- * erfc(z) = e^(-z^2) t Q(t) with t = 1 / (1 + 0.3 z); the coefficients come from models/fit_erf.py, which also says how
- * far off they are. Beyond 9.4 the exponential is 0. */
+ * erfc(z) = e^(-z^2) t Q(t) with t = 1 / (1 + 0.3 z); the coefficients come from
+ * tests/fixtures/fit_erf.py, which also says how far off they are. Beyond 9.4 the exponential is 0. */
 static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int count)
 {
     static const float q[] = { -0.130650282f, 0.491199851f, -0.524303675f, 0.561992526f, -0.104937889f,

@@ -112,11 +112,19 @@ static int choose_precision(struct palme_model *model, const char *name)
     return PALME_OK;
 }
 
-static int open_model(struct palme_model **out, const char *path, const char *plain, size_t plain_length,
-                      const struct palme_setup *setup)
+/* What is opened. */
+struct origin {
+    const char *name;                  /* a path where there is no source */
+    const struct palme_source *source;
+    const char *plain;                 /* the arguments of a plain checkpoint, or NULL */
+    size_t plain_length;
+};
+
+static int open_model(struct palme_model **out, const struct origin *origin, const struct palme_setup *setup)
 {
     static const struct palme_setup none;
     struct palme_safetensors *file = NULL;
+    const int plain = origin->plain != NULL;
     struct palme_model *model;
     enum palme_cpu_level level;
     int status = PALME_ERROR_MEMORY;
@@ -125,13 +133,13 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
     if (!setup)
         setup = &none;
     if (!(model = calloc(1, sizeof *model))) {
-        struct palme_report early = { setup->log, setup->log_user, path };
+        struct palme_report early = { setup->log, setup->log_user, origin->name };
         return palme_fail(&early, PALME_ERROR_MEMORY, "out of memory");
     }
     model->format_version = 1; /* of a plain checkpoint */
-    model->report = (struct palme_report){ setup->log, setup->log_user, path };
-    if (!(model->report.subject = strdup(path))) {
-        model->report.subject = path;
+    model->report = (struct palme_report){ setup->log, setup->log_user, origin->name };
+    if (!(model->report.subject = strdup(origin->name))) {
+        model->report.subject = origin->name;
         no_memory(model);
         model->report.subject = NULL;
         goto fail;
@@ -144,9 +152,11 @@ static int open_model(struct palme_model **out, const char *path, const char *pl
         goto fail;
     }
     palme_kernels_init(&model->kernels, level);
-    if ((status = palme_safetensors_open(&file, path, setup->verify, &model->report)) < 0)
+    status = origin->source ? palme_safetensors_open_source(&file, origin->source, setup->verify, &model->report)
+                            : palme_safetensors_open(&file, origin->name, setup->verify, &model->report);
+    if (status < 0)
         goto fail;
-    status = plain ? palme_config_read_plain(&model->config, plain, plain_length, &model->report)
+    status = plain ? palme_config_read_plain(&model->config, origin->plain, origin->plain_length, &model->report)
                    : read_metadata(model, file);
     if (status < 0)
         goto fail;
@@ -181,25 +191,40 @@ fail:
     return status;
 }
 
+static int open_origin(palme_model **model, const struct origin *origin, const struct palme_setup *setup)
+{
+    struct palme_floats floats;
+
+    if (model)
+        *model = NULL;
+    if (!model || !origin->name || (setup && setup->threads < 0))
+        return PALME_ERROR_ARGUMENT;
+    palme_floats_enter(&floats);
+    int status = open_model(model, origin, setup);
+    palme_floats_leave(&floats);
+    return status;
+}
+
 int palme_model_open(palme_model **model, const char *path, const struct palme_setup *setup)
 {
-    if (!model || !path || (setup && setup->threads < 0)) {
+    return open_origin(model, &(struct origin){ .name = path }, setup);
+}
+
+int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
+                            const struct palme_setup *setup)
+{
+    if (!source || source->struct_size < sizeof *source || !source->read_at) {
         if (model)
             *model = NULL;
         return PALME_ERROR_ARGUMENT;
     }
-    return palme_model_open_plain(model, path, NULL, 0, setup);
+    return open_origin(model, &(struct origin){ .name = name, .source = source }, setup);
 }
 
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup)
 {
-    struct palme_floats floats;
-
-    palme_floats_enter(&floats);
-    int status = open_model(model, path, config, length, setup);
-    palme_floats_leave(&floats);
-    return status;
+    return open_origin(model, &(struct origin){ .name = path, .plain = config, .plain_length = length }, setup);
 }
 
 void palme_model_close(palme_model **model)

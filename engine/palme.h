@@ -117,6 +117,20 @@ struct palme_info {
 PALME_API int palme_model_open(palme_model **model, const char *path,
                                const struct palme_setup *setup);
 
+/* Where the bytes of a model file come from that has no name: an archive, a resource, a descriptor. */
+struct palme_source {
+    size_t struct_size; /* sizeof(struct palme_source) */
+    uint64_t size;      /* bytes of the file */
+    /* Fills buffer[bytes] with the bytes from `offset` on; offset + bytes <= size. Returns 0, -1 where there are not as many,
+     * or an errno above 0. It is called during palme_model_open_source only, on the calling thread. */
+    int (*read_at)(void *user, uint64_t offset, void *buffer, size_t bytes);
+    void *user;
+};
+
+/* palme_model_open of bytes that `source` gives, which is copied; `name` stands in messages where a file's name would. */
+PALME_API int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
+                                      const struct palme_setup *setup);
+
 /* Frees the model and sets *model to NULL. Close its sessions first. NULL and *model == NULL are
  * fine. */
 PALME_API void palme_model_close(palme_model **model);

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * safetensors.c - the strict reader. It judges every byte of the header before it believes one,
- * reads through one descriptor with explicit offsets, and maps nothing, so that nobody can pull the
+ * reads by explicit offsets, and maps nothing, so that nobody can pull the
  * data away. It knows files and tensors and no model: which tensors there must be is the business
- * of weights.c.
+ * of encoder.c and decoder.c.
  * It is long because each way in which a header can lie has its own check and its own sentence.
  */
 #include "safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "json.h"
 #include "sha256.h"
@@ -25,10 +21,9 @@ enum {
     MAGIC_BYTES = 512
 };
 
-_Static_assert(sizeof(off_t) == 8, "files may be larger than 2 GiB");
-
 struct palme_safetensors {
-    int fd;
+    struct palme_source source;
+    int owned; /* the source was opened here */
     uint64_t size, data;          /* of the file; where the data begins */
     struct palme_json *header;
     const struct palme_json *metadata; /* of it: an object of strings, or NULL */
@@ -62,70 +57,9 @@ size_t palme_dtype_size(enum palme_dtype dtype)
     return (size_t)dtypes[dtype].bits / 8;
 }
 
-/* ---- The file ----------------------------------------------------------------------------- */
-
-/* Reads exactly `length` bytes. Returns 0, an errno, or -1 if the file ends before them. */
-static int read_at(int fd, void *out, size_t length, uint64_t offset)
+static int read_at(const struct palme_safetensors *file, void *out, size_t length, uint64_t offset)
 {
-    char *bytes = out;
-
-    while (length > 0) {
-        ssize_t n = pread(fd, bytes, length, (off_t)offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno;
-        if (n == 0)
-            return -1;
-        bytes += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
-static const char *read_failure(int error)
-{
-    return error < 0 ? "the file has become shorter" : strerror(error);
-}
-
-/* Opens a regular file and takes its size once. A fifo without a writer does not block, and a
- * device is refused after the open, which O_NONBLOCK and O_NOCTTY keep from waiting and from taking
- * a terminal. */
-static int open_regular(struct palme_safetensors *file, const char *path,
-                        const struct palme_report *report)
-{
-    struct stat status;
-    const char *kind;
-
-    do
-        file->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    while (file->fd < 0 && errno == EINTR);
-    if (file->fd < 0) {
-        int error = errno;
-
-        if ((error == ENOENT || error == ENOTDIR) && strstr(path, "://"))
-            return palme_fail(report, PALME_ERROR_NOT_FOUND,
-                              "there is no such file; this is a URI, and a file name is wanted");
-        if (error == ENOENT || error == ENOTDIR)
-            return palme_fail(report, PALME_ERROR_NOT_FOUND, "there is no such file");
-        if (error == ENXIO)
-            return palme_fail(report, PALME_ERROR_OPEN,
-                              "is a socket or a device, not a regular file");
-        return palme_fail(report, PALME_ERROR_OPEN, "cannot be opened: %s", strerror(error));
-    }
-    if (fstat(file->fd, &status) < 0)
-        return palme_fail(report, PALME_ERROR_OPEN, "cannot be examined: %s", strerror(errno));
-    if (!S_ISREG(status.st_mode)) {
-        kind = S_ISDIR(status.st_mode)                              ? "a directory"
-               : S_ISFIFO(status.st_mode)                           ? "a fifo"
-               : S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) ? "a device"
-                                                                    : "no regular file";
-        return palme_fail(report, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
-    }
-    file->size = (uint64_t)status.st_size;
-    return PALME_OK;
+    return file->source.read_at(file->source.user, offset, out, length);
 }
 
 /* ---- What other kinds of file look like --------------------------------------------------- */
@@ -212,9 +146,9 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
 
     if (size == 0)
         return palme_fail(report, PALME_ERROR_KIND, "is empty, not a model file");
-    error = read_at(file->fd, s, known, 0);
+    error = read_at(file, s, known, 0);
     if (error)
-        return palme_fail(report, PALME_ERROR_READ, "cannot be read: %s", read_failure(error));
+        return palme_fail(report, PALME_ERROR_READ, "cannot be read: %s", palme_source_failure(error));
     for (int i = 7; i >= 0 && known >= 8; i--)
         n = n << 8 | s[i];
     begins = known >= 8 && (known == 8 || s[8] == '{');
@@ -424,10 +358,10 @@ static int read_header(struct palme_safetensors *file, uint64_t length,
         return palme_fail(report, PALME_ERROR_MEMORY,
                           "out of memory for a header of %llu bytes",
                           (unsigned long long)length);
-    error = read_at(file->fd, text, (size_t)length, 8);
+    error = read_at(file, text, (size_t)length, 8);
     if (error)
         status = palme_fail(report, PALME_ERROR_READ, "its header cannot be read: %s",
-                            read_failure(error));
+                            palme_source_failure(error));
     else
         status = palme_json_load(&file->header, text, (size_t)length, "header", report);
     free(text);
@@ -458,11 +392,11 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
     palme_sha256_start(&sum);
     for (uint64_t at = file->data; at < file->size;) {
         size_t part = file->size - at < sizeof bytes ? (size_t)(file->size - at) : sizeof bytes;
-        int error = read_at(file->fd, bytes, part, at);
+        int error = read_at(file, bytes, part, at);
 
         if (error)
             return palme_fail(report, PALME_ERROR_READ, "cannot be read at byte %llu: %s",
-                              (unsigned long long)at, read_failure(error));
+                              (unsigned long long)at, palme_source_failure(error));
         palme_sha256_feed(&sum, bytes, part);
         at += part;
     }
@@ -476,27 +410,43 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
 
 /* ---- For everyone ------------------------------------------------------------------------- */
 
-int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
-                           const struct palme_report *report)
+static int open_source(struct palme_safetensors *file, int verify, const struct palme_report *report)
 {
     uint64_t length = 0;
-    int status, flags;
+    int status;
 
+    file->size = file->source.size;
+    status = read_length(file, &length, report);
+    if (status == PALME_OK)
+        status = read_header(file, length, report);
+    if (status == PALME_OK && verify)
+        status = verify_digest(file, report);
+    return status;
+}
+
+int palme_safetensors_open_source(struct palme_safetensors **file, const struct palme_source *source, int verify,
+                                  const struct palme_report *report)
+{
     *file = calloc(1, sizeof **file);
     if (!*file)
         return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
-    (*file)->fd = -1;
-    status = open_regular(*file, path, report);
-    if (status == PALME_OK) {
-        flags = fcntl((*file)->fd, F_GETFL);
-        if (flags >= 0)
-            fcntl((*file)->fd, F_SETFL, flags & ~O_NONBLOCK);
-        status = read_length(*file, &length, report);
-    }
+    (*file)->source = *source;
+    int status = open_source(*file, verify, report);
+    if (status < 0)
+        palme_safetensors_close(file);
+    return status;
+}
+
+int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
+                           const struct palme_report *report)
+{
+    *file = calloc(1, sizeof **file);
+    if (!*file)
+        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
+    int status = palme_source_open(&(*file)->source, path, report);
+    (*file)->owned = status == PALME_OK;
     if (status == PALME_OK)
-        status = read_header(*file, length, report);
-    if (status == PALME_OK && verify)
-        status = verify_digest(*file, report);
+        status = open_source(*file, verify, report);
     if (status < 0)
         palme_safetensors_close(file);
     return status;
@@ -506,8 +456,8 @@ void palme_safetensors_close(struct palme_safetensors **file)
 {
     if (!file || !*file)
         return;
-    if ((*file)->fd >= 0)
-        close((*file)->fd);
+    if ((*file)->owned)
+        palme_source_close(&(*file)->source);
     palme_json_close(&(*file)->header);
     free((*file)->tensors);
     free((*file)->sorted);
@@ -605,10 +555,10 @@ int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
     if (status < 0)
         return status;
     palme_show(&name, tensor->name, strlen(tensor->name));
-    error = read_at(file->fd, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
+    error = read_at(file, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
     if (error)
         return palme_fail(report, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
-                          name.text, (long long)first, read_failure(error));
+                          name.text, (long long)first, palme_source_failure(error));
     return PALME_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "palme.h"
 #include "report.h"
+#include "source.h"
 
 /* Those that somebody reads. U8, I32 and I64 are for files of test data; a model never uses them. A tensor of another
  * legal type has a number behind these, and a name. */
@@ -45,6 +46,9 @@ struct palme_safetensors;
  * Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN, READ, KIND, FORMAT, MEMORY}. */
 int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
                            const struct palme_report *report);
+/* The same of another source, which is asked until the file is closed. */
+int palme_safetensors_open_source(struct palme_safetensors **file, const struct palme_source *source, int verify,
+                                  const struct palme_report *report);
 void palme_safetensors_close(struct palme_safetensors **file);
 
 /* The value of a key of __metadata__, with its length, or NULL. NUL-terminated. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * unicode.c - classes of characters. Written by models/make_unicode.py from the regular expressions
- * of tokenizers 0.23.3; change the script, not this file.
+ * unicode.c - classes of characters. Written by tests/fixtures/make_unicode.py from the regular
+ * expressions of tokenizers 0.23.3; change the script, not this file.
  */
 #include "unicode.h"
 

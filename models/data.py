@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""data.py - captioned photos as they lie on a disk: photos in folders or tar files, captions in a tsv.
+"""data.py - reads captioned photos: photos in folders or tar files, captions in a tsv.
 
 A tsv has one caption a line, `id<TAB>caption`; a photo's id is its file name without the suffix (with the names of
 the folders it lies in, if there are any below the given one). Nothing here knows the model.
@@ -14,11 +14,11 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 
 
 class DataError(Exception):
-    """A sentence for the person who gave the file: what is wrong, and where."""
+    """An error message for the user: what is wrong, and in which file"""
 
 
 def read_captions(path):
-    """id -> [captions], in the order of the file. DataError names the file, and the line that is none."""
+    """id -> [captions], in the order of the file. DataError names the file and the line that is wrong."""
     captions = {}
     try:
         with open(path, "rb") as f:
@@ -26,7 +26,7 @@ def read_captions(path):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as error:
-                    raise DataError(f"{path}, line {number}: no UTF-8 ({error.reason})") from None
+                    raise DataError(f"{path}, line {number}: not UTF-8 ({error.reason})") from None
                 if not text.strip():
                     continue
                 name, tab, caption = text.partition("\t")
@@ -37,7 +37,7 @@ def read_captions(path):
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     if not captions:
-        raise DataError(f"{path}: no caption in it")
+        raise DataError(f"{path}: has no captions")
     return captions
 
 
@@ -78,7 +78,7 @@ def photo_files(path):
                         yield (Path(name).with_suffix("").as_posix(), f"{path}:{name}",
                                lambda member=member: tar.extractfile(member).read())
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"{path}: no folder of photos, and no tar file that can be read ({error})") from None
+            raise DataError(f"{path}: neither a folder of photos nor a tar file that can be read ({error})") from None
 
 
 def photos(path, skipped=None, wanted=None):
@@ -106,7 +106,7 @@ class Progress:
 
     def show(self, done, text="", end=False):
         now = time.monotonic()
-        if self.total < 2 or not end and now - self.last < (0.2 if self.live else self.every):
+        if self.total < 2 or (not end and now - self.last < (0.2 if self.live else self.every)):
             return
         self.last = now
         speed = (done - self.first) / max(now - self.start, 1e-9)

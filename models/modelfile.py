@@ -11,18 +11,16 @@ numpy arrays. `read` turns every stored type into float32 (integer tensors other
 
 Files have version 2 of the format (FORMAT.md), or 1. In Python a model always has the names of palme.py and its flat
 config, which are those of version 1: `read` and `write` translate, by the tables below; read_raw and write_raw do not.
-
-    python3 modelfile.py convert IN OUT [1|2]     the same model in the other version, weights as they are stored
+`convert` puts a file into the other version, with its weights as they are stored.
 """
 import hashlib
 import json
 import re
 import struct
-import sys
 
 import numpy as np
 
-from data import DataError
+from models.data import DataError
 
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
@@ -115,13 +113,13 @@ def name_1(name, cross_attend):
 
 
 def translate(tensors, config, version):
-    """name -> (dtype name, storage) under the names of the other version. config: the flat one. Positions of the encoder
-    have a dimension less in version 2, those of the decoder are scaled already."""
+    """name -> (dtype name, storage) under the names of the other version. config: the flat one. Positions of the
+    encoder have a dimension less in version 2, those of the decoder are scaled already."""
     factor = np.float32(config["decoder_dim"] ** -0.5)
     out = {}
     for name, (kind, x) in tensors.items():
-        of, ending = (name.removesuffix(".scale"), ".scale") if kind == "F32" and tensors.get(
-            name.removesuffix(".scale"), ("",))[0] == "I8" else (name, "")
+        weight = name.removesuffix(".scale")
+        of, ending = (weight, ".scale") if name != weight and tensors.get(weight, ("",))[0] == "I8" else (name, "")
         other = (name_2 if version == 2 else name_1)(of, config["cross_attend"])
         plain = other if version == 2 else of
         if plain == POSITIONS[0]:
@@ -141,8 +139,9 @@ GENERATION = [("bos", "bos_token"), ("eos", "eos_token"), ("pad", "pad_token"), 
               ("beams", "default_beams"), ("length_penalty", "length_penalty"), ("no_repeat_ngram", "no_repeat_ngram"),
               ("min_length", "min_length"), ("min_score", "min_score")]
 # What palme.py computes, whatever else the format can say
-STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf", "qkv_bias": False,
-         "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False, "final_norm": True}
+STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf",
+         "qkv_bias": False, "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False,
+         "final_norm": True}
 ENCODER = {**STACK, "qk_norm": False, "patch_bias": True, "class_tokens": 0}
 DECODER = {**STACK, "tied_logits": False, "logits_bias": True, "logits_head": "linear"}
 
@@ -161,7 +160,8 @@ def config_2(flat):
     length = flat.get("train_length", flat["max_seq_len"])
     decoder["xpos_center"] = flat.get("xpos_center", ((0 if flat["cross_attend"] else patches) + length - 1) // 2)
     nested = {
-        "image": {"size": flat["image_size"], "patch": flat["patch_size"], "resize": flat.get("image_resize", "squash")},
+        "image": {"size": flat["image_size"], "patch": flat["patch_size"],
+                  "resize": flat.get("image_resize", "squash")},
         "encoder": {"stem": flat.get("stem", "none"), "dim": flat["encoder_dim"], "depth": flat["encoder_depth"],
                     "heads": flat["encoder_heads"], "patch_input_norm": True, "patch_output_norm": True,
                     "positions": "learned"},
@@ -179,8 +179,8 @@ def config_1(nested):
     """The flat configuration, which is palme.py's. DataError for what palme.py does not compute."""
     image, encoder, decoder = nested["image"], nested["encoder"], nested["decoder"]
     fixed = [("encoder.", encoder, ENCODER), ("decoder.", decoder, DECODER)]
-    fixed += [("encoder.", encoder, {"mlp_dim": 4 * encoder["dim"], "kv_heads": encoder["heads"], "attention_scale": 0.125})]
-    fixed += [("decoder.", decoder, {"mlp_dim": 4 * decoder["dim"], "kv_heads": decoder["heads"], "attention_scale": 0.125})]
+    for path, stack in (("encoder.", encoder), ("decoder.", decoder)):
+        fixed.append((path, stack, {"mlp_dim": 4 * stack["dim"], "kv_heads": stack["heads"], "attention_scale": 0.125}))
     fixed += [("encoder.", {"patch_input_norm": False, "patch_output_norm": False, "positions": "none", **encoder},
                {"patch_input_norm": True, "patch_output_norm": True, "positions": "learned"})]
     fixed += [("projection.", nested.get("projection", {}), {"bias": False}), ("image.", image, {"filter": "triangle"})]
@@ -274,8 +274,8 @@ def sha256(stored):
 
 
 def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=None, version=2):
-    """A model file. arrays and config are palme.py's; config: dict, or the flat JSON; tokenizer: JSON of the tokenizers
-    library."""
+    """A model file. arrays and config are palme.py's; config: dict, or the flat JSON; tokenizer: JSON of the
+    tokenizers library."""
     stored = store(arrays, how)
     if version == 2:
         flat = json.loads(config) if isinstance(config, str) else config
@@ -358,19 +358,11 @@ def load(path, config=None):
     """A model of palme.py in float32 (call .double() for more). config: the JSON of the constructor's arguments of
     a plain checkpoint; a model file has its own."""
     import torch
-    from palme import Config, Palme
+
+    from models.palme import Config, Palme
     arrays, metadata = read(path)
     if metadata.get("format") == "palme":
         parsed = Config.read(metadata["config"])
     else:
         parsed = Config.read_plain(config)
     return Palme(parsed).load({name: torch.from_numpy(np.array(x)) for name, x in arrays.items()})
-
-
-if __name__ == "__main__":
-    if len(sys.argv) not in (4, 5) or sys.argv[1] != "convert" or sys.argv[4:] not in ([], ["1"], ["2"]):
-        sys.exit("usage: modelfile.py convert IN OUT [1|2]")
-    try:
-        convert(sys.argv[2], sys.argv[3], int((sys.argv[4:] or ["2"])[0]))
-    except (DataError, OSError, KeyError, ValueError) as error:
-        sys.exit(f"modelfile.py: {error}")

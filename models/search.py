@@ -1,98 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""search.py - sentences for many pictures at a time: greedy and beam search with a cache of keys and values.
+"""search.py - captions of many pictures at a time: greedy and beam search.
 
-palme.py is the truth: one picture, no cache, every row computed anew. This is the same for evaluation and for captions
-in bulk, many times faster, and tests/test_evaluate.py compares the two. It obeys what a model file says of sentences:
-length_penalty, no_repeat_ngram, min_length, default_prompt.
+palme.py is the reference: one picture, no cache. These searches give the same captions many times faster;
+tests/test_evaluate.py compares the two. They follow the settings of the model file: length_penalty, no_repeat_ngram,
+min_length.
 """
 import math
 
 import torch
-import torch.nn.functional as F
 
-from palme import HEAD, alibi_slopes, rotate
-
-
-def split_heads(x):
-    """[R, n, heads * 64] -> [R, heads, n, 64]"""
-    return x.unflatten(-1, (-1, HEAD)).transpose(1, 2)
-
-
-class CachedDecoder:
-    """R = pictures * beams rows of text that grow together, row r about picture r // beams. The centre is fixed."""
-
-    def __init__(self, model, context, beams=1):
-        """context [pictures, m, E]: what encode() returned"""
-        self.net, self.config, self.beams, self.length = model.decoder.net, model.config, beams, 0
-        self.keys, self.values = {}, {}
-        if model.encoder_to_decoder is not None:
-            context = model.encoder_to_decoder(context)
-        c, like = self.config, context
-        self.slopes = torch.zeros(c.decoder_heads, 1, 1)
-        if c.alibi_pos_bias:
-            self.slopes[:c.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(c.alibi_num_heads))
-        self.slopes = self.slopes.to(like)
-        self.rotary = None
-        if c.rotary_xpos:
-            angles = self.net.rotary(c.max_seq_len, c.xpos_center, torch.empty(0, dtype=like.dtype))
-            self.rotary = [x.to(like) for x in angles]
-        if c.cross_attend:
-            for i, (kind, (_, block)) in enumerate(zip(self.net.kinds, self.net.attn_layers.layers)):
-                if kind == "cross":
-                    self.keys[i], self.values[i] = split_heads(block.to_k(context)), split_heads(block.to_v(context))
-        else:  # the picture stands before the text
-            self.extend(context.repeat_interleave(beams, 0))
-
-    def feed(self, tokens):
-        """tokens [R] -> logits [R, V] of what follows them"""
-        x = self.extend(self.net.token_emb.emb(tokens)[:, None])
-        return self.net.to_logits(self.net.attn_layers.final_norm(x[:, -1]))
-
-    def extend(self, x):
-        """x [R, n, D] at the next n positions; they see all before them and one another. The last layer's rows."""
-        begin, end = self.length, self.length + x.shape[1]
-        self.length = end
-        if self.net.pos_emb is not None:
-            x = x + self.net.pos_emb.emb.weight[begin:end] * self.config.decoder_dim ** -0.5
-        at = torch.arange(end, device=x.device)
-        bias = -self.slopes * (at[None] - at[begin:, None]).abs().to(x)
-        for i, (kind, ((norm,), block)) in enumerate(zip(self.net.kinds, self.net.attn_layers.layers)):
-            if kind == "self":
-                x = x + self.attend_text(i, block, norm(x), bias, begin, end)
-            elif kind == "cross":
-                x = x + self.attend_picture(i, block, norm(x))
-            else:
-                x = x + block(norm(x))
-        return x
-
-    def attend_text(self, i, block, x, bias, begin, end):
-        q, k, v = split_heads(block.to_q(x)), split_heads(block.to_k(x)), split_heads(block.to_v(x))
-        if self.config.qk_norm:
-            q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
-        if self.rotary is not None:
-            cos, sin, gain = (t[begin:end] for t in self.rotary)
-            q, k, v = rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain), rotate(v, cos, sin, 1 / gain)
-        if i in self.keys:
-            k, v = torch.cat([self.keys[i], k], 2), torch.cat([self.values[i], v], 2)
-        self.keys[i], self.values[i] = k, v
-        scores = (10 if self.config.qk_norm else HEAD ** -0.5) * q @ k.transpose(-1, -2) + bias
-        return block.to_out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
-
-    def attend_picture(self, i, block, x):
-        """The beams of a picture share its keys and values: they are queries of one attention."""
-        q = split_heads(block.to_q(x).reshape(-1, self.beams * x.shape[1], block.to_q.out_features))
-        scores = HEAD ** -0.5 * q @ self.keys[i].transpose(-1, -2)
-        y = (scores.softmax(-1) @ self.values[i]).transpose(1, 2).flatten(2)
-        return block.to_out(y.reshape(*x.shape[:2], -1))
-
-    def select(self, rows, pictures=None):
-        """Goes on with rows [R'] of before; pictures: those that they are about, where some are left out."""
-        for i in self.keys:
-            if self.net.kinds[i] == "cross":
-                if pictures is not None:
-                    self.keys[i], self.values[i] = self.keys[i][pictures], self.values[i][pictures]
-            else:
-                self.keys[i], self.values[i] = self.keys[i][rows], self.values[i][rows]
+from models.decoder import CachedDecoder
 
 
 def forbidden(text, ngram):
@@ -107,7 +24,7 @@ def forbid(scores, texts, config, first_too):
     """Sets to -inf what may not follow texts[r] in scores[r, V]. first_too: no sentence begins with its end."""
     for row, text in zip(scores, texts):
         row[forbidden(text, config.no_repeat_ngram)] = -math.inf
-        if config.eos_token >= 0 and (len(text) + 1 < config.min_length or first_too and not text):
+        if config.eos_token >= 0 and (len(text) + 1 < config.min_length or (first_too and not text)):
             row[config.eos_token] = -math.inf
 
 

@@ -7,7 +7,7 @@
  *
  * Every plane of a picture lies between pages that cannot be read, and each of its rows between bytes
  * that do not belong to it. All is done with each level of kernels that this machine has. DATA_FOLDER has
- * the file of models/make_image_cases.py.
+ * the file of tests/fixtures/make_image_cases.py.
  */
 #include <sys/mman.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
  *
  *     check_tokenizer DATA_FOLDER [MODEL...]
  *
- * DATA_FOLDER has the files of models/make_tokenizer_cases.py. The first MODEL that exists is the
+ * DATA_FOLDER has the files of tests/fixtures/make_tokenizer_cases.py. The first MODEL that exists is the
  * default model, whose tokenizer default.json is about. PALME_SEED in the environment repeats a
  * random run. The file is long for its tables of JSON; all of them bend the same recorded tokenizer.
  */

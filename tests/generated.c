@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * generated.c - model files whose weights come from a formula. Nothing here is fused or reordered: each value
- * is bit for bit what models/generate.py computes.
+ * is bit for bit what tests/fixtures/generate.py computes.
  */
 #include <jansson.h>
 #include <math.h>

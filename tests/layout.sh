@@ -69,7 +69,8 @@ engine_may() {
     compute.h) echo kernels.h report.h ;;
     compute.c) echo floats.h ;;
     kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
-    json.h | safetensors.h | tokenizer.h) echo report.h ;;
+    json.h | source.[ch] | tokenizer.h) echo report.h ;;
+    safetensors.h) echo report.h source.h ;;
     json.c) echo report.h unicode.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;
     tokenizer.c) echo bpe.h unicode.h json.h report.h ;;

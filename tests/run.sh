@@ -16,13 +16,13 @@ sh tests/packages.sh build test
 
 if [ "${PALME_PYTHON_TESTS:-}" = 1 ] || [ "${CI:-}" = true ] && [ -z "${PALME_PYTHON:-}" ]; then
     venv=${PALME_VENV:-$PWD/build/venv}
-    if [ ! -e "$venv/.done" ]; then
+    if ! cmp -s models/requirements.txt "$venv/.done"; then
         sh tests/packages.sh python
         mkdir -p build
         echo "== Installing torch and what else models/requirements.txt names into $venv"
         if python3 -m venv "$venv" >build/venv.log 2>&1 &&
             "$venv/bin/pip" install -q -r models/requirements.txt >>build/venv.log 2>&1; then
-            touch "$venv/.done"
+            cp models/requirements.txt "$venv/.done"
         else
             tail -n 5 build/venv.log
             echo "run.sh: no virtual environment; the tests in Python are skipped"

@@ -15,16 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "data" / "golden"
-sys.path.insert(0, str(ROOT / "models"))
-
-import data
-import evaluate
 import make_fixtures
-import modelfile
-import page
-import search
+from models import ROOT, data, modelfile, search
+from models.eval import evaluate, page
+
+GOLDEN = ROOT / "tests" / "data" / "golden"
 
 torch.set_num_threads(1)
 image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
@@ -153,7 +148,7 @@ def test_photos(tmp_path):
     with pytest.raises(data.DataError, match="no such file or folder"):
         list(data.photos(tmp_path / "nothing"))
     (tmp_path / "cut.tar").write_bytes((tmp_path / "photos.tar").read_bytes()[:700])
-    with pytest.raises(data.DataError, match="cut.tar"):
+    with pytest.raises(data.DataError, match=r"cut\.tar"):
         list(data.photos(tmp_path / "cut.tar", []))
 
 
@@ -171,7 +166,7 @@ def test_captions(tmp_path):
     (tmp_path / "empty.tsv").write_text("\n")
     with pytest.raises(data.DataError, match="no caption"):
         data.read_captions(tmp_path / "empty.tsv")
-    with pytest.raises(data.DataError, match="nothing.tsv: No such file"):
+    with pytest.raises(data.DataError, match=r"nothing\.tsv: No such file"):
         data.read_captions(tmp_path / "nothing.tsv")
 
 
@@ -304,15 +299,11 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
                              ((model, "--captions", tmp_path / "bad.tsv"), "bad.tsv, line 2"),
                              ((model, "--captions", tmp_path / "other.tsv"), "none of the 1 photos"),
                              ((model, "--captions", tsv, "--engine", tmp_path / "no-engine"), "cannot be run"),
-                             ((model, "--captions", tsv, "--precision", "f16"), "none of f32")]:
-        status, said, errors = run(capsys, *arguments, "--photos", tar, "--threads", 1)
+                             ((model, "--captions", tsv, "--precision", "f16"), "not one of f32")]:
+        status, _, errors = run(capsys, *arguments, "--photos", tar, "--threads", 1)
         assert status == 2 and words in errors, errors
 
 
 def test_help(capsys):
     status, said, _ = run(capsys, "--help")
     assert status == 0 and "--precision" in said and "PALME-CAPTION" in said
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

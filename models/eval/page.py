@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""page.py - an evaluation as one HTML page: the table, then photos with captions and references, best and worst first.
+"""page.py - writes an evaluation as one HTML page: the table, then photos with captions, best and worst first.
 
-Everything is inside the page, photos too. All text is escaped: captions and names of files may hold anything.
+The page holds everything, photos too. All text is escaped, because captions and file names may contain anything.
 """
+
 import base64
 import html
 import io
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --dim: color-mix(in srgb, currentColor 62%, transparent);
+:root { color-scheme: light dark; --line: #8884; --soft: #8882;
+  --dim: color-mix(in srgb, currentColor 62%, transparent);
   --good: #1a7f4b; --bad: #b3402a; }
 @media (prefers-color-scheme: dark) { :root { --good: #5fcf95; --bad: #f08a72; } }
 * { box-sizing: border-box }
@@ -33,8 +35,9 @@ li { margin: .12rem 0 } .name { color: var(--dim); font-size: .72rem; margin: .7
 
 
 def picture(pixels):
-    """uint8 [h, w, 3] -> a data: address. Small: a page has many."""
+    """uint8 [h, w, 3] -> a data: URL of a small JPEG; a page has many of them."""
     from PIL import Image
+
     image = Image.fromarray(pixels)
     image.thumbnail((256, 256))
     out = io.BytesIO()
@@ -47,42 +50,60 @@ def table(rows, metrics):
     lines = []
     for row in rows:
         cells = "".join(f"<td>{row['scores'][m]:.3f}</td>" for m in metrics)
-        cells += (f"<td>{100 * row['equal']:.1f} %</td><td>{row['cider_difference']:+.4f}</td>" if "equal" in row
-                  else "<td></td><td></td>")
+        cells += (
+            f"<td>{100 * row['equal']:.1f} %</td><td>{row['cider_difference']:+.4f}</td>"
+            if "equal" in row
+            else "<td></td><td></td>"
+        )
         lines.append(f"<tr><td>{html.escape(row['label'])}</td>{cells}</tr>")
-    return (f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr></thead>'
-            f"<tbody>{''.join(lines)}</tbody></table></div>")
+    return (
+        f'<div class="wide"><table><thead><tr><th></th>{head}<th>equal captions</th><th>CIDEr apart</th></tr>'
+        "</thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def card(name, kind, rows, references, pixels, cider):
-    """One photo. Rows that say the same stand together."""
+    """One photo. Rows with the same caption share an entry."""
     said = {}
     for row in rows:
         said.setdefault(row["captions"][name][0], []).append(row["label"])
-    captions = "".join(f"<dt>{html.escape(', '.join(labels)) if len(said) > 1 else 'all'}</dt><dd>{html.escape(text or '(nothing)')}</dd>"
-                       for text, labels in said.items())
+    captions = ""
+    for text, labels in said.items():
+        who = html.escape(", ".join(labels)) if len(said) > 1 else "all"
+        captions += f"<dt>{who}</dt><dd>{html.escape(text or '(empty)')}</dd>"
     wanted = "".join(f"<li>{html.escape(text)}</li>" for text in references)
-    return (f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
-            f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
-            f'<ul>{wanted}</ul><div class="name">{html.escape(name)}</div></div></article>')
+    return (
+        f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
+        f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
+        f'<ul>{wanted}</ul><div class="name">{html.escape(name)}</div></div></article>'
+    )
 
 
 def make(model, rows, metrics, references, squares, lost, count):
-    """The page's text. Photos are ordered by the CIDEr of the last row in f32 that torch made, or of the last of all."""
+    """The page's HTML. Photos are ordered by the CIDEr of the last row made in torch, else of the last row."""
     first = next((row for row in reversed(rows) if row["engine"] == "torch"), rows[-1])
     order = sorted(first["cider"], key=lambda name: (-first["cider"][name], name))
     count = min(count, (len(order) + 1) // 2)
-    best, worst = order[:count], order[:count - 1:-1][:count]
-    parts = [f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
-             f"references are one and the same sentence, 0 if they share no word.</p>", table(rows, metrics)]
+    best, worst = order[:count], order[: count - 1 : -1][:count]
+    parts = [
+        f"<h1>{html.escape(str(model))}</h1><p>{len(order)} photos. CIDEr of a photo is 10 if caption and "
+        f"references are the same sentence, and 0 if they share no word.</p>",
+        table(rows, metrics),
+    ]
     if lost:
         parts.append(f"<h2>Left out</h2><p>{len(lost)}: {html.escape('; '.join(lost[:20]))}</p>")
     for kind, title, names in (("best", "Best", best), ("worst", "Worst", worst)):
         if names:
-            cards = "".join(card(name, kind, rows, references[name], squares[name], first["cider"][name])
-                            for name in names)
-            parts.append(f"<h2>{title}</h2><p>{len(names)} photos, by CIDEr of {html.escape(first['label'])}</p>"
-                         f'<div class="cards">{cards}</div>')
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(str(model))}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
+            cards = "".join(
+                card(name, kind, rows, references[name], squares[name], first["cider"][name]) for name in names
+            )
+            parts.append(
+                f"<h2>{title}</h2><p>{len(names)} photos, by CIDEr of {html.escape(first['label'])}</p>"
+                f'<div class="cards">{cards}</div>'
+            )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(str(model))}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )

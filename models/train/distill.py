@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""distill.py - what a good captioner teaches a smaller one.
+"""distill.py - trains with a good captioner as the teacher of a smaller one.
 
     distill.py sentences --teacher MODEL... --cache CACHE --out pseudo.tsv
     distill.py encoder --teacher MODEL --teacher-cache CACHE --size small --cache CACHE2 --run RUN
 
-`sentences` writes captions of cached photos as a tsv that train.py takes as --extra: each teacher says its own, with beams, and
-the one that all teachers together find likeliest is kept. Sentences that come to no end, that are said of more than --most photos, or
-that the teachers are less sure of than --least (the mean log-probability of a token) are left out.
+`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search, and the
+one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more than --most photos,
+and those with a mean log-probability below --least.
 
-`encoder` lets the encoder of another size learn to make what the teacher's makes of the same views of the same photos,
-before it sees a word: both have 64 tokens of 256 numbers, so the teacher's decoder can read either. RUN/model.safetensors
-is then what `train.py --init` begins with. It goes on where it was stopped.
+`encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same photos. Both
+have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
+RUN/model.safetensors. If it was stopped, the same command continues it.
 """
 import argparse
 import json
@@ -20,19 +20,19 @@ import os
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-import batch
-import data
-import modelfile
-import search
-import tokenizer
-import train
-from features import Cache, load_trunk, split_block
-from palme import Palme
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data, modelfile, search
+from models.palme import Palme
+from models.train import batch, tokenizer, train
+from models.train.features import Cache, load_trunk, split_block
 
 STEPS = 32
 
@@ -43,7 +43,7 @@ def first_of(model):
 
 @torch.no_grad()
 def likelihoods(model, context, texts):
-    """Mean log-probability of a token, the end included, of one text for each photo."""
+    """Mean log-probability of a token, including the end, of one text for each photo"""
     x, y = train.padded([[tokenizer.BOS] + ids + [tokenizer.EOS] for ids in texts], context.device)
     losses, real = train.token_losses(model, context, x, y, batch.same)
     return -torch.zeros_like(x, dtype=losses.dtype).masked_scatter(real, losses).sum(1) / real.sum(1)
@@ -149,34 +149,34 @@ def encoder(o):
             os.replace(path + ".new", path)
             saved = time.monotonic()
     out = os.path.join(o.run, "model.safetensors")
-    train.write_model(out, model, tokenizer.Text(text), "An encoder that learned from another; not yet a captioner.")
-    print(f"{out}: begin train.py with it", file=sys.stderr)
+    train.write_model(out, model, tokenizer.Text(text), "An encoder that learned from another one. It is not a captioner yet.")
+    print(f"{out}: use it with train.py --init", file=sys.stderr)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    s = commands.add_parser("sentences", help="captions for photos that have none")
-    s.add_argument("--out", required=True, help="tsv to write")
-    s.add_argument("--beams", type=int, default=3)
-    s.add_argument("--least", type=float, default=-1.5, help="mean log-probability that a sentence must have (-1.5)")
-    s.add_argument("--most", type=int, default=20, help="photos that may have the same sentence (20)")
-    s.add_argument("--limit", type=int, help="only the first LIMIT photos")
-    e = commands.add_parser("encoder", help="an encoder that does what the teacher's does")
+    s = commands.add_parser("sentences", help="write captions of photos that have none")
+    s.add_argument("--out", required=True, help="the tsv to write")
+    s.add_argument("--beams", type=int, default=3, help="beam width (3)")
+    s.add_argument("--least", type=float, default=-1.5, help="least mean log-probability of a caption (-1.5)")
+    s.add_argument("--most", type=int, default=20, help="most photos with the same caption (20)")
+    s.add_argument("--limit", type=int, help="use only the first LIMIT photos")
+    e = commands.add_parser("encoder", help="train an encoder to compute what the teacher's computes")
     e.add_argument("--teacher-cache", required=True, help="features of the photos for the teacher")
-    e.add_argument("--size", choices=train.SIZES, required=True)
-    e.add_argument("--run", required=True, help="folder of the run")
-    e.add_argument("--epochs", type=int, default=10)
-    e.add_argument("--lr", type=float, default=1e-3)
-    e.add_argument("--unfreeze", action="store_true", help="let the trunk's late blocks learn, too")
-    e.add_argument("--trunk-lr", type=float, default=0.3, help="their learning rate, relative (0.3)")
+    e.add_argument("--size", choices=train.SIZES, required=True, help="architecture of the pupil")
+    e.add_argument("--run", required=True, help="folder of the run; a stopped run continues there")
+    e.add_argument("--epochs", type=int, default=10, help="passes over the photos (10)")
+    e.add_argument("--lr", type=float, default=1e-3, help="learning rate (1e-3)")
+    e.add_argument("--unfreeze", action="store_true", help="train the trunk's late blocks, too")
+    e.add_argument("--trunk-lr", type=float, default=0.3, help="learning rate of these blocks, relative to the others (0.3)")
     for p in (s, e):
         p.add_argument("--teacher", nargs="+", required=True, help="model files")
         p.add_argument("--cache", required=True, help="features of the photos (features.py)")
-        p.add_argument("--batch", type=int, default=32)
-        p.add_argument("--seed", type=int, default=1)
+        p.add_argument("--batch", type=int, default=32, help="photos per step (32)")
+        p.add_argument("--seed", type=int, default=1, help="random seed (1)")
         p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-        p.add_argument("--threads", type=int, default=0, help="threads (0: torch decides)")
+        p.add_argument("--threads", type=int, default=0, help="number of threads; 0: torch decides (0)")
     o = parser.parse_args(arguments)
     try:
         if o.threads:
