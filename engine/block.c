@@ -88,7 +88,7 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
     const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
     palme_products(c, products, mix->has_keys ? 1 : 3, in, rows);
-    if (c->stopped)
+    if (c->cancelled)
         return;
     mix->run(mix->user, work);
     palme_products(c, &(struct palme_product){ work->y, &block->out, x }, 1, work->o, rows);

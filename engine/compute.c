@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * compute.c - threads, BLAS and the stop question.
+ * compute.c - threads, BLAS and the cancel callback.
  *
  * Work goes out in portions that idle threads fetch one by one; a portion never splits a sum, so our own
  * kernels give the same bits for any number of threads. Threads wait asleep, but for the first moment: in a
@@ -41,11 +41,11 @@ enum {
     PATIENCE = 30000 /* nanoseconds that a thread waits awake before it sleeps */
 };
 
-int palme_compute_stopped(struct palme_compute *c)
+int palme_compute_cancelled(struct palme_compute *c)
 {
-    if (!c->stopped && c->stop && c->stop(c->stop_user))
-        c->stopped = 1;
-    return c->stopped;
+    if (!c->cancelled && c->cancel && c->cancel(c->cancel_user))
+        c->cancelled = 1;
+    return c->cancelled;
 }
 
 /* What all threads of a job share. */
@@ -53,7 +53,7 @@ struct job {
     void (*body)(void *user, int i);
     void *user;
     int count;
-    atomic_int next, stopped;
+    atomic_int next, cancelled;
 };
 
 struct palme_pool {
@@ -85,7 +85,7 @@ static void fetch(struct job *job)
 {
     int i;
 
-    while (!atomic_load_explicit(&job->stopped, memory_order_relaxed) &&
+    while (!atomic_load_explicit(&job->cancelled, memory_order_relaxed) &&
            (i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->count)
         job->body(job->user, i);
 }
@@ -270,8 +270,8 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
 
     while ((i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->count) {
         job->body(job->user, i);
-        if (++own % each == 0 && palme_compute_stopped(c)) {
-            atomic_store_explicit(&job->stopped, 1, memory_order_relaxed);
+        if (++own % each == 0 && palme_compute_cancelled(c)) {
+            atomic_store_explicit(&job->cancelled, 1, memory_order_relaxed);
             break;
         }
     }
@@ -352,9 +352,9 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
         palme_floats_enter(&floats); /* the threads are as old as the host's first parallel region */
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < job->count; i++) {
-            if (omp_get_thread_num() == 0 && ++own % each == 0 && palme_compute_stopped(c))
-                atomic_store_explicit(&job->stopped, 1, memory_order_relaxed);
-            if (!atomic_load_explicit(&job->stopped, memory_order_relaxed))
+            if (omp_get_thread_num() == 0 && ++own % each == 0 && palme_compute_cancelled(c))
+                atomic_store_explicit(&job->cancelled, 1, memory_order_relaxed);
+            if (!atomic_load_explicit(&job->cancelled, memory_order_relaxed))
                 job->body(job->user, i);
         }
         palme_floats_leave(&floats);
@@ -375,10 +375,10 @@ void palme_parallel(struct palme_compute *c, int count, double flops, void (*bod
     struct job job = { .body = body, .user = user, .count = count };
     double portion = flops / (count > 0 ? count : 1), since = 0;
 
-    if (palme_compute_stopped(c))
+    if (palme_compute_cancelled(c))
         return;
     if (c->pool && c->pool->threads > 1 && count > 1 && flops >= 2 * PALME_PORTION_FLOPS) {
-        int each = (int)(PALME_STOP_FLOPS / 2 / (portion > 1 ? portion : 1));
+        int each = (int)(PALME_CANCEL_FLOPS / 2 / (portion > 1 ? portion : 1));
 
         if (parallel(c, &job, each > 1 ? each : 1))
             return;
@@ -386,9 +386,9 @@ void palme_parallel(struct palme_compute *c, int count, double flops, void (*bod
     for (int i = 0; i < count; i++) {
         body(user, i);
         since += portion;
-        if (since + portion / 2 >= PALME_STOP_FLOPS) { /* nearer to it than after one more */
+        if (since + portion / 2 >= PALME_CANCEL_FLOPS) { /* nearer to it than after one more */
             since = 0;
-            if (i + 1 < count && palme_compute_stopped(c))
+            if (i + 1 < count && palme_compute_cancelled(c))
                 return;
         }
     }
@@ -521,9 +521,9 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
 {
     int threads = c->pool ? c->pool->threads : 1;
     struct blas_job job = { c->kernels->blas, y, x, w, b, rows, in, out, rows, out, 1, PALME_THREADS_OPENMP ? threads : 1 };
-    double flops = 2.0 * rows * in * out, parts = flops / (PALME_STOP_FLOPS / 2);
+    double flops = 2.0 * rows * in * out, parts = flops / (PALME_CANCEL_FLOPS / 2);
 
-    /* As few portions as the stop question and the threads allow, because BLAS packs its operands anew in
+    /* As few portions as the cancel callback and the threads allow, because BLAS packs its operands anew in
      * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
      * the longer side. */
     if (threads > 1 && parts < threads && flops >= 2 * PALME_PORTION_FLOPS)
@@ -536,7 +536,7 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
 #if PALME_THREADS_OPENMP
     /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
-    for (int i = 0; i < count && !palme_compute_stopped(c); i++)
+    for (int i = 0; i < count && !palme_compute_cancelled(c); i++)
         blas_part(&job, i);
 #else
     palme_parallel(c, count, flops, blas_part, &job);

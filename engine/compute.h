@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * compute.h - threads, BLAS and the stop question. Only compute.c knows how any of them is done.
+ * compute.h - threads, BLAS and the cancel callback. Only compute.c knows how any of them is done.
  */
 #ifndef PALME_COMPUTE_H
 #define PALME_COMPUTE_H
@@ -24,14 +24,14 @@ void palme_pool_close(struct palme_pool **pool);
  * has new threads from the first call on. NULL: the calling thread computes alone. `pool` may be NULL. */
 struct palme_pool *palme_pool_here(struct palme_pool *pool);
 
-/* Who computes: the model's kernels and threads, and the session's stop question. Once the answer was yes,
- * `stopped` is set and every layer returns at once, leaving its output undefined. */
+/* Who computes: the model's kernels and threads, and the session's cancel callback. Once the answer was yes,
+ * `cancelled` is set and every layer returns at once, leaving its output undefined. */
 struct palme_compute {
     const struct palme_kernels *kernels;
     struct palme_pool *pool; /* NULL: the calling thread alone */
-    palme_stop_fn stop;
-    void *stop_user;
-    int stopped;
+    palme_cancel_fn cancel;
+    void *cancel_user;
+    int cancelled;
     void *room; /* where linear layers put their inputs in another precision or further apart, and where attention has
                    what it works on (layers.h) */
 };
@@ -39,15 +39,15 @@ struct palme_compute {
 /* How many threads compute, the calling one included. */
 int palme_compute_threads(const struct palme_compute *c);
 
-/* Asks the stop question. Returns non-zero if the work must end. */
-int palme_compute_stopped(struct palme_compute *c);
+/* Calls the cancel callback. Returns non-zero if the work must end. */
+int palme_compute_cancelled(struct palme_compute *c);
 
-/* Work in FLOP between two stop questions, and of a portion that is worth a thread's attention. */
-#define PALME_STOP_FLOPS 20e6
+/* Work in FLOP between two calls of the cancel callback, and of a portion that is worth a thread's attention. */
+#define PALME_CANCEL_FLOPS 20e6
 #define PALME_PORTION_FLOPS 0.4e6
 
 /* body(user, i) for i in 0..count-1, in any order, spread over the threads where `flops` (of the whole) is
- * worth it. The calling thread takes part and asks the stop question in between. If another session computes
+ * worth it. The calling thread takes part and calls the cancel callback in between. If another session computes
  * with the pool at the moment, the calling thread does all of it. */
 void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
                     void *user);

@@ -383,7 +383,7 @@ static void run(struct pass *pass, float *out, int first)
     for (pass->layer = 0; pass->layer < stack->depth; pass->layer++) {
         const struct palme_decoder_layer *layer = &decoder->layers[pass->layer];
 
-        if (palme_compute_stopped(c))
+        if (palme_compute_cancelled(c))
             return;
         palme_attention_run(c, stack, &layer->self, pass->x, &pass->block, pass->count,
                             &(struct palme_mix){ mix_self, pass, 0 });
@@ -414,7 +414,7 @@ void palme_decode(const struct palme_model *model, struct palme_compute *c, floa
     if (first < count)
         palme_decode_logits(model, c, logits, pass.block.y, count - first, scratch);
     palme_arena_rewind(scratch, mark);
-    if (!c->stopped) /* else the caches are as before, so the caller may ask again */
+    if (!c->cancelled) /* else the caches are as before, so the caller may ask again */
         lengthen(rows, count);
 }
 
@@ -427,7 +427,7 @@ void palme_decode_rows(const struct palme_model *model, struct palme_compute *c,
     lay_out(&pass, scratch, model, count);
     run(&pass, hidden, first);
     palme_arena_rewind(scratch, mark);
-    if (!c->stopped)
+    if (!c->cancelled)
         lengthen(rows, count);
 }
 

@@ -41,7 +41,7 @@ void palme_draft_begin(palme_session *s)
     draft->reused = 0;
 }
 
-int palme_draft_offer(const palme_session *s, int at)
+int palme_draft_propose(const palme_session *s, int at)
 {
     const struct palme_draft *draft = &s->draft;
     /* The caption's last token is never fed; the row in front of the draft needs a place as well. */
@@ -52,7 +52,7 @@ int palme_draft_offer(const palme_session *s, int at)
     return at_most(draft->count - at, most);
 }
 
-int palme_draft_judge(palme_session *s)
+int palme_draft_verify(palme_session *s)
 {
     struct palme_draft *draft = &s->draft;
     int at = s->generated - 1, behind = s->fed - 1 - s->row;

@@ -167,5 +167,5 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
     }
     palme_norm_run(c, stack, out, out, &e->final_norm, tokens);
     palme_arena_rewind(scratch, mark);
-    return palme_compute_stopped(c) ? PALME_ERROR_STOPPED : tokens;
+    return palme_compute_cancelled(c) ? PALME_ERROR_CANCELLED : tokens;
 }

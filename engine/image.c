@@ -402,10 +402,10 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
         }
         kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
                         (const float (*)[4])colours, size);
-        if (flops >= PALME_STOP_FLOPS) {
+        if (flops >= PALME_CANCEL_FLOPS) {
             flops = 0;
-            if (palme_compute_stopped(compute))
-                return PALME_ERROR_STOPPED;
+            if (palme_compute_cancelled(compute))
+                return PALME_ERROR_CANCELLED;
         }
     }
     return PALME_OK;

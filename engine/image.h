@@ -26,8 +26,8 @@ void palme_image_reserve(struct palme_arena *arena, int size);
  * out before it. A format with alpha is seen over white, each pixel in 8 bits before any is averaged: the bytes are
  * those of the opaque picture that one would see, and of PALME_FORMAT_RGBX where all alpha is 255. `scratch` has
  * room for palme_image_reserve(size). The image has passed palme_image_problem. Works on the calling thread and asks
- * the stop question between rows.
- * Returns PALME_OK or PALME_ERROR_STOPPED; then `out` is undefined. */
+ * the cancel callback between rows.
+ * Returns PALME_OK or PALME_ERROR_CANCELLED; then `out` is undefined. */
 int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
                        struct palme_arena *scratch);
 

@@ -437,7 +437,7 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
         int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
 
         if (rows == 1) { /* the kernels read a portion as some long streams, and few portions are enough */
-            int few = threads > 1 ? 2 * threads : 1, stops = (int)(cost / PALME_STOP_FLOPS);
+            int few = threads > 1 ? 2 * threads : 1, stops = (int)(cost / PALME_CANCEL_FLOPS);
 
             few = few > stops ? few : stops;
             parts = parts < few ? parts : few;
@@ -458,7 +458,7 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
 
 void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x, int rows)
 {
-    if (c->stopped || rows <= 0)
+    if (c->cancelled || rows <= 0)
         return;
     if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
         struct palme_rows brought = palme_rows_bring(c, c->room, x, products[0].l, rows);
@@ -696,10 +696,10 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                      const float *slopes)
 {
     /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
-     * stop question waits for them a little longer than elsewhere. A single row waits for keys and values. */
+     * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
     enum { LEAST = 30, MOST = 64 };
     double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
-    double step = PALME_STOP_FLOPS / row_flops;
+    double step = PALME_CANCEL_FLOPS / row_flops;
     struct attention_job job = { .kernels = c->kernels, .rooms = aligned(c->room), .shape = shape, .out = out, .q = q,
                                  .k = k, .v = v, .slopes = slopes, .k_head = k_head, .v_head = v_head };
 

@@ -26,7 +26,7 @@ const char *palme_strerror(int status)
     case PALME_ERROR_VERSION: return "the model file has a version that is not known";
     case PALME_ERROR_MEMORY: return "out of memory";
     case PALME_ERROR_CONTEXT: return "the text is longer than the model's context";
-    case PALME_ERROR_STOPPED: return "stopped as asked";
+    case PALME_ERROR_CANCELLED: return "stopped as asked";
     case PALME_ERROR_TEXT: return "the prompt cannot be used";
     default: return "an unknown status";
     }

@@ -54,7 +54,7 @@ enum palme_status {
     PALME_ERROR_VERSION = -7,   /* a model file of a version this library does not know */
     PALME_ERROR_MEMORY = -8,    /* out of memory */
     PALME_ERROR_CONTEXT = -9,   /* the context is full: the text is longer than max_seq_len */
-    PALME_ERROR_STOPPED = -10,  /* the stop question was answered with yes */
+    PALME_ERROR_CANCELLED = -10,  /* the cancel callback was answered with yes */
     PALME_ERROR_TEXT = -11      /* a prompt that is not UTF-8, too long, or cannot be encoded */
 };
 
@@ -64,10 +64,10 @@ enum palme_log_level { PALME_LOG_ERROR, PALME_LOG_WARNING, PALME_LOG_INFO };
  * the key. It is called on the thread that called the library and must not call it back. */
 typedef void (*palme_log_fn)(void *user, enum palme_log_level level, const char *message);
 
-/* The stop question: non-zero ends the running call with PALME_ERROR_STOPPED. It is asked on the
+/* The cancel callback: non-zero ends the running call with PALME_ERROR_CANCELLED. It is asked on the
  * calling thread about every 20 MFLOP of work, inside long layers too; it must be quick and take no
  * lock. */
-typedef int (*palme_stop_fn)(void *user);
+typedef int (*palme_cancel_fn)(void *user);
 
 typedef struct palme_model palme_model;
 typedef struct palme_session palme_session;
@@ -178,22 +178,22 @@ struct palme_image {
 /* ---- Squares ------------------------------------------------------------------------------ */
 
 /* Makes the model's square of a picture away from any session: for whoever cannot keep the picture until a
- * session looks at it, as with frames of video. A squarer needs no model, belongs to one thread at a time and
+ * session looks at it, as with frames of video. A preprocessor needs no model, belongs to one thread at a time and
  * takes all the memory it will ever use when it is opened: between 1 and 2 MB more or less, of which a picture
  * touches what its width needs. */
-typedef struct palme_squarer palme_squarer;
+typedef struct palme_preprocessor palme_preprocessor;
 
 /* `size` is palme_info.image_size, 1..4096; `level` is that of palme_setup, NULL: the machine's best.
- * Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *squarer is NULL. */
-PALME_API int palme_squarer_open(palme_squarer **squarer, int size, const char *level);
+ * Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is NULL. */
+PALME_API int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, const char *level);
 
-/* Frees the squarer and sets *squarer to NULL. NULL and *squarer == NULL are fine. */
-PALME_API void palme_squarer_close(palme_squarer **squarer);
+/* Frees the preprocessor and sets *preprocessor to NULL. NULL and *preprocessor == NULL are fine. */
+PALME_API void palme_preprocessor_close(palme_preprocessor **preprocessor);
 
 /* out[size][size][3], RGB: what palme_look makes of the picture. As a picture of PALME_FORMAT_RGB it is seen
  * by palme_look exactly as the picture itself would be. `out` and the pixels stay the caller's.
  * Returns PALME_OK or PALME_ERROR_ARGUMENT, where the picture cannot be read; then `out` is untouched. */
-PALME_API int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image);
+PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struct palme_image *image);
 
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
@@ -216,8 +216,8 @@ struct palme_options {
                                caption, its pieces and its score are the same bit for bit, a still scene
                                is told sooner. Non-zero: one token after the other. Beams and drawn
                                captions never try. */
-    palme_stop_fn stop;     /* may be NULL */
-    void *stop_user;
+    palme_cancel_fn cancel;     /* may be NULL */
+    void *cancel_user;
 };
 
 /* Opens a session and takes all the memory it will ever use. `options` may be NULL.
@@ -263,14 +263,14 @@ PALME_API int palme_next(palme_session *session, const char **piece);
  * that have no picture may be among them. Where the first call of a session reads a default prompt, the
  * others wait for it; call palme_prompt before to avoid that.
  *
- * All sessions belong to the calling thread during the call. The stop question of each is asked; a yes ends
- * that session's part alone, with PALME_ERROR_STOPPED and nothing lost, when the pass that it shares with
+ * All sessions belong to the calling thread during the call. The cancel callback of each is asked; a yes ends
+ * that session's part alone, with PALME_ERROR_CANCELLED and nothing lost, when the pass that it shares with
  * others is over. The pass itself ends early only when all who share it have said yes. A session that has
  * said yes is not asked again in this call.
  *
  * Returns PALME_OK, whatever the sessions' own statuses are, or PALME_ERROR_ARGUMENT, and then nothing was
  * done or written: a NULL, a count out of range, a session twice, or sessions of different models. */
-PALME_API int palme_next_together(palme_session *const *sessions, int count, const char **pieces,
+PALME_API int palme_next_batch(palme_session *const *sessions, int count, const char **pieces,
                                   int *statuses);
 
 /* Tokens generated so far for this caption, the end token included. */
@@ -278,7 +278,7 @@ PALME_API int palme_caption_length(const palme_session *session);
 
 /* How many of those tokens the draft (see palme_options.no_draft) knew, so that they cost no pass of the
  * decoder of their own; the end token and the token at max_length are never among them. 0 without a draft. */
-PALME_API int palme_caption_reused(const palme_session *session);
+PALME_API int palme_caption_accepted(const palme_session *session);
 
 /* Mean log-probability of those tokens under the model's raw distribution; 0 before the first. With
  * beams it is that of the chosen sentence, known after PALME_END. */

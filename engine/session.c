@@ -54,7 +54,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
     s->kept = palme_arena_take(arena, vocabulary, sizeof(int));
     s->text = palme_arena_take(arena, capacity + 1, sizeof(int));
     s->draft.tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
-    s->encode_scratch = palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_PROMPT_BYTES), 1);
+    s->encode_scratch = palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_MAX_PROMPT_BYTES), 1);
     s->piece = palme_arena_take(arena, 3 * (palme_tokenizer_longest(s->model->tokenizer) + 4) + 16, 1);
     if (width > 1) {
         s->beams.width = s->width_capacity;
@@ -83,7 +83,7 @@ static int usable_options(const palme_model *model, const struct palme_options *
 
     if (o->max_length < 0)
         wrong = "max_length is below 0";
-    else if (o->beams < 0 || o->beams > PALME_MOST_BEAMS)
+    else if (o->beams < 0 || o->beams > PALME_MAX_BEAMS)
         wrong = "beams is not in 0..16";
     else if (!(o->temperature >= 0) || isinf(o->temperature))
         wrong = "temperature is not 0 or a finite positive number";
@@ -125,9 +125,9 @@ static int set_options(palme_session *session, const struct palme_options *optio
                           "%d beams are asked of a session that was opened for %d",
                           palme_session_width(session->model, options), session->width_capacity);
     session->options = *options;
-    session->compute.stop = options->stop;
-    session->compute.stop_user = options->stop_user;
-    session->state = PALME_BLIND; /* a caption is made under one set of options */
+    session->compute.cancel = options->cancel;
+    session->compute.cancel_user = options->cancel_user;
+    session->state = PALME_STATE_NO_PICTURE; /* a caption is made under one set of options */
     return PALME_OK;
 }
 

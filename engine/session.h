@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * session.h - what a session remembers. session.c gives it memory and options, caption.c sees and reads
- * the prompt, tell.c chooses words, draft.c guesses them from the caption before, together.c runs the decoder.
+ * session.h - what a session remembers. session.c gives it memory and options, prefill.c sees and reads
+ * the prompt, generate.c chooses words, draft.c guesses them from the caption before, batch.c runs the decoder.
  */
 #ifndef PALME_SESSION_H
 #define PALME_SESSION_H
@@ -11,20 +11,20 @@
 
 enum {
     PALME_DEFAULT_LENGTH = 32,
-    PALME_MOST_BEAMS = 16,
-    PALME_PROMPT_BYTES = 4096,
+    PALME_MAX_BEAMS = 16,
+    PALME_MAX_PROMPT_BYTES = 4096,
     PALME_PREFILL_ROWS = 64, /* of a portion of a prompt, so that scratch does not grow with prompts */
     PALME_LOGITS_ROWS = 8,   /* whose logits stand at a time: many enough to read the weights seldom */
-    PALME_MOST_TOGETHER = 16, /* sessions */
+    PALME_MAX_BATCH = 16, /* sessions */
     PALME_JOINT_ROWS = 16    /* that get logits in one pass: those of any session fit */
 };
 
 enum palme_session_state {
-    PALME_BLIND, /* no picture */
-    PALME_SEEN,  /* a picture, no prompt yet */
-    PALME_TALK,  /* the logits of the next token stand ready, or a token waits to be fed */
-    PALME_TELL,  /* the sentence is decided (beams) and given out piece by piece */
-    PALME_ENDED
+    PALME_STATE_NO_PICTURE, /* no picture */
+    PALME_STATE_PICTURE,  /* a picture, no prompt yet */
+    PALME_STATE_GENERATING,  /* the logits of the next token stand ready, or a token waits to be fed */
+    PALME_STATE_DECIDED,  /* the sentence is decided (beams) and given out piece by piece */
+    PALME_STATE_ENDED
 };
 
 /* The sentence before this one as a guess at this one (draft.c). */
@@ -86,22 +86,22 @@ struct palme_session {
 /* The beams that these options ask for; 1 is a single sentence, greedy or sampled. */
 int palme_session_width(const palme_model *model, const struct palme_options *options);
 
-/* ---- Telling (tell.c) --------------------------------------------------------------------- */
+/* ---- Generating (generate.c) --------------------------------------------------------------------- */
 
 enum { PALME_STEP = 2 }; /* not a status: the session waits for the decoder */
 
 /* Opens a call of palme_next: its result, or PALME_STEP. */
-int palme_tell_begin(palme_session *s, const char **piece);
+int palme_generate_begin(palme_session *s, const char **piece);
 /* The rows that the decoder has to run before the next token can be chosen, at most PALME_PREFILL_ROWS, and
  * what they gave, in s->hidden; 0 if s->row stands ready. rows may be NULL. */
-int palme_tell_rows(const palme_session *s, struct palme_row *rows);
-void palme_tell_rows_done(palme_session *s, int count);
+int palme_generate_rows(const palme_session *s, struct palme_row *rows);
+void palme_generate_rows_done(palme_session *s, int count);
 /* How many rows of s->hidden, from s->row on, shall get logits before the next token can be chosen, at most
  * PALME_JOINT_ROWS, and that they have them, in s->logits; 0 if those of s->row stand ready. */
-int palme_tell_logits(const palme_session *s);
-void palme_tell_logits_done(palme_session *s, int count);
+int palme_generate_logits(const palme_session *s);
+void palme_generate_logits_done(palme_session *s, int count);
 /* Chooses from the logits and says it: the result of palme_next. */
-int palme_tell(palme_session *s, const char **piece);
+int palme_generate_token(palme_session *s, const char **piece);
 
 /* ---- The draft (draft.c) ------------------------------------------------------------------ */
 
@@ -109,10 +109,10 @@ int palme_tell(palme_session *s, const char **piece);
 void palme_draft_begin(palme_session *s);
 /* How many tokens of the draft, from token `at` of the caption on, are worth feeding now; 0 for none. Only
  * such are offered as would be fed without a draft, if they were chosen. */
-int palme_draft_offer(const palme_session *s, int at);
+int palme_draft_propose(const palme_session *s, int at);
 /* The caption's last token was chosen from `row`. Returns non-zero if it was fed already; else what was fed
  * behind that row is taken back. */
-int palme_draft_judge(palme_session *s);
+int palme_draft_verify(palme_session *s);
 /* The caption is complete. */
 void palme_draft_finish(palme_session *s);
 

@@ -197,7 +197,7 @@ static struct plan plan_of(const struct palme_stem_block *block, int height, int
 
     plan.fused = !block->expand.w || (double)height * width * block->middle > SMALL_MAP;
     if (plan.fused) {
-        int bands = (int)((flops + project) / PALME_STOP_FLOPS) + 1;
+        int bands = (int)((flops + project) / PALME_CANCEL_FLOPS) + 1;
 
         bands = min_int(bands > 2 * threads || threads < 2 ? bands : 2 * threads, plan.out_height);
         plan.band = div_up(plan.out_height, bands);

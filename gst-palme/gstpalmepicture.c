@@ -39,7 +39,7 @@ gst_palme_picture_clear (GstPalmePicture * picture)
 {
   g_clear_pointer (&picture->converter, gst_video_converter_free);
   g_clear_pointer (&picture->flattener, gst_video_converter_free);
-  palme_squarer_close (&picture->squarer);
+  palme_preprocessor_close (&picture->squarer);
   picture->direct = FALSE;
   picture->known = FALSE;
   picture->failed = FALSE;
@@ -200,12 +200,12 @@ square (GstPalmePicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
   if (picture->squarer_size != size)
-    palme_squarer_close (&picture->squarer);
+    palme_preprocessor_close (&picture->squarer);
   if (picture->squarer == NULL
-      && palme_squarer_open (&picture->squarer, size, NULL) < 0)
+      && palme_preprocessor_open (&picture->squarer, size, NULL) < 0)
     return FALSE;
   picture->squarer_size = size;
-  return palme_square (picture->squarer, rgb, image) == PALME_OK;
+  return palme_preprocess (picture->squarer, rgb, image) == PALME_OK;
 }
 
 static gboolean

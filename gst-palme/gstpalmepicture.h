@@ -26,7 +26,7 @@ typedef struct
   GstVideoInfo in, out;
   gboolean direct;              /* the engine reads these frames */
   struct palme_image image;     /* such a frame, but for its planes */
-  palme_squarer *squarer;       /* made with the first due frame, and so is the converter */
+  palme_preprocessor *squarer;       /* made with the first due frame, and so is the converter */
   gint squarer_size;
   GstVideoConverter *converter;
   GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */

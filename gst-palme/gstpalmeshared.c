@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* What palme_next_together() takes. */
+/* What palme_next_batch() takes. */
 #define MOST_TOGETHER 16
 
 /* What makes two wishes the same. */
@@ -278,7 +278,7 @@ pass (GstPalmeShared * shared)
     count++;
   }
   g_mutex_unlock (&shared->lock);
-  status = palme_next_together (sessions, count, pieces, statuses);
+  status = palme_next_batch (sessions, count, pieces, statuses);
   for (i = 0; i < count; i++)
     over[i] =
         take_piece (telling[i], status < 0 ? status : statuses[i], pieces[i]);

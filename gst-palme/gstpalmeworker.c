@@ -126,8 +126,8 @@ open_session (GstPalmeWorker * worker, const struct palme_options *options)
   gint status;
 
   wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
-  wanted.stop = is_stopped;
-  wanted.stop_user = worker;
+  wanted.cancel = is_stopped;
+  wanted.cancel_user = worker;
   status = palme_session_open (&session, gst_palme_shared_model (worker->model->shared), &wanted);
   if (status < 0)
     return status;
@@ -147,8 +147,8 @@ set_options (GstPalmeWorker * worker, struct palme_options *options)
     if (status < 0)
       return status;
   }
-  options->stop = is_stopped;
-  options->stop_user = worker;
+  options->cancel = is_stopped;
+  options->cancel_user = worker;
   return palme_session_set_options (worker->session, options);
 }
 

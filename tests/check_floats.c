@@ -63,16 +63,16 @@ static struct told tell(void (*set)(void), const struct palme_setup *setup, int 
     static const unsigned char pixels[50 * 30 * 3] = { 7, 200 };
     const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 50, .height = 30, .planes = { pixels },
                                        .strides = { 150 } };
-    palme_squarer *squarer = NULL;
+    palme_preprocessor *preprocessor = NULL;
     fenv_t before, after;
     struct told told;
 
     set();
     fegetenv(&before);
     told = told_from(path, setup, &options, "a dog");
-    palme_squarer_open(&squarer, 40, setup->level);
-    palme_square(squarer, square, &image);
-    palme_squarer_close(&squarer);
+    palme_preprocessor_open(&preprocessor, 40, setup->level);
+    palme_preprocess(preprocessor, square, &image);
+    palme_preprocessor_close(&preprocessor);
     fegetenv(&after);
     usual();
 #if defined __x86_64__ || defined __i386__

@@ -556,7 +556,7 @@ static void check_problems(void)
     CHECK(palme_image_problem(NULL) != NULL);
 }
 
-/* ---- The stop question ---------------------------------------------------------------------- */
+/* ---- The cancel callback ---------------------------------------------------------------------- */
 
 static int stop_after; /* questions that are answered with no */
 
@@ -573,13 +573,13 @@ static void check_stop(void)
     struct palme_arena scratch = scratch_for_image(SIDE);
     struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0, 0 };
     int asked = 0;
-    struct palme_compute stopping = { .kernels = &kernels, .stop = stop, .stop_user = &asked };
+    struct palme_compute stopping = { .kernels = &kernels, .cancel = stop, .cancel_user = &asked };
 
     stop_after = 1;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_ERROR_STOPPED);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_ERROR_CANCELLED);
     CHECK_INT(asked, 2);
     stop_after = 1000;
-    asked = stopping.stopped = 0;
+    asked = stopping.cancelled = 0;
     CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_OK);
     CHECK(asked > 2);
     asked = 0;
@@ -595,7 +595,7 @@ static void check_stop(void)
 static void check_squarer(const char *level)
 {
     static const uint8_t bytes[64];
-    palme_squarer *squarer = NULL;
+    palme_preprocessor *preprocessor = NULL;
     struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0 };
 
     for (int size = 1; size <= 40; size += 13)
@@ -608,35 +608,35 @@ static void check_squarer(const char *level)
             unsigned char *out = malloc(n), *wanted = malloc(n);
             struct palme_arena scratch = scratch_for_image(size);
 
-            CHECK_INT(palme_squarer_open(&squarer, size, level), PALME_OK);
-            CHECK_INT(palme_square(squarer, out, &image), PALME_OK);
+            CHECK_INT(palme_preprocessor_open(&preprocessor, size, level), PALME_OK);
+            CHECK_INT(palme_preprocess(preprocessor, out, &image), PALME_OK);
             CHECK_INT(palme_image_resize(&compute, wanted, &image, size, &scratch), PALME_OK);
-            CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a squarer sees something else", level,
+            CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a preprocessor sees something else", level,
                           formats[f].name, size);
             memcpy(wanted, out, n);
-            CHECK_INT(palme_square(squarer, out, &none), PALME_ERROR_ARGUMENT);
-            CHECK_INT(palme_square(squarer, out, NULL), PALME_ERROR_ARGUMENT);
+            CHECK_INT(palme_preprocess(preprocessor, out, &none), PALME_ERROR_ARGUMENT);
+            CHECK_INT(palme_preprocess(preprocessor, out, NULL), PALME_ERROR_ARGUMENT);
             CHECK(memcmp(out, wanted, n) == 0);
-            CHECK_INT(palme_square(squarer, NULL, &image), PALME_ERROR_ARGUMENT);
-            palme_squarer_close(&squarer);
-            CHECK(squarer == NULL);
+            CHECK_INT(palme_preprocess(preprocessor, NULL, &image), PALME_ERROR_ARGUMENT);
+            palme_preprocessor_close(&preprocessor);
+            CHECK(preprocessor == NULL);
             free(scratch.base);
             free(wanted);
             free(out);
             free_planes(&p);
         }
     none.planes[0] = bytes;
-    CHECK_INT(palme_square(NULL, (uint8_t[12]){ 0 }, &none), PALME_ERROR_ARGUMENT);
-    squarer = (palme_squarer *)(void *)&none;
-    CHECK_INT(palme_squarer_open(&squarer, 0, NULL), PALME_ERROR_ARGUMENT);
-    CHECK(squarer == NULL);
-    CHECK_INT(palme_squarer_open(&squarer, 4097, NULL), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_squarer_open(&squarer, 16, "none"), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_squarer_open(NULL, 16, NULL), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_squarer_open(&squarer, 4096, NULL), PALME_OK);
-    palme_squarer_close(&squarer);
-    palme_squarer_close(&squarer);
-    palme_squarer_close(NULL);
+    CHECK_INT(palme_preprocess(NULL, (uint8_t[12]){ 0 }, &none), PALME_ERROR_ARGUMENT);
+    preprocessor = (palme_preprocessor *)(void *)&none;
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 0, NULL), PALME_ERROR_ARGUMENT);
+    CHECK(preprocessor == NULL);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 4097, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 16, "none"), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(NULL, 16, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 4096, NULL), PALME_OK);
+    palme_preprocessor_close(&preprocessor);
+    palme_preprocessor_close(&preprocessor);
+    palme_preprocessor_close(NULL);
 }
 
 /* ---- Pillow --------------------------------------------------------------------------------- */

@@ -503,12 +503,12 @@ static int never(void *user)
     return 0;
 }
 
-/* The stop question ends every call, a caption can be made afterwards, and a long layer asks it often. */
+/* The cancel callback ends every call, a caption can be made afterwards, and a long layer asks it often. */
 static void test_stop(void)
 {
     palme_model *model = open_config("{\"encoder_depth\": 3, \"decoder_depth\": 3}", 5, 2);
     int left = 0, stopped = 0;
-    struct palme_options options = { .max_length = 6, .stop = stop_after, .stop_user = &left };
+    struct palme_options options = { .max_length = 6, .cancel = stop_after, .cancel_user = &left };
     palme_session *s = NULL;
     struct palme_image image = picture(16);
     const char *piece;
@@ -522,8 +522,8 @@ static void test_stop(void)
             status = palme_prompt(s, "ab");
         while (status == PALME_OK)
             status = palme_next(s, &piece);
-        CHECK(status == PALME_ERROR_STOPPED || status == PALME_END);
-        stopped += status == PALME_ERROR_STOPPED;
+        CHECK(status == PALME_ERROR_CANCELLED || status == PALME_END);
+        stopped += status == PALME_ERROR_CANCELLED;
     }
     CHECK(stopped > 20 && stopped < 400);
     left = 1 << 30;
@@ -536,7 +536,7 @@ static void test_stop(void)
     for (int i = 0, status = PALME_OK; status != PALME_END; i++) {
         left = i * 5 % 64; /* a step asks a dozen times, so some calls get through */
         status = palme_next(s, &piece);
-        CHECK(status == PALME_OK || status == PALME_END || status == PALME_ERROR_STOPPED);
+        CHECK(status == PALME_OK || status == PALME_END || status == PALME_ERROR_CANCELLED);
         CHECK(i < 2000);
         if (i >= 2000)
             break;
@@ -551,7 +551,7 @@ static void test_stop(void)
     left = 1 << 30;
     CHECK_INT(palme_look(s, &image), PALME_OK);
     left = 20;
-    CHECK_INT(palme_prompt(s, "ab"), PALME_ERROR_STOPPED);
+    CHECK_INT(palme_prompt(s, "ab"), PALME_ERROR_CANCELLED);
     left = 1 << 30;
     CHECK_INT(palme_prompt(s, "ab"), PALME_OK);
     while (palme_next(s, &piece) == PALME_OK)
@@ -563,12 +563,12 @@ static void test_stop(void)
 
     model = open_config("{\"image_size\": 192, \"patch_size\": 4, \"encoder_dim\": 64, \"encoder_depth\": 1}", 6, 1);
     long asked = 0;
-    options = (struct palme_options){ .stop = never, .stop_user = &asked };
+    options = (struct palme_options){ .cancel = never, .cancel_user = &asked };
     CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
     CHECK_INT(palme_look(s, &image), PALME_OK);
     /* 2304 tokens, one layer: the attention alone is 4 * 2304^2 * 64 = 1.36 GFLOP, in one go. */
     double flops = 2.0 * 2304 * (48 * 64 + 12 * 64 * 64) + 4.0 * 2304 * 2304 * 64;
-    CHECK_MESSAGE(asked >= flops / PALME_STOP_FLOPS, "asked %ld times in %.0f MFLOP", asked, flops / 1e6);
+    CHECK_MESSAGE(asked >= flops / PALME_CANCEL_FLOPS, "asked %ld times in %.0f MFLOP", asked, flops / 1e6);
     palme_session_close(&s);
     palme_model_close(&model);
 }

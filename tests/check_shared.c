@@ -10,7 +10,7 @@
 #include "captionhost.h"
 #include "gstpalmeshared.h"
 
-/* A caption of so many pieces that only the stop question ends it. */
+/* A caption of so many pieces that only the cancel callback ends it. */
 #define ENDLESS "piece=1\nnext_ms=1\njournal=@/journal\ntext="
 
 static GstPalmeShared *
@@ -223,7 +223,7 @@ teller_begin (Teller * teller, GstPalmeShared * shared, gsize most,
   const struct palme_image image = {.width = 1,.height = 1,.planes = {pixels},
     .strides = {3}
   };
-  const struct palme_options options = {.stop = asks,.stop_user = teller };
+  const struct palme_options options = {.cancel = asks,.cancel_user = teller };
 
   memset (teller, 0, sizeof *teller);
   teller->shared = shared;
@@ -281,14 +281,14 @@ GST_START_TEST (test_together)
   before = caption_journal ("together 2");
   g_atomic_int_set (&teller[0].stop, TRUE);
   /* Joined while the two others go on: nobody waits for them. */
-  fail_unless_equals_int (teller_join (&teller[0]), PALME_ERROR_STOPPED);
+  fail_unless_equals_int (teller_join (&teller[0]), PALME_ERROR_CANCELLED);
   /* It had three pieces or more, and room for two. */
   fail_unless_equals_string (teller[0].raw->str, "aa");
   caption_wait_journal ("together 2", before + 3);
   for (i = 1; i < 3; i++)
     g_atomic_int_set (&teller[i].stop, TRUE);
   for (i = 0; i < 3; i++)
-    fail_unless_equals_int (teller_end (&teller[i]), PALME_ERROR_STOPPED);
+    fail_unless_equals_int (teller_end (&teller[i]), PALME_ERROR_CANCELLED);
   gst_palme_shared_close (&shared);
 }
 
@@ -337,7 +337,7 @@ GST_START_TEST (test_ends)
   teller_begin (&failed, failing, 1000, G_MAXINT64);
   fail_unless_equals_int (teller_end (&failed), PALME_ERROR_CONTEXT);
   g_atomic_int_set (&patient.stop, TRUE);
-  fail_unless_equals_int (teller_end (&patient), PALME_ERROR_STOPPED);
+  fail_unless_equals_int (teller_end (&patient), PALME_ERROR_CANCELLED);
   gst_palme_shared_close (&failing);
   gst_palme_shared_close (&shared);
 }

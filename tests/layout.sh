@@ -24,19 +24,19 @@ theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\
 
 # ---- Who may include whom. Own header, palme.h and build_config.h are everybody's in engine/. ----------------
 # Arrows point down only:
-#   palme.c session.c caption.c tell.c draft.c together.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
+#   palme.c session.c prefill.c generate.c draft.c batch.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
 #   safetensors.c config.c format1.c tokenizer.c ▶ json.h     anything that can fail ▶ report.h
 engine_may() {
     case $1 in
     palme.h) ;;
     palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h ;;
     session.h) echo model.h tokenizer.h ;;
-    tell.c | draft.c) echo session.h ;;
-    together.c) echo floats.h session.h ;;
+    generate.c | draft.c) echo session.h ;;
+    batch.c) echo floats.h session.h ;;
     arena.[ch] | util.h) ;;
     scratch.c) echo arena.h image.h model.h ;;
     session.c) echo floats.h arena.h util.h model.h tokenizer.h report.h session.h ;;
-    caption.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
+    prefill.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
     model.h) echo arena.h config.h decoder.h encoder.h report.h ;;
     config.h) echo layers.h report.h ;;
     config.c) echo fields.h format1.h json.h util.h ;;
@@ -65,7 +65,7 @@ engine_may() {
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo arena.h compute.h kernels.h ;;
-    square.c) echo arena.h floats.h util.h image.h ;;
+    preprocess.c) echo arena.h floats.h util.h image.h ;;
     compute.h) echo kernels.h report.h ;;
     compute.c) echo floats.h ;;
     kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;

@@ -106,7 +106,7 @@ static void print_tokens(const char *what, palme_session *session, const struct 
 }
 
 /* Logits of a fixed text about the picture: all rows of the prompt at once, then a step for each further token. */
-static void print_numbers(struct host *h, struct sentence *s, palme_squarer *squarer, const struct palme_image *image)
+static void print_numbers(struct host *h, struct sentence *s, palme_preprocessor *preprocessor, const struct palme_image *image)
 {
     const struct palme_model *model = h->model;
     struct palme_info info;
@@ -118,7 +118,7 @@ static void print_numbers(struct host *h, struct sentence *s, palme_squarer *squ
     int steps = host_context(h) < STEPS ? host_context(h) : STEPS, first = steps < 4 ? steps : 4, ids[STEPS];
     uint64_t h_logits = 0;
 
-    palme_square(squarer, square, image);
+    palme_preprocess(preprocessor, square, image);
     for (size_t i = 0; i < 3 * area; i++)
         planar[i % 3 * area + i / 3] = (float)square[i] / 255;
     host_encode(h, planar);
@@ -192,7 +192,7 @@ static void run(const char *path, const char *level, const struct host_precision
     const struct palme_setup setup = { .level = level, .precision = precision->name, .threads = 1 };
     const struct palme_options options = { .beams = 1, .max_length = STEPS }, search = { .beams = BEAMS, .max_length = STEPS };
     palme_session *greedy = NULL, *beams = NULL;
-    palme_squarer *squarer = NULL;
+    palme_preprocessor *preprocessor = NULL;
     struct palme_info info;
     struct sentence s;
     struct host h;
@@ -201,7 +201,7 @@ static void run(const char *path, const char *level, const struct host_precision
 
     palme_model_info(model, &info);
     if (host_take(&h, model, precision) < 0 || sentence_open(&s, &h, host_context(&h)) < 0 ||
-        palme_squarer_open(&squarer, info.image_size, level) < 0)
+        palme_preprocessor_open(&preprocessor, info.image_size, level) < 0)
         fail(path, "not enough memory");
     if (!plain && (palme_session_open(&greedy, model, &options) < 0 || palme_session_open(&beams, model, &search) < 0))
         fail(path, "no session");
@@ -210,7 +210,7 @@ static void run(const char *path, const char *level, const struct host_precision
                                            .planes = { frames[i].pixels }, .strides = { 3 * frames[i].width } };
 
         printf("%s %s %s %s", path, level, precision->name, frames[i].name);
-        print_numbers(&h, &s, squarer, &image);
+        print_numbers(&h, &s, preprocessor, &image);
         if (!plain) {
             print_tokens("greedy", greedy, &image);
             print_tokens("beams", beams, &image);
@@ -220,7 +220,7 @@ static void run(const char *path, const char *level, const struct host_precision
     }
     palme_session_close(&greedy);
     palme_session_close(&beams);
-    palme_squarer_close(&squarer);
+    palme_preprocessor_close(&preprocessor);
     sentence_close(&s);
     host_close(&h);
 }

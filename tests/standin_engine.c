@@ -20,10 +20,10 @@
  *   precisions=  what it computes in, for whoever asks (default "f32 bf16 int8"); auto is the last one
  *   score=       what palme_caption_score answers (default -0.5)
  *   open_ms=     how long palme_model_open takes
- *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
+ *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
- *   deaf=1       the stop question is never asked
+ *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
  *   fail_next=1  palme_next fails with fail_status in place of the first piece
@@ -127,9 +127,9 @@ static long long now_ns(void)
 
 static int stopped(const struct palme_session *session)
 {
-    if (session->model->deaf || !session->options.stop)
+    if (session->model->deaf || !session->options.cancel)
         return 0;
-    return session->options.stop(session->options.stop_user);
+    return session->options.cancel(session->options.cancel_user);
 }
 
 /* Works for so long, and as long as the hold file exists. Non-zero: stopped. */
@@ -416,7 +416,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
     looks = atomic_fetch_add(&model->looks, 1) + 1;
     journal(model, "look");
     if (work(session, model->look_ms))
-        return PALME_ERROR_STOPPED;
+        return PALME_ERROR_CANCELLED;
     if (model->fail_look > 0 && looks % model->fail_look == 0) {
         say(model, PALME_LOG_ERROR, "the look was told to fail");
         return model->fail_status;
@@ -428,27 +428,27 @@ int palme_look(palme_session *session, const struct palme_image *image)
 
 /* ---- Squares: plain means of the pixels under each place, as another hand would write them ---- */
 
-struct palme_squarer {
+struct palme_preprocessor {
     int size;
 };
 
-int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
+int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, const char *level)
 {
     (void)level;
-    if (!squarer || size < 1)
+    if (!preprocessor || size < 1)
         return PALME_ERROR_ARGUMENT;
-    if (!(*squarer = calloc(1, sizeof **squarer)))
+    if (!(*preprocessor = calloc(1, sizeof **preprocessor)))
         return PALME_ERROR_MEMORY;
-    (*squarer)->size = size;
+    (*preprocessor)->size = size;
     return PALME_OK;
 }
 
-void palme_squarer_close(palme_squarer **squarer)
+void palme_preprocessor_close(palme_preprocessor **preprocessor)
 {
-    if (!squarer)
+    if (!preprocessor)
         return;
-    free(*squarer);
-    *squarer = NULL;
+    free(*preprocessor);
+    *preprocessor = NULL;
 }
 
 static double within_byte(double v)
@@ -509,18 +509,18 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
                           (1 - weights[image->matrix][0] - weights[image->matrix][1]));
 }
 
-int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image)
+int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struct palme_image *image)
 {
     int i, j, c, x, y;
 
-    if (!squarer || !out || !image || image->format > PALME_FORMAT_ABGR || !image->planes[0])
+    if (!preprocessor || !out || !image || image->format > PALME_FORMAT_ABGR || !image->planes[0])
         return PALME_ERROR_ARGUMENT;
-    for (j = 0; j < squarer->size; j++)
-        for (i = 0; i < squarer->size; i++) {
-            int left = (int)((long long)i * image->width / squarer->size);
-            int top = (int)((long long)j * image->height / squarer->size);
-            int right = (int)((long long)(i + 1) * image->width / squarer->size);
-            int bottom = (int)((long long)(j + 1) * image->height / squarer->size);
+    for (j = 0; j < preprocessor->size; j++)
+        for (i = 0; i < preprocessor->size; i++) {
+            int left = (int)((long long)i * image->width / preprocessor->size);
+            int top = (int)((long long)j * image->height / preprocessor->size);
+            int right = (int)((long long)(i + 1) * image->width / preprocessor->size);
+            int bottom = (int)((long long)(j + 1) * image->height / preprocessor->size);
             double sum[3] = { 0, 0, 0 }, count = 0;
 
             right = right > left ? right : left + 1;
@@ -650,7 +650,7 @@ static int answer(palme_session *session, const char **piece)
     return PALME_OK;
 }
 
-int palme_next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
+int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     int i, pending = 0;
 
@@ -671,7 +671,7 @@ int palme_next_together(palme_session *const *sessions, int count, const char **
         for (i = 0; i < count; i++)
             if (statuses[i] == PALME_OK && stopped(sessions[i])) {
                 journal(sessions[i]->model, "stopped");
-                statuses[i] = PALME_ERROR_STOPPED;
+                statuses[i] = PALME_ERROR_CANCELLED;
                 pending--;
             }
         if (now_ns() >= end)
@@ -686,7 +686,7 @@ int palme_next_together(palme_session *const *sessions, int count, const char **
 
 int palme_next(palme_session *session, const char **piece)
 {
-    int status, result = palme_next_together(&session, 1, piece, &status);
+    int status, result = palme_next_batch(&session, 1, piece, &status);
 
     return result < 0 ? result : status;
 }
@@ -717,7 +717,7 @@ const char *palme_strerror(int status)
     case PALME_ERROR_VERSION: return "an unknown version";
     case PALME_ERROR_MEMORY: return "no memory";
     case PALME_ERROR_CONTEXT: return "the context is full";
-    case PALME_ERROR_STOPPED: return "stopped";
+    case PALME_ERROR_CANCELLED: return "stopped";
     case PALME_ERROR_TEXT: return "a prompt that cannot be used";
     default: return "unknown status";
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * bench_together.c - what the draft saves on a still scene, and what it costs where the scene changes; what
+ * bench_batch.c - what the draft saves on a still scene, and what it costs where the scene changes; what
  * sessions save that go through the decoder together.
  *
- *     bench_together MODEL [THREADS [REPETITIONS]]
+ *     bench_batch MODEL [THREADS [REPETITIONS]]
  *
  * All ways of one line are timed in turns in one run; medians are printed. Looking at the picture is not timed.
  */
@@ -53,7 +53,7 @@ static void need(int ok, const char *what)
 {
     if (ok)
         return;
-    fprintf(stderr, "bench_together: %s\n", what);
+    fprintf(stderr, "bench_batch: %s\n", what);
     exit(1);
 }
 
@@ -100,7 +100,7 @@ static void bench_draft(const palme_model *model, int scenes, int repetitions)
         }
         if (r >= 0) {
             tokens += palme_caption_length(s[1]);
-            reused += palme_caption_reused(s[1]);
+            reused += palme_caption_accepted(s[1]);
         }
     }
     double without = median(times[0], repetitions), with = median(times[1], repetitions);
@@ -112,7 +112,7 @@ static void bench_draft(const palme_model *model, int scenes, int repetitions)
 }
 
 /* Captions of `count` sessions, each about another scene, one after the other and together. */
-static void bench_together(const palme_model *model, int count, int beams, int repetitions)
+static void bench_batch(const palme_model *model, int count, int beams, int repetitions)
 {
     static double times[2][MOST_REPETITIONS];
     palme_session *s[SCENES];
@@ -141,7 +141,7 @@ static void bench_together(const palme_model *model, int count, int beams, int r
 
                     for (int i = 0; i < left; i++)
                         open[n++] = s[i];
-                    need(palme_next_together(open, n, pieces, statuses) == PALME_OK, "not together");
+                    need(palme_next_batch(open, n, pieces, statuses) == PALME_OK, "not together");
                     for (int i = n; i-- > 0;) /* who is done goes to the end of the line */
                         if (statuses[i] != PALME_OK) {
                             palme_session *done = s[i];
@@ -174,7 +174,7 @@ int main(int argc, char **argv)
     struct palme_info info;
 
     need(argc > 1 && repetitions > 0 && repetitions <= MOST_REPETITIONS,
-         "usage: bench_together MODEL [THREADS [REPETITIONS]]");
+         "usage: bench_batch MODEL [THREADS [REPETITIONS]]");
     need(palme_model_open(&model, argv[1], &setup) == PALME_OK, "the model cannot be opened");
     palme_model_info(model, &info);
     printf("%s, %s %s, %d thread%s\n", info.name, info.level, info.precision, info.threads,
@@ -183,8 +183,8 @@ int main(int argc, char **argv)
     bench_draft(model, 1, repetitions);
     bench_draft(model, SCENES, repetitions);
     for (int count = 1; count <= SCENES; count *= 2)
-        bench_together(model, count, 1, repetitions);
-    bench_together(model, 4, 4, repetitions);
+        bench_batch(model, count, 1, repetitions);
+    bench_batch(model, 4, 4, repetitions);
     palme_model_close(&model);
     return 0;
 }

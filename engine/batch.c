@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * together.c - runs the decoder for one session or for several of one model: rows that wait go through it in
+ * batch.c - runs the decoder for one session or for several of one model: rows that wait go through it in
  * one pass, and what they give goes back to whom it belongs. A row does not depend on its neighbours, so nobody
  * notices company.
  *
@@ -16,8 +16,8 @@
 /* Those who share a pass, and how many rows of it each has. */
 struct company {
     palme_session *host; /* lends scratch */
-    palme_session *member[PALME_MOST_TOGETHER];
-    int rows[PALME_MOST_TOGETHER];
+    palme_session *member[PALME_MAX_BATCH];
+    int rows[PALME_MAX_BATCH];
     int count, all;
     struct palme_compute compute;
 };
@@ -29,7 +29,7 @@ static int nobody_waits(void *user)
     int waiting = 0;
 
     for (int i = 0; i < c->count; i++)
-        waiting |= !palme_compute_stopped(&c->member[i]->compute);
+        waiting |= !palme_compute_cancelled(&c->member[i]->compute);
     return !waiting;
 }
 
@@ -37,7 +37,7 @@ static void gather(struct company *c, palme_session *host)
 {
     *c = (struct company){ .host = host };
     c->compute = (struct palme_compute){ .kernels = host->compute.kernels, .pool = host->compute.pool,
-                                         .stop = nobody_waits, .stop_user = c };
+                                         .cancel = nobody_waits, .cancel_user = c };
 }
 
 static void join(struct company *c, palme_session *s, int rows)
@@ -58,16 +58,16 @@ static void pass_rows(struct company *c)
     float *hidden = c->count == 1 ? c->member[0]->hidden : host->joint_hidden;
 
     for (int i = 0, at = 0; i < c->count; at += c->rows[i++])
-        palme_tell_rows(c->member[i], row + at);
+        palme_generate_rows(c->member[i], row + at);
     palme_decode_rows(host->model, &c->compute, hidden, row, c->all, 0, &host->scratch);
-    if (c->compute.stopped)
+    if (c->compute.cancelled)
         return;
     for (int i = 0; i < c->count; hidden += (size_t)c->rows[i++] * dim) {
         palme_session *s = c->member[i];
 
         if (c->count > 1)
             memcpy(s->hidden, hidden, (size_t)c->rows[i] * dim * sizeof *hidden);
-        palme_tell_rows_done(s, c->rows[i]);
+        palme_generate_rows_done(s, c->rows[i]);
     }
 }
 
@@ -90,14 +90,14 @@ static void pass_logits(struct company *c)
         logits = host->joint_logits;
     }
     palme_decode_logits(host->model, &c->compute, logits, hidden, c->all, &host->scratch);
-    if (c->compute.stopped)
+    if (c->compute.cancelled)
         return;
     for (int i = 0; i < c->count; logits += (size_t)c->rows[i++] * vocabulary) {
         palme_session *s = c->member[i];
 
         if (c->count > 1)
             memcpy(s->logits, logits, (size_t)c->rows[i] * vocabulary * sizeof *logits);
-        palme_tell_logits_done(s, c->rows[i]);
+        palme_generate_logits_done(s, c->rows[i]);
     }
 }
 
@@ -111,8 +111,8 @@ static void share(palme_session *const *sessions, int count, int *statuses, int 
     gather(&c, sessions[0]);
     for (int i = 0; i < count; i++) {
         int rows = statuses[i] != PALME_STEP ? 0
-                   : logits                  ? palme_tell_logits(sessions[i])
-                                             : palme_tell_rows(sessions[i], NULL);
+                   : logits                  ? palme_generate_logits(sessions[i])
+                                             : palme_generate_rows(sessions[i], NULL);
 
         if (c.count && c.all + rows > most) {
             pass(&c);
@@ -124,8 +124,8 @@ static void share(palme_session *const *sessions, int count, int *statuses, int 
     if (c.count)
         pass(&c);
     for (int i = 0; i < count; i++)
-        if (statuses[i] == PALME_STEP && sessions[i]->compute.stopped)
-            statuses[i] = PALME_ERROR_STOPPED;
+        if (statuses[i] == PALME_STEP && sessions[i]->compute.cancelled)
+            statuses[i] = PALME_ERROR_CANCELLED;
 }
 
 static int usable(palme_session *const *sessions, int count)
@@ -142,20 +142,20 @@ static int usable(palme_session *const *sessions, int count)
 
 static int next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
-    if (!sessions || !pieces || !statuses || count < 1 || count > PALME_MOST_TOGETHER ||
+    if (!sessions || !pieces || !statuses || count < 1 || count > PALME_MAX_BATCH ||
         !usable(sessions, count))
         return PALME_ERROR_ARGUMENT;
     for (int i = 0; i < count; i++)
-        statuses[i] = palme_tell_begin(sessions[i], &pieces[i]);
+        statuses[i] = palme_generate_begin(sessions[i], &pieces[i]);
     share(sessions, count, statuses, 0);
     share(sessions, count, statuses, 1);
     for (int i = 0; i < count; i++)
         if (statuses[i] == PALME_STEP)
-            statuses[i] = palme_tell(sessions[i], &pieces[i]);
+            statuses[i] = palme_generate_token(sessions[i], &pieces[i]);
     return PALME_OK;
 }
 
-int palme_next_together(palme_session *const *sessions, int count, const char **pieces, int *statuses)
+int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     struct palme_floats floats;
 
@@ -167,7 +167,7 @@ int palme_next_together(palme_session *const *sessions, int count, const char **
 
 int palme_next(palme_session *session, const char **piece)
 {
-    int status, result = palme_next_together(&session, 1, piece, &status);
+    int status, result = palme_next_batch(&session, 1, piece, &status);
 
     return result < 0 ? result : status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * tell.c - one session's way from logits to pieces of a caption: what it waits for, what it chooses, what it
- * says. Running the decoder is not done here: together.c does it for several sessions at once.
+ * generate.c - one session's way from logits to pieces of a caption: what it waits for, what it chooses, what it
+ * says. Running the decoder is not done here: batch.c does it for several sessions at once.
  */
 #include "session.h"
 
@@ -23,7 +23,7 @@ static void tell(palme_session *s, const char **piece, int token)
 /* The end: what is held of a character comes as a last piece. */
 static int finish(palme_session *s, const char **piece)
 {
-    s->state = PALME_ENDED;
+    s->state = PALME_STATE_ENDED;
     palme_draft_finish(s);
     if (!palme_utf8_finish(&s->utf8, s->piece))
         return PALME_END;
@@ -73,10 +73,10 @@ static int choose(palme_session *s, float *logits)
     return token;
 }
 
-int palme_tell_rows(const palme_session *s, struct palme_row *rows)
+int palme_generate_rows(const palme_session *s, struct palme_row *rows)
 {
     const struct palme_row row = { .picture = &s->picture, .rotary = &s->rotary };
-    int count = s->undecided ? s->beams.open : s->pending >= 0 ? 1 + palme_draft_offer(s, s->generated) : 0;
+    int count = s->undecided ? s->beams.open : s->pending >= 0 ? 1 + palme_draft_propose(s, s->generated) : 0;
 
     for (int i = 0; i < count && rows; i++) {
         const struct palme_beam *beam = s->undecided ? &s->beams.beam[i] : NULL;
@@ -90,7 +90,7 @@ int palme_tell_rows(const palme_session *s, struct palme_row *rows)
     return count;
 }
 
-void palme_tell_rows_done(palme_session *s, int count)
+void palme_generate_rows_done(palme_session *s, int count)
 {
     s->fed = count;
     s->row = s->first = s->standing = 0;
@@ -98,7 +98,7 @@ void palme_tell_rows_done(palme_session *s, int count)
     s->undecided = 0;
 }
 
-int palme_tell_logits(const palme_session *s)
+int palme_generate_logits(const palme_session *s)
 {
     int left = s->fed - s->row;
 
@@ -107,7 +107,7 @@ int palme_tell_logits(const palme_session *s)
     return left < s->logits_capacity ? left : s->logits_capacity;
 }
 
-void palme_tell_logits_done(palme_session *s, int count)
+void palme_generate_logits_done(palme_session *s, int count)
 {
     s->first = s->row;
     s->standing = count;
@@ -121,7 +121,7 @@ static int next_single(palme_session *s, const char **piece)
     if (token < 0)
         return finish(s, piece);
     s->text[s->generated++] = token;
-    if (!palme_draft_judge(s))
+    if (!palme_draft_verify(s))
         s->pending = token;
     if (token == s->model->config.eos_token)
         return finish(s, piece);
@@ -171,14 +171,14 @@ static void move_caches(palme_session *s, const int *parent_slot)
 static int step_beams(palme_session *s)
 {
     const struct palme_search search = search_of(s);
-    int parent[PALME_MOST_BEAMS], slots[PALME_MOST_BEAMS];
+    int parent[PALME_MAX_BEAMS], slots[PALME_MAX_BEAMS];
     int vocabulary = s->model->config.vocabulary;
 
     s->undecided = 1;
     if (palme_beams_step(&s->beams, &s->model->kernels, parent, s->logits, vocabulary, &search)) {
         s->generated = s->beams.best_length;
         s->score = s->beams.best_score;
-        s->state = PALME_TELL;
+        s->state = PALME_STATE_DECIDED;
         return PALME_OK;
     }
     s->generated = s->beams.length;
@@ -201,29 +201,29 @@ static int next_told(palme_session *s, const char **piece)
     return finish(s, piece);
 }
 
-int palme_tell_begin(palme_session *s, const char **piece)
+int palme_generate_begin(palme_session *s, const char **piece)
 {
     int status;
 
     *piece = "";
-    if (s->state == PALME_BLIND)
+    if (s->state == PALME_STATE_NO_PICTURE)
         return PALME_ERROR_ARGUMENT;
-    if (s->state == PALME_SEEN && (status = palme_prompt(s, NULL)) < 0)
+    if (s->state == PALME_STATE_PICTURE && (status = palme_prompt(s, NULL)) < 0)
         return status;
     s->compute.pool = palme_pool_here(s->model->pool);
-    s->compute.stopped = 0;
-    if (s->state == PALME_ENDED)
+    s->compute.cancelled = 0;
+    if (s->state == PALME_STATE_ENDED)
         return PALME_END;
-    if (palme_compute_stopped(&s->compute))
-        return PALME_ERROR_STOPPED;
-    if (s->state == PALME_TELL)
+    if (palme_compute_cancelled(&s->compute))
+        return PALME_ERROR_CANCELLED;
+    if (s->state == PALME_STATE_DECIDED)
         return next_told(s, piece);
     if (s->pending >= 0 && (s->cache[0].length >= s->capacity || s->generated >= s->most))
         return finish(s, piece);
     return PALME_STEP;
 }
 
-int palme_tell(palme_session *s, const char **piece)
+int palme_generate_token(palme_session *s, const char **piece)
 {
     return palme_session_width(s->model, &s->options) > 1 ? step_beams(s) : next_single(s, piece);
 }

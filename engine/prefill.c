@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * caption.c - before the first word: a session sees a picture and reads its prompt.
+ * prefill.c - before the first word: a session sees a picture and reads its prompt.
  */
 #include "session.h"
 
@@ -15,9 +15,9 @@
 static int begin(palme_session *s)
 {
     s->compute.pool = palme_pool_here(s->model->pool);
-    s->compute.stopped = 0;
-    s->state = PALME_BLIND;
-    return palme_compute_stopped(&s->compute) ? PALME_ERROR_STOPPED : PALME_OK;
+    s->compute.cancelled = 0;
+    s->state = PALME_STATE_NO_PICTURE;
+    return palme_compute_cancelled(&s->compute) ? PALME_ERROR_CANCELLED : PALME_OK;
 }
 
 /* Encodes pixels[height][width][3] and prepares the decoder for a sentence about them. */
@@ -34,15 +34,15 @@ static int see(palme_session *s, int height, int width)
         s->cache[b].length = 0;
         s->cache[b].visible = config->cross_attend ? 0 : tokens;
     }
-    if (!config->cross_attend && !s->compute.stopped) {
+    if (!config->cross_attend && !s->compute.cancelled) {
         for (int i = 0; i < tokens; i++)
             s->rows[i] = (struct palme_row){ .cache = &s->cache[0], .picture = &s->picture,
                                              .rotary = &s->rotary,
                                              .embedding = s->mapped + (size_t)i * config->decoder.dim };
         palme_decode(s->model, &s->compute, NULL, s->rows, tokens, tokens, &s->scratch);
     }
-    if (s->compute.stopped)
-        return PALME_ERROR_STOPPED;
+    if (s->compute.cancelled)
+        return PALME_ERROR_CANCELLED;
 
     s->generated = 0;
     s->score = 0;
@@ -50,7 +50,7 @@ static int see(palme_session *s, int height, int width)
     palme_draft_begin(s);
     s->random.state = s->options.seed;
     s->utf8 = (struct palme_utf8){ .count = 0 };
-    s->state = PALME_SEEN;
+    s->state = PALME_STATE_PICTURE;
     return PALME_OK;
 }
 
@@ -65,7 +65,7 @@ static int look(palme_session *session, const struct palme_image *image)
     size_t count = (size_t)side * (size_t)side * 3;
 
     if ((problem = palme_image_problem(image)) != NULL) {
-        session->state = PALME_BLIND;
+        session->state = PALME_STATE_NO_PICTURE;
         return palme_fail(&session->model->report, PALME_ERROR_ARGUMENT, "the picture cannot be read: %s",
                           problem);
     }
@@ -98,7 +98,7 @@ static int look_planar(palme_session *session, const float *pixels, int height, 
     const struct palme_report *report = &session->model->report;
     int patch = session->model->config.patch_size, most = palme_config_patches(&session->model->config);
 
-    session->state = PALME_BLIND;
+    session->state = PALME_STATE_NO_PICTURE;
     if (height <= 0 || width <= 0 || height % patch || width % patch)
         return palme_fail(report, PALME_ERROR_ARGUMENT,
                           "a picture of %d x %d pixels is not made of patches of %d x %d", width, height,
@@ -151,8 +151,8 @@ static int prefill(palme_session *s, int count, int more)
                 .token = at < count ? s->text[at] : s->draft.tokens[at - count],
             };
         palme_decode_rows(s->model, &s->compute, to, s->rows, n, skip, &s->scratch);
-        if (s->compute.stopped)
-            return PALME_ERROR_STOPPED;
+        if (s->compute.cancelled)
+            return PALME_ERROR_CANCELLED;
     }
     s->fed = 1 + more;
     s->row = s->first = s->standing = 0;
@@ -163,15 +163,15 @@ static int prompt(palme_session *session, const char *text)
 {
     int count, status, room, wanted;
 
-    if (!session || session->state != PALME_SEEN)
+    if (!session || session->state != PALME_STATE_PICTURE)
         return PALME_ERROR_ARGUMENT;
     const struct palme_report *report = &session->model->report;
     if (!text)
         text = session->model->config.default_prompt;
-    size_t length = strnlen(text, PALME_PROMPT_BYTES + 1);
+    size_t length = strnlen(text, PALME_MAX_PROMPT_BYTES + 1);
 
-    if (length > PALME_PROMPT_BYTES)
-        return palme_fail(report, PALME_ERROR_TEXT, "the prompt is longer than %d bytes", PALME_PROMPT_BYTES);
+    if (length > PALME_MAX_PROMPT_BYTES)
+        return palme_fail(report, PALME_ERROR_TEXT, "the prompt is longer than %d bytes", PALME_MAX_PROMPT_BYTES);
     room = session->capacity - session->cache[0].length;
     session->text[0] = session->model->config.bos_token;
     count = palme_tokenizer_encode(session->model->tokenizer, session->text + 1, room - 1, text, length,
@@ -184,12 +184,12 @@ static int prompt(palme_session *session, const char *text)
     count++;
 
     session->compute.pool = palme_pool_here(session->model->pool);
-    session->compute.stopped = 0;
+    session->compute.cancelled = 0;
     /* The last token is never fed, so one more fits than the context has positions left. */
     wanted = session->options.max_length ? session->options.max_length : PALME_DEFAULT_LENGTH;
     session->most = room - count + 1 < wanted ? room - count + 1 : wanted;
     int before = session->cache[0].length;
-    if ((status = prefill(session, count, palme_draft_offer(session, 0))) < 0) {
+    if ((status = prefill(session, count, palme_draft_propose(session, 0))) < 0) {
         session->cache[0].length = before; /* asked again, it starts anew */
         return status;
     }
@@ -199,7 +199,7 @@ static int prompt(palme_session *session, const char *text)
     session->told = 0;
     if (palme_session_width(session->model, &session->options) > 1)
         palme_beams_begin(&session->beams);
-    session->state = PALME_TALK;
+    session->state = PALME_STATE_GENERATING;
     return PALME_OK;
 }
 
@@ -223,7 +223,7 @@ const int *palme_caption_tokens(const palme_session *session, int *count)
     return session->beams.best_length ? session->beams.best : session->beams.beam[0].tokens;
 }
 
-int palme_caption_reused(const palme_session *session)
+int palme_caption_accepted(const palme_session *session)
 {
     return session ? session->draft.reused : 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_together.c - what captions share: words with the caption before (the draft), passes of the decoder with
- * other sessions (palme_next_together). Whatever is shared, each caption must be bit for bit what it is alone.
+ * check_batch.c - what captions share: words with the caption before (the draft), passes of the decoder with
+ * other sessions (palme_next_batch). Whatever is shared, each caption must be bit for bit what it is alone.
  *
- *     check_together [f32|bf16|int8]
+ *     check_batch [f32|bf16|int8]
  */
 #include <stdint.h>
 
@@ -104,7 +104,7 @@ static void note(struct told *told, int status, const palme_session *s)
 
     told->status = status;
     told->length = palme_caption_length(s);
-    told->reused = palme_caption_reused(s);
+    told->reused = palme_caption_accepted(s);
     told->score = palme_caption_score(s);
     CHECK(count == told->length && count <= 256);
     if (status == PALME_END)
@@ -135,7 +135,7 @@ static struct told tell(palme_session *s, int p, const char *prompt, int *left, 
             status = prompt ? palme_prompt(s, prompt) : PALME_OK;
         else if ((status = palme_next(s, &piece)) == PALME_OK)
             add_piece(&told, piece);
-        if (status == PALME_ERROR_STOPPED)
+        if (status == PALME_ERROR_CANCELLED)
             continue;
         if (status < 0)
             break;
@@ -145,7 +145,7 @@ static struct told tell(palme_session *s, int p, const char *prompt, int *left, 
     return told;
 }
 
-static long asked; /* stop questions */
+static long asked; /* cancel callbacks */
 
 static int stop_after(void *user)
 {
@@ -164,7 +164,7 @@ static struct told tell_alone(const palme_model *model, const struct palme_optio
     int left;
 
     options.no_draft = 1;
-    options.stop = NULL;
+    options.cancel = NULL;
     CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
     struct told told = tell(s, p, prompt, &left, 0);
     CHECK_INT(told.reused, 0);
@@ -187,8 +187,8 @@ static void test_still(void)
             palme_session *s = NULL;
             struct told first, again;
 
-            options.stop = stop_after;
-            options.stop_user = &left;
+            options.cancel = stop_after;
+            options.cancel_user = &left;
             CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
             for (int i = 0; i < 3; i++) {
                 asked = 0;
@@ -249,8 +249,8 @@ static void test_draft_schedules(void)
                 w = roll(WAYS);
             struct palme_options options = ways[w];
             options.no_draft = !roll(16);
-            options.stop = stop_after;
-            options.stop_user = &left;
+            options.cancel = stop_after;
+            options.cancel_user = &left;
             CHECK_INT(palme_session_set_options(s, &options), PALME_OK);
             if (!roll(6)) { /* broken off */
                 struct palme_image image = picture(roll(PICTURES));
@@ -324,22 +324,22 @@ static void test_arguments(void)
     }
     CHECK_INT(palme_session_open(&stranger, other, NULL), PALME_OK);
     CHECK_INT(palme_look(stranger, &image), PALME_OK);
-    CHECK_INT(palme_next_together(NULL, 1, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together(s, 1, NULL, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together(s, 1, pieces, NULL), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together(s, 0, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together(s, -1, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together(s, 17, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together((palme_session *[]){ s[0], NULL }, 2, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together((palme_session *[]){ s[0], s[1], s[0] }, 3, pieces, statuses),
+    CHECK_INT(palme_next_batch(NULL, 1, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch(s, 1, NULL, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch(s, 1, pieces, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch(s, 0, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch(s, -1, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch(s, 17, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], NULL }, 2, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], s[0] }, 3, pieces, statuses),
               PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_together((palme_session *[]){ s[0], s[1], stranger }, 3, pieces, statuses),
+    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], stranger }, 3, pieces, statuses),
               PALME_ERROR_ARGUMENT);
     for (int i = 0; i < 17; i++) {
         CHECK(pieces[i] == NULL && statuses[i] == 99);
         CHECK_INT(palme_caption_length(s[i]), 0);
     }
-    CHECK_INT(palme_next_together(s, 16, pieces, statuses), PALME_OK);
+    CHECK_INT(palme_next_batch(s, 16, pieces, statuses), PALME_OK);
     struct told alone = tell_alone(model, &(struct palme_options){ 0 }, 0, NULL);
     for (int i = 0; i < 16; i++) {
         CHECK_INT(statuses[i], PALME_OK);
@@ -378,8 +378,8 @@ static void next_picture(struct stream *stream)
         stream->prompt = prompts[roll(PROMPTS - (roll(4) != 0))];
     stream->options = ways[stream->w];
     stream->options.no_draft = !roll(4);
-    stream->options.stop = stop_after;
-    stream->options.stop_user = &stream->left;
+    stream->options.cancel = stop_after;
+    stream->options.cancel_user = &stream->left;
     stream->told = (struct told){ .status = PALME_OK };
     stream->state = LIVE;
     CHECK_INT(palme_session_set_options(stream->s, &stream->options), PALME_OK);
@@ -400,7 +400,7 @@ static void heard_of(struct stream *stream, const palme_model *model, int status
         CHECK_INT(status, PALME_END);
         CHECK_STR(piece, "");
     } else if (stream->left < 0) { /* it was asked, said yes, and was not asked again */
-        CHECK_INT(status, PALME_ERROR_STOPPED);
+        CHECK_INT(status, PALME_ERROR_CANCELLED);
         CHECK_STR(piece, "");
         CHECK_INT(stream->left, -1);
         ++*stopped;
@@ -455,7 +455,7 @@ static void test_schedules(void)
             if (chosen == 1)
                 statuses[0] = palme_next(sessions[0], &pieces[0]);
             else
-                CHECK_INT(palme_next_together(sessions, chosen, pieces, statuses), PALME_OK);
+                CHECK_INT(palme_next_batch(sessions, chosen, pieces, statuses), PALME_OK);
             for (int i = 0; i < chosen; i++)
                 heard_of(&streams[order[i]], model, statuses[i], pieces[i], &stopped, &captions);
         }
@@ -509,7 +509,7 @@ static void test_passes(void)
     model->kernels.linear_bf16 = counted_bf16;
     model->kernels.linear_int8 = counted_int8;
     for (int i = 0; i < 4; i++) {
-        struct palme_options options = { .no_draft = 1, .stop = stop_after, .stop_user = &streams[i].left };
+        struct palme_options options = { .no_draft = 1, .cancel = stop_after, .cancel_user = &streams[i].left };
         struct palme_image image = picture(i);
 
         streams[i].left = 1 << 30;
@@ -521,24 +521,24 @@ static void test_passes(void)
     CHECK_INT(palme_next(sessions[0], &pieces[0]), PALME_OK);
     one = products;
     products = 0;
-    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    CHECK_INT(palme_next_batch(sessions, 4, pieces, statuses), PALME_OK);
     four = products;
     CHECK_INT(four, one);
     /* When all have said yes the pass ends; one that goes on keeps it alive. */
     products = 0;
     for (int i = 0; i < 4; i++)
         streams[i].left = 1 + i % 2;
-    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    CHECK_INT(palme_next_batch(sessions, 4, pieces, statuses), PALME_OK);
     none = products;
     for (int i = 0; i < 4; i++)
-        CHECK_INT(statuses[i], PALME_ERROR_STOPPED);
+        CHECK_INT(statuses[i], PALME_ERROR_CANCELLED);
     CHECK_MESSAGE(none < one / 2, "%ld products of %ld though all had stopped", none, one);
     products = 0;
     for (int i = 0; i < 4; i++)
         streams[i].left = i == 2 ? 1 << 30 : 1;
-    CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+    CHECK_INT(palme_next_batch(sessions, 4, pieces, statuses), PALME_OK);
     for (int i = 0; i < 4; i++)
-        CHECK_INT(statuses[i], i == 2 ? PALME_OK : PALME_ERROR_STOPPED);
+        CHECK_INT(statuses[i], i == 2 ? PALME_OK : PALME_ERROR_CANCELLED);
     CHECK_INT(products, one);
     for (int i = 0; i < 4; i++)
         palme_session_close(&sessions[i]);
@@ -562,7 +562,7 @@ static void test_joint_allocations(void)
             CHECK_INT(palme_look(sessions[i], &image), PALME_OK);
         }
         for (int turn = 0; turn < 20; turn++)
-            CHECK_INT(palme_next_together(sessions, 4, pieces, statuses), PALME_OK);
+            CHECK_INT(palme_next_batch(sessions, 4, pieces, statuses), PALME_OK);
     }
     CHECK_INT(allocations - before, 0);
     for (int i = 0; i < 4; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * square.c - the model's square of pixels, made away from any session.
+ * preprocess.c - the model's square of pixels, made away from any session.
  */
 #include "floats.h"
 #include "image.h"
@@ -10,23 +10,23 @@
 
 enum { MAX_SIZE = 4096 };
 
-struct palme_squarer {
+struct palme_preprocessor {
     struct palme_kernels kernels;
-    struct palme_compute compute; /* no threads, no stop question */
+    struct palme_compute compute; /* no threads, no cancel callback */
     int size;
     struct palme_arena scratch; /* behind the struct */
 };
 
-int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
+int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, const char *level)
 {
     enum palme_cpu_level best;
-    const size_t own = round_up(sizeof(struct palme_squarer), PALME_ARENA_ALIGNMENT);
+    const size_t own = round_up(sizeof(struct palme_preprocessor), PALME_ARENA_ALIGNMENT);
     struct palme_arena arena = { 0 };
-    struct palme_squarer *s;
+    struct palme_preprocessor *s;
 
-    if (!squarer)
+    if (!preprocessor)
         return PALME_ERROR_ARGUMENT;
-    *squarer = NULL;
+    *preprocessor = NULL;
     if (size < 1 || size > MAX_SIZE || palme_cpu_choose(&best, level) < 0)
         return PALME_ERROR_ARGUMENT;
     palme_image_reserve(&arena, size);
@@ -36,26 +36,26 @@ int palme_squarer_open(palme_squarer **squarer, int size, const char *level)
     palme_kernels_init(&s->kernels, best);
     s->compute = (struct palme_compute){ .kernels = &s->kernels };
     s->size = size;
-    *squarer = s;
+    *preprocessor = s;
     return PALME_OK;
 }
 
-void palme_squarer_close(palme_squarer **squarer)
+void palme_preprocessor_close(palme_preprocessor **preprocessor)
 {
-    if (!squarer)
+    if (!preprocessor)
         return;
-    free(*squarer);
-    *squarer = NULL;
+    free(*preprocessor);
+    *preprocessor = NULL;
 }
 
-int palme_square(palme_squarer *squarer, uint8_t *out, const struct palme_image *image)
+int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struct palme_image *image)
 {
-    if (!squarer || !out || palme_image_problem(image))
+    if (!preprocessor || !out || palme_image_problem(image))
         return PALME_ERROR_ARGUMENT;
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    int status = palme_image_resize(&squarer->compute, out, image, squarer->size, &squarer->scratch);
+    int status = palme_image_resize(&preprocessor->compute, out, image, preprocessor->size, &preprocessor->scratch);
     palme_floats_leave(&floats);
     return status;
 }
