@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * batch.c - runs the decoder for one session or for several of one model: rows that wait go through it in one pass, and what
- * they give goes back to their sessions. A row does not depend on its neighbours, so a batch changes no bit.
+ * batch.c - runs the decoder for one session or for several of one model: rows that wait go through it in one
+ * pass, and what they give goes back to their sessions. A row does not depend on its neighbours, so a batch
+ * changes no bit.
  *
- * The first session is the leader and lends its workspace: that of every session of a model is large enough for
- * PALME_PREFILL_ROWS rows. No session ever waits for more, so its rows are never split.
+ * The first session is the leader and lends its workspace: that of every session of a model is large enough
+ * for PALME_PREFILL_ROWS rows. No session ever waits for more, so its rows are never split.
  */
 #include "session.h"
 
@@ -35,8 +36,10 @@ static int all_cancelled(void *user)
 static void begin(struct batch *b, palme_session *leader)
 {
     *b = (struct batch){ .leader = leader };
-    b->compute = (struct palme_compute){ .kernels = leader->compute.kernels, .pool = leader->compute.pool,
-                                         .cancel = all_cancelled, .cancel_user = b };
+    b->compute = (struct palme_compute){ .kernels = leader->compute.kernels,
+                                         .pool = leader->compute.pool,
+                                         .cancel = all_cancelled,
+                                         .cancel_user = b };
 }
 
 static void join(struct batch *b, palme_session *s, int rows)
@@ -46,8 +49,8 @@ static void join(struct batch *b, palme_session *s, int rows)
     b->all += rows;
 }
 
-/* The waiting rows of all members, from tokens to hidden values. A member that was cancelled keeps the rows of a pass that the
- * others completed; its next call goes on behind them. */
+/* The waiting rows of all members, from tokens to hidden values. A member that was cancelled keeps the rows
+ * of a pass that the others completed; its next call goes on behind them. */
 static void pass_rows(struct batch *b)
 {
     struct palme_work *work = &b->leader->work;
@@ -106,7 +109,7 @@ static void pass_logits(struct batch *b)
 static void share(palme_session *const *sessions, int count, int *statuses, int logits)
 {
     int most = logits ? PALME_JOINT_ROWS : PALME_PREFILL_ROWS;
-    void (*pass)(struct batch *b) = logits ? pass_logits : pass_rows;
+    void (*pass)(struct batch * b) = logits ? pass_logits : pass_rows;
     struct batch b;
 
     begin(&b, sessions[0]);

@@ -336,7 +336,8 @@ static int encode_round(const struct palme_bpe *t, struct ids *out, int round,
     return encode_round(t, out, round + 1, text + start, length - start, scratch);
 }
 
-int palme_bpe_encode(const struct palme_bpe *bpe, int *ids, int capacity, const char *text, size_t length, void *scratch)
+int palme_bpe_encode(const struct palme_bpe *bpe, int *ids, int capacity, const char *text, size_t length,
+                     void *scratch)
 {
     struct ids out = { ids, capacity, 0 };
     int status = encode_round(bpe, &out, 0, text, length, scratch);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * bpe_load.c - reads byte-level BPE from a Hugging Face tokenizers JSON and refuses what bpe.c does not implement.
+ * bpe_load.c - reads byte-level BPE from a Hugging Face tokenizers JSON and refuses what bpe.c does not
+ * implement.
  */
 #include "bpe.h"
 
@@ -518,7 +519,8 @@ static int check_bytes(const struct reading *r, const struct palme_json *model)
     return PALME_OK;
 }
 
-int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary, const struct palme_report *report)
+int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
+                   const struct palme_report *report)
 {
     const struct palme_json *model = palme_json_get(root, "model");
     struct reading r = { .report = report };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * detokenize.c - the bytes of tokens come in any pieces, whole UTF-8 characters go out. What is not UTF-8 becomes
- * U+FFFD, one for each maximal part that a character could have begun with (Unicode, section 3.9).
+ * detokenize.c - the bytes of tokens come in any pieces, whole UTF-8 characters go out. What is not UTF-8
+ * becomes U+FFFD, one for each maximal part that a character could have begun with (Unicode, section 3.9).
  */
 #include "detokenize.h"
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * draft.c - the caption before this one as a guess at this one. On a still scene both are the same, and then one pass of the
- * decoder over all of its tokens does what would take a pass for each: reading the weights is most of a pass.
+ * draft.c - the caption before this one as a guess at this one. On a still scene both are the same, and then
+ * one pass of the decoder over all of its tokens does what would take a pass for each: reading the weights is
+ * most of a pass.
  *
- * The guess never decides. Tokens of the draft are only run early; each token of the caption is chosen from the logits behind
- * the chosen tokens before it, and rows give the same bits with and without neighbours. At the first token that differs, the
- * rows behind it are dropped and the cache is cut back.
+ * The guess never decides. Tokens of the draft are only run early; each token of the caption is chosen from
+ * the logits behind the chosen tokens before it, and rows give the same bits with and without neighbours. At
+ * the first token that differs, the rows behind it are dropped and the cache is cut back.
  *
- * Rows that are dropped were computed for nothing, so a draft is run only as far as the last one held: a scene that changes
- * all the time costs a few rows in one pass of each caption.
+ * Rows that are dropped were computed for nothing, so a draft is run only as far as the last one held: a
+ * scene that changes all the time costs a few rows in one pass of each caption.
  */
 #include "session.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * generate.c - one session's way from logits to the pieces of a caption: what it waits for, what it chooses, what it gives
- * out. It does not run the decoder: batch.c does that, for several sessions at once.
+ * generate.c - one session's way from logits to the pieces of a caption: what it waits for, what it chooses,
+ * what it gives out. It does not run the decoder: batch.c does that, for several sessions at once.
  */
 #include "session.h"
 
@@ -93,9 +93,10 @@ int palme_generate_rows(const palme_session *s, struct palme_row *rows)
 {
     const struct palme_row row = { .picture = &s->view.picture, .rotary = &s->rotary };
     const struct palme_hypotheses *h = &s->hypotheses;
-    int count = h->undecided      ? h->beams.open
-                : h->pending >= 0 ? 1 + palme_draft_propose(&h->draft, h->generated, h->most - 1 - h->generated)
-                                  : 0;
+    int count = h->undecided ? h->beams.open
+                : h->pending >= 0
+                    ? 1 + palme_draft_propose(&h->draft, h->generated, h->most - 1 - h->generated)
+                    : 0;
 
     for (int i = 0; i < count && rows; i++) {
         const struct palme_beam *beam = h->undecided ? &h->beams.beam[i] : NULL;
@@ -129,14 +130,16 @@ static struct palme_search search_of(const palme_session *s)
         .tokens = palme_tokenizer_count(s->model->tokenizer),
         .eos = config->eos_token,
         .min_length = o->min_length ? o->min_length : config->min_length,
-        .ngram = o->no_repeat_ngram < 0 ? 0 : o->no_repeat_ngram ? o->no_repeat_ngram
-                                                                 : config->no_repeat_ngram,
+        .ngram = o->no_repeat_ngram < 0 ? 0
+                 : o->no_repeat_ngram   ? o->no_repeat_ngram
+                                        : config->no_repeat_ngram,
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
     };
 }
 
-/* Chooses the next token of a single sentence from logits[V]; -1 where none is a number. A vocabulary may be padded beyond the
- * tokens that there are: its whole distribution gives the score, but padding is never chosen. */
+/* Chooses the next token of a single sentence from logits[V]; -1 where none is a number. A vocabulary may be
+ * padded beyond the tokens that there are: its whole distribution gives the score, but padding is never
+ * chosen. */
 static int choose(palme_session *s, float *logits)
 {
     const struct palme_kernels *kernels = &s->model->kernels;
@@ -236,7 +239,8 @@ static int step_beams(palme_session *s)
     int parent[PALME_MAX_BEAMS], slots[PALME_MAX_BEAMS];
 
     h->undecided = 1;
-    if (palme_beams_step(&h->beams, &s->model->kernels, parent, s->window.logits, s->model->config.vocabulary, &search)) {
+    if (palme_beams_step(&h->beams, &s->model->kernels, parent, s->window.logits, s->model->config.vocabulary,
+                         &search)) {
         h->generated = h->beams.best_length;
         h->score = h->beams.best_score;
         h->state = PALME_STATE_DECIDED;
@@ -320,7 +324,9 @@ double palme_caption_score(const palme_session *session)
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    double score = session && session->hypotheses.generated ? session->hypotheses.score / session->hypotheses.generated : 0;
+    double score = session && session->hypotheses.generated
+                       ? session->hypotheses.score / session->hypotheses.generated
+                       : 0;
     palme_floats_leave(&floats);
     return score;
 }

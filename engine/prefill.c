@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * prefill.c - a session reads its prompt: all of its tokens go through the decoder in as few passes as there can be.
+ * prefill.c - a session reads its prompt: all of its tokens go through the decoder in as few passes as there
+ * can be.
  */
 #include "session.h"
 
@@ -14,7 +15,8 @@ int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char
     size_t length = strnlen(text, PALME_MAX_PROMPT_BYTES + 1);
 
     if (length > PALME_MAX_PROMPT_BYTES)
-        return palme_fail(&s->report, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what, PALME_MAX_PROMPT_BYTES);
+        return palme_fail(&s->report, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what,
+                          PALME_MAX_PROMPT_BYTES);
     int count = palme_tokenizer_encode(s->model->tokenizer, tokens, capacity, text, length, s->work.encode);
 
     if (count == PALME_ERROR_CONTEXT)
@@ -38,8 +40,8 @@ int palme_prefill_prompt(palme_session *s, const char *text, int room)
     return s->prompt.count;
 }
 
-/* Runs the prompt and `more` tokens of the draft through the decoder; the hidden rows of the last token of the prompt and of
- * the draft are in the window. */
+/* Runs the prompt and `more` tokens of the draft through the decoder; the hidden rows of the last token of
+ * the prompt and of the draft are in the window. */
 static int run(palme_session *s, int more)
 {
     const int *draft = s->hypotheses.draft.tokens;

@@ -2,8 +2,9 @@
  *
  * score.c - how likely a given text is for the picture: all of its tokens in one prefill, and no search.
  *
- * The rows run in the session's first cache, behind what its captions share, and are taken back. Hidden values and logits go to
- * the workspace, so a caption that was prompted and not begun finds its window as it was.
+ * The rows run in the session's first cache, behind what its captions share, and are taken back. Hidden
+ * values and logits go to the workspace, so a caption that was prompted and not begun finds its window as it
+ * was.
  */
 #include "session.h"
 
@@ -38,8 +39,8 @@ static int add_rows(palme_session *s, double *sum, const float *hidden, const in
     return PALME_OK;
 }
 
-/* Runs tokens[count] behind what the cache has; the rows from `first` on each say how likely the token behind it is. There is
- * one token more in the buffer, the end token. */
+/* Runs tokens[count] behind what the cache has; the rows from `first` on each say how likely the token behind
+ * it is. There is one token more in the buffer, the end token. */
 static int run(palme_session *s, double *sum, const int *tokens, int count, int first)
 {
     struct palme_work *work = &s->work;
@@ -48,9 +49,12 @@ static int run(palme_session *s, double *sum, const int *tokens, int count, int 
         int n = min_int(count - at, PALME_PREFILL_ROWS), skip = min_int(max_int(first - at, 0), n), status;
 
         for (int i = 0; i < n; i++)
-            work->rows[i] = (struct palme_row){ .cache = &s->hypotheses.cache[0], .picture = &s->view.picture,
-                                                .rotary = &s->rotary, .token = tokens[at + i] };
-        palme_decode_rows(s->model, &s->compute, skip < n ? work->hidden : NULL, work->rows, n, skip, &work->scratch);
+            work->rows[i] = (struct palme_row){ .cache = &s->hypotheses.cache[0],
+                                                .picture = &s->view.picture,
+                                                .rotary = &s->rotary,
+                                                .token = tokens[at + i] };
+        palme_decode_rows(s->model, &s->compute, skip < n ? work->hidden : NULL, work->rows, n, skip,
+                          &work->scratch);
         if (s->compute.cancelled)
             return PALME_ERROR_CANCELLED;
         if ((status = add_rows(s, sum, work->hidden, tokens + at + skip + 1, n - skip)) < 0)
@@ -70,7 +74,8 @@ static int score(palme_session *s, const char *text, double *mean)
     double sum = 0;
 
     if (h->state == PALME_STATE_DECIDED || (h->state == PALME_STATE_GENERATING && h->generated))
-        return palme_fail(&s->report, PALME_ERROR_ARGUMENT, "a text cannot be scored while a caption is being generated");
+        return palme_fail(&s->report, PALME_ERROR_ARGUMENT,
+                          "a text cannot be scored while a caption is being generated");
     count = prompted ? s->prompt.count : palme_prefill_prompt(s, NULL, s->capacity - before);
     if (count < 0)
         return count;
@@ -87,7 +92,8 @@ static int score(palme_session *s, const char *text, double *mean)
     if (prompted) /* the rows of the draft behind the prompt are lost, and its last token is run once more */
         palme_window_cut(&s->window);
     palme_generate_rewind(s, prompted ? before - 1 : before);
-    status = prompted ? run(s, &sum, tokens - 1, 1 + length, 0) : run(s, &sum, s->prompt.tokens, count + length, count - 1);
+    status = prompted ? run(s, &sum, tokens - 1, 1 + length, 0)
+                      : run(s, &sum, s->prompt.tokens, count + length, count - 1);
     palme_generate_rewind(s, before);
     if (status == PALME_OK)
         *mean = sum / (length + 1);

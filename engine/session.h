@@ -2,17 +2,17 @@
  *
  * session.h - what a session remembers, in parts with one writer each. Everybody may read them.
  *
- *     part                 written by    from
- *     view                 look.c        palme_look: the picture and what encoder and decoder made of it
- *     prompt               prefill.c     palme_prompt: the tokens that the caption goes on from
- *     hypotheses           generate.c    palme_next: the sentences that may become the caption, and their caches
- *     hypotheses.draft     draft.c       the caption before this one
- *     hypotheses.beams     beam.c        the search
- *     window               window.c      which rows of the decoder have hidden values and logits
- *     all else             session.c     palme_session_open and palme_session_set_options
+ *     part              written by   what it holds
+ *     view              look.c       the picture, and what encoder and decoder made of it
+ *     prompt            prefill.c    the tokens that the caption goes on from
+ *     hypotheses        generate.c   the sentences that may become the caption, and their caches
+ *     hypotheses.draft  draft.c      the caption before this one
+ *     hypotheses.beams  beam.c       the search
+ *     window            window.c     which rows of the decoder have hidden values and logits
+ *     all else          session.c    model, options, memory
  *
- * The contents of the buffers come from the decoder: prefill.c, batch.c and score.c run it. `work` holds buffers without a
- * memory: what is in them lasts no longer than the call.
+ * The contents of the buffers come from the decoder: prefill.c, batch.c and score.c run it. `work` holds
+ * buffers without a memory: what is in them lasts no longer than the call.
  */
 #ifndef PALME_SESSION_H
 #define PALME_SESSION_H
@@ -23,7 +23,7 @@
 enum {
     PALME_DEFAULT_LENGTH = 32,
     PALME_PREFILL_ROWS = 64, /* most rows of one pass, so that scratch does not grow with prompts */
-    PALME_LOGITS_ROWS = 8,   /* rows of a session that have logits at the same time: enough to read the weights seldom */
+    PALME_LOGITS_ROWS = 8,   /* rows of a session with logits at a time: enough to read the weights seldom */
     PALME_JOINT_ROWS = 16    /* rows that get logits in one pass: those of any session fit */
 };
 
@@ -45,14 +45,14 @@ struct palme_view {
 };
 
 /* What the caption goes on from. */
-struct palme_prefix {
+struct palme_prompt_tokens {
     int *tokens; /* [capacity + 1] begin token and prompt; palme_score puts its text behind them */
     int count;
 };
 
 /* The caption before this one as a guess at this one (draft.c). */
 struct palme_draft {
-    int *tokens;  /* [capacity + 1] without the end token */
+    int *tokens; /* [capacity + 1] without the end token */
     int count;
     int finished; /* tokens of the caption that becomes the next draft; 0: none */
     int follows;  /* the caption so far is how the draft begins */
@@ -63,10 +63,10 @@ struct palme_draft {
 /* The sentences that may become the caption: one, greedy or sampled, or the beams of a search. */
 struct palme_hypotheses {
     enum palme_session_state state;
-    struct palme_cache *cache; /* [beams_capacity] keys and values of self-attention; a single sentence has the first */
-    int shared;                /* positions that all caches begin with: image tokens and prompt */
-    unsigned filled;           /* bit per cache: it has the shared positions */
-    int *text;                 /* [capacity + 1] the tokens of a single sentence */
+    struct palme_cache *cache; /* [beams_capacity]; a single sentence has the first */
+    int shared;      /* positions that all caches begin with: image tokens and prompt */
+    unsigned filled; /* bit per cache: it has the shared positions */
+    int *text;       /* [capacity + 1] the tokens of a single sentence */
     struct palme_beams beams;
     struct palme_draft draft;
     struct palme_random random;
@@ -80,14 +80,14 @@ struct palme_hypotheses {
     char *piece;
 };
 
-/* Rows of the decoder that the next tokens are chosen from: one for each open beam; or that of the last token, and behind it
- * those of the draft's tokens. */
+/* Rows of the decoder that the next tokens are chosen from: one for each open beam; or that of the last
+ * token, and behind it those of the draft's tokens. */
 struct palme_window {
-    float *hidden;    /* [PALME_PREFILL_ROWS][D] after the final norm */
-    float *logits;    /* [logits_capacity][V] of rows first..first+logits_count-1 */
+    float *hidden; /* [PALME_PREFILL_ROWS][D] after the final norm */
+    float *logits; /* [logits_capacity][V] of rows first..first+logits_count-1 */
     int logits_capacity;
-    int rows_run;     /* rows of `hidden` */
-    int row;          /* the one that the next choice is made from */
+    int rows_run; /* rows of `hidden` */
+    int row;      /* the one that the next choice is made from */
     int first, logits_count;
 };
 
@@ -95,11 +95,11 @@ struct palme_window {
 struct palme_work {
     struct palme_arena scratch; /* of resizing, encoder and decoder, one after the other */
     struct palme_row *rows;     /* [the most rows of a pass] */
-    float *hidden;              /* [PALME_PREFILL_ROWS][D] rows of several sessions, or of a text that is scored */
-    float *logits;              /* [PALME_JOINT_ROWS][V] of them */
-    float *probabilities;       /* [V] */
-    int *kept;                  /* [V] */
-    void *encode;               /* palme_tokenizer_scratch(PALME_MAX_PROMPT_BYTES) */
+    float *hidden;        /* [PALME_PREFILL_ROWS][D] rows of several sessions, or of a text that is scored */
+    float *logits;        /* [PALME_JOINT_ROWS][V] of them */
+    float *probabilities; /* [V] */
+    int *kept;            /* [V] */
+    void *encode;         /* palme_tokenizer_scratch(PALME_MAX_PROMPT_BYTES) */
 };
 
 struct palme_session {
@@ -112,7 +112,7 @@ struct palme_session {
     struct palme_rotary rotary; /* constant */
 
     struct palme_view view;
-    struct palme_prefix prompt;
+    struct palme_prompt_tokens prompt;
     struct palme_hypotheses hypotheses;
     struct palme_window window;
     struct palme_work work;
@@ -121,15 +121,16 @@ struct palme_session {
 
 /* ---- Sessions (session.c) ----------------------------------------------------------------- */
 
-/* A call from outside begins: nobody has cancelled it yet, and the model's threads are those of this process. */
+/* A call from outside begins: nobody has cancelled it yet, and the model's threads are those of this
+ * process. */
 void palme_session_enter(palme_session *s);
 /* The beams that these options ask for; 1 is a single sentence, greedy or sampled. */
 int palme_session_width(const palme_model *model, const struct palme_options *options);
 
 /* ---- Prefill (prefill.c) ------------------------------------------------------------------ */
 
-/* Encodes a text for the decoder, at most `capacity` tokens. `what` is what messages call it, "prompt" or "text". Returns the
- * number of tokens or PALME_ERROR_{TEXT, CONTEXT}. */
+/* Encodes a text for the decoder, at most `capacity` tokens. `what` is what messages call it, "prompt" or
+ * "text". Returns the number of tokens or PALME_ERROR_{TEXT, CONTEXT}. */
 int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char *text, const char *what);
 /* Begin token and prompt into s->prompt. `room` is the number of positions left. The same errors. */
 int palme_prefill_prompt(palme_session *s, const char *text, int room);
@@ -151,8 +152,8 @@ void palme_generate_prompted(palme_session *s, int shared, int most);
 
 /* Opens a call of palme_next: its result, or PALME_STEP. */
 int palme_generate_begin(palme_session *s, const char **piece);
-/* The rows that the decoder has to run before the next token can be chosen, at most PALME_PREFILL_ROWS; 0 if there are such
- * already. rows may be NULL. */
+/* The rows that the decoder has to run before the next token can be chosen, at most PALME_PREFILL_ROWS; 0 if
+ * there are such already. rows may be NULL. */
 int palme_generate_rows(const palme_session *s, struct palme_row *rows);
 /* They were run, and their hidden values are in the window. */
 void palme_generate_rows_done(palme_session *s, int count);
@@ -161,13 +162,14 @@ int palme_generate_token(palme_session *s, const char **piece);
 
 /* ---- The draft (draft.c) ------------------------------------------------------------------ */
 
-/* A caption begins: the one before it, if it was finished, is the draft. Its tokens are *text, which becomes a buffer for new
- * ones. `use`: whether the draft is tried. */
+/* A caption begins: the one before it, if it was finished, is the draft. Its tokens are *text, which becomes
+ * a buffer for new ones. `use`: whether the draft is tried. */
 void palme_draft_begin(struct palme_draft *draft, int **text, int use);
-/* How many tokens of the draft, from token `at` of the caption on, are worth running now, at most `most`; 0 for none. */
+/* How many tokens of the draft, from token `at` of the caption on, are worth running now, at most `most`; 0
+ * for none. */
 int palme_draft_propose(const struct palme_draft *draft, int at, int most);
-/* `token` was chosen as token `at` of the caption, and `behind` rows were run behind the one that it was chosen from. Returns
- * non-zero if the first of them is its row; otherwise none of them is of use. */
+/* `token` was chosen as token `at` of the caption, and `behind` rows were run behind the one that it was
+ * chosen from. Returns non-zero if the first of them is its row; otherwise none of them is of use. */
 int palme_draft_verify(struct palme_draft *draft, int at, int token, int behind);
 /* The caption is complete and has so many tokens without its end token. */
 void palme_draft_finish(struct palme_draft *draft, int count);

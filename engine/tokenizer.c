@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * tokenizer.c - which kind of tokenizer a model has. Another kind, such as WordPiece, gets a file of its own beside bpe.c and a
- * case in each switch here; nothing else knows kinds.
+ * tokenizer.c - which kind of tokenizer a model has. Another kind, such as WordPiece, gets a file of its own
+ * beside bpe.c and a case in each switch here; nothing else knows kinds.
  */
 #include "tokenizer.h"
 
@@ -34,7 +34,8 @@ static int choose_kind(enum kind *kind, const struct palme_json *root, const str
     return palme_fail(report, PALME_ERROR_FORMAT, "tokenizer: model.type is not supported: it must be BPE");
 }
 
-static int load(struct palme_tokenizer *t, const struct palme_json *root, int vocabulary, const struct palme_report *report)
+static int load(struct palme_tokenizer *t, const struct palme_json *root, int vocabulary,
+                const struct palme_report *report)
 {
     int status = choose_kind(&t->kind, root, report);
 
@@ -46,8 +47,8 @@ static int load(struct palme_tokenizer *t, const struct palme_json *root, int vo
     return PALME_ERROR_FORMAT;
 }
 
-int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length,
-                         int vocabulary, const struct palme_report *report)
+int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length, int vocabulary,
+                         const struct palme_report *report)
 {
     struct palme_tokenizer *t = calloc(1, sizeof *t);
     struct palme_json *root = NULL;
@@ -92,8 +93,8 @@ size_t palme_tokenizer_scratch(const struct palme_tokenizer *tokenizer, size_t b
     return 0;
 }
 
-int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity,
-                           const char *text, size_t length, void *scratch)
+int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity, const char *text,
+                           size_t length, void *scratch)
 {
     if (length >= INT_MAX || !palme_utf8_valid(text, length))
         return PALME_ERROR_TEXT;

@@ -10,9 +10,10 @@
 
 struct palme_tokenizer;
 
-/* Reads the JSON (not NUL-terminated, `length` bytes). `vocabulary` is V. The ids are 0..T-1, each once, added tokens included,
- * with T <= V: a vocabulary may be padded, and the ids from T on have no token. What is not implemented (a normalizer, another
- * pre-tokenizer, an option) is an error that names its key. Returns PALME_OK or PALME_ERROR_{FORMAT, MEMORY}. */
+/* Reads the JSON (not NUL-terminated, `length` bytes). `vocabulary` is V. The ids are 0..T-1, each once,
+ * added tokens included, with T <= V: a vocabulary may be padded, and the ids from T on have no token. What
+ * is not implemented (a normalizer, another pre-tokenizer, an option) is an error that names its key. Returns
+ * PALME_OK or PALME_ERROR_{FORMAT, MEMORY}. */
 int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length,
                          int vocabulary, const struct palme_report *report);
 void palme_tokenizer_close(struct palme_tokenizer **tokenizer);
@@ -31,8 +32,8 @@ size_t palme_tokenizer_scratch(const struct palme_tokenizer *tokenizer, size_t b
 int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity,
                            const char *text, size_t length, void *scratch);
 
-/* The bytes that a token stands for, valid as long as the tokenizer; not NUL-terminated, may be part of a UTF-8 character. None
- * for a special token, which is never text, and for an id without a token. id >= 0. */
+/* The bytes that a token stands for, valid as long as the tokenizer; not NUL-terminated, may be part of a
+ * UTF-8 character. None for a special token, which is never text, and for an id without a token. id >= 0. */
 const char *palme_tokenizer_bytes(const struct palme_tokenizer *tokenizer, int id, size_t *length);
 
 /* Longest token in bytes. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * window.c - which rows of the decoder a session has at hand. A pass may give more rows than the next choice needs (those of
- * the draft), and logits are computed for a few rows at a time.
+ * window.c - which rows of the decoder a session has at hand. A pass may give more rows than the next choice
+ * needs (those of the draft), and logits are computed for a few rows at a time.
  */
 #include "session.h"
 

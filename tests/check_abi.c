@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_abi.c - prints what programs have compiled in of palme.h: sizes and places of members, values of enumerations and
- * limits. abi.sh compares it with tests/data/abi. Members in reserve are not printed, since new ones take their place; the
- * program fails where a struct has a gap, which a member that is missing here would leave.
+ * check_abi.c - prints what programs have compiled in of palme.h: sizes and places of members, values of
+ * enumerations and limits. abi.sh compares it with tests/data/abi. Members in reserve are not printed, since
+ * new ones take their place; the program fails where a struct has a gap, which a member that is missing here
+ * would leave.
  */
 #include <stdio.h>
 #include <string.h>

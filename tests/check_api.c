@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_api.c - what palme.h promises beside captions: reserved members, a log for each session, preprocessors of a model,
- * vocabularies that are padded.
+ * check_api.c - what palme.h promises beside captions: reserved members, a log for each session,
+ * preprocessors of a model, vocabularies that are padded.
  */
 #include "check.h"
 #include "model.h"
@@ -11,7 +11,9 @@ static uint8_t noise[16 * 16 * 3];
 
 static struct palme_image picture(void)
 {
-    return (struct palme_image){ .format = PALME_FORMAT_RGB, .width = 16, .height = 16, .planes = { noise }, .strides = { 48 } };
+    return (struct palme_image){
+        .format = PALME_FORMAT_RGB, .width = 16, .height = 16, .planes = { noise }, .strides = { 48 }
+    };
 }
 
 /* ---- Reserved members --------------------------------------------------------------------- */
@@ -47,7 +49,8 @@ static void test_reserved(void)
         CHECK(s == NULL && strstr(heard.error, "reserved"));
         memset(&heard, 0, sizeof heard);
     }
-    CHECK_INT(palme_session_open(&s, model, &(struct palme_options){ .log = heard_log, .log_user = &heard }), PALME_OK);
+    CHECK_INT(palme_session_open(&s, model, &(struct palme_options){ .log = heard_log, .log_user = &heard }),
+              PALME_OK);
     CHECK_INT(palme_preprocessor_open_model(&preprocessor, model), PALME_OK);
     for (size_t i = 0; i < sizeof image.reserved / sizeof(uint64_t); i++) {
         image.reserved[i] = 1;
@@ -81,7 +84,8 @@ static void test_logs(void)
     palme_model *model = NULL;
 
     builder_write(b, path);
-    CHECK_INT(palme_model_open(&model, path, &(struct palme_setup){ .log = heard_log, .log_user = &opening }), PALME_OK);
+    CHECK_INT(palme_model_open(&model, path, &(struct palme_setup){ .log = heard_log, .log_user = &opening }),
+              PALME_OK);
     memset(&opening, 0, sizeof opening);
     CHECK_INT(palme_session_open(&one, model, &options), PALME_OK);
     options.log_user = &second;
@@ -181,7 +185,8 @@ static void test_padding(void)
                 int highest = highest_of_caption(s);
 
                 if (padded)
-                    CHECK_MESSAGE(highest < TOKENS, "way %zu, seed %d: token %d of the padding was chosen", w, seed, highest);
+                    CHECK_MESSAGE(highest < TOKENS, "way %zu, seed %d: token %d of the padding was chosen", w,
+                                  seed, highest);
                 else
                     beyond += highest >= TOKENS;
                 CHECK_INT(palme_score(s, "ab", &mean), PALME_OK);
@@ -207,7 +212,8 @@ static void test_end_in_padding(void)
 
     builder_metadata(b, "tokenizer", tokenizer);
     builder_write(b, path);
-    CHECK_INT(palme_model_open(&model, path, &(struct palme_setup){ .log = heard_log, .log_user = &heard }), PALME_ERROR_FORMAT);
+    CHECK_INT(palme_model_open(&model, path, &(struct palme_setup){ .log = heard_log, .log_user = &heard }),
+              PALME_ERROR_FORMAT);
     CHECK(strstr(heard.error, "end token") != NULL);
     palme_model_close(&model);
     free(tokenizer);
