@@ -48,7 +48,7 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
         if (search->eos >= 0 && (!beams->length || beams->length + 1 < search->min_length))
             row[search->eos] = -INFINITY;
         float least = -INFINITY; /* logits below it are no candidates */
-        for (int t = 0; t < vocabulary; t++) {
+        for (int t = 0; t < search->tokens; t++) {
             struct palme_candidate c = { beams->beam[b].score + (row[t] - all), b, t };
 
             if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))

@@ -96,7 +96,7 @@ int palme_word_compare(const void *a, const void *b)
     return order ? order : (x->length > y->length) - (x->length < y->length);
 }
 
-static const struct palme_merge *find_merge(const struct palme_tokenizer *t, int left, int right)
+static const struct palme_merge *find_merge(const struct palme_bpe *t, int left, int right)
 {
     size_t low = 0, high = t->merge_count;
     while (low < high) {
@@ -112,7 +112,7 @@ static const struct palme_merge *find_merge(const struct palme_tokenizer *t, int
     return NULL;
 }
 
-static int find_word(const struct palme_tokenizer *t, const char *bytes, size_t length)
+static int find_word(const struct palme_bpe *t, const char *bytes, size_t length)
 {
     struct palme_word wanted = { bytes, length, 0, 0 };
     size_t low = 0, high = t->word_count;
@@ -168,7 +168,7 @@ static uint64_t heap_pop(struct heap *heap)
 }
 
 /* Looks the pair of symbol i up again, since one of the two has changed. */
-static void pair_again(const struct palme_tokenizer *t, struct heap *heap, struct symbol *symbols,
+static void pair_again(const struct palme_bpe *t, struct heap *heap, struct symbol *symbols,
                        int32_t i)
 {
     struct symbol *s = &symbols[i];
@@ -189,9 +189,8 @@ static size_t heap_bytes(size_t n)
     return 3 * n * sizeof(uint64_t);
 }
 
-size_t palme_tokenizer_scratch(const struct palme_tokenizer *tokenizer, size_t bytes)
+size_t palme_bpe_scratch(size_t bytes)
 {
-    (void)tokenizer;
     size_t n = bytes + 1;
     return symbols_bytes(n) + heap_bytes(n) + n;
 }
@@ -204,7 +203,7 @@ static int append(struct ids *out, int id)
     return PALME_OK;
 }
 
-static int encode_word(const struct palme_tokenizer *t, struct ids *out, const char *word,
+static int encode_word(const struct palme_bpe *t, struct ids *out, const char *word,
                        size_t length, struct symbol *symbols, uint64_t *entries)
 {
     struct heap heap = { entries, 0 };
@@ -248,7 +247,7 @@ static int encode_word(const struct palme_tokenizer *t, struct ids *out, const c
 }
 
 /* Encodes text without added tokens. */
-static int encode_plain(const struct palme_tokenizer *t, struct ids *out, const char *text,
+static int encode_plain(const struct palme_bpe *t, struct ids *out, const char *text,
                      size_t length, void *scratch)
 {
     struct symbol *symbols = scratch;
@@ -310,7 +309,7 @@ static const struct palme_word *find_added(const struct palme_word *words, size_
 }
 
 /* Encodes a stretch of text from a round of added tokens on. */
-static int encode_round(const struct palme_tokenizer *t, struct ids *out, int round,
+static int encode_round(const struct palme_bpe *t, struct ids *out, int round,
                         const char *text, size_t length, void *scratch)
 {
     size_t start = 0, i = 0;
@@ -337,14 +336,11 @@ static int encode_round(const struct palme_tokenizer *t, struct ids *out, int ro
     return encode_round(t, out, round + 1, text + start, length - start, scratch);
 }
 
-int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity,
-                           const char *text, size_t length, void *scratch)
+int palme_bpe_encode(const struct palme_bpe *bpe, int *ids, int capacity, const char *text, size_t length,
+                     void *scratch)
 {
     struct ids out = { ids, capacity, 0 };
-    int status;
+    int status = encode_round(bpe, &out, 0, text, length, scratch);
 
-    if (length >= INT_MAX || !palme_utf8_valid(text, length))
-        return PALME_ERROR_TEXT;
-    status = encode_round(tokenizer, &out, 0, text, length, scratch);
     return status < 0 ? status : out.count;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * bpe.h - what a tokenizer is, inside: filled by tokenizer.c, read by bpe.c. For those two only.
+ * bpe.h - byte-level byte pair encoding, as GPT-2 has it: bpe_load.c fills the tables, bpe.c encodes with
+ * them. One of the kinds of tokenizer.c.
  */
 #ifndef PALME_BPE_H
 #define PALME_BPE_H
 
-#include "tokenizer.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "json.h"
+#include "report.h"
 
 /* Two neighbouring tokens that become one. */
 struct palme_merge {
@@ -32,7 +37,7 @@ struct palme_token {
  * left, those that match normalized text. Without a normalizer both see the same text. */
 enum { PALME_ROUNDS = 2 };
 
-struct palme_tokenizer {
+struct palme_bpe {
     struct palme_token *tokens; /* [count] */
     int count;
     size_t longest;                /* bytes */
@@ -47,6 +52,17 @@ struct palme_tokenizer {
     int add_prefix_space;          /* a text that begins with no space gets one */
     int use_regex;                 /* split into words before merging */
 };
+
+/* Reads a tokenizers JSON whose model.type is BPE. Returns PALME_OK or PALME_ERROR_{FORMAT, MEMORY}; then
+ * *bpe is NULL. */
+int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
+                   const struct palme_report *report);
+void palme_bpe_close(struct palme_bpe **bpe);
+
+/* As palme_tokenizer_scratch and palme_tokenizer_encode; the text is valid UTF-8. */
+size_t palme_bpe_scratch(size_t bytes);
+int palme_bpe_encode(const struct palme_bpe *bpe, int *ids, int capacity, const char *text, size_t length,
+                     void *scratch);
 
 /* For qsort. Words go by their bytes, a shorter one before those that it begins. */
 int palme_word_compare(const void *a, const void *b);

@@ -12,6 +12,7 @@
 #include "fields.h"
 #include "format1.h"
 #include "json.h"
+#include "preprocess.h"
 #include "util.h"
 
 enum {
@@ -28,7 +29,7 @@ static const double max_values = 2147483648.0;
 
 const char *const palme_stem_names[] = { "none", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", NULL };
 
-static const char *const resizes[] = { "squash", NULL }, *const filters[] = { "triangle", NULL };
+static const char *const filters[] = { "triangle", NULL };
 static const char *const norms[] = { "layer", NULL }, *const orders[] = { "pre", "post", NULL };
 static const char *const positions[] = { "none", "learned", NULL };
 static const char *const activations[] = { "gelu_erf", "gelu_tanh", "quick_gelu", NULL };
@@ -53,7 +54,7 @@ struct draft {
 static const struct palme_field image_fields[] = {
     { "size", IMAGE(image_size), PALME_FIELD_INTEGER, 1, 1, 4096, NULL },
     { "patch", IMAGE(patch_size), PALME_FIELD_INTEGER, 1, 1, 512, NULL },
-    { "resize", offsetof(struct draft, only), PALME_FIELD_CHOICE, 0, 0, 0, resizes },
+    { "resize", IMAGE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
     { "filter", offsetof(struct draft, only), PALME_FIELD_CHOICE, 0, 0, 0, filters },
 };
 

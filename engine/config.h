@@ -42,6 +42,7 @@ static inline int palme_stack_inner(const struct palme_stack *stack)
 
 struct palme_config {
     int image_size, patch_size;
+    int resize; /* enum palme_resize */
     enum palme_stem_kind stem;
     int patch_input_norm, patch_bias, patch_output_norm;
     struct palme_stack encoder;

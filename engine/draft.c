@@ -1,88 +1,63 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * draft.c - the sentence before this one as a guess at this one. On a still scene both are the same, and then
+ * draft.c - the caption before this one as a guess at this one. On a still scene both are the same, and then
  * one pass of the decoder over all of its tokens does what would take a pass for each: reading the weights is
  * most of a pass.
  *
- * The guess never decides. Tokens of the draft are only fed early; each token of the caption is chosen from
- * the logits that stand behind the chosen tokens before it, and rows give the same bits with and without
- * neighbours. At the first token that differs, the rows behind it are forgotten and the cache is cut back.
+ * The guess never decides. Tokens of the draft are only run early; each token of the caption is chosen from
+ * the logits behind the chosen tokens before it, and rows give the same bits with and without neighbours. At
+ * the first token that differs, the rows behind it are dropped and the cache is cut back.
  *
- * Rows that are taken back were computed for nothing, so a draft is trusted as far as the last one held: a
+ * Rows that are dropped were computed for nothing, so a draft is run only as far as the last one held: a
  * scene that changes all the time costs a few rows in one pass of each caption.
  */
 #include "session.h"
 
-enum { LEAST_TRUST = 4 }; /* so many rows cost about as much as one */
+#include "util.h"
 
-static int at_most(int value, int most)
+enum { LEAST_LIMIT = 4 }; /* so many rows cost about as much as one */
+
+void palme_draft_begin(struct palme_draft *draft, int **text, int use)
 {
-    return value < most ? value : most;
-}
-
-static int greedy(const palme_session *s)
-{
-    return !(s->options.temperature > 0) && palme_session_width(s->model, &s->options) == 1;
-}
-
-void palme_draft_begin(palme_session *s)
-{
-    struct palme_draft *draft = &s->draft;
-
     if (draft->finished) {
         int *tokens = draft->tokens;
 
-        draft->tokens = s->text;
-        s->text = tokens;
+        draft->tokens = *text;
+        *text = tokens;
         draft->count = draft->finished;
         draft->finished = 0;
     }
-    draft->follows = greedy(s) && !s->options.no_draft;
-    draft->reused = 0;
+    draft->follows = use;
+    draft->accepted = 0;
 }
 
-int palme_draft_propose(const palme_session *s, int at)
+int palme_draft_propose(const struct palme_draft *draft, int at, int most)
 {
-    const struct palme_draft *draft = &s->draft;
-    /* The caption's last token is never fed; the row in front of the draft needs a place as well. */
-    int most = at_most(at_most(draft->trust, PALME_PREFILL_ROWS - 1), s->most - 1 - at);
-
+    /* The row in front of the draft needs a place as well. */
+    most = min_int(most, min_int(draft->limit, PALME_PREFILL_ROWS - 1));
     if (!draft->follows || at >= draft->count || most <= 0)
         return 0;
-    return at_most(draft->count - at, most);
+    return min_int(draft->count - at, most);
 }
 
-int palme_draft_verify(palme_session *s)
+int palme_draft_verify(struct palme_draft *draft, int at, int token, int behind)
 {
-    struct palme_draft *draft = &s->draft;
-    int at = s->generated - 1, behind = s->fed - 1 - s->row;
-
-    if (draft->follows && at < draft->count && s->text[at] == draft->tokens[at]) {
-        if (!behind) /* the offer was right to its end and may grow */
-            draft->trust = at_most(2 * draft->trust, PALME_PREFILL_ROWS);
-        else {
-            s->row++;
-            draft->reused++;
+    if (draft->follows && at < draft->count && token == draft->tokens[at]) {
+        if (behind) {
+            draft->accepted++;
             return 1;
         }
+        /* What was run of it was right to its end, so more of it may be run. */
+        draft->limit = min_int(2 * draft->limit, PALME_PREFILL_ROWS);
         return 0;
     }
-    if (behind) {
-        draft->trust = draft->reused > LEAST_TRUST ? draft->reused : LEAST_TRUST;
-        s->cache[0].length -= behind;
-        s->fed = s->row + 1;
-    }
+    if (behind)
+        draft->limit = max_int(draft->accepted, LEAST_LIMIT);
     draft->follows = 0;
     return 0;
 }
 
-void palme_draft_finish(palme_session *s)
+void palme_draft_finish(struct palme_draft *draft, int count)
 {
-    int count = s->generated;
-
-    if (!greedy(s) || !count)
-        return;
-    if (s->text[count - 1] == s->model->config.eos_token)
-        count--;
-    s->draft.finished = count;
+    draft->finished = count;
 }

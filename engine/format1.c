@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fields.h"
+#include "preprocess.h"
 #include "safetensors.h"
 
 /* ---- Keys --------------------------------------------------------------------------------- */
@@ -43,14 +44,13 @@ static const struct palme_field parameters[] = {
     { "qk_norm", CONFIG(decoder.qk_norm), PALME_FIELD_BOOLEAN, 1, 0, 1, NULL },
 };
 
-static const char *const resizes[] = { "squash", NULL };
 
 /* A caption's length to the power of length_penalty must stay finite. */
 static const struct palme_field own[] = {
     { "stem", PLACE(stem), PALME_FIELD_CHOICE, 0, 0, 0, palme_stem_names },
     { "train_length", PLACE(train_length), PALME_FIELD_INTEGER, 0, 1, 2 * PALME_MOST_POSITIONS, NULL },
     { "xpos_center", CONFIG(xpos_center), PALME_FIELD_INTEGER, 0, 0, 2 * PALME_MOST_POSITIONS, NULL },
-    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, resizes },
+    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
     { "default_beams", CONFIG(default_beams), PALME_FIELD_INTEGER, 0, 1, 16, NULL },
     { "length_penalty", CONFIG(length_penalty), PALME_FIELD_NUMBER, 0, 0, 32, NULL },
     { "no_repeat_ngram", CONFIG(no_repeat_ngram), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
@@ -90,6 +90,7 @@ static void finish(struct draft *draft)
     struct palme_config *config = &draft->config;
 
     config->stem = (enum palme_stem_kind)draft->stem;
+    config->resize = draft->resize;
     config->encoder.mlp_dim = 4 * config->encoder.dim;
     config->decoder.mlp_dim = 4 * config->decoder.dim;
     config->encoder.positions = 1;

@@ -10,11 +10,12 @@
  */
 #include "image.h"
 
+#include "util.h"
+
 #include <stdint.h>
 #include <string.h>
 
 enum {
-    MAX_SIDE = 32768,
     GROUP = 16,  /* rows that are summed in one go */
     CHUNK = 512, /* pixels of them that are put over white in one go: they stay in the first cache */
     MAX_PLANES = 3
@@ -70,7 +71,7 @@ static const char *plane_problem(const struct palme_image *image, int p)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
     ptrdiff_t row = (ptrdiff_t)samples(image->width, plane->across) * plane->bytes;
-    ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / MAX_SIDE;
+    ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / PALME_MAX_SIDE;
 
     if (!image->planes[p])
         return p == 0 ? "the picture's first plane is NULL"
@@ -91,9 +92,11 @@ const char *palme_image_problem(const struct palme_image *image)
         return "there is no picture";
     if ((int)image->format < 0 || (size_t)image->format >= sizeof layouts / sizeof layouts[0])
         return "the pixel format is unknown";
+    if (!all_zero(image->reserved, sizeof image->reserved))
+        return "reserved members are not zero";
     if (image->width < 1 || image->height < 1)
         return "the picture's width or height is below 1";
-    if (image->width > MAX_SIDE || image->height > MAX_SIDE)
+    if (image->width > PALME_MAX_SIDE || image->height > PALME_MAX_SIDE)
         return "the picture's width or height is above 32768";
     for (int p = 0; p < layouts[image->format].planes && !problem; p++)
         problem = plane_problem(image, p);
@@ -180,8 +183,8 @@ struct columns {
 
 /* What a picture is scaled with. */
 struct work {
-    float *row;                /* [MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
-    float *colour[3];          /* each [MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
+    float *row;                /* [PALME_MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
+    float *colour[3];          /* each [PALME_MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
     float *scaled[3];          /* each [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
     uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
@@ -191,15 +194,15 @@ static void lay_out(struct work *work, struct palme_arena *arena, int size)
 {
     size_t n = (size_t)size;
 
-    work->row = palme_arena_take(arena, 4 * MAX_SIDE, sizeof(float));
+    work->row = palme_arena_take(arena, 4 * PALME_MAX_SIDE, sizeof(float));
     for (int c = 0; c < 3; c++)
-        work->colour[c] = palme_arena_take(arena, MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
+        work->colour[c] = palme_arena_take(arena, PALME_MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
     for (int c = 0; c < 3; c++)
         work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
     for (int b = 0; b < 2; b++) {
-        /* A window spans at most 2 * support + 1 pixels and no more than MAX_SIDE, one sample more than that
+        /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
          * divided by the block, and is filled up to whole portions: */
-        work->columns[b].weights = palme_arena_take(arena, 2 * MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
+        work->columns[b].weights = palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);

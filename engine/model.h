@@ -49,7 +49,7 @@ struct palme_model {
     int threads; /* that compute, the caller's included */
     enum palme_precision precision;
     char *name, *language, *card; /* owned, never NULL */
-    struct palme_report report;   /* subject: the path, owned */
+    char *path;                   /* or another name of where it came from, for messages; owned */
 };
 
 /* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. NULL: the file is a
@@ -114,6 +114,7 @@ struct palme_candidate {
 struct palme_search {
     int width;             /* beams of this caption */
     int max_length;        /* M */
+    int tokens;            /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
     double length_penalty; /* alpha */
 };

@@ -8,6 +8,7 @@
 #include "floats.h"
 #include "safetensors.h"
 #include "tokenizer.h"
+#include "util.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,8 @@ const char *palme_strerror(int status)
     case PALME_ERROR_VERSION: return "the model file has a version that is not known";
     case PALME_ERROR_MEMORY: return "out of memory";
     case PALME_ERROR_CONTEXT: return "the text is longer than the model's context";
-    case PALME_ERROR_CANCELLED: return "stopped as asked";
-    case PALME_ERROR_TEXT: return "the prompt cannot be used";
+    case PALME_ERROR_CANCELLED: return "cancelled by the caller";
+    case PALME_ERROR_TEXT: return "the text is not UTF-8 or too long";
     default: return "an unknown status";
     }
 }
@@ -53,15 +54,14 @@ static char *metadata_copy(const struct palme_safetensors *file, const char *key
     return copy;
 }
 
-static int no_memory(const struct palme_model *model)
+static int no_memory(const struct palme_report *report)
 {
-    return palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory");
+    return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
 }
 
 /* Everything that is not weights: format, parameters, tokenizer, names. */
-static int read_metadata(struct palme_model *model, const struct palme_safetensors *file)
+static int read_metadata(struct palme_model *model, const struct palme_safetensors *file, const struct palme_report *report)
 {
-    const struct palme_report *report = &model->report;
     size_t length = 0;
     const char *value = palme_safetensors_metadata(file, "format", &length);
     struct palme_shown shown;
@@ -88,17 +88,22 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     value = palme_safetensors_metadata(file, "tokenizer", &length);
     if (!value)
         return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key tokenizer is absent");
-    return palme_tokenizer_open(&model->tokenizer, value, length, model->config.vocabulary, report);
+    if ((status = palme_tokenizer_open(&model->tokenizer, value, length, model->config.vocabulary, report)) < 0)
+        return status;
+    if (model->config.eos_token >= palme_tokenizer_count(model->tokenizer)) /* no caption could end */
+        return palme_fail(report, PALME_ERROR_FORMAT, "tokenizer: the end token has the id %d, and there are %d tokens",
+                          model->config.eos_token, palme_tokenizer_count(model->tokenizer));
+    return PALME_OK;
 }
 
 /* What to compute with: what is asked for, or the fastest by its kernels of those that the model allows. */
-static int choose_precision(struct palme_model *model, const char *name)
+static int choose_precision(struct palme_model *model, const char *name, const struct palme_report *report)
 {
     struct palme_shown shown;
 
     if (name && strcmp(name, "auto") != 0) {
         if (palme_precision_find(&model->precision, name) < 0)
-            return palme_fail(&model->report, PALME_ERROR_ARGUMENT,
+            return palme_fail(report, PALME_ERROR_ARGUMENT,
                               "there is no precision \"%s\"; auto, f32, bf16 and int8 are known",
                               palme_show(&shown, name, strlen(name)));
         return PALME_OK;
@@ -120,75 +125,69 @@ struct origin {
     size_t plain_length;
 };
 
+/* Kernels, weights and names, from the file. */
+static int read_model(struct palme_model *model, struct palme_safetensors **file, const struct origin *origin,
+                      const struct palme_setup *setup, const struct palme_report *report)
+{
+    enum palme_cpu_level level;
+    struct palme_shown shown;
+    int status;
+
+    if (palme_cpu_choose(&level, setup->level) < 0)
+        return palme_fail(report, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
+                          palme_show(&shown, setup->level, strlen(setup->level)));
+    palme_kernels_init(&model->kernels, level);
+    status = origin->source ? palme_safetensors_open_source(file, origin->source, setup->verify, report)
+                            : palme_safetensors_open(file, origin->name, setup->verify, report);
+    if (status < 0)
+        return status;
+    status = origin->plain ? palme_config_read_plain(&model->config, origin->plain, origin->plain_length, report)
+                           : read_metadata(model, *file, report);
+    if (status < 0 || (status = choose_precision(model, setup->precision, report)) < 0)
+        return status;
+    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, report);
+    model->kernels.blas = blas ? &model->blas : NULL;
+    status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, *file, report);
+    if (status < 0)
+        return status;
+    model->name = metadata_copy(origin->plain ? NULL : *file, "name");
+    model->language = metadata_copy(origin->plain ? NULL : *file, "language");
+    model->card = metadata_copy(origin->plain ? NULL : *file, "model_card");
+    return model->name && model->language && model->card ? PALME_OK : no_memory(report);
+}
+
 static int open_model(struct palme_model **out, const struct origin *origin, const struct palme_setup *setup)
 {
     static const struct palme_setup none;
     struct palme_safetensors *file = NULL;
-    const int plain = origin->plain != NULL;
     struct palme_model *model;
-    enum palme_cpu_level level;
-    int status = PALME_ERROR_MEMORY;
+    int status;
 
     *out = NULL;
     if (!setup)
         setup = &none;
-    if (!(model = calloc(1, sizeof *model))) {
-        struct palme_report early = { setup->log, setup->log_user, origin->name };
-        return palme_fail(&early, PALME_ERROR_MEMORY, "out of memory");
-    }
+    const struct palme_report report = { setup->log, setup->log_user, origin->name };
+    if (!all_zero(setup->reserved, sizeof setup->reserved) ||
+        (origin->source && !all_zero(origin->source->reserved, sizeof origin->source->reserved)))
+        return palme_fail(&report, PALME_ERROR_ARGUMENT,
+                          "reserved members are not zero: they were not initialised, or this library is older than the "
+                          "program's header");
+    if (!(model = calloc(1, sizeof *model)))
+        return no_memory(&report);
     model->format_version = 1; /* of a plain checkpoint */
-    model->report = (struct palme_report){ setup->log, setup->log_user, origin->name };
-    if (!(model->report.subject = strdup(origin->name))) {
-        model->report.subject = origin->name;
-        no_memory(model);
-        model->report.subject = NULL;
-        goto fail;
-    }
-    if (palme_cpu_choose(&level, setup->level) < 0) {
-        struct palme_shown shown;
-
-        status = palme_fail(&model->report, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
-                            palme_show(&shown, setup->level, strlen(setup->level)));
-        goto fail;
-    }
-    palme_kernels_init(&model->kernels, level);
-    status = origin->source ? palme_safetensors_open_source(&file, origin->source, setup->verify, &model->report)
-                            : palme_safetensors_open(&file, origin->name, setup->verify, &model->report);
-    if (status < 0)
-        goto fail;
-    status = plain ? palme_config_read_plain(&model->config, origin->plain, origin->plain_length, &model->report)
-                   : read_metadata(model, file);
-    if (status < 0)
-        goto fail;
-    if ((status = choose_precision(model, setup->precision)) < 0)
-        goto fail;
-    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, &model->report);
-    model->kernels.blas = blas ? &model->blas : NULL;
-    if ((status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, file,
-                                     &model->report)) < 0)
-        goto fail;
-    model->name = metadata_copy(plain ? NULL : file, "name");
-    model->language = metadata_copy(plain ? NULL : file, "language");
-    model->card = metadata_copy(plain ? NULL : file, "model_card");
-    if (!model->name || !model->language || !model->card) {
-        status = no_memory(model);
-        goto fail;
-    }
-    if ((status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0) {
-        no_memory(model);
-        goto fail;
+    status = (model->path = strdup(origin->name)) ? read_model(model, &file, origin, setup, &report) : no_memory(&report);
+    palme_safetensors_close(&file);
+    if (status == PALME_OK && (status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0)
+        no_memory(&report);
+    if (status < 0) {
+        palme_model_close(&model);
+        return status;
     }
     if (setup->threads > model->threads)
-        palme_say(&model->report, PALME_LOG_WARNING, "%d threads are asked for, %d can be had",
-                  setup->threads, model->threads);
-    palme_safetensors_close(&file);
+        palme_say(&report, PALME_LOG_WARNING, "%d threads were asked for, the system allows %d", setup->threads,
+                  model->threads);
     *out = model;
     return PALME_OK;
-
-fail:
-    palme_safetensors_close(&file);
-    palme_model_close(&model);
-    return status;
 }
 
 static int open_origin(palme_model **model, const struct origin *origin, const struct palme_setup *setup)
@@ -213,7 +212,7 @@ int palme_model_open(palme_model **model, const char *path, const struct palme_s
 int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
                             const struct palme_setup *setup)
 {
-    if (!source || source->struct_size < sizeof *source || !source->read_at) {
+    if (!source || !source->read_at) {
         if (model)
             *model = NULL;
         return PALME_ERROR_ARGUMENT;
@@ -240,7 +239,7 @@ void palme_model_close(palme_model **model)
     free(m->name);
     free(m->language);
     free(m->card);
-    free((char *)m->report.subject);
+    free(m->path);
     free(m);
     *model = NULL;
 }
@@ -258,6 +257,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .level = model->kernels.level,
         .precision = palme_precision_name(model->precision),
         .image_size = model->config.image_size,
+        .resize = (enum palme_resize)model->config.resize,
         .patch_size = model->config.patch_size,
         .vocabulary = model->config.vocabulary,
         .max_context = model->config.context - palme_config_prefix(&model->config),
@@ -268,4 +268,15 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .parameters = model->weights.parameters,
         .bytes = model->weights.bytes,
     };
+}
+
+int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme_model *model)
+{
+    if (!model) {
+        if (preprocessor)
+            *preprocessor = NULL;
+        return PALME_ERROR_ARGUMENT;
+    }
+    return palme_preprocessor_open(preprocessor, model->config.image_size, (enum palme_resize)model->config.resize,
+                                   model->kernels.level);
 }

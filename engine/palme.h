@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * palme.h - pictures in, words out: the whole public interface of the PalmE engine.
+ * palme.h - describes pictures in words: the whole public interface of the PalmE engine.
  *
  *     palme_model *model;
  *     palme_session *session;
@@ -14,16 +14,22 @@
  *     palme_session_close(&session);
  *     palme_model_close(&model);
  *
- * A model is read-only once it is open and may be shared by any number of sessions and threads. A
- * session is one line of thought and belongs to one thread at a time. The library never prints,
- * exits, reads the environment or keeps global state; what fails returns a status below zero.
+ * Threads. An open model is read-only: any number of sessions and threads may share it. A session may be used
+ * by one thread at a time. The library never prints, exits or reads the environment, and has no global state.
  *
- * It computes in the default floating-point environment and gives the caller's back, flags included, so no rounding
- * mode and no trap of the host changes anything; log and stop functions are called in the default one.
+ * Structs. A zeroed struct means the defaults, so initialise them all:
+ * `struct palme_options options = { .beams = 4 };` in C, `= {}` in C++. Each ends with reserved words, which
+ * must be zero. Later versions put new members there; nothing that exists changes its place or size. A function
+ * returns PALME_ERROR_ARGUMENT if reserved words are not zero: either the struct was not initialised, or the
+ * program was compiled for a newer library than it runs with.
  *
- * A child of fork() has the models and sessions of its parent and may use and close them, but for sessions that were
- * in a call when it was forked, which it may only close. The first call in the child starts threads of its own (with
- * threads=openmp the calling thread computes alone). From a log or stop function of its parent a child must not return.
+ * Floating point. The library computes in the default floating-point environment and restores the caller's,
+ * flags included. Log and cancel callbacks are called in the default one.
+ *
+ * fork(). A child may use and close the models and sessions of its parent; a session that was in a call at
+ * the time of the fork may only be closed. The first call in the child starts threads of its own (built with
+ * threads=openmp, the calling thread computes alone). A child that was forked in a log or cancel callback
+ * must not return from it.
  */
 #ifndef PALME_H
 #define PALME_H
@@ -41,32 +47,39 @@ extern "C" {
 #define PALME_API
 #endif
 
+/* Limits. */
+#define PALME_MAX_BATCH 16          /* sessions in a call of palme_next_batch */
+#define PALME_MAX_BEAMS 16          /* beams of a search */
+#define PALME_MAX_PROMPT_BYTES 4096 /* bytes of a prompt, or of a text that is scored */
+#define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
+#define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
+
 /* What a call returns: PALME_OK, PALME_END, or an error below zero. */
 enum palme_status {
     PALME_OK = 0,
-    PALME_END = 1,              /* the sentence has ended; not an error */
-    PALME_ERROR_ARGUMENT = -1,  /* a NULL, a size or a number that cannot be meant */
-    PALME_ERROR_NOT_FOUND = -2, /* there is no such file */
-    PALME_ERROR_OPEN = -3,      /* the file exists but is no regular, readable file */
-    PALME_ERROR_READ = -4,      /* reading failed, or the file is shorter than it says */
-    PALME_ERROR_KIND = -5,      /* a file of another kind: pickle, ONNX, GGUF, zip, text... */
-    PALME_ERROR_FORMAT = -6,    /* a model file that is damaged or contradicts itself */
-    PALME_ERROR_VERSION = -7,   /* a model file of a version this library does not know */
-    PALME_ERROR_MEMORY = -8,    /* out of memory */
-    PALME_ERROR_CONTEXT = -9,   /* the context is full: the text is longer than max_seq_len */
-    PALME_ERROR_CANCELLED = -10,  /* the cancel callback was answered with yes */
-    PALME_ERROR_TEXT = -11      /* a prompt that is not UTF-8, too long, or cannot be encoded */
+    PALME_END = 1, /* the caption is complete; not an error */
+    PALME_ERROR_ARGUMENT = -1,   /* NULL, a number out of range, or a call that does not fit the state */
+    PALME_ERROR_NOT_FOUND = -2,  /* there is no such file */
+    PALME_ERROR_OPEN = -3,       /* the file exists, but is not a regular file that may be read */
+    PALME_ERROR_READ = -4,       /* reading failed, or the file is shorter than its header says */
+    PALME_ERROR_KIND = -5,       /* a file of another kind: pickle, ONNX, GGUF, zip, text... */
+    PALME_ERROR_FORMAT = -6,     /* a model file that is damaged or inconsistent */
+    PALME_ERROR_VERSION = -7,    /* a model file of a version that this library does not read */
+    PALME_ERROR_MEMORY = -8,     /* out of memory */
+    PALME_ERROR_CONTEXT = -9,    /* the text is longer than the model's context */
+    PALME_ERROR_CANCELLED = -10, /* the cancel callback ended the call */
+    PALME_ERROR_TEXT = -11       /* a text that is not UTF-8 or longer than PALME_MAX_PROMPT_BYTES */
 };
 
 enum palme_log_level { PALME_LOG_ERROR, PALME_LOG_WARNING, PALME_LOG_INFO };
 
-/* Receives one sentence without a newline, valid for the call only. It names the file, the tensor or
- * the key. It is called on the thread that called the library and must not call it back. */
+/* Receives one sentence without a newline, which is valid during the call only. It names the file, and the
+ * tensor or key where there is one. It is called on the thread that called the library and must not call the
+ * library. */
 typedef void (*palme_log_fn)(void *user, enum palme_log_level level, const char *message);
 
-/* The cancel callback: non-zero ends the running call with PALME_ERROR_CANCELLED. It is asked on the
- * calling thread about every 20 MFLOP of work, inside long layers too; it must be quick and take no
- * lock. */
+/* Returns non-zero to end the running call with PALME_ERROR_CANCELLED. It is called on the calling thread
+ * about every 20 MFLOP of work, inside long layers too. It must be quick and take no lock. */
 typedef int (*palme_cancel_fn)(void *user);
 
 typedef struct palme_model palme_model;
@@ -74,19 +87,26 @@ typedef struct palme_session palme_session;
 
 /* ---- Models ------------------------------------------------------------------------------- */
 
-/* How a model is opened. All zero is the default. */
+/* How a model is opened. */
 struct palme_setup {
-    int threads;      /* compute threads; 0: palme_processors() */
-    int verify;       /* non-zero: check the file's sha256, an error if it has none */
-    /* Instruction set to use: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni", "bf16", or where the
-     * machine lacks it the nearest below; NULL: the machine's best. */
+    int threads; /* threads that compute; 0: palme_processors() */
+    int verify;  /* non-zero: check the file's sha256; an error if the file has none */
+    /* Instruction set: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni" or "bf16". Where the
+     * machine lacks it, the nearest one below is used. NULL: the best that the machine has. */
     const char *level;
-    /* What to compute with: "f32", "bf16", "int8", whatever the model's author thinks of it; "auto" or NULL: the
-     * fastest at this level of those in which the captions are as good, as the model file says, or "f32". At "c" that
-     * is "f32", and int8 is not among them at "neon", where no instruction multiplies bytes. */
+    /* Precision: "f32", "bf16" or "int8", even if the model file does not list it. "auto" or NULL: of those
+     * that the model file lists as good enough, the fastest at this level. It is never slower than "f32": at
+     * level "c" it is "f32", and at "neon", which has no instruction that multiplies bytes, it is not
+     * "int8". */
     const char *precision;
-    palme_log_fn log; /* may be NULL; kept until palme_model_close */
+    palme_log_fn log; /* receives messages of this call; may be NULL */
     void *log_user;
+    uint64_t reserved[8];
+};
+
+/* The rule by which a picture of any shape becomes a model's square input. */
+enum palme_resize {
+    PALME_RESIZE_SQUASH = 0 /* the whole picture, its aspect ignored, by an antialiased triangle filter */
 };
 
 /* What a model is. The strings belong to the model. */
@@ -96,66 +116,67 @@ struct palme_info {
     const char *card;           /* model card, Markdown, or "" */
     const char *default_prompt; /* used when no prompt is given; "" for none */
     const char *stem;           /* "none", "efficientnet_lite0", ... */
-    const char *level;          /* instruction set of the kernels in use, as in palme_setup */
-    const char *precision;      /* weights as they are computed with: "f32", "bf16", "int8" */
-    int image_size;             /* side of the model's square picture, pixels */
-    int patch_size;             /* a picture's sides are multiples of it; see palme_look_planar */
-    int vocabulary;             /* number of tokens */
+    const char *level;          /* instruction set in use, as in palme_setup */
+    const char *precision;      /* precision in use: "f32", "bf16" or "int8" */
+    int image_size;             /* width and height of the model's input, pixels */
+    int patch_size;             /* width and height of a patch, pixels; see palme_look_planar */
+    enum palme_resize resize;   /* how palme_look makes the input from a picture */
+    int vocabulary;             /* number of token ids */
     int max_context;            /* longest text in tokens: begin token, prompt and caption */
-    int beams;                  /* beams when palme_options asks for the model's own setting */
-    int threads;                /* compute threads in use */
+    int beams;                  /* beams where palme_options.beams is 0 */
+    int threads;                /* threads that compute */
     int has_min_score;          /* non-zero: min_score is set */
-    double min_score;           /* captions that score below it are better not shown */
+    double min_score;           /* captions with a lower score are better not shown */
     uint64_t parameters;        /* number of weights in the file */
     uint64_t bytes;             /* memory that the weights take */
+    uint64_t reserved[16];
 };
 
-/* Reads and checks a model file, packs its weights and closes it; nothing stays mapped, so the file
- * may be replaced or removed afterwards. `path` is a file name in the file system's own encoding.
- * `setup` may be NULL. On failure *model is NULL and the log has said why.
- * Returns PALME_OK or PALME_ERROR_{ARGUMENT, NOT_FOUND, OPEN, READ, KIND, FORMAT, VERSION, MEMORY}. */
-PALME_API int palme_model_open(palme_model **model, const char *path,
-                               const struct palme_setup *setup);
+/* Reads and checks a model file, packs its weights and closes it. Nothing stays mapped, so the file may be
+ * replaced or removed afterwards. `path` is a file name in the file system's own encoding; `setup` may be
+ * NULL. Returns PALME_OK or PALME_ERROR_{ARGUMENT, NOT_FOUND, OPEN, READ, KIND, FORMAT, VERSION, MEMORY}. On
+ * failure *model is NULL and a message was logged. */
+PALME_API int palme_model_open(palme_model **model, const char *path, const struct palme_setup *setup);
 
-/* Where the bytes of a model file come from that has no name: an archive, a resource, a descriptor. */
+/* A model file that is not in the file system: in an archive, a resource, a descriptor. */
 struct palme_source {
-    size_t struct_size; /* sizeof(struct palme_source) */
-    uint64_t size;      /* bytes of the file */
-    /* Fills buffer[bytes] with the bytes from `offset` on; offset + bytes <= size. Returns 0, -1 where there are not as many,
-     * or an errno above 0. It is called during palme_model_open_source only, on the calling thread. */
+    uint64_t size; /* bytes of the file */
+    /* Fills buffer[bytes] with the file's bytes from `offset` on; offset + bytes <= size. Returns 0, -1 if
+     * the file ends before, or a positive errno. It is called on the calling thread, during
+     * palme_model_open_source only. */
     int (*read_at)(void *user, uint64_t offset, void *buffer, size_t bytes);
     void *user;
+    uint64_t reserved[4];
 };
 
-/* palme_model_open of bytes that `source` gives, which is copied; `name` stands in messages where a file's name would. */
-PALME_API int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
-                                      const struct palme_setup *setup);
+/* The same for a source. `name` stands in messages where a file's name would. */
+PALME_API int palme_model_open_source(palme_model **model, const struct palme_source *source,
+                                      const char *name, const struct palme_setup *setup);
 
-/* Frees the model and sets *model to NULL. Close its sessions first. NULL and *model == NULL are
- * fine. */
+/* Frees the model and sets *model to NULL. Close its sessions first. NULL and *model == NULL are fine. */
 PALME_API void palme_model_close(palme_model **model);
 
-/* Fills *info; its strings are valid until the model is closed. */
+/* Fills *info. Its strings are valid until the model is closed. */
 PALME_API void palme_model_info(const palme_model *model, struct palme_info *info);
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* The order of bytes is the order in memory. A YUV picture of an odd width or height has one more colour
- * sample than half of it; the last one belongs to a single pixel. The colour of a pixel is that of the block
- * its sample stands for (2 x 2 pixels, 2 x 1 in YUY2), whatever siting the source had: the difference is at
- * most half a pixel of the source, which a picture that is made smaller does not show. */
+/* The order of bytes is the order in memory. A YUV picture with an odd width or height has its chroma size
+ * rounded up. Every pixel of a chroma block (2 x 2 pixels, 2 x 1 in YUY2) gets the block's chroma, whatever
+ * its siting was: the difference is at most half a source pixel and not visible in a picture that is made
+ * smaller. */
 enum palme_format {
-    PALME_FORMAT_RGB = 0, /* 3 bytes a pixel */
-    PALME_FORMAT_RGBX,    /* 4 bytes a pixel; what stands at X is ignored */
+    PALME_FORMAT_RGB = 0, /* 3 bytes per pixel */
+    PALME_FORMAT_RGBX,    /* 4 bytes per pixel; the byte X is ignored */
     PALME_FORMAT_BGRX,
     PALME_FORMAT_XRGB,
     PALME_FORMAT_XBGR,
     PALME_FORMAT_BGR,
     PALME_FORMAT_GRAY8,
-    PALME_FORMAT_I420, /* 3 planes: Y, U and V, these at half the width and height */
-    PALME_FORMAT_NV12, /* 2 planes: Y, and pairs U V at half the width and height */
-    PALME_FORMAT_YUY2, /* 1 plane: Y U Y V for two pixels, also where the second does not exist */
-    PALME_FORMAT_RGBA, /* 4 bytes a pixel; seen as it looks over white, see palme_image.premultiplied */
+    PALME_FORMAT_I420, /* 3 planes: Y, then U and V at half the width and height */
+    PALME_FORMAT_NV12, /* 2 planes: Y, then U V pairs at half the width and height */
+    PALME_FORMAT_YUY2, /* 1 plane: Y U Y V for every two pixels, even if the second is outside the picture */
+    PALME_FORMAT_RGBA, /* 4 bytes per pixel, composed over white; see palme_image.premultiplied */
     PALME_FORMAT_BGRA,
     PALME_FORMAT_ARGB,
     PALME_FORMAT_ABGR
@@ -164,63 +185,68 @@ enum palme_format {
 enum palme_matrix { PALME_MATRIX_BT601 = 0, PALME_MATRIX_BT709, PALME_MATRIX_BT2020 };
 enum palme_range { PALME_RANGE_LIMITED = 0, PALME_RANGE_FULL };
 
-/* A picture. The pixels stay the caller's and are read during the call only. */
+/* A picture. The pixels belong to the caller and are read during the call only. */
 struct palme_image {
     enum palme_format format;
-    int width, height;           /* pixels, 1..32768 */
-    const uint8_t *planes[4];    /* first row of each plane */
-    ptrdiff_t strides[4];        /* bytes from a row to the next; negative for upside down */
-    enum palme_matrix matrix;    /* YUV only */
-    enum palme_range range;      /* YUV only */
-    int premultiplied;           /* formats with alpha only; non-zero: the colours are multiplied by it */
+    int width, height;        /* pixels, 1..PALME_MAX_SIDE */
+    const uint8_t *planes[4]; /* first row of each plane */
+    ptrdiff_t strides[4];     /* bytes from one row to the next; negative for bottom-up pictures */
+    enum palme_matrix matrix; /* YUV only */
+    enum palme_range range;   /* YUV only */
+    int premultiplied;        /* formats with alpha only; non-zero: colours are multiplied by alpha already */
+    uint64_t reserved[4];
 };
 
-/* ---- Squares ------------------------------------------------------------------------------ */
-
-/* Makes the model's square of a picture away from any session: for whoever cannot keep the picture until a
- * session looks at it, as with frames of video. A preprocessor needs no model, belongs to one thread at a time and
- * takes all the memory it will ever use when it is opened: between 1 and 2 MB more or less, of which a picture
- * touches what its width needs. */
+/* Resizes pictures to a model's input without a session, for callers that cannot hold on to a frame until a
+ * session looks at it. A preprocessor may be used by one thread at a time. It takes all its memory when it is
+ * opened: 1 to 2 MB, of which a picture touches what its width needs. */
 typedef struct palme_preprocessor palme_preprocessor;
 
-/* `size` is palme_info.image_size, 1..4096; `level` is that of palme_setup, NULL: the machine's best.
- * Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is NULL. */
-PALME_API int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, const char *level);
+/* Opens one for a model: its input size, its rule, its instruction set. It does not need the model
+ * afterwards. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is NULL. */
+PALME_API int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme_model *model);
+
+/* Opens one without a model. `size` is palme_info.image_size, 1..PALME_MAX_SQUARE; `rule` is
+ * palme_info.resize; `level` is as in palme_setup. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then
+ * *preprocessor is NULL. */
+PALME_API int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule,
+                                      const char *level);
 
 /* Frees the preprocessor and sets *preprocessor to NULL. NULL and *preprocessor == NULL are fine. */
 PALME_API void palme_preprocessor_close(palme_preprocessor **preprocessor);
 
-/* out[size][size][3], RGB: what palme_look makes of the picture. As a picture of PALME_FORMAT_RGB it is seen
- * by palme_look exactly as the picture itself would be. `out` and the pixels stay the caller's.
- * Returns PALME_OK or PALME_ERROR_ARGUMENT, where the picture cannot be read; then `out` is untouched. */
-PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struct palme_image *image);
+/* Writes out[size][size][3], RGB. palme_look gives the same result for it, as a picture of PALME_FORMAT_RGB,
+ * as for `image`. Returns PALME_OK, or PALME_ERROR_ARGUMENT if the picture is not valid; then `out` is
+ * unchanged. */
+PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out,
+                               const struct palme_image *image);
 
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
-/* How captions are made. All zero is the default: greedy (or the model's beams), at most 32 tokens.
- * Sums are in double, and ties go to the lower token id. */
+/* How captions are generated. The default is greedy search, or beam search if the model file asks for beams,
+ * and at most 32 tokens. Scores are summed in double precision; ties go to the lower token id. */
 struct palme_options {
-    int max_length;         /* most generated tokens, the end token included; 0: 32 */
-    int beams;              /* 0: the model's default; 1: one sentence, greedy or sampled; 2..16: beam
-                               search, which samples nothing */
-    double temperature;     /* 0: greedy; otherwise logits are divided by it and a token is drawn;
-                               a temperature above 0 makes one sentence whatever `beams` says */
-    int top_k;              /* draw from the k largest logits; 0: all */
-    double top_p;           /* draw from the smallest set of this mass; 0 or >= 1: all */
-    uint64_t seed;          /* of the drawing; starts anew with each picture */
-    double length_penalty;  /* beam search divides a score by length^penalty; 0: the model's */
-    int no_repeat_ngram;    /* no k-gram occurs twice; 0: the model's, -1: off */
-    int min_length;         /* no end before so many tokens; 0: the model's */
-    int no_draft;           /* 0: a greedy caption tries whether the words of the one before it, of whatever
-                               picture and prompt, hold again, several in one pass of the decoder; the
-                               caption, its pieces and its score are the same bit for bit, a still scene
-                               is told sooner. Non-zero: one token after the other. Beams and drawn
-                               captions never try. */
-    palme_cancel_fn cancel;     /* may be NULL */
+    int max_length;        /* most tokens to generate, the end token included; 0: 32 */
+    int beams;             /* beam width, 1..PALME_MAX_BEAMS; 1: greedy or sampled; 0: the model's default */
+    double temperature;    /* of sampling, which makes one sentence whatever `beams` is; 0: no sampling */
+    int top_k;             /* sample from the k most likely tokens; 0: all */
+    double top_p;          /* sample from the smallest set of this probability mass; 0 or >= 1: all */
+    uint64_t seed;         /* of the sampling, which starts anew with each picture */
+    double length_penalty; /* beam search divides scores by length^length_penalty; 0: the model's default */
+    int no_repeat_ngram;   /* no n-gram of this length occurs twice; 0: the model's default; -1: off */
+    int min_length;        /* no end token before so many tokens; 0: the model's default */
+    /* 0: greedy search runs the tokens of the session's previous caption ahead in one pass of the decoder,
+     * and keeps those that are chosen again. Captions, pieces and scores are the same bit for bit; still scenes
+     * take less time. Non-zero: one pass for each token, as with beam search and sampling. */
+    int no_draft;
+    palme_cancel_fn cancel; /* may be NULL */
     void *cancel_user;
+    palme_log_fn log; /* receives this session's messages; may be NULL */
+    void *log_user;
+    uint64_t reserved[16];
 };
 
-/* Opens a session and takes all the memory it will ever use. `options` may be NULL.
+/* Opens a session and takes all the memory that it will ever use. `options` may be NULL.
  * Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *session is NULL. */
 PALME_API int palme_session_open(palme_session **session, const palme_model *model,
                                  const struct palme_options *options);
@@ -228,69 +254,76 @@ PALME_API int palme_session_open(palme_session **session, const palme_model *mod
 /* Frees the session and sets *session to NULL. NULL and *session == NULL are fine. */
 PALME_API void palme_session_close(palme_session **session);
 
-/* Other options from the next palme_look on. More beams than the session was opened with are
- * PALME_ERROR_ARGUMENT (open another one); everything else may change freely. */
-PALME_API int palme_session_set_options(palme_session *session,
-                                        const struct palme_options *options);
+/* Replaces the options and forgets the picture. More beams than the session was opened with are
+ * PALME_ERROR_ARGUMENT; open another session for them. After an error the old options stay. */
+PALME_API int palme_session_set_options(palme_session *session, const struct palme_options *options);
 
-/* Forgets what was and sees the picture: resizes it to the model's image_size (the whole picture is
- * squashed to the square by an antialiased triangle filter) and runs the encoder.
- * Returns PALME_OK or PALME_ERROR_{ARGUMENT, STOPPED}. After an error there is no picture. */
+/* Begins a new caption: resizes the picture to the model's input (palme_info.resize) and runs the encoder.
+ * Returns PALME_OK or PALME_ERROR_{ARGUMENT, CANCELLED}. After an error the session has no picture. */
 PALME_API int palme_look(palme_session *session, const struct palme_image *image);
 
-/* The same for pixels that are floats already: [3, height, width], channels first, 0..1, not resized.
- * Both sides are multiples of the model's patch_size, with at most (image_size / patch_size)^2 patches
- * in all; smaller and non-square pictures are legal. Any infinite or NaN pixel is
- * PALME_ERROR_ARGUMENT. */
+/* The same for pixels as floats: pixels[3][height][width], RGB, 0..1, not resized. Both sides are multiples
+ * of palme_info.patch_size, and there are at most (image_size / patch_size)^2 patches; smaller and non-square
+ * pictures are fine. A pixel that is infinite or NaN is PALME_ERROR_ARGUMENT. */
 PALME_API int palme_look_planar(palme_session *session, const float *pixels, int height, int width);
 
-/* Words to go on from, UTF-8, at most 4096 bytes, between palme_look and the first palme_next. ""
- * means none; without this call the model's default prompt is used; NULL asks for that too. The
- * prompt is not part of the caption.
- * Returns PALME_OK or PALME_ERROR_{ARGUMENT, TEXT, CONTEXT, STOPPED}. */
+/* Sets the words that the caption goes on from: UTF-8, at most PALME_MAX_PROMPT_BYTES, "" for none, NULL for
+ * the model's default prompt. Call it between palme_look and the first palme_next; without it the default
+ * prompt is used. The prompt is not part of the caption. Returns PALME_OK or PALME_ERROR_{ARGUMENT, TEXT,
+ * CONTEXT, CANCELLED}; after an error there is still no prompt. */
 PALME_API int palme_prompt(palme_session *session, const char *text);
 
-/* The next piece of the caption: whole UTF-8 characters, NUL-terminated, the session's until its next
- * call; "" while a character is incomplete or the beams are undecided. Returns PALME_OK with a piece,
- * PALME_END when the caption is complete (*piece is ""), or PALME_ERROR_{ARGUMENT, STOPPED}; ARGUMENT
- * if there is no picture. Text comes as the model made it: sanitise it before display. */
+/* Generates the next piece of the caption: whole UTF-8 characters with a NUL behind them. *piece belongs to
+ * the session and is valid until its next call. It is "" while a character is incomplete or beam search has
+ * not decided. Returns PALME_OK with a piece, PALME_END when the caption is complete (*piece is ""), or
+ * PALME_ERROR_{ARGUMENT, CANCELLED}; ARGUMENT if there is no picture. After CANCELLED the next call resumes.
+ * The text is as the model made it: sanitise it before display. */
 PALME_API int palme_next(palme_session *session, const char **piece);
 
-/* palme_next for several sessions of one model at once: `count` sessions, 1..16, none of them twice. Their
- * decoder rows go through the model together, which reads the weights once instead of once for each. Every
- * session gets bit for bit what palme_next would give it alone: pieces[i] and statuses[i] are its piece and
- * what palme_next would return, whatever the others do; sessions that differ in options, that have ended or
- * that have no picture may be among them. Where the first call of a session reads a default prompt, the
- * others wait for it; call palme_prompt before to avoid that.
+/* palme_next for `count` different sessions of one model, 1..PALME_MAX_BATCH. Their decoder rows share
+ * passes, which read the weights once instead of once per session. pieces[i] and statuses[i] are what
+ * palme_next would give for sessions[i] alone, bit for bit; sessions may differ in their options, and may
+ * have ended or have no picture. If a session still has to read its default prompt, the others wait for it;
+ * call palme_prompt before to avoid that.
  *
- * All sessions belong to the calling thread during the call. The cancel callback of each is asked; a yes ends
- * that session's part alone, with PALME_ERROR_CANCELLED and nothing lost, when the pass that it shares with
- * others is over. The pass itself ends early only when all who share it have said yes. A session that has
- * said yes is not asked again in this call.
+ * All sessions belong to the calling thread during the call. A session whose cancel callback returns non-zero
+ * gets PALME_ERROR_CANCELLED, is not asked again in this call, and loses nothing. A shared pass is cut short
+ * only when all its sessions are cancelled; otherwise a cancelled session keeps the completed rows, and its
+ * next call resumes behind them.
  *
- * Returns PALME_OK, whatever the sessions' own statuses are, or PALME_ERROR_ARGUMENT, and then nothing was
- * done or written: a NULL, a count out of range, a session twice, or sessions of different models. */
-PALME_API int palme_next_batch(palme_session *const *sessions, int count, const char **pieces,
-                                  int *statuses);
+ * Returns PALME_OK, whatever the statuses are, or PALME_ERROR_ARGUMENT for a NULL, a count out of range, a
+ * session that occurs twice, or sessions of different models; then nothing was changed. */
+PALME_API int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses);
 
-/* Tokens generated so far for this caption, the end token included. */
+/* Number of tokens generated so far for this caption, the end token included. */
 PALME_API int palme_caption_length(const palme_session *session);
 
-/* How many of those tokens the draft (see palme_options.no_draft) knew, so that they cost no pass of the
- * decoder of their own; the end token and the token at max_length are never among them. 0 without a draft. */
+/* How many of these tokens were accepted from the draft (see palme_options.no_draft) and so cost no pass of
+ * their own. The end token and the token at max_length are never among them. 0 without a draft. */
 PALME_API int palme_caption_accepted(const palme_session *session);
 
-/* Mean log-probability of those tokens under the model's raw distribution; 0 before the first. With
- * beams it is that of the chosen sentence, known after PALME_END. */
+/* Mean log-probability of these tokens in the model's own distribution, before temperature and exclusions; 0
+ * if there are none. With beam search it is that of the chosen sentence, known after PALME_END. */
 PALME_API double palme_caption_score(const palme_session *session);
 
-/* How many processors this process may use at the moment, at least 1: those of its affinity mask, and no more than the
- * CPU quotas of its control groups pay for, rounded up. It is what palme_setup.threads = 0 takes. */
-PALME_API int palme_processors(void);
+/* Scores a given text, UTF-8, at most PALME_MAX_PROMPT_BYTES, as the caption of the picture: *mean is the
+ * mean log-probability of its tokens and of the end token. It takes one pass of the decoder and no search.
+ * For a caption that ended by itself it is palme_caption_score, bit for bit, if the tokenizer splits the text
+ * into the tokens that were generated.
+ *
+ * Call it after palme_look, before the first palme_next or after PALME_END; in the middle of a caption it
+ * returns PALME_ERROR_ARGUMENT. The text goes on from the prompt that was set, or else from the model's
+ * default prompt. The session stays as it was: palme_prompt and palme_next go on with the same picture.
+ * Returns PALME_OK or PALME_ERROR_{ARGUMENT, TEXT, CONTEXT, CANCELLED}; then *mean is unchanged. */
+PALME_API int palme_score(palme_session *session, const char *text, double *mean);
 
 /* ---- The rest ----------------------------------------------------------------------------- */
 
-/* A fixed English sentence fragment for a status, never NULL. */
+/* How many processors this process may use at the moment, at least 1: those of its affinity mask, but no more
+ * than the CPU quotas of its control groups pay for, rounded up. */
+PALME_API int palme_processors(void);
+
+/* A fixed English phrase for a status, never NULL. */
 PALME_API const char *palme_strerror(int status);
 
 /* "major.minor.patch" of the library. */

@@ -2,8 +2,8 @@
  *
  * scratch.c - the memory in which all stages of a model work, one after the other.
  */
-#include "image.h"
 #include "model.h"
+#include "preprocess.h"
 
 struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct palme_model *model, int rows)
 {
@@ -11,7 +11,7 @@ struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct pa
     int p = config->patch_size, patches = palme_config_patches(config);
     struct palme_arena scratch = { 0 };
 
-    palme_image_reserve(&scratch, config->image_size);
+    palme_preprocess_reserve(&scratch, config->image_size);
     palme_encoder_reserve(&scratch, model, config->image_size, config->image_size);
     /* How the stem cuts its maps depends on the shape of the picture, and no shape is the worst for all of them. */
     for (int down = 1; config->stem != PALME_STEM_NONE && down <= patches; down++)

@@ -2,9 +2,9 @@
  *
  * session.c - a session's memory and options.
  *
- * All memory is one block, taken when the session is opened; look, prompt and next allocate nothing. The
- * caches are sized for the longest context, but pages that no caption has reached are never touched, so the
- * system does not give them.
+ * All memory is one block, taken when the session is opened; look, prompt, next and score allocate nothing.
+ * The caches are sized for the longest context, but pages that no caption has reached are never touched, so
+ * the system does not give them.
  */
 #include "session.h"
 
@@ -16,68 +16,99 @@
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-static void lay_out(struct palme_session *s, struct palme_arena *arena)
+static void lay_out_view(struct palme_view *view, struct palme_arena *arena,
+                         const struct palme_config *config)
 {
-    const struct palme_config *config = &s->model->config;
     size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
     size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
-    size_t capacity = (size_t)s->capacity, width = (size_t)s->width_capacity;
-    size_t vocabulary = (size_t)config->vocabulary, prefix = (size_t)palme_config_prefix(config);
-    size_t rows = max_size(prefix, PALME_PREFILL_ROWS);
 
-    s->square = palme_arena_take(arena, side * side, 3);
-    s->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
-    s->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
-    s->mapped = palme_arena_take(arena, prefix * (size_t)config->decoder.dim, sizeof(float));
-    s->scratch = palme_scratch_take(arena, s->model, (int)rows);
-    s->picture.capacity = (int)patches;
-    s->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
-    s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
-    s->rotary.cos = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.sin = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.gain = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->rotary.anti = palme_arena_take(arena, capacity * PALME_ROTARY, sizeof(float));
-    s->cache = palme_arena_take(arena, width, sizeof *s->cache);
-    for (size_t b = 0; b < width; b++) {
-        float *kv = palme_arena_take(arena, 2 * depth * capacity, inner * sizeof(float));
+    view->square = palme_arena_take(arena, side * side, 3);
+    view->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
+    view->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
+    view->mapped = palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim,
+                                    sizeof(float));
+    view->picture.capacity = (int)patches;
+    view->picture.kv =
+        palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+}
 
-        if (arena->base)
-            s->cache[b] = (struct palme_cache){ .kv = kv, .capacity = s->capacity };
-    }
-    s->rows = palme_arena_take(arena, max_size(rows, width), sizeof *s->rows);
-    s->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
-    s->logits_capacity = max_int(s->width_capacity, PALME_LOGITS_ROWS);
-    s->logits = palme_arena_take(arena, (size_t)s->logits_capacity * vocabulary, sizeof(float));
-    s->joint_hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * (size_t)config->decoder.dim, sizeof(float));
-    s->joint_logits = palme_arena_take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
-    s->probabilities = palme_arena_take(arena, vocabulary, sizeof(float));
-    s->kept = palme_arena_take(arena, vocabulary, sizeof(int));
-    s->text = palme_arena_take(arena, capacity + 1, sizeof(int));
-    s->draft.tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
-    s->encode_scratch = palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_MAX_PROMPT_BYTES), 1);
-    s->piece = palme_arena_take(arena, 3 * (palme_tokenizer_longest(s->model->tokenizer) + 4) + 16, 1);
-    if (width > 1) {
-        s->beams.width = s->width_capacity;
-        s->beams.capacity = s->capacity + 1;
-        s->beams.beam = palme_arena_take(arena, width, sizeof *s->beams.beam);
-        s->beams.next = palme_arena_take(arena, width, sizeof *s->beams.next);
-        s->beams.best = palme_arena_take(arena, capacity + 2, sizeof(int));
-        s->beams.candidates = palme_arena_take(arena, 2 * width, sizeof *s->beams.candidates);
-        for (size_t b = 0; b < width; b++) {
-            int *tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
-            int *next = palme_arena_take(arena, capacity + 1, sizeof(int));
+static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, int width, int capacity)
+{
+    size_t tokens = (size_t)capacity + 1;
 
-            if (arena->base) {
-                s->beams.beam[b].tokens = tokens;
-                s->beams.next[b].tokens = next;
-            }
+    beams->width = width;
+    beams->capacity = capacity + 1;
+    beams->beam = palme_arena_take(arena, (size_t)width, sizeof *beams->beam);
+    beams->next = palme_arena_take(arena, (size_t)width, sizeof *beams->next);
+    beams->best = palme_arena_take(arena, tokens + 1, sizeof(int));
+    beams->candidates = palme_arena_take(arena, 2 * (size_t)width, sizeof *beams->candidates);
+    for (int b = 0; b < width; b++) {
+        int *here = palme_arena_take(arena, tokens, sizeof(int)),
+            *next = palme_arena_take(arena, tokens, sizeof(int));
+
+        if (arena->base) {
+            beams->beam[b].tokens = here;
+            beams->next[b].tokens = next;
         }
     }
 }
 
+static void lay_out_hypotheses(struct palme_session *s, struct palme_arena *arena)
+{
+    const struct palme_config *config = &s->model->config;
+    struct palme_hypotheses *h = &s->hypotheses;
+    size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
+    size_t capacity = (size_t)s->capacity, width = (size_t)s->beams_capacity;
+
+    h->cache = palme_arena_take(arena, width, sizeof *h->cache);
+    for (size_t b = 0; b < width; b++) {
+        float *kv = palme_arena_take(arena, 2 * depth * capacity, inner * sizeof(float));
+
+        if (arena->base)
+            h->cache[b] = (struct palme_cache){ .kv = kv, .capacity = s->capacity };
+    }
+    h->text = palme_arena_take(arena, capacity + 1, sizeof(int));
+    h->draft.tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
+    h->piece = palme_arena_take(arena, palme_detokenizer_room(s->model->tokenizer), 1);
+    if (width > 1)
+        lay_out_beams(&h->beams, arena, s->beams_capacity, s->capacity);
+}
+
+static void lay_out(struct palme_session *s, struct palme_arena *arena)
+{
+    const struct palme_config *config = &s->model->config;
+    size_t capacity = (size_t)s->capacity, angles = capacity * PALME_ROTARY;
+    size_t vocabulary = (size_t)config->vocabulary, dim = (size_t)config->decoder.dim;
+    size_t rows = max_size((size_t)palme_config_prefix(config), PALME_PREFILL_ROWS);
+    struct palme_window *window = &s->window;
+    struct palme_work *work = &s->work;
+
+    lay_out_view(&s->view, arena, config);
+    s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
+    s->rotary.cos = palme_arena_take(arena, angles, sizeof(float));
+    s->rotary.sin = palme_arena_take(arena, angles, sizeof(float));
+    s->rotary.gain = palme_arena_take(arena, angles, sizeof(float));
+    s->rotary.anti = palme_arena_take(arena, angles, sizeof(float));
+    s->prompt.tokens = palme_arena_take(arena, capacity + 1, sizeof(int));
+    lay_out_hypotheses(s, arena);
+    window->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * dim, sizeof(float));
+    window->logits_capacity = max_int(s->beams_capacity, PALME_LOGITS_ROWS);
+    window->logits = palme_arena_take(arena, (size_t)window->logits_capacity * vocabulary, sizeof(float));
+    work->scratch = palme_scratch_take(arena, s->model, (int)rows);
+    work->rows = palme_arena_take(arena, max_size(rows, (size_t)s->beams_capacity), sizeof *work->rows);
+    work->hidden = palme_arena_take(arena, PALME_PREFILL_ROWS * dim, sizeof(float));
+    work->logits = palme_arena_take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
+    work->probabilities = palme_arena_take(arena, vocabulary, sizeof(float));
+    work->kept = palme_arena_take(arena, vocabulary, sizeof(int));
+    work->encode =
+        palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_MAX_PROMPT_BYTES), 1);
+}
+
 /* ---- Options ------------------------------------------------------------------------------ */
 
-static int usable_options(const palme_model *model, const struct palme_options *o)
+static const struct palme_options no_options;
+
+static int usable_options(const struct palme_options *o, const struct palme_report *report)
 {
     const char *wrong = NULL;
 
@@ -97,8 +128,11 @@ static int usable_options(const palme_model *model, const struct palme_options *
         wrong = "no_repeat_ngram is below -1";
     else if (o->min_length < 0)
         wrong = "min_length is below 0";
+    else if (!all_zero(o->reserved, sizeof o->reserved))
+        wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
+                "header";
     if (wrong)
-        return palme_fail(&model->report, PALME_ERROR_ARGUMENT, "the option %s", wrong);
+        return palme_fail(report, PALME_ERROR_ARGUMENT, "the option %s", wrong);
     return PALME_OK;
 }
 
@@ -109,25 +143,30 @@ int palme_session_width(const palme_model *model, const struct palme_options *o)
     return o->beams ? o->beams : model->config.default_beams;
 }
 
-static int set_options(palme_session *session, const struct palme_options *options)
+static struct palme_report report_of(const palme_model *model, const struct palme_options *options)
 {
-    static const struct palme_options none;
+    return (struct palme_report){ options->log, options->log_user, model->path };
+}
 
-    if (!session)
+static int set_options(palme_session *s, const struct palme_options *options)
+{
+    if (!s)
         return PALME_ERROR_ARGUMENT;
     if (!options)
-        options = &none;
-    int status = usable_options(session->model, options);
+        options = &no_options;
+    const struct palme_report report = report_of(s->model, options);
+    int status = usable_options(options, &report), width = palme_session_width(s->model, options);
+
     if (status < 0)
         return status;
-    if (palme_session_width(session->model, options) > session->width_capacity)
-        return palme_fail(&session->model->report, PALME_ERROR_ARGUMENT,
-                          "%d beams are asked of a session that was opened for %d",
-                          palme_session_width(session->model, options), session->width_capacity);
-    session->options = *options;
-    session->compute.cancel = options->cancel;
-    session->compute.cancel_user = options->cancel_user;
-    session->state = PALME_STATE_NO_PICTURE; /* a caption is made under one set of options */
+    if (width > s->beams_capacity)
+        return palme_fail(&report, PALME_ERROR_ARGUMENT,
+                          "%d beams are asked of a session that was opened for %d", width, s->beams_capacity);
+    s->options = *options;
+    s->report = report;
+    s->compute.cancel = options->cancel;
+    s->compute.cancel_user = options->cancel_user;
+    palme_generate_forget(s); /* a caption is made under one set of options */
     return PALME_OK;
 }
 
@@ -143,9 +182,15 @@ int palme_session_set_options(palme_session *session, const struct palme_options
 
 /* ---- Opening and closing ------------------------------------------------------------------ */
 
-static int open_session(palme_session **session, const palme_model *model, const struct palme_options *options)
+void palme_session_enter(palme_session *s)
 {
-    static const struct palme_options none;
+    s->compute.pool = palme_pool_here(s->model->pool);
+    s->compute.cancelled = 0;
+}
+
+static int open_session(palme_session **session, const palme_model *model,
+                        const struct palme_options *options)
+{
     struct palme_arena arena = { 0 };
     int status;
 
@@ -155,31 +200,30 @@ static int open_session(palme_session **session, const palme_model *model, const
     if (!model || !model->tokenizer)
         return PALME_ERROR_ARGUMENT;
     if (!options)
-        options = &none;
-    if ((status = usable_options(model, options)) < 0)
+        options = &no_options;
+    const struct palme_report report = report_of(model, options);
+    if ((status = usable_options(options, &report)) < 0)
         return status;
 
     palme_session *s = calloc(1, sizeof *s);
     if (!s)
-        return palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory for a session");
+        return palme_fail(&report, PALME_ERROR_MEMORY, "out of memory for a session");
     s->model = model;
     s->compute = (struct palme_compute){ .kernels = &model->kernels, .pool = model->pool };
-    s->width_capacity = palme_session_width(model, options);
-    if (options->beams > s->width_capacity)
-        s->width_capacity = options->beams;
+    s->beams_capacity = max_int(palme_session_width(model, options), options->beams);
     s->capacity = model->config.context;
     lay_out(s, &arena);
     if (!arena.overflow)
         s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
     if (!s->memory) {
-        status = palme_fail(&model->report, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
+        status = palme_fail(&report, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
                             arena.most >> 20);
         palme_session_close(&s);
         return status;
     }
     arena = palme_arena_over(s->memory, arena.most);
     lay_out(s, &arena);
-    s->draft.trust = PALME_PREFILL_ROWS;
+    s->hypotheses.draft.limit = PALME_PREFILL_ROWS;
     palme_rotary_fill(&s->rotary, &model->weights.decoder, model->config.xpos_center);
     if ((status = set_options(s, options)) < 0) {
         palme_session_close(&s);

@@ -59,7 +59,7 @@ int palme_source_descriptor(struct palme_source *source, int descriptor, const s
                                                                     : "no regular file";
         return palme_fail(report, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
     }
-    *source = (struct palme_source){ .struct_size = sizeof *source, .size = (uint64_t)status.st_size,
+    *source = (struct palme_source){ .size = (uint64_t)status.st_size,
                                      .read_at = read_descriptor, .user = (void *)(intptr_t)descriptor };
     return PALME_OK;
 }
@@ -112,6 +112,6 @@ static int read_memory(void *user, uint64_t offset, void *buffer, size_t bytes)
 
 struct palme_source palme_source_memory(const void *data, size_t size)
 {
-    return (struct palme_source){ .struct_size = sizeof(struct palme_source), .size = size, .read_at = read_memory,
+    return (struct palme_source){ .size = size, .read_at = read_memory,
                                   .user = (void *)(uintptr_t)data };
 }

@@ -18,7 +18,7 @@ enum palme_char_class {
 /* The class of any code point; numbers beyond Unicode are PALME_CHAR_OTHER. */
 enum palme_char_class palme_char_class(uint32_t code_point);
 
-/* Whether `length` bytes are UTF-8 (utf8.c). NUL is a character like others. */
+/* Whether `length` bytes are UTF-8 (detokenize.c). NUL is a character like others. */
 int palme_utf8_valid(const char *text, size_t length);
 
 #endif

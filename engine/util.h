@@ -34,4 +34,15 @@ static inline size_t round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* Whether all bytes are 0, as those of reserved members have to be. */
+static inline int all_zero(const void *bytes, size_t count)
+{
+    const unsigned char *b = bytes;
+
+    for (size_t i = 0; i < count; i++)
+        if (b[i])
+            return 0;
+    return 1;
+}
+
 #endif

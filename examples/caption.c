@@ -301,7 +301,10 @@ static int run_engine(const struct settings *settings, char **items, int count)
                                  .precision = settings->precision,
                                  .log = engine_says,
                                  .log_user = &said };
-    struct palme_options options = { .beams = settings->beams, .max_length = settings->max_length };
+    struct palme_options options = { .beams = settings->beams,
+                                     .max_length = settings->max_length,
+                                     .log = engine_says,
+                                     .log_user = &said };
     const char *path = find_model(settings);
     palme_model *model = NULL;
     palme_session *session = NULL;

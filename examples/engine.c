@@ -31,7 +31,7 @@ static int header_number(FILE *file)
     return value;
 }
 
-/* Reads a binary PPM of 8 bits; the pixels are the caller's to free. NULL: it is none. */
+/* Reads a binary PPM of 8 bits; the caller frees the pixels. NULL: it is not one. */
 static unsigned char *read_ppm(const char *path, int *width, int *height)
 {
     FILE *file = fopen(path, "rb");
@@ -52,6 +52,7 @@ static unsigned char *read_ppm(const char *path, int *width, int *height)
 int main(int argc, char **argv)
 {
     struct palme_setup setup = { .log = log_line };
+    struct palme_options options = { .log = log_line };
     struct palme_image image = { .format = PALME_FORMAT_RGB };
     unsigned char *pixels = argc == 3 ? read_ppm(argv[2], &image.width, &image.height) : NULL;
     palme_model *model = NULL;
@@ -62,7 +63,7 @@ int main(int argc, char **argv)
     image.planes[0] = pixels;
     image.strides[0] = 3 * (ptrdiff_t)image.width;
     if (pixels && (status = palme_model_open(&model, argv[1], &setup)) == PALME_OK &&
-        (status = palme_session_open(&session, model, NULL)) == PALME_OK &&
+        (status = palme_session_open(&session, model, &options)) == PALME_OK &&
         (status = palme_look(session, &image)) == PALME_OK)
         while ((status = palme_next(session, &piece)) == PALME_OK) {
             fputs(begun ? piece : piece + strspn(piece, " "), stdout);

@@ -25,8 +25,8 @@ shown (const gchar * text)
 }
 
 /* The engine quotes names of a file's tensors and keys: they are the file's, and may hold anything. */
-static void
-take_log (void *user, enum palme_log_level level, const char *message)
+void
+gst_palme_log_take (void *user, enum palme_log_level level, const char *message)
 {
   GstPalmeLog *log = user;
   gchar *line = shown (message);
@@ -38,12 +38,6 @@ take_log (void *user, enum palme_log_level level, const char *message)
   else
     GST_INFO_OBJECT (log->owner, "engine: %s", line);
   g_free (line);
-}
-
-void
-gst_palme_log_listen (GstPalmeLog * log)
-{
-  gst_palme_shared_listen (log != NULL ? take_log : NULL, log);
 }
 
 static void
@@ -157,12 +151,12 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
   model->log.last[0] = '\0';
   setup.threads = threads ? (gint) threads : MAX (palme_processors () - 1, 1);
   setup.precision = precision;
+  setup.log = gst_palme_log_take;
+  setup.log_user = &model->log;
 
   GST_DEBUG_OBJECT (element, "opening %s with %d threads, precision %s", name,
       setup.threads, precision);
-  gst_palme_log_listen (&model->log);
   status = gst_palme_shared_open (&model->shared, name, &setup);
-  gst_palme_log_listen (NULL);
   if (status < 0) {
     if (path == NULL && status == PALME_ERROR_NOT_FOUND)
       post_nothing_found (element, environment);

@@ -29,8 +29,9 @@ typedef struct
   GstPalmeLog log;
 } GstPalmeModel;
 
-/* From now on what the engine says in this thread goes to this log; NULL: nowhere. */
-void gst_palme_log_listen (GstPalmeLog * log);
+/* The log function of models and sessions; `user` is a GstPalmeLog. */
+void gst_palme_log_take (void *user, enum palme_log_level level,
+    const char *message);
 
 /* Opens the model, or joins the elements that have it open already in the same way: the file `path`,
  * or if that is NULL the one that the environment names, or the installed one. `threads` 0 means the

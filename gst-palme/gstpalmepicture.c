@@ -202,7 +202,8 @@ square (GstPalmePicture * picture, guint8 * rgb, gint size,
   if (picture->squarer_size != size)
     palme_preprocessor_close (&picture->squarer);
   if (picture->squarer == NULL
-      && palme_preprocessor_open (&picture->squarer, size, NULL) < 0)
+      && palme_preprocessor_open (&picture->squarer, size, PALME_RESIZE_SQUASH,
+          NULL) < 0)
     return FALSE;
   picture->squarer_size = size;
   return palme_preprocess (picture->squarer, rgb, image) == PALME_OK;

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* What palme_next_batch() takes. */
-#define MOST_TOGETHER 16
+#define MOST_TOGETHER PALME_MAX_BATCH
 
 /* What makes two wishes the same. */
 typedef struct
@@ -57,29 +56,6 @@ struct _GstPalmeShared
 static GMutex table_lock;
 static GCond table_news;        /* a load has ended */
 static GSList *table;           /* of GstPalmeShared */
-
-/* ---- The log -------------------------------------------------------------------------------- */
-
-static _Thread_local struct
-{
-  palme_log_fn log;
-  void *user;
-} listener;
-
-void
-gst_palme_shared_listen (palme_log_fn log, void *user)
-{
-  listener.log = log;
-  listener.user = user;
-}
-
-static void
-pass_on (void *user, enum palme_log_level level, const char *message)
-{
-  (void) user;
-  if (listener.log != NULL)
-    listener.log (listener.user, level, message);
-}
 
 /* ---- The table ------------------------------------------------------------------------------ */
 
@@ -168,7 +144,6 @@ gst_palme_shared_open (GstPalmeShared ** out, const gchar * path,
     const struct palme_setup *setup)
 {
   GstPalmeShared *shared = g_new0 (GstPalmeShared, 1), *other = NULL;
-  struct palme_setup own = *setup;
   Key after;
   gboolean known;
   gint status;
@@ -186,9 +161,7 @@ gst_palme_shared_open (GstPalmeShared ** out, const gchar * path,
     return PALME_OK;
   }
 
-  own.log = pass_on;
-  own.log_user = NULL;
-  status = palme_model_open (&shared->model, path, &own);
+  status = palme_model_open (&shared->model, path, setup);
 
   if (known) {
     gboolean same = read_key (&after, path, setup)

@@ -16,15 +16,10 @@ G_BEGIN_DECLS
 
 typedef struct _GstPalmeShared GstPalmeShared;
 
-/* From now on what the engine says in this thread goes there; NULL: nowhere. A model has one log
- * function but many owners, and the engine speaks in the thread that called it. While captions are
- * told together that is the thread of one of them. */
-void gst_palme_shared_listen (palme_log_fn log, void *user);
-
 /* Opens the model file `path`, or joins those who have it open with equal setups; who comes while
  * it is being loaded waits for that. A file is known by its device, inode, size and time of
  * modification, so a file that was replaced is another one, and its elders keep what they have.
- * The log function of `setup` is not used. On success the caller owns a share of *shared. Returns
+ * The log function of `setup` hears of the loading, if this call does it. On success the caller owns a share of *shared. Returns
  * what palme_model_open() does; then *shared is NULL. */
 gint gst_palme_shared_open (GstPalmeShared ** shared, const gchar * path,
     const struct palme_setup *setup);

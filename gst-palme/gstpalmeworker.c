@@ -128,6 +128,8 @@ open_session (GstPalmeWorker * worker, const struct palme_options *options)
   wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
   wanted.cancel = is_stopped;
   wanted.cancel_user = worker;
+  wanted.log = gst_palme_log_take;
+  wanted.log_user = &worker->model->log;
   status = palme_session_open (&session, gst_palme_shared_model (worker->model->shared), &wanted);
   if (status < 0)
     return status;
@@ -149,6 +151,8 @@ set_options (GstPalmeWorker * worker, struct palme_options *options)
   }
   options->cancel = is_stopped;
   options->cancel_user = worker;
+  options->log = gst_palme_log_take;
+  options->log_user = &worker->model->log;
   return palme_session_set_options (worker->session, options);
 }
 
@@ -207,7 +211,6 @@ run (gpointer data)
   gint64 submitted, now;
   guint tokens;
 
-  gst_palme_log_listen (&worker->model->log);
   g_mutex_lock (&worker->lock);
   while (!g_atomic_int_get (&worker->halted)) {
     if (worker->slot != SLOT_FILLED) {
@@ -269,9 +272,7 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   }
 
   model->log.last[0] = '\0';
-  gst_palme_log_listen (&model->log);
   status = open_session (worker, options);
-  gst_palme_log_listen (NULL);
   if (status < 0) {
     reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
         beams_of (worker, options),

@@ -70,7 +70,7 @@ static struct told tell(void (*set)(void), const struct palme_setup *setup, int 
     set();
     fegetenv(&before);
     told = told_from(path, setup, &options, "a dog");
-    palme_preprocessor_open(&preprocessor, 40, setup->level);
+    palme_preprocessor_open(&preprocessor, 40, PALME_RESIZE_SQUASH, setup->level);
     palme_preprocess(preprocessor, square, &image);
     palme_preprocessor_close(&preprocessor);
     fegetenv(&after);

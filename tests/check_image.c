@@ -388,7 +388,7 @@ static void check_known_colours(void)
             struct palme_image image = { formats[f].format, WIDTH, HEIGHT,
                                          { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         known[i].matrix, known[i].range, 0 };
+                                         known[i].matrix, known[i].range, 0, { 0 } };
             unsigned char out[SIDE * SIDE * 3];
             struct palme_arena scratch = scratch_for_image(SIDE);
             int worst = 0;
@@ -422,7 +422,7 @@ static void check_colours(void)
                 unsigned char *bytes = malloc((size_t)width * height * 4), out[20 * 20 * 3];
                 struct palme_arena scratch = scratch_for_image(size);
                 struct palme_image image = { formats[f].format, width, height, { bytes },
-                                             { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0 };
+                                             { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0, { 0 } };
                 int wrong = 0;
                 memset(bytes, 77, (size_t)width * height * 4);
                 for (int i = 0; i < width * height; i++) {
@@ -461,8 +461,8 @@ static void check_alpha(void)
 
         for (int how = 0; how < 3; how++) { /* straight, premultiplied, opaque */
             struct palme_image image = { formats[f].format, width, height, { p.bytes[0] }, { (ptrdiff_t)p.row[0] },
-                                         0, 0, how == 1 };
-            struct palme_image seen = { without[s % 4], width, height, { flat }, { (ptrdiff_t)p.row[0] }, 0, 0, 0 };
+                                         0, 0, how == 1, { 0 } };
+            struct palme_image seen = { without[s % 4], width, height, { flat }, { (ptrdiff_t)p.row[0] }, 0, 0, 0, { 0 } };
 
             for (int i = 0; i < width * height; i++)
                 for (int c = 0; c < 4; c++) {
@@ -490,7 +490,7 @@ static void check_identity(void)
     for (int size = 1; size <= 64; size++) {
         unsigned char *pixels = random_picture(size, size), *out = malloc((size_t)size * size * 3);
         struct palme_arena scratch = scratch_for_image(size);
-        struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0 };
+        struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0, { 0 } };
         palme_image_resize(&compute, out, &image, size, &scratch);
         CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied",
                       size, size);
@@ -510,43 +510,43 @@ static void check_problems(void)
         struct palme_image image;
         const char *wanted; /* NULL: no problem */
     } table[] = {
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -6 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 1, { bytes }, { 0 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 5 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -5 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 0 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { most }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -most - 1 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_RGBX, 2, 2, { bytes }, { 7 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_GRAY8, 2, 2, { bytes }, { 2 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 0, 2, { bytes }, { 6 }, 0, 0, 0 }, "width" },
-        { { PALME_FORMAT_RGB, 2, 0, { bytes }, { 6 }, 0, 0, 0 }, "height" },
-        { { PALME_FORMAT_RGB, -2, 2, { bytes }, { 6 }, 0, 0, 0 }, "width" },
-        { { PALME_FORMAT_RGB, 2, -2147483647 - 1, { bytes }, { 6 }, 0, 0, 0 }, "height" },
-        { { PALME_FORMAT_RGB, 32768, 1, { bytes }, { 98304 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_RGB, 32769, 1, { bytes }, { 98307 }, 0, 0, 0 }, "32768" },
-        { { PALME_FORMAT_RGB, 1, 2147483647, { bytes }, { 98307 }, 0, 0, 0 }, "32768" },
-        { { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0 }, "plane" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { -3, -2, -2 }, 2, 1, 0 }, NULL },
-        { { PALME_FORMAT_I420, 3, 2, { bytes, bytes, bytes }, { 3, 0, 0 }, 0, 0, 0 }, NULL },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 2, 2, 2 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 1, 2 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 1 }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, most }, 0, 0, 0 }, "stride" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, NULL, bytes }, { 3, 2, 2 }, 0, 0, 0 }, "second" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes }, { 3, 2, 2 }, 0, 0, 0 }, "third" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 3, 0, 0 }, "matrix" },
-        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 2, 0 }, "range" },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 4 }, 1, 0, 0 }, NULL },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 3 }, 1, 0, 0 }, "stride" },
-        { { PALME_FORMAT_NV12, 3, 3, { bytes }, { 3, 4 }, 1, 0, 0 }, "second" },
-        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 8 }, 1, 1, 0 }, NULL },
-        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 7 }, 1, 1, 0 }, "stride" },
-        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 77, 77, 0 }, NULL },
-        { { (enum palme_format)14, 2, 2, { bytes }, { 8 }, 0, 0, 0 }, "format" },
-        { { (enum palme_format)1000000, 2, 2, { bytes }, { 8 }, 0, 0, 0 }, "format" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -6 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_RGB, 2, 1, { bytes }, { 0 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 5 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -5 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 0 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { most }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { -most - 1 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGBX, 2, 2, { bytes }, { 7 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_GRAY8, 2, 2, { bytes }, { 2 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_RGB, 0, 2, { bytes }, { 6 }, 0, 0, 0, { 0 } }, "width" },
+        { { PALME_FORMAT_RGB, 2, 0, { bytes }, { 6 }, 0, 0, 0, { 0 } }, "height" },
+        { { PALME_FORMAT_RGB, -2, 2, { bytes }, { 6 }, 0, 0, 0, { 0 } }, "width" },
+        { { PALME_FORMAT_RGB, 2, -2147483647 - 1, { bytes }, { 6 }, 0, 0, 0, { 0 } }, "height" },
+        { { PALME_FORMAT_RGB, 32768, 1, { bytes }, { 98304 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_RGB, 32769, 1, { bytes }, { 98307 }, 0, 0, 0, { 0 } }, "32768" },
+        { { PALME_FORMAT_RGB, 1, 2147483647, { bytes }, { 98307 }, 0, 0, 0, { 0 } }, "32768" },
+        { { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0, { 0 } }, "plane" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { -3, -2, -2 }, 2, 1, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_I420, 3, 2, { bytes, bytes, bytes }, { 3, 0, 0 }, 0, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 2, 2, 2 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 1, 2 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 1 }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, most }, 0, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, NULL, bytes }, { 3, 2, 2 }, 0, 0, 0, { 0 } }, "second" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes }, { 3, 2, 2 }, 0, 0, 0, { 0 } }, "third" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 3, 0, 0, { 0 } }, "matrix" },
+        { { PALME_FORMAT_I420, 3, 3, { bytes, bytes, bytes }, { 3, 2, 2 }, 0, 2, 0, { 0 } }, "range" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 4 }, 1, 0, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes, bytes }, { 3, 3 }, 1, 0, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_NV12, 3, 3, { bytes }, { 3, 4 }, 1, 0, 0, { 0 } }, "second" },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 8 }, 1, 1, 0, { 0 } }, NULL },
+        { { PALME_FORMAT_YUY2, 3, 2, { bytes }, { 7 }, 1, 1, 0, { 0 } }, "stride" },
+        { { PALME_FORMAT_RGB, 2, 2, { bytes }, { 6 }, 77, 77, 0, { 0 } }, NULL },
+        { { (enum palme_format)14, 2, 2, { bytes }, { 8 }, 0, 0, 0, { 0 } }, "format" },
+        { { (enum palme_format)1000000, 2, 2, { bytes }, { 8 }, 0, 0, 0, { 0 } }, "format" },
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         const char *found = palme_image_problem(&table[i].image), *wanted = table[i].wanted;
@@ -571,7 +571,7 @@ static void check_stop(void)
     enum { SIDE = 8, LARGE = 4900 };
     unsigned char *bytes = calloc(LARGE, LARGE), out[SIDE * SIDE * 3];
     struct palme_arena scratch = scratch_for_image(SIDE);
-    struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0, 0 };
+    struct palme_image image = { PALME_FORMAT_GRAY8, LARGE, LARGE, { bytes }, { LARGE }, 0, 0, 0, { 0 } };
     int asked = 0;
     struct palme_compute stopping = { .kernels = &kernels, .cancel = stop, .cancel_user = &asked };
 
@@ -596,19 +596,19 @@ static void check_squarer(const char *level)
 {
     static const uint8_t bytes[64];
     palme_preprocessor *preprocessor = NULL;
-    struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0 };
+    struct palme_image none = { PALME_FORMAT_RGB, 2, 2, { NULL }, { 6 }, 0, 0, 0, { 0 } };
 
     for (int size = 1; size <= 40; size += 13)
         for (int f = 0; f < FORMATS; f++) {
             struct planes p = random_planes(f, 77, 35, f % MATRICES, f % RANGES);
             struct palme_image image = { formats[f].format, 77, 35, { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         p.matrix, p.range, 0 };
+                                         p.matrix, p.range, 0, { 0 } };
             size_t n = (size_t)size * size * 3;
             unsigned char *out = malloc(n), *wanted = malloc(n);
             struct palme_arena scratch = scratch_for_image(size);
 
-            CHECK_INT(palme_preprocessor_open(&preprocessor, size, level), PALME_OK);
+            CHECK_INT(palme_preprocessor_open(&preprocessor, size, PALME_RESIZE_SQUASH, level), PALME_OK);
             CHECK_INT(palme_preprocess(preprocessor, out, &image), PALME_OK);
             CHECK_INT(palme_image_resize(&compute, wanted, &image, size, &scratch), PALME_OK);
             CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a preprocessor sees something else", level,
@@ -628,12 +628,12 @@ static void check_squarer(const char *level)
     none.planes[0] = bytes;
     CHECK_INT(palme_preprocess(NULL, (uint8_t[12]){ 0 }, &none), PALME_ERROR_ARGUMENT);
     preprocessor = (palme_preprocessor *)(void *)&none;
-    CHECK_INT(palme_preprocessor_open(&preprocessor, 0, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 0, PALME_RESIZE_SQUASH, NULL), PALME_ERROR_ARGUMENT);
     CHECK(preprocessor == NULL);
-    CHECK_INT(palme_preprocessor_open(&preprocessor, 4097, NULL), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_preprocessor_open(&preprocessor, 16, "none"), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_preprocessor_open(NULL, 16, NULL), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_preprocessor_open(&preprocessor, 4096, NULL), PALME_OK);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 4097, PALME_RESIZE_SQUASH, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 16, PALME_RESIZE_SQUASH, "none"), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(NULL, 16, PALME_RESIZE_SQUASH, NULL), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_preprocessor_open(&preprocessor, 4096, PALME_RESIZE_SQUASH, NULL), PALME_OK);
     palme_preprocessor_close(&preprocessor);
     palme_preprocessor_close(&preprocessor);
     palme_preprocessor_close(NULL);

@@ -154,7 +154,7 @@ static int caption(char *out, size_t size, const char *precision)
     static const unsigned char pixels[9 * 7 * 3] = { 1, 200, 3, 90 };
     const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 9, .height = 7, .planes = { pixels },
                                        .strides = { 27 } };
-    const struct palme_options options = { .beams = 3, .max_length = 6 };
+    const struct palme_options options = { .beams = 3, .max_length = 6, .log = heard_log, .log_user = &heard };
     const struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log,
                                        .log_user = &heard };
     palme_session *session = (palme_session *)&heard;

@@ -238,7 +238,7 @@ static void check_metadata(void)
         builder_free(b);
     }
 
-    /* Vocabularies that are smaller and larger than the logits. */
+    /* Tokenizers that are smaller and larger than the logits: the smaller one leaves padding. */
     for (int tokens = 39; tokens <= 41; tokens++) {
         int status;
 
@@ -247,7 +247,7 @@ static void check_metadata(void)
         builder_metadata(b, "tokenizer", tokenizer);
         builder_write(b, path);
         status = try_file("vocabulary", (size_t)tokens);
-        CHECK_INT(status, tokens == 40 ? PALME_OK : PALME_ERROR_FORMAT);
+        CHECK_INT(status, tokens <= 40 ? PALME_OK : PALME_ERROR_FORMAT);
         free(tokenizer);
         builder_free(b);
     }

@@ -117,12 +117,10 @@ hear (void *user, enum palme_log_level level, const char *message)
 static gpointer
 come (gpointer data)
 {
-  const struct palme_setup setup = { 0 };
   Comer *comer = data;
+  const struct palme_setup setup = {.log = hear,.log_user = comer->said };
 
-  gst_palme_shared_listen (hear, comer->said);
   comer->status = gst_palme_shared_open (&comer->shared, comer->path, &setup);
-  gst_palme_shared_listen (NULL, NULL);
   return NULL;
 }
 

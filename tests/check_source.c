@@ -37,7 +37,7 @@ static int read_faulty(void *user, uint64_t offset, void *buffer, size_t bytes)
 static int open_faulty(palme_model **model, struct faulty *f)
 {
     const struct palme_setup setup = { .threads = 1, .log = heard_log, .log_user = &heard };
-    const struct palme_source source = { sizeof source, f->size, read_faulty, f };
+    const struct palme_source source = { .size = f->size, .read_at = read_faulty, .user = f };
 
     memset(&heard, 0, sizeof heard);
     *model = (palme_model *)&heard;
@@ -117,7 +117,7 @@ static void check_arguments(void)
     struct palme_source source = palme_source_memory("", 0), small = source, none = source;
     palme_model *model = (palme_model *)&heard;
 
-    small.struct_size = sizeof small - 1;
+    small.reserved[3] = 1;
     none.read_at = NULL;
     CHECK_INT(palme_model_open_source(&model, NULL, "x", NULL), PALME_ERROR_ARGUMENT);
     CHECK(model == NULL);

@@ -175,7 +175,6 @@ static palme_model *open_stem(const char *path, const char *level, const char *p
     CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "not opened: %s", heard.error);
     if (!model)
         exit(check_done());
-    model->report.log = NULL; /* `heard` ends with this function */
     return model;
 }
 

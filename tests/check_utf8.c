@@ -4,7 +4,7 @@
  * the Unicode standard, read here in another way than the engine reads it: as a list of patterns.
  */
 #include "check.h"
-#include "tokenizer.h"
+#include "detokenize.h"
 #include "unicode.h"
 
 #define REPLACED "\xEF\xBF\xBD"
@@ -61,7 +61,7 @@ static void expected(char *out, const unsigned char *bytes, int length)
  * comes out must be whole characters, which is so if it is its own expectation. */
 static void feed(char *out, const unsigned char *bytes, int length, unsigned cuts)
 {
-    struct palme_utf8 state = { { 0 }, 0 };
+    struct palme_detokenizer state = { 0 };
     char piece[3 * (8 + 4) + 1], again[3 * sizeof piece];
     int start = 0;
     *out = '\0';
@@ -70,7 +70,7 @@ static void feed(char *out, const unsigned char *bytes, int length, unsigned cut
         if (i + 1 < length && !(cuts >> i & 1))
             continue;
         memset(piece, 'x', sizeof piece);
-        n = palme_utf8_feed(&state, piece, (const char *)bytes + start, (size_t)(i + 1 - start));
+        n = palme_detokenizer_bytes(&state, piece, (const char *)bytes + start, (size_t)(i + 1 - start));
         if (n != strlen(piece))
             CHECK_INT(n, strlen(piece));
         expected(again, (const unsigned char *)piece, (int)n);
@@ -79,7 +79,7 @@ static void feed(char *out, const unsigned char *bytes, int length, unsigned cut
         strcat(out, piece);
         start = i + 1;
     }
-    palme_utf8_finish(&state, piece);
+    palme_detokenizer_finish(&state, piece);
     strcat(out, piece);
     if (state.count != 0)
         CHECK_INT(state.count, 0);

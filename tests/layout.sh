@@ -24,25 +24,25 @@ theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\
 
 # ---- Who may include whom. Own header, palme.h and build_config.h are everybody's in engine/. ----------------
 # Arrows point down only:
-#   palme.c session.c prefill.c generate.c draft.c batch.c ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
+#   palme.c session.c look.c prefill.c generate.c batch.c score.c ▶ session.h ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
 #   safetensors.c config.c format1.c tokenizer.c ▶ json.h     anything that can fail ▶ report.h
 engine_may() {
     case $1 in
     palme.h) ;;
-    palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h ;;
-    session.h) echo model.h tokenizer.h ;;
-    generate.c | draft.c) echo session.h ;;
-    batch.c) echo floats.h session.h ;;
+    palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h util.h ;;
+    session.h) echo detokenize.h model.h ;;
+    draft.c | window.c) echo session.h util.h ;;
+    batch.c | generate.c) echo floats.h session.h ;;
+    look.c) echo floats.h preprocess.h session.h ;;
+    prefill.c | score.c | session.c) echo floats.h session.h util.h ;;
     arena.[ch] | util.h) ;;
-    scratch.c) echo arena.h image.h model.h ;;
-    session.c) echo floats.h arena.h util.h model.h tokenizer.h report.h session.h ;;
-    prefill.c) echo floats.h image.h model.h tokenizer.h report.h session.h ;;
+    scratch.c) echo model.h preprocess.h ;;
     model.h) echo arena.h config.h decoder.h encoder.h report.h ;;
     config.h) echo layers.h report.h ;;
-    config.c) echo fields.h format1.h json.h util.h ;;
+    config.c) echo fields.h format1.h json.h preprocess.h util.h ;;
     fields.[ch]) echo config.h json.h ;;
     format1.h) echo config.h json.h loader.h ;;
-    format1.c) echo fields.h safetensors.h ;;
+    format1.c) echo fields.h preprocess.h safetensors.h ;;
     loader.h) echo arena.h config.h layers.h report.h ;;
     loader.c) echo format1.h safetensors.h util.h ;;
     weights.c) echo model.h safetensors.h util.h ;;
@@ -65,18 +65,22 @@ engine_may() {
     vec.h) ls engine | grep '^vec_.*\.h$' ;;
     pixels.c | precision.c) echo kernels.h ;;
     image.h) echo arena.h compute.h kernels.h ;;
-    preprocess.c) echo arena.h floats.h util.h image.h ;;
+    preprocess.h) echo image.h ;;
+    preprocess.c) echo floats.h util.h ;;
+    image.c) echo util.h ;;
     compute.h) echo kernels.h report.h ;;
     compute.c) echo floats.h ;;
-    kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | image.c | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
+    kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
     json.h | source.[ch] | tokenizer.h) echo report.h ;;
     safetensors.h) echo report.h source.h ;;
     json.c) echo report.h unicode.h ;;
     safetensors.c) echo json.h sha256.h report.h ;;
-    tokenizer.c) echo bpe.h unicode.h json.h report.h ;;
-    bpe.h) echo tokenizer.h ;;
-    bpe.c) echo unicode.h tokenizer.h report.h ;;
-    utf8.c) echo tokenizer.h unicode.h ;;
+    tokenizer.c) echo bpe.h json.h unicode.h ;;
+    bpe.h) echo json.h report.h ;;
+    bpe.c) echo unicode.h ;;
+    bpe_load.c) echo bpe.h json.h ;;
+    detokenize.h) echo tokenizer.h ;;
+    detokenize.c) echo unicode.h ;;
     *) return 1 ;;
     esac
 }

@@ -201,7 +201,7 @@ static void run(const char *path, const char *level, const struct host_precision
 
     palme_model_info(model, &info);
     if (host_take(&h, model, precision) < 0 || sentence_open(&s, &h, host_context(&h)) < 0 ||
-        palme_preprocessor_open(&preprocessor, info.image_size, level) < 0)
+        palme_preprocessor_open(&preprocessor, info.image_size, PALME_RESIZE_SQUASH, level) < 0)
         fail(path, "not enough memory");
     if (!plain && (palme_session_open(&greedy, model, &options) < 0 || palme_session_open(&beams, model, &search) < 0))
         fail(path, "no session");

@@ -58,7 +58,7 @@ struct palme_model {
     int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
     double score;
     int threads;
-    palme_log_fn log;
+    palme_log_fn log; /* while it is being opened */
     void *log_user;
     atomic_int looks, captions, sessions;
 };
@@ -103,10 +103,10 @@ static void journal(const struct palme_model *model, const char *format, ...)
     }
 }
 
-static void say(const struct palme_model *model, enum palme_log_level level, const char *text)
+static void say(palme_log_fn log, void *user, enum palme_log_level level, const char *text)
 {
-    if (model->log)
-        model->log(model->log_user, level, text);
+    if (log)
+        log(user, level, text);
 }
 
 static void sleep_ms(int ms)
@@ -223,7 +223,7 @@ static int fail_open(struct palme_model *model, int status, const char *path, co
     char text[2 * MAX_VALUE];
 
     snprintf(text, sizeof text, "%s: %s", path, reason);
-    say(model, PALME_LOG_ERROR, model->message[0] ? model->message : text);
+    say(model->log, model->log_user, PALME_LOG_ERROR, model->message[0] ? model->message : text);
     free(model);
     return status;
 }
@@ -300,7 +300,7 @@ int palme_model_open(palme_model **out, const char *path, const struct palme_set
     if (model->open_status < 0)
         return fail_open(model, model->open_status, path, palme_strerror(model->open_status));
     if (model->message[0])
-        say(model, PALME_LOG_WARNING, model->message);
+        say(model->log, model->log_user, PALME_LOG_WARNING, model->message);
     *out = model;
     return PALME_OK;
 }
@@ -352,7 +352,8 @@ int palme_session_open(palme_session **out, const palme_model *model,
     if (!model)
         return PALME_ERROR_ARGUMENT;
     if (model->session_status < 0) {
-        say(model, PALME_LOG_ERROR, "the session wants 123 MiB");
+        if (options)
+            say(options->log, options->log_user, PALME_LOG_ERROR, "the session wants 123 MiB");
         return model->session_status;
     }
     session = calloc(1, sizeof *session);
@@ -418,7 +419,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
     if (work(session, model->look_ms))
         return PALME_ERROR_CANCELLED;
     if (model->fail_look > 0 && looks % model->fail_look == 0) {
-        say(model, PALME_LOG_ERROR, "the look was told to fail");
+        say(session->options.log, session->options.log_user, PALME_LOG_ERROR, "the look was told to fail");
         return model->fail_status;
     }
     session->number = atomic_fetch_add(&model->captions, 1);
@@ -432,8 +433,9 @@ struct palme_preprocessor {
     int size;
 };
 
-int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, const char *level)
+int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule, const char *level)
 {
+    (void)rule;
     (void)level;
     if (!preprocessor || size < 1)
         return PALME_ERROR_ARGUMENT;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * utf8.c - token bytes come in any pieces, whole UTF-8 characters go out. What is no UTF-8 becomes
- * U+FFFD, one for each maximal part that a character could have begun with (Unicode, section 3.9).
+ * detokenize.c - the bytes of tokens come in any pieces, whole UTF-8 characters go out. What is not UTF-8
+ * becomes U+FFFD, one for each maximal part that a character could have begun with (Unicode, section 3.9).
  */
+#include "detokenize.h"
+
 #include <string.h>
 
-#include "tokenizer.h"
 #include "unicode.h"
 
 /* Bytes of the character that a lead byte promises, or 0 if none begins with it. */
@@ -55,40 +56,58 @@ static size_t replace(char *out)
     return 3;
 }
 
-size_t palme_utf8_feed(struct palme_utf8 *state, char *out, const char *bytes, size_t length)
+void palme_detokenizer_begin(struct palme_detokenizer *d, const struct palme_tokenizer *tokenizer)
+{
+    *d = (struct palme_detokenizer){ .tokenizer = tokenizer };
+}
+
+size_t palme_detokenizer_room(const struct palme_tokenizer *tokenizer)
+{
+    return 3 * (palme_tokenizer_longest(tokenizer) + 4) + 16;
+}
+
+size_t palme_detokenizer_bytes(struct palme_detokenizer *d, char *out, const char *bytes, size_t length)
 {
     size_t written = 0;
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)bytes[i];
-        if (state->count > 0) {
-            if (may_follow(state->held, state->count, byte)) {
-                state->held[state->count++] = byte;
-                if (state->count == promised(state->held[0])) {
-                    memcpy(out + written, state->held, (size_t)state->count);
-                    written += (size_t)state->count;
-                    state->count = 0;
+        if (d->count > 0) {
+            if (may_follow(d->held, d->count, byte)) {
+                d->held[d->count++] = byte;
+                if (d->count == promised(d->held[0])) {
+                    memcpy(out + written, d->held, (size_t)d->count);
+                    written += (size_t)d->count;
+                    d->count = 0;
                 }
                 continue;
             }
             written += replace(out + written);
-            state->count = 0;
+            d->count = 0;
         }
         if (byte == 0 || promised(byte) == 0)
             written += replace(out + written);
         else if (byte < 0x80)
             out[written++] = (char)byte;
         else
-            state->held[state->count++] = byte;
+            d->held[d->count++] = byte;
     }
     out[written] = '\0';
     return written;
 }
 
-size_t palme_utf8_finish(struct palme_utf8 *state, char *out)
+size_t palme_detokenizer_token(struct palme_detokenizer *d, char *out, int id)
+{
+    size_t length = 0;
+    const char *bytes = id < 0 ? "" : palme_tokenizer_bytes(d->tokenizer, id, &length);
+
+    return palme_detokenizer_bytes(d, out, bytes, length);
+}
+
+size_t palme_detokenizer_finish(struct palme_detokenizer *d, char *out)
 {
     /* What is held is the beginning of one character, so it is one part. */
-    size_t written = state->count > 0 ? replace(out) : 0;
-    state->count = 0;
+    size_t written = d->count > 0 ? replace(out) : 0;
+    d->count = 0;
     out[written] = '\0';
     return written;
 }
