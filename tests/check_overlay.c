@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * check_overlay.c - the courtesy to a textoverlay downstream: which overlays are served, with
- * which text on which frame, and what is left alone. gstpalmeoverlay.c is driven by a bare element
+ * which text on which frame, and what is left alone. gstpalmecaption-overlay.c is driven by a bare element
  * that puts a caption on each frame; what the overlay then draws is check_burnin.c's.
  */
 #include <gst/base/gstbasetransform.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "gstpalmemeta.h"
-#include "gstpalmeoverlay.h"
+#include "gstpalmecaption-overlay.h"
 
 /* --- an element that captions: the second of the PTS, or `fixed` ---------------------------- */
 

@@ -17,7 +17,7 @@
 
 #include <gst/check/gstcheck.h>
 
-#include "gstpalmepicture.h"
+#include "gstpalmecaption-picture.h"
 
 enum
 {

@@ -14,8 +14,8 @@
 
 #include <gst/check/gstcheck.h>
 
-#include "gstpalmepicture.h"
-#include "gstpalmeplanes.h"
+#include "gstpalmecaption-picture.h"
+#include "gstpalmecaption-planes.h"
 
 enum
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "gstpalmesanitize.h"
-#include "gstpalmeschedule.h"
+#include "gstpalmecaption-schedule.h"
 
 static void
 expect (const gchar * text, gssize size, const gchar * wanted)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * check_text.c - the request pad `text`: its life, its task, what it pushes and in which order.
- * gstpalmetext.c is driven directly, by a bare element; which frame starts a cue is tested by
+ * gstpalmecaption-textpad.c is driven directly, by a bare element; which frame starts a cue is tested by
  * check_cues.c, and the whole element by check_burnin.c.
  */
 #include "texthost.h"

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "captionhost.h"
-#include "gstpalmestats.h"
-#include "gstpalmeworker.h"
+#include "gstpalmecaption-stats.h"
+#include "gstpalmecaption-worker.h"
 
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 

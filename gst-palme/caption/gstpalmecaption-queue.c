@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What waits to be pushed on the text pad: what gstpalmequeue.h promises.
+ * What waits to be pushed on the text pad: what gstpalmecaption-queue.h promises.
  */
-#include "gstpalmequeue.h"
+#include "gstpalmecaption-queue.h"
 
 /* Items that wait at most; the pad is far behind then and old cues are of no use. */
 #define MAX_ITEMS 4096

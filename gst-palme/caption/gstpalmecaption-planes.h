@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeplanes.h - maps the planes of a frame for reading, if all of their bytes are there.
+ * gstpalmecaption-planes.h - maps the planes of a frame for reading, if all of their bytes are there.
  */
 #ifndef GST_PALME_PLANES_H
 #define GST_PALME_PLANES_H

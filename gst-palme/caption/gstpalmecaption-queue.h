@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmequeue.h - what waits to be pushed on the text pad, and what goes when it is too much. No
+ * gstpalmecaption-queue.h - what waits to be pushed on the text pad, and what goes when it is too much. No
  * lock; the caller guards it.
  */
 #ifndef GST_PALME_QUEUE_H

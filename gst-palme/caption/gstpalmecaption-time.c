@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmetime.c - where a frame is in time: what gstpalmetime.h promises.
+ * gstpalmecaption-time.c - where a frame is in time: what gstpalmecaption-time.h promises.
  */
-#include "gstpalmetime.h"
+#include "gstpalmecaption-time.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmetime.h - where a frame is in time: in the stream, in running time, and by its arrival
+ * gstpalmecaption-time.h - where a frame is in time: in the stream, in running time, and by its arrival
  * where it has no timestamp. It knows segments and clocks, and nothing of the element.
  */
 #ifndef GST_PALME_TIME_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeframe.h - what palmecaption does with each frame: is it due, hand it over, pick a
+ * gstpalmecaption-frame.h - what palmecaption does with each frame: is it due, hand it over, pick a
  * caption up, say it. Everything here runs on the streaming thread, with no lock held.
  */
 #ifndef GST_PALME_FRAME_H

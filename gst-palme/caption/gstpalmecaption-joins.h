@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmejoins.h - whether a stream meets another one downstream.
+ * gstpalmecaption-joins.h - whether a stream meets another one downstream.
  */
 #ifndef GST_PALME_JOINS_H
 #define GST_PALME_JOINS_H

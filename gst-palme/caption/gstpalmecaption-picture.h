@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmepicture.h - makes the small RGB picture that the engine sees from a video frame of any
+ * gstpalmecaption-picture.h - makes the small RGB picture that the engine sees from a video frame of any
  * raw format. It belongs to the streaming thread and knows the engine's squares, not its models.
  */
 #ifndef GST_PALME_PICTURE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The courtesy to a textoverlay downstream: what gstpalmeoverlay.h promises.
+ * The courtesy to a textoverlay downstream: what gstpalmecaption-overlay.h promises.
  *
  * A probe reads the caption from the buffer that the overlay is about to draw on. So the caption
  * travels with its frame, and queues, converters and tees between do not shift it.
@@ -9,7 +9,7 @@
  * share is a flag and the last text set; that text is data of the overlay object, which GLib
  * guards.
  */
-#include "gstpalmeoverlay.h"
+#include "gstpalmecaption-overlay.h"
 
 #include "gstpalmemeta.h"
 

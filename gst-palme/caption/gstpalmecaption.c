@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gstpalmecaption.c - the element as an object: class, properties, states, events, queries. What
- * happens to a frame is in gstpalmeframe.c, the engine's thread in gstpalmeworker.c. A fifth of it
+ * happens to a frame is in gstpalmecaption-frame.c, the engine's thread in gstpalmecaption-worker.c. A fifth of it
  * are the documentation blocks, which have to stand with what they document.
  */
 /**
@@ -46,7 +46,7 @@
 
 #include <gst/video/video.h>
 
-#include "gstpalmeframe.h"
+#include "gstpalmecaption-frame.h"
 #include "gstpalmemeta.h"
 
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmesettings.c - the properties of palmecaption that a user sets.
+ * gstpalmecaption-settings.c - the properties of palmecaption that a user sets.
  *
  * It holds values and judges them; what a value does is decided where it is used. Numbers out of
  * range, and those that are none, never come here, since GObject judges them by the table below.
  */
-#include "gstpalmesettings.h"
+#include "gstpalmecaption-settings.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmesettings.h - the properties of palmecaption that a user sets: their table, their values
+ * gstpalmecaption-settings.h - the properties of palmecaption that a user sets: their table, their values
  * and what is refused. It knows no engine and no pad.
  */
 #ifndef GST_PALME_SETTINGS_H

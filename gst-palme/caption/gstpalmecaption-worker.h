@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeworker.h - the thread that owns the session: one slot with one small picture, and the
+ * gstpalmecaption-worker.h - the thread that owns the session: one slot with one small picture, and the
  * newest result. Nothing queues behind the slot. It touches no pad, posts nothing and emits
  * nothing.
  *
@@ -14,7 +14,7 @@
 #include <gst/gst.h>
 
 #include "gstpalmemodel.h"
-#include "gstpalmestats.h"
+#include "gstpalmecaption-stats.h"
 
 G_BEGIN_DECLS
 
@@ -66,7 +66,7 @@ void gst_palme_worker_abort (GstPalmeWorker * worker);
 void gst_palme_worker_set_flushing (GstPalmeWorker * worker,
     gboolean flushing);
 
-/* The picture to draw into (stride and size: gstpalmepicture.h) if the worker is idle, else NULL.
+/* The picture to draw into (stride and size: gstpalmecaption-picture.h) if the worker is idle, else NULL.
  * With `wait` it waits until the worker is idle; NULL then means abort, flush or halt. Without a
  * following submit nothing happens. */
 guint8 *gst_palme_worker_begin (GstPalmeWorker * worker, gboolean wait);

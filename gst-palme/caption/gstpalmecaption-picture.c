@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmepicture.c - makes the small RGB picture that the engine sees.
+ * gstpalmecaption-picture.c - makes the small RGB picture that the engine sees.
  *
  * The formats that cameras and decoders really give go to the engine, which makes the square from
  * their planes in a fraction of the time. All others go through GstVideoConverter, colour and size
@@ -13,11 +13,11 @@
  * would bring in the colour of what cannot be seen. Where it is needed and a frame is not opaque it
  * therefore makes a copy in RGBA of the full size, and the engine makes the square of that.
  */
-#include "gstpalmepicture.h"
+#include "gstpalmecaption-picture.h"
 
 #include <string.h>
 
-#include "gstpalmeplanes.h"
+#include "gstpalmecaption-planes.h"
 
 /* Sides that the converter is given: its tables and lines grow with them. */
 #define MOST_SIDE 65536

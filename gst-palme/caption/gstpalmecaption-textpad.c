@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The request pad `text`: what gstpalmetext.h promises.
+ * The request pad `text`: what gstpalmecaption-textpad.h promises.
  *
  * The order of this file: the queue, the task, frames, the pad's own functions, events of the
  * video, the pad's life. Which frame starts a cue is told by gstpalmecues.c. The file is long
@@ -11,10 +11,10 @@
  * would then hang with it. Our thread holds references to what it uses, so it can be left behind
  * until its push returns.
  */
-#include "gstpalmetext.h"
+#include "gstpalmecaption-textpad.h"
 
-#include "gstpalmejoins.h"
-#include "gstpalmequeue.h"
+#include "gstpalmecaption-joins.h"
+#include "gstpalmecaption-queue.h"
 
 GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 #define GST_CAT_DEFAULT palme_text_debug

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeschedule.h - which frame is due: a grid of time, never a count of frames, because frame
+ * gstpalmecaption-schedule.h - which frame is due: a grid of time, never a count of frames, because frame
  * rates of 0/1 and variable ones are normal. It belongs to the streaming thread and knows no
  * buffer.
  */

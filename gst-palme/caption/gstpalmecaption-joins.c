@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether a stream meets another one downstream: what gstpalmejoins.h promises.
+ * Whether a stream meets another one downstream: what gstpalmecaption-joins.h promises.
  */
-#include "gstpalmejoins.h"
+#include "gstpalmecaption-joins.h"
 
 /* How far downstream the stream is followed. */
 #define MAX_DEPTH 32

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeworker.c - the thread that owns the session.
+ * gstpalmecaption-worker.c - the thread that owns the session.
  *
  * The picture belongs to the streaming thread while the slot is empty and to the worker from the
  * hand-over until the result is there; so one picture is enough. The serial makes results
@@ -9,11 +9,11 @@
  * held, and the stop question takes no lock: serial and halt are read as atomics there, and
  * written under the lock as well, so that nobody misses the wake-up.
  */
-#include "gstpalmeworker.h"
+#include "gstpalmecaption-worker.h"
 
 #include <string.h>
 
-#include "gstpalmepicture.h"
+#include "gstpalmecaption-picture.h"
 #include "gstpalmesanitize.h"
 
 GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gstpalmecaption.h - the element palmecaption, as its own files see it: gstpalmecaption.c is the
- * object (properties, states, events, queries), gstpalmeframe.c is what happens to each frame.
+ * object (properties, states, events, queries), gstpalmecaption-frame.c is what happens to each frame.
  */
 #ifndef GST_PALME_CAPTION_H
 #define GST_PALME_CAPTION_H
@@ -10,13 +10,13 @@
 #include <gst/gst.h>
 
 #include "gstpalmemodel.h"
-#include "gstpalmeoverlay.h"
-#include "gstpalmepicture.h"
-#include "gstpalmeschedule.h"
-#include "gstpalmesettings.h"
-#include "gstpalmetext.h"
-#include "gstpalmetime.h"
-#include "gstpalmeworker.h"
+#include "gstpalmecaption-overlay.h"
+#include "gstpalmecaption-picture.h"
+#include "gstpalmecaption-schedule.h"
+#include "gstpalmecaption-settings.h"
+#include "gstpalmecaption-textpad.h"
+#include "gstpalmecaption-time.h"
+#include "gstpalmecaption-worker.h"
 
 G_BEGIN_DECLS
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Which frame starts a cue on the text pad, and where the cue ends: the arithmetic of
- * gstpalmetext.h. No pads, no threads, no lock; the caller guards the state.
+ * gstpalmecaption-textpad.h. No pads, no threads, no lock; the caller guards the state.
  */
 #ifndef GST_PALME_CUES_H
 #define GST_PALME_CUES_H

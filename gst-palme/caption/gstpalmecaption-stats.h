@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmestats.h - the counters behind the property `stats`. They hold no lock: the worker's lock
+ * gstpalmecaption-stats.h - the counters behind the property `stats`. They hold no lock: the worker's lock
  * protects them.
  */
 #ifndef GST_PALME_STATS_H

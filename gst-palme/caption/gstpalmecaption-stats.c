@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmestats.c - the counters behind the property `stats`. Their memory is fixed, so that days
+ * gstpalmecaption-stats.c - the counters behind the property `stats`. Their memory is fixed, so that days
  * of video cost no more than a minute does.
  */
-#include "gstpalmestats.h"
+#include "gstpalmecaption-stats.h"
 
 #include <stdlib.h>
 #include <string.h>

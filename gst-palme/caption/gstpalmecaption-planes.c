@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeplanes.c - maps the planes of a frame for reading, if all of their bytes are there.
+ * gstpalmecaption-planes.c - maps the planes of a frame for reading, if all of their bytes are there.
  *
  * Caps say what a frame should be, its GstVideoMeta where its planes lie, its memories what there is.
  * Anyone may have written the three, and gst_video_frame_map() compares them in part only: it asks that
@@ -8,7 +8,7 @@
  * the plane begins, whatever that holds. So what will be read is compared with what is mapped here,
  * before anything reads it, and nowhere else.
  */
-#include "gstpalmeplanes.h"
+#include "gstpalmecaption-planes.h"
 
 #include <string.h>
 

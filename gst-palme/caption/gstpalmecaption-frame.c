@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeframe.c - what palmecaption does with each frame.
+ * gstpalmecaption-frame.c - what palmecaption does with each frame.
  *
  * The way of a frame in async mode: pick up a caption that is ready and say it; if the frame is
  * due and the worker idle, draw the small picture and hand it over; put the caption in effect on
  * the buffer and tell the text pad. In sync mode the frame that is due is handed over first, waits
- * for its own caption, and goes on with it. Text goes out through the queue of gstpalmetext.c,
+ * for its own caption, and goes on with it. Text goes out through the queue of gstpalmecaption-textpad.c,
  * never from here.
  */
-#include "gstpalmeframe.h"
+#include "gstpalmecaption-frame.h"
 
 #include <string.h>
 

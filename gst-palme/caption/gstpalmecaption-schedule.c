@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmeschedule.c - which frame is due.
+ * gstpalmecaption-schedule.c - which frame is due.
  *
  * The grid point of the last frame is kept, not that of the next one, so that a new interval counts
  * at once. Times near the largest value add with saturation: they never wrap into the past.
  */
-#include "gstpalmeschedule.h"
+#include "gstpalmecaption-schedule.h"
 
 static GstClockTime
 add (GstClockTime a, GstClockTime b)
