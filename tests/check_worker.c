@@ -13,7 +13,7 @@
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 
 static GstPalmeModel model;
-static GstPalmeWorker *worker;
+static GstPalmeCaptionWorker *worker;
 
 static void
 start (const gchar * lines)
@@ -26,33 +26,33 @@ start (const gchar * lines)
   fail_unless (gst_palme_shared_open (&model.shared, caption_model (lines),
           &setup) == PALME_OK);
   palme_model_info (gst_palme_shared_model (model.shared), &model.info);
-  worker = gst_palme_worker_new ();
-  fail_unless (gst_palme_worker_begin (worker, TRUE) == NULL,
+  worker = gst_palme_caption_worker_new ();
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) == NULL,
       "a worker that was not started takes nothing");
-  fail_unless (gst_palme_worker_start (worker, &model, &options,
+  fail_unless (gst_palme_caption_worker_start (worker, &model, &options,
           "test") == NULL);
 }
 
 static void
 end (void)
 {
-  gst_palme_worker_free (worker);
+  gst_palme_caption_worker_free (worker);
   gst_palme_shared_close (&model.shared);
 }
 
 static void
 submit (GstClockTime pts)
 {
-  GstPalmeJob job = {.pts = pts,.prompt = g_strdup ("words") };
+  GstPalmeCaptionJob job = {.pts = pts,.prompt = g_strdup ("words") };
 
-  gst_palme_worker_submit (worker, &job, 5);
+  gst_palme_caption_worker_submit (worker, &job, 5);
   fail_unless (job.prompt == NULL);
 }
 
 static guint64
 stat (const gchar * field)
 {
-  GstStructure *stats = gst_palme_worker_describe (worker);
+  GstStructure *stats = gst_palme_caption_worker_describe (worker);
   guint64 value;
 
   fail_unless (gst_structure_get_uint64 (stats, field, &value));
@@ -62,29 +62,29 @@ stat (const gchar * field)
 
 GST_START_TEST (test_slot)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
 
   caption_hold ();
   start ("hold=@/hold\ntext={n} {prompt}\n");
-  fail_if (gst_palme_worker_take (worker, 0, &result));
-  fail_if (gst_palme_worker_is_busy (worker));
-  fail_unless (gst_palme_worker_begin (worker, FALSE) != NULL);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_unless (gst_palme_caption_worker_begin (worker, FALSE) != NULL);
   submit (7);
-  fail_unless (gst_palme_worker_is_busy (worker));
+  fail_unless (gst_palme_caption_worker_is_busy (worker));
   /* One slot: nothing queues behind it. */
-  fail_unless (gst_palme_worker_begin (worker, FALSE) == NULL);
-  fail_if (gst_palme_worker_take (worker, 0, &result));
-  fail_if (gst_palme_worker_take (worker, GST_MSECOND, &result));
+  fail_unless (gst_palme_caption_worker_begin (worker, FALSE) == NULL);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_if (gst_palme_caption_worker_take (worker, GST_MSECOND, &result));
   caption_release ();
-  fail_unless (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
   fail_unless_equals_string (result.text, "0 words");
   fail_unless_equals_uint64 (result.job.pts, 7);
   fail_unless (result.job.prompt == NULL && result.reason == NULL);
   fail_unless (result.times.latency >= result.times.queue
       + result.times.encode + result.times.decode);
-  gst_palme_result_clear (&result);
-  fail_if (gst_palme_worker_is_busy (worker));
-  fail_if (gst_palme_worker_take (worker, 0, &result));
+  gst_palme_caption_result_clear (&result);
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
   fail_unless_equals_uint64 (stat ("captions"), 1);
   fail_unless_equals_uint64 (stat ("resize-mean"), 5);
   end ();
@@ -95,26 +95,26 @@ GST_END_TEST;
 /* Between begin and submit, and between submit and take. */
 GST_START_TEST (test_abort_between)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
 
   start (NULL);
-  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
-  gst_palme_worker_abort (worker);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
+  gst_palme_caption_worker_abort (worker);
   submit (1);
-  fail_if (gst_palme_worker_is_busy (worker));
+  fail_if (gst_palme_caption_worker_is_busy (worker));
   fail_unless_equals_uint64 (stat ("stale"), 1);
-  fail_if (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
 
-  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
   submit (2);
-  gst_palme_worker_abort (worker);
-  fail_if (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
-  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  gst_palme_caption_worker_abort (worker);
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
   fail_unless_equals_uint64 (stat ("stale"), 2);
   submit (3);
-  fail_unless (gst_palme_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
   fail_unless_equals_uint64 (result.job.pts, 3);
-  gst_palme_result_clear (&result);
+  gst_palme_caption_result_clear (&result);
   end ();
 }
 
@@ -123,22 +123,22 @@ GST_END_TEST;
 /* A frame that reaches the worker after the flush began is not captioned, however late it comes. */
 GST_START_TEST (test_flushing)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
 
   start (NULL);
-  gst_palme_worker_set_flushing (worker, TRUE);
-  fail_unless (gst_palme_worker_begin (worker, FALSE) == NULL);
-  fail_unless (gst_palme_worker_begin (worker, TRUE) == NULL);
-  gst_palme_worker_set_flushing (worker, FALSE);
-  fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+  gst_palme_caption_worker_set_flushing (worker, TRUE);
+  fail_unless (gst_palme_caption_worker_begin (worker, FALSE) == NULL);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) == NULL);
+  gst_palme_caption_worker_set_flushing (worker, FALSE);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
   submit (1);
   while (stat ("captions") == 0)
     g_usleep (1000);
   /* A result that is ready is worthless as well. */
-  gst_palme_worker_set_flushing (worker, TRUE);
-  fail_if (gst_palme_worker_take (worker, 0, &result));
-  gst_palme_worker_set_flushing (worker, FALSE);
-  fail_if (gst_palme_worker_take (worker, 0, &result));
+  gst_palme_caption_worker_set_flushing (worker, TRUE);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  gst_palme_caption_worker_set_flushing (worker, FALSE);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
   fail_unless_equals_uint64 (stat ("stale"), 1);
   end ();
 }
@@ -148,9 +148,9 @@ GST_END_TEST;
 static gpointer
 take (gpointer data)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
 
-  return GINT_TO_POINTER (gst_palme_worker_take (data, GST_CLOCK_TIME_NONE,
+  return GINT_TO_POINTER (gst_palme_caption_worker_take (data, GST_CLOCK_TIME_NONE,
           &result));
 }
 
@@ -159,7 +159,7 @@ static gint over;
 static gpointer
 begin (gpointer data)
 {
-  gpointer picture = gst_palme_worker_begin (data, TRUE);
+  gpointer picture = gst_palme_caption_worker_begin (data, TRUE);
 
   g_atomic_int_set (&over, TRUE);
   return picture;
@@ -175,17 +175,17 @@ GST_START_TEST (test_wake)
   for (way = 0; way < 3; way++) {
     caption_hold ();
     start ("hold=@/hold\ndeaf=1\njournal=@/journal\n");
-    fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+    fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
     submit (1);
     caption_wait_journal ("look", way + 1);
     thread = g_thread_new ("take", take, worker);
     g_usleep (5000);
     if (way == 0)
-      gst_palme_worker_abort (worker);
+      gst_palme_caption_worker_abort (worker);
     else if (way == 1)
-      gst_palme_worker_set_flushing (worker, TRUE);
+      gst_palme_caption_worker_set_flushing (worker, TRUE);
     else
-      gst_palme_worker_halt (worker);
+      gst_palme_caption_worker_halt (worker);
     fail_unless (g_thread_join (thread) == NULL);
 
     /* Nor does anybody wait who comes after that. */
@@ -199,14 +199,14 @@ GST_START_TEST (test_wake)
       /* Once is enough, but only when the thread waits already, which nobody can see from here. */
       while (!g_atomic_int_get (&over)) {
         g_usleep (5000);
-        gst_palme_worker_abort (worker);
+        gst_palme_caption_worker_abort (worker);
       }
       fail_unless (g_thread_join (thread) == NULL);
     }
     caption_release ();
     if (way < 2) {
-      gst_palme_worker_set_flushing (worker, FALSE);
-      fail_unless (gst_palme_worker_begin (worker, TRUE) != NULL);
+      gst_palme_caption_worker_set_flushing (worker, FALSE);
+      fail_unless (gst_palme_caption_worker_begin (worker, TRUE) != NULL);
       fail_unless_equals_uint64 (stat ("captions"), 0);
       fail_unless_equals_uint64 (stat ("stale"), 1);
     }
@@ -218,20 +218,20 @@ GST_END_TEST;
 
 GST_START_TEST (test_counters)
 {
-  GstPalmeStats stats;
-  GstPalmeTimes times = { 1, 2, 3, 0 };
+  GstPalmeCaptionStats stats;
+  GstPalmeCaptionTimes times = { 1, 2, 3, 0 };
   GstStructure *y;
   guint64 value;
   gdouble rate;
   guint i;
 
-  gst_palme_stats_reset (&stats, 100 * G_USEC_PER_SEC);
+  gst_palme_caption_stats_reset (&stats, 100 * G_USEC_PER_SEC);
   for (i = 1; i <= 1000; i++) {
     times.latency = i;
-    gst_palme_stats_caption (&stats, &times, 3,
+    gst_palme_caption_stats_caption (&stats, &times, 3,
         (100 + i / 10) * (gint64) G_USEC_PER_SEC);
   }
-  y = gst_palme_stats_describe (&stats, 200 * (gint64) G_USEC_PER_SEC);
+  y = gst_palme_caption_stats_describe (&stats, 200 * (gint64) G_USEC_PER_SEC);
   gst_structure_get_uint64 (y, "captions", &value);
   fail_unless_equals_uint64 (value, 1000);
   gst_structure_get_uint64 (y, "tokens", &value);
@@ -250,7 +250,7 @@ GST_START_TEST (test_counters)
   fail_unless_equals_float (rate, (29 * 10 + 1) / 30.0);
   gst_structure_free (y);
   /* Long after that nothing is left of the rate. */
-  y = gst_palme_stats_describe (&stats, 900 * (gint64) G_USEC_PER_SEC);
+  y = gst_palme_caption_stats_describe (&stats, 900 * (gint64) G_USEC_PER_SEC);
   gst_structure_get_double (y, "captions-per-second", &rate);
   fail_unless_equals_float (rate, 0);
   gst_structure_free (y);

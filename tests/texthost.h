@@ -15,7 +15,7 @@ typedef struct
 {
   GstElement parent;
   GstPad *sink, *src;
-  GstPalmeText *text;
+  GstPalmeCaptionTextpad *text;
 } TextHost;
 
 GType text_host_get_type (void);

@@ -8,13 +8,12 @@
  * for its own caption, and goes on with it. Text goes out through the queue of gstpalmecaption-textpad.c,
  * never from here.
  */
-#include "gstpalmecaption-frame.h"
+#include "gstpalmecaption-private.h"
 
 #include <string.h>
 
 #include "gstpalmemeta.h"
 
-GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
 /* With interval=0 there is no interval to fall behind; captions that are older than this are late
@@ -35,7 +34,7 @@ typedef struct
   GstClockTime pts;             /* NONE for a frame without timestamps */
   GstClockTime duration, stream_time;
   GstClockTime running_time;    /* of such a frame: its arrival */
-  GstPalmeSpan shown;           /* when, for the text pad */
+  GstPalmeCaptionSpan shown;    /* when, for the text pad */
   guint64 number;
 } Place;
 
@@ -63,13 +62,13 @@ locate (GstPalmeCaption * self, Place * place, GstClockTime pts,
   place->pts = pts;
   place->duration = duration_or (self, duration);
   place->number = self->frames;
-  place->stream_time = gst_palme_stream_time (segment, pts);
+  place->stream_time = gst_palme_caption_stream_time (segment, pts);
   if (GST_CLOCK_TIME_IS_VALID (pts)) {
-    place->running_time = gst_palme_running_time (segment, pts);
-    place->shown = gst_palme_span (segment, pts, place->duration);
+    place->running_time = gst_palme_caption_running_time (segment, pts);
+    place->shown = gst_palme_caption_span (segment, pts, place->duration);
   } else {
     place->running_time =
-        gst_palme_arrivals_now (&self->clock, GST_ELEMENT (self));
+        gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self));
     place->shown.start = place->running_time;
     place->shown.duration = place->duration;
   }
@@ -101,13 +100,13 @@ drop_caption (GstPalmeCaption * self)
   self->meta_fresh = self->text_fresh = FALSE;
   if (set_caption (self, NULL))
     g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (GST_PALME_PROP_CAPTION));
+        gst_palme_caption_pspec (PROP_CAPTION));
 }
 
 static void
-post_caption (GstPalmeCaption * self, const GstPalmeResult * result)
+post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
 {
-  const GstPalmeJob *job = &result->job;
+  const GstPalmeCaptionJob *job = &result->job;
   gchar *markup = g_markup_escape_text (result->text, -1);
 
   gst_element_post_message (GST_ELEMENT (self),
@@ -136,7 +135,7 @@ is_doubled (GstPalmeCaption * self, GstClockTime delay)
 /* Warns when captions fall behind, each time that it is twice as bad as at the last warning. A slow
  * source is no reason: there a caption waits for the next frame to appear on. */
 static void
-warn_if_late (GstPalmeCaption * self, const GstPalmeResult * result,
+warn_if_late (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
     GstClockTime delay, guint64 frames, GstClockTime interval)
 {
   GstClockTime latency = result->times.latency;
@@ -165,7 +164,7 @@ warn_if_late (GstPalmeCaption * self, const GstPalmeResult * result,
 }
 
 static void
-note_times (GstPalmeCaption * self, const GstPalmeResult * result,
+note_times (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
     GstClockTime delay)
 {
   gboolean grew, latency_grew = FALSE;
@@ -182,10 +181,10 @@ note_times (GstPalmeCaption * self, const GstPalmeResult * result,
   GST_OBJECT_UNLOCK (self);
 
   g_object_notify_by_pspec (G_OBJECT (self),
-      gst_palme_caption_pspec (GST_PALME_PROP_LAST_LATENCY));
+      gst_palme_caption_pspec (PROP_LAST_LATENCY));
   if (grew)
     g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (GST_PALME_PROP_MAX_OBSERVED_DELAY));
+        gst_palme_caption_pspec (PROP_MAX_OBSERVED_DELAY));
   if (latency_grew)
     gst_element_post_message (GST_ELEMENT (self),
         gst_message_new_latency (GST_OBJECT (self)));
@@ -193,7 +192,7 @@ note_times (GstPalmeCaption * self, const GstPalmeResult * result,
 
 /* A caption could not be made. FALSE if that is to stop the stream. */
 static gboolean
-fail (GstPalmeCaption * self, const GstPalmeResult * result)
+fail (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
 {
   GstPalmeOnError on_error;
 
@@ -220,15 +219,16 @@ fail (GstPalmeCaption * self, const GstPalmeResult * result)
 
 /* Says a result at a place, and clears it. FALSE if the stream is to stop. */
 static gboolean
-deliver (GstPalmeCaption * self, GstPalmeResult * result, const Place * place)
+deliver (GstPalmeCaption * self, GstPalmeCaptionResult * result,
+    const Place * place)
 {
-  GstPalmeJob *job = &result->job;
+  GstPalmeCaptionJob *job = &result->job;
   GstClockTime interval, delay = 0;
   gboolean changed, quiet, post, ok = TRUE;
 
   if (result->status < 0) {
     ok = fail (self, result);
-    gst_palme_result_clear (result);
+    gst_palme_caption_result_clear (result);
     return ok;
   }
 
@@ -260,19 +260,19 @@ deliver (GstPalmeCaption * self, GstPalmeResult * result, const Place * place)
         result->times.latency);
   if (changed)
     g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (GST_PALME_PROP_CAPTION));
+        gst_palme_caption_pspec (PROP_CAPTION));
   note_times (self, result, delay);
   warn_if_late (self, result, delay, place->number - job->frame, interval);
 
-  gst_palme_result_clear (result);
+  gst_palme_caption_result_clear (result);
   return TRUE;
 }
 
 void
-gst_palme_frame_forget (GstPalmeCaption * self)
+gst_palme_caption_frame_forget (GstPalmeCaption * self)
 {
-  gst_palme_schedule_reset (&self->schedule);
-  gst_palme_schedule_reset (&self->arrivals);
+  gst_palme_caption_schedule_reset (&self->schedule);
+  gst_palme_caption_schedule_reset (&self->arrivals);
   memset (&self->clock, 0, sizeof self->clock);
   self->frame_shown.start = self->handed = GST_CLOCK_TIME_NONE;
   drop_caption (self);
@@ -298,7 +298,7 @@ decide_mode (GstPalmeCaption * self)
   GST_OBJECT_UNLOCK (self);
   self->live = live;
   self->decided = TRUE;
-  gst_palme_text_set_exact (self->text, self->sync);
+  gst_palme_caption_textpad_set_exact (self->text, self->sync);
   GST_INFO_OBJECT (self, "mode is %s, upstream is %slive",
       self->sync ? "sync" : "async", live ? "" : "not ");
 }
@@ -311,7 +311,8 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
       gst_buffer_n_memory (buffer) > 0 ? gst_buffer_peek_memory (buffer, 0) :
       NULL;
 
-  gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_UNMAPPABLE);
+  gst_palme_caption_worker_count (self->worker,
+      GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE);
   if (self->warned_unmappable)
     return;
   self->warned_unmappable = TRUE;
@@ -327,11 +328,11 @@ static gboolean
 hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
     guint8 * picture)
 {
-  GstPalmeJob job = { 0 };
+  GstPalmeCaptionJob job = { 0 };
   const gchar *reason = NULL;
   gint64 start = g_get_monotonic_time ();
 
-  if (!gst_palme_picture_take (&self->picture, picture,
+  if (!gst_palme_caption_picture_take (&self->picture, picture,
           self->model.info.image_size, buffer, &reason)) {
     warn_unmappable (self, buffer, reason);
     if (self->sync)
@@ -349,55 +350,60 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
   job.prompt = g_strdup (self->settings.prompt);
   job.time_limit = self->settings.time_limit;
   GST_OBJECT_UNLOCK (self);
-  gst_palme_worker_submit (self->worker, &job,
+  gst_palme_caption_worker_submit (self->worker, &job,
       (g_get_monotonic_time () - start) * GST_USECOND);
   return TRUE;
 }
 
 /* Counts the turn that a due frame has, once however many frames it is handed on to. */
 static void
-count_turn (GstPalmeCaption * self, GstPalmeSchedule * schedule,
+count_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval)
 {
   gboolean waiting = schedule->waiting;
 
-  if (!gst_palme_schedule_begin_turn (schedule, time, interval))
+  if (!gst_palme_caption_schedule_begin_turn (schedule, time, interval))
     return;
-  gst_palme_worker_count (self->worker, GST_PALME_COUNT_DUE);
+  gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_DUE);
   if (waiting)
-    gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
+    gst_palme_caption_worker_count (self->worker,
+        GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
 }
 
 /* A frame that is due: hands it over, in sync mode waits for its caption. */
 static GstFlowReturn
 take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
-    GstPalmeSchedule * schedule, GstClockTime time, GstClockTime interval)
+    GstPalmeCaptionSchedule * schedule, GstClockTime time,
+    GstClockTime interval)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
   guint8 *picture;
   gboolean handed;
 
   count_turn (self, schedule, time, interval);
-  picture = gst_palme_worker_begin (self->worker, self->sync);
+  picture = gst_palme_caption_worker_begin (self->worker, self->sync);
   if (picture == NULL) {
     if (self->sync)
       return GST_FLOW_FLUSHING;
-    if (!gst_palme_schedule_hand_on (schedule, interval))
-      gst_palme_worker_count (self->worker, GST_PALME_COUNT_SKIPPED_BUSY);
+    if (!gst_palme_caption_schedule_hand_on (schedule, interval))
+      gst_palme_caption_worker_count (self->worker,
+          GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
     return GST_FLOW_OK;
   }
   handed = hand_over (self, buffer, place, picture);
-  gst_palme_schedule_take (schedule, time, interval);
+  gst_palme_caption_schedule_take (schedule, time, interval);
   /* Where some frames have timestamps and some have none, one caption counts for both kinds. */
   if (schedule == &self->schedule)
-    gst_palme_schedule_take (&self->arrivals,
-        gst_palme_arrivals_now (&self->clock, GST_ELEMENT (self)), interval);
+    gst_palme_caption_schedule_take (&self->arrivals,
+        gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self)),
+        interval);
   self->handed = place->shown.start;
   g_atomic_int_set (&self->caption_now, FALSE);
   if (!handed || !self->sync)
     return GST_FLOW_OK;
 
-  if (!gst_palme_worker_take (self->worker, GST_CLOCK_TIME_NONE, &result))
+  if (!gst_palme_caption_worker_take (self->worker, GST_CLOCK_TIME_NONE,
+          &result))
     return GST_FLOW_FLUSHING;
   return deliver (self, &result, place) ? GST_FLOW_OK : GST_FLOW_ERROR;
 }
@@ -406,17 +412,16 @@ static GstFlowReturn
 take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
     GstClockTime interval)
 {
-  GstPalmeSchedule *schedule = &self->schedule;
+  GstPalmeCaptionSchedule *schedule = &self->schedule;
   GstClockTime time;
 
   if (GST_CLOCK_TIME_IS_VALID (place->pts)) {
-    time = gst_palme_media_time (&self->segment,
-        place->pts);
+    time = gst_palme_caption_media_time (&self->segment, place->pts);
   } else {
     schedule = &self->arrivals;
     time = place->running_time;
   }
-  if (!gst_palme_schedule_is_due (schedule, time, interval)
+  if (!gst_palme_caption_schedule_is_due (schedule, time, interval)
       && !g_atomic_int_get (&self->caption_now))
     return GST_FLOW_OK;
   return take_frame (self, buffer, place, schedule, time, interval);
@@ -426,9 +431,9 @@ take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
 static gboolean
 collect (GstPalmeCaption * self, const Place * place)
 {
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
 
-  if (!gst_palme_worker_take (self->worker, 0, &result))
+  if (!gst_palme_caption_worker_take (self->worker, 0, &result))
     return TRUE;
   return deliver (self, &result, place);
 }
@@ -470,16 +475,16 @@ next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
   GstClockTime next;
 
   if (!GST_CLOCK_TIME_IS_VALID (place->pts)) {
-    next = gst_palme_schedule_next (&self->arrivals, interval);
+    next = gst_palme_caption_schedule_next (&self->arrivals, interval);
     /* With an interval of 0 it is the next one, whenever that comes. */
     return GST_CLOCK_TIME_IS_VALID (next) ?
         MAX (next, add (place->shown.start, place->duration)) : next;
   }
-  next = gst_palme_schedule_next (&self->schedule, interval);
+  next = gst_palme_caption_schedule_next (&self->schedule, interval);
   if (!GST_CLOCK_TIME_IS_VALID (next))
     return next;
-  return gst_palme_span (segment, gst_palme_media_time (segment, next),
-      0).start;
+  return gst_palme_caption_span (segment, gst_palme_caption_media_time (segment,
+          next), 0).start;
 }
 
 /* The time of the first frame that comes at `time` or later, if frames go on as this one does. */
@@ -515,14 +520,14 @@ next_caption (GstPalmeCaption * self, const Place * place,
 
   if (self->sync)
     return GST_CLOCK_TIME_IS_VALID (next) ? MAX (next, now + 1) : next;
-  if (gst_palme_worker_is_busy (self->worker)
+  if (gst_palme_caption_worker_is_busy (self->worker)
       && GST_CLOCK_TIME_IS_VALID (self->handed))
     next = add (self->handed, latency);
   else if (GST_CLOCK_TIME_IS_VALID (next))
     next = add (frame_after (place, next), latency);
   if (next > now)
     return next;
-  every = MAX (gst_palme_played (segment, interval), latency);
+  every = MAX (gst_palme_caption_played (segment, interval), latency);
   return add (now, MAX (every / 4, now - next));
 }
 
@@ -541,12 +546,12 @@ tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
   if (!GST_CLOCK_TIME_IS_VALID (frame.start))
     return;
   if (segment->rate > 0.0)
-    frame.limit = gst_palme_running_time (segment, segment->stop);
+    frame.limit = gst_palme_caption_running_time (segment, segment->stop);
   /* A frame that is no picture is a GAP and leaves running cues alone. Played backwards the video
    * has no cues. */
   if (picture)
     frame.caption = self->caption && segment->rate > 0.0 ? self->caption : "";
-  gst_palme_text_frame (self->text, &frame);
+  gst_palme_caption_textpad_frame (self->text, &frame);
   if (picture)
     self->text_fresh = FALSE;
 }
@@ -574,7 +579,7 @@ timestamp_of (GstBuffer * buffer)
 }
 
 GstFlowReturn
-gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
+gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 {
   gboolean picture = !GST_BUFFER_FLAG_IS_SET (buffer, NOT_A_PICTURE);
   GstFlowReturn flow = GST_FLOW_OK;
@@ -583,7 +588,7 @@ gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->decided)
     decide_mode (self);
-  gst_palme_worker_count (self->worker, GST_PALME_COUNT_FRAMES);
+  gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_FRAMES);
   locate (self, &place, timestamp_of (buffer), GST_BUFFER_DURATION (buffer));
   self->frames++;
   if (GST_CLOCK_TIME_IS_VALID (place.stream_time))
@@ -610,7 +615,7 @@ gst_palme_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 /* ---- Without a frame ------------------------------------------------------------------------- */
 
 void
-gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event)
+gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event)
 {
   gboolean async = self->decided && !self->sync;
   GstClockTime pts, duration;
@@ -625,15 +630,15 @@ gst_palme_frame_gap (GstPalmeCaption * self, GstEvent * event)
 }
 
 void
-gst_palme_frame_drain (GstPalmeCaption * self)
+gst_palme_caption_frame_drain (GstPalmeCaption * self)
 {
   const GstSegment *segment = &self->segment;
-  GstPalmeResult result;
+  GstPalmeCaptionResult result;
   GstClockTime timeout, end, limit;
   Place place = { 0 };
 
   if (!self->decided || self->sync
-      || !gst_palme_worker_is_busy (self->worker))
+      || !gst_palme_caption_worker_is_busy (self->worker))
     return;
   GST_OBJECT_LOCK (self);
   timeout = self->settings.drain_timeout;
@@ -641,9 +646,9 @@ gst_palme_frame_drain (GstPalmeCaption * self)
 
   GST_DEBUG_OBJECT (self, "waiting for the last caption, at most %"
       GST_TIME_FORMAT, GST_TIME_ARGS (timeout));
-  if (!gst_palme_worker_take (self->worker, timeout, &result)) {
+  if (!gst_palme_caption_worker_take (self->worker, timeout, &result)) {
     GST_INFO_OBJECT (self, "the last caption is given up");
-    gst_palme_worker_abort (self->worker);
+    gst_palme_caption_worker_abort (self->worker);
     return;
   }
 
@@ -653,7 +658,8 @@ gst_palme_frame_drain (GstPalmeCaption * self)
   if (GST_CLOCK_TIME_IS_VALID (place.shown.start)) {
     end = add (place.shown.start, place.shown.duration);
     limit = segment->rate > 0.0 ?
-        gst_palme_running_time (segment, segment->stop) : GST_CLOCK_TIME_NONE;
+        gst_palme_caption_running_time (segment,
+        segment->stop) : GST_CLOCK_TIME_NONE;
     if (end < limit)            /* which NONE is as well */
       place.shown.start = end;
   }

@@ -53,7 +53,7 @@ joins_another (GstPad * src, guint depth)
 }
 
 gboolean
-gst_palme_joins_another (GstPad * src)
+gst_palme_caption_joins_another (GstPad * src)
 {
   return joins_another (src, 0);
 }

@@ -2,8 +2,8 @@
  *
  * gstpalmecaption-joins.h - whether a stream meets another one downstream.
  */
-#ifndef GST_PALME_JOINS_H
-#define GST_PALME_JOINS_H
+#ifndef GST_PALME_CAPTION_JOINS_H
+#define GST_PALME_CAPTION_JOINS_H
 
 #include <gst/gst.h>
 
@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 /* TRUE if an element downstream of this pad has more sink pads than one: a muxer, an overlay. Such an
  * element waits for each of its streams, so a cue has to be there when it starts. Bins are looked
  * into, and every branch of a tee. No lock may be held. */
-gboolean gst_palme_joins_another (GstPad * src);
+gboolean gst_palme_caption_joins_another (GstPad * src);
 
 G_END_DECLS
 

@@ -32,7 +32,7 @@ typedef struct
   gulong probe;
 } Claim;
 
-struct _GstPalmeOverlay
+struct _GstPalmeCaptionOverlay
 {
   GstElement *element;
   GstPad *srcpad;
@@ -64,7 +64,8 @@ copy_text (gpointer text, gpointer unused)
 static gboolean
 text_is_ours (GstElement * target)
 {
-  gchar *shown = g_object_dup_data (G_OBJECT (target), SHOWN_KEY, copy_text, NULL);
+  gchar *shown =
+      g_object_dup_data (G_OBJECT (target), SHOWN_KEY, copy_text, NULL);
   gchar *text = NULL;
   gboolean same;
 
@@ -78,7 +79,8 @@ text_is_ours (GstElement * target)
 static void
 set_text (GstElement * target, const gchar * markup)
 {
-  g_object_set_data_full (G_OBJECT (target), SHOWN_KEY, g_strdup (markup), g_free);
+  g_object_set_data_full (G_OBJECT (target), SHOWN_KEY, g_strdup (markup),
+      g_free);
   g_object_set (target, "text", markup, NULL);
 }
 
@@ -90,7 +92,8 @@ static void
 show (Claim * claim, const gchar * caption)
 {
   gchar *markup = g_markup_escape_text (caption, -1);
-  gchar *shown = g_object_dup_data (G_OBJECT (claim->target), SHOWN_KEY, copy_text, NULL);
+  gchar *shown =
+      g_object_dup_data (G_OBJECT (claim->target), SHOWN_KEY, copy_text, NULL);
 
   if (g_strcmp0 (markup, shown ? shown : "") != 0) {
     if (text_is_ours (claim->target)) {
@@ -99,7 +102,8 @@ show (Claim * claim, const gchar * caption)
       if (g_atomic_int_get (&claim->over) && text_is_ours (claim->target))
         set_text (claim->target, "");
     } else {
-      GST_INFO_OBJECT (claim->target, "somebody else set the text, no captions from here on");
+      GST_INFO_OBJECT (claim->target,
+          "somebody else set the text, no captions from here on");
       g_atomic_int_set (&claim->over, TRUE);
     }
   }
@@ -116,17 +120,20 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
   if (g_atomic_int_get (&claim->over))
     return GST_PAD_PROBE_OK;
   if (info->type & GST_PAD_PROBE_TYPE_BUFFER) {
-    const gchar *caption = gst_palme_meta_get_text (GST_PAD_PROBE_INFO_BUFFER (info));
+    const gchar *caption =
+        gst_palme_meta_get_text (GST_PAD_PROBE_INFO_BUFFER (info));
 
     if (gst_pad_is_linked (claim->text)) {
-      GST_INFO_OBJECT (claim->target, "text_sink got linked, no captions from here on");
+      GST_INFO_OBJECT (claim->target,
+          "text_sink got linked, no captions from here on");
       g_atomic_int_set (&claim->over, TRUE);
       if (text_is_ours (claim->target))
         set_text (claim->target, "");
       return GST_PAD_PROBE_OK;
     }
     show (claim, caption ? caption : "");
-  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_FLUSH_STOP) {
+  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) ==
+      GST_EVENT_FLUSH_STOP) {
     /* Else the caption from before a seek stays on the screen until the next result. */
     show (claim, "");
   }
@@ -137,7 +144,8 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 
 /* Claims the overlay whose video_sink this is, if nobody else uses it. FALSE: walk on. */
 static gboolean
-claim_overlay (GstPalmeOverlay * overlay, GstElement * target, GstPad * video)
+claim_overlay (GstPalmeCaptionOverlay * overlay, GstElement * target,
+    GstPad * video)
 {
   GstPad *text = gst_element_get_static_pad (target, "text_sink");
   gchar *present = NULL;
@@ -146,14 +154,17 @@ claim_overlay (GstPalmeOverlay * overlay, GstElement * target, GstPad * video)
 
   g_object_get (target, "text", &present, NULL);
   wanted = text && !gst_pad_is_linked (text)
-      && (g_object_get_data (G_OBJECT (target), CLAIM_KEY) || !present || !*present);
+      && (g_object_get_data (G_OBJECT (target), CLAIM_KEY) || !present
+      || !*present);
   g_free (present);
   if (!wanted) {
     gst_clear_object (&text);
     return FALSE;
   }
-  if (!g_object_replace_data (G_OBJECT (target), CLAIM_KEY, NULL, overlay, NULL, NULL)) {
-    GST_DEBUG_OBJECT (overlay->element, "%s is served already", GST_OBJECT_NAME (target));
+  if (!g_object_replace_data (G_OBJECT (target), CLAIM_KEY, NULL, overlay, NULL,
+          NULL)) {
+    GST_DEBUG_OBJECT (overlay->element, "%s is served already",
+        GST_OBJECT_NAME (target));
     gst_object_unref (text);
     return TRUE;
   }
@@ -166,7 +177,8 @@ claim_overlay (GstPalmeOverlay * overlay, GstElement * target, GstPad * video)
   claim->text = text;
   g_object_set_data_full (G_OBJECT (target), SHOWN_KEY, g_strdup (""), g_free);
   claim->probe = gst_pad_add_probe (video,
-      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_FLUSH, video_probe, claim, claim_unref);
+      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_FLUSH, video_probe,
+      claim, claim_unref);
   overlay->claims = g_list_prepend (overlay->claims, claim);
   return TRUE;
 }
@@ -218,7 +230,8 @@ inner_links (GstPad * sink)
 /* Follows a src pad downstream. `seen` holds the sink pads that were visited, so that branches
  * that join again, and loops, are walked once. */
 static void
-walk (GstPalmeOverlay * overlay, GstPad * src, GHashTable * seen, guint depth)
+walk (GstPalmeCaptionOverlay * overlay, GstPad * src, GHashTable * seen,
+    guint depth)
 {
   GstPad *sink = gst_pad_get_peer (src);
   GstObject *parent;
@@ -234,7 +247,8 @@ walk (GstPalmeOverlay * overlay, GstPad * src, GHashTable * seen, guint depth)
   }
   parent = gst_object_get_parent (GST_OBJECT (sink));
   if (parent && GST_IS_ELEMENT (parent) && !GST_IS_GHOST_PAD (sink)) {
-    if (++depth > MAX_DEPTH || G_OBJECT_TYPE (parent) == G_OBJECT_TYPE (overlay->element))
+    if (++depth > MAX_DEPTH
+        || G_OBJECT_TYPE (parent) == G_OBJECT_TYPE (overlay->element))
       stop = TRUE;              /* what is behind another of our kind is nearer to that one */
     else if (type && g_type_is_a (G_OBJECT_TYPE (parent), type))
       stop = g_strcmp0 (GST_OBJECT_NAME (sink), "video_sink") != 0
@@ -250,11 +264,11 @@ walk (GstPalmeOverlay * overlay, GstPad * src, GHashTable * seen, guint depth)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-GstPalmeOverlay *
-gst_palme_overlay_new (GstElement * element, GstPad * srcpad)
+GstPalmeCaptionOverlay *
+gst_palme_caption_overlay_new (GstElement * element, GstPad * srcpad)
 {
   static gsize once = 0;
-  GstPalmeOverlay *overlay = g_new0 (GstPalmeOverlay, 1);
+  GstPalmeCaptionOverlay *overlay = g_new0 (GstPalmeCaptionOverlay, 1);
 
   if (g_once_init_enter (&once)) {
     GST_DEBUG_CATEGORY_INIT (palme_overlay_debug, "palmeoverlay", 0,
@@ -267,7 +281,7 @@ gst_palme_overlay_new (GstElement * element, GstPad * srcpad)
 }
 
 void
-gst_palme_overlay_attach (GstPalmeOverlay * overlay)
+gst_palme_caption_overlay_attach (GstPalmeCaptionOverlay * overlay)
 {
   GHashTable *seen;
 
@@ -280,7 +294,7 @@ gst_palme_overlay_attach (GstPalmeOverlay * overlay)
 }
 
 void
-gst_palme_overlay_detach (GstPalmeOverlay * overlay)
+gst_palme_caption_overlay_detach (GstPalmeCaptionOverlay * overlay)
 {
   GList *l;
 
@@ -292,7 +306,8 @@ gst_palme_overlay_detach (GstPalmeOverlay * overlay)
     gst_pad_remove_probe (claim->video, claim->probe);
     if (!stood_down && text_is_ours (claim->target))
       set_text (claim->target, "");
-    g_object_replace_data (G_OBJECT (claim->target), CLAIM_KEY, overlay, NULL, NULL, NULL);
+    g_object_replace_data (G_OBJECT (claim->target), CLAIM_KEY, overlay, NULL,
+        NULL, NULL);
     claim_unref (claim);
   }
   g_list_free (overlay->claims);
@@ -301,10 +316,10 @@ gst_palme_overlay_detach (GstPalmeOverlay * overlay)
 }
 
 void
-gst_palme_overlay_free (GstPalmeOverlay * overlay)
+gst_palme_caption_overlay_free (GstPalmeCaptionOverlay * overlay)
 {
   if (!overlay)
     return;
-  gst_palme_overlay_detach (overlay);
+  gst_palme_caption_overlay_detach (overlay);
   g_free (overlay);
 }

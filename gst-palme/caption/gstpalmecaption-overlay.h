@@ -10,29 +10,29 @@
  *
  * The property auto-overlay is the element's: where it is FALSE the element does not attach.
  */
-#ifndef GST_PALME_OVERLAY_H
-#define GST_PALME_OVERLAY_H
+#ifndef GST_PALME_CAPTION_OVERLAY_H
+#define GST_PALME_CAPTION_OVERLAY_H
 
 #include <gst/gst.h>
 
 G_BEGIN_DECLS
 
-typedef struct _GstPalmeOverlay GstPalmeOverlay;
+typedef struct _GstPalmeCaptionOverlay GstPalmeCaptionOverlay;
 
 /* One for each element, made in its init. Neither is referenced, both must outlive the result.
  * Never NULL. */
-GstPalmeOverlay *gst_palme_overlay_new (GstElement * element, GstPad * srcpad);
+GstPalmeCaptionOverlay *gst_palme_caption_overlay_new (GstElement * element, GstPad * srcpad);
 
 /* READY->PAUSED before chaining up: finds overlays and installs the probes. The elements
  * downstream are then in PAUSED and linked. A second call without detach does nothing. */
-void gst_palme_overlay_attach (GstPalmeOverlay * overlay);
+void gst_palme_caption_overlay_attach (GstPalmeCaptionOverlay * overlay);
 
 /* PAUSED->READY after chaining up, also after a READY->PAUSED that failed: removes the probes and
  * empties a text that is still ours. Without attach it does nothing. */
-void gst_palme_overlay_detach (GstPalmeOverlay * overlay);
+void gst_palme_caption_overlay_detach (GstPalmeCaptionOverlay * overlay);
 
 /* For the element's finalize; detaches first. NULL is fine. */
-void gst_palme_overlay_free (GstPalmeOverlay * overlay);
+void gst_palme_caption_overlay_free (GstPalmeCaptionOverlay * overlay);
 
 G_END_DECLS
 

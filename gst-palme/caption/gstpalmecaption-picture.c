@@ -23,19 +23,19 @@
 #define MOST_SIDE 65536
 
 gsize
-gst_palme_picture_stride (gint size)
+gst_palme_caption_picture_stride (gint size)
 {
-  return (gsize) size * 3;
+  return (gsize) size *3;
 }
 
 gsize
-gst_palme_picture_bytes (gint size)
+gst_palme_caption_picture_bytes (gint size)
 {
-  return gst_palme_picture_stride (size) * (gsize) size;
+  return gst_palme_caption_picture_stride (size) * (gsize) size;
 }
 
 void
-gst_palme_picture_clear (GstPalmePicture * picture)
+gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
 {
   g_clear_pointer (&picture->converter, gst_video_converter_free);
   g_clear_pointer (&picture->flattener, gst_video_converter_free);
@@ -113,11 +113,12 @@ describe (struct palme_image *image, const GstVideoInfo * info)
 }
 
 void
-gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps)
+gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
+    GstCaps * caps)
 {
   const GstVideoFormatInfo *format;
 
-  gst_palme_picture_clear (picture);
+  gst_palme_caption_picture_clear (picture);
   /* The parser says so in the log when caps have no width or height, which is legal for memory that
    * only hardware understands. */
   if (!gst_video_info_from_caps (&picture->in, caps))
@@ -144,8 +145,7 @@ gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps)
   /* Rows of both fields are read as they stand in the frame: what moves is blurred in height, as by any
    * filter that does not tell them apart. Where they lie is known by now. */
   picture->in.interlace_mode = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
-  picture->direct = picture->known
-      && describe (&picture->image, &picture->in);
+  picture->direct = picture->known && describe (&picture->image, &picture->in);
 }
 
 /* A converter to pictures of this format and size, and what these are. NULL: there is none. */
@@ -165,7 +165,7 @@ converter_to (GstVideoInfo * out, const GstVideoInfo * in,
 }
 
 static gboolean
-make_converter (GstPalmePicture * picture, gint size)
+make_converter (GstPalmeCaptionPicture * picture, gint size)
 {
   if (picture->converter != NULL && picture->size == size)
     return TRUE;
@@ -177,13 +177,13 @@ make_converter (GstPalmePicture * picture, gint size)
       GST_VIDEO_FORMAT_RGB, size, size);
   picture->failed = picture->converter == NULL;
   /* Rows without gaps, as the engine has them. */
-  picture->out.stride[0] = (gint) gst_palme_picture_stride (size);
-  picture->out.size = gst_palme_picture_bytes (size);
+  picture->out.stride[0] = (gint) gst_palme_caption_picture_stride (size);
+  picture->out.size = gst_palme_caption_picture_bytes (size);
   return !picture->failed;
 }
 
 static gboolean
-make_flattener (GstPalmePicture * picture)
+make_flattener (GstPalmeCaptionPicture * picture)
 {
   if (picture->flattener == NULL && !picture->failed) {
     picture->flattener = converter_to (&picture->flat, &picture->in,
@@ -196,7 +196,7 @@ make_flattener (GstPalmePicture * picture)
 
 /* The engine's square of a picture that it reads. FALSE if it does not read this one after all. */
 static gboolean
-square (GstPalmePicture * picture, guint8 * rgb, gint size,
+square (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
   if (picture->squarer_size != size)
@@ -209,7 +209,7 @@ square (GstPalmePicture * picture, guint8 * rgb, gint size,
 }
 
 static gboolean
-square_frame (GstPalmePicture * picture, guint8 * rgb, gint size,
+square_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const GstVideoFrame * frame)
 {
   guint i;
@@ -246,7 +246,7 @@ may_convert (const GstVideoFrame * frame)
       return FALSE;
   }
   return width <= MOST_SIDE && height <= MOST_SIDE
-      && width * height <= GST_PALME_PICTURE_MOST_CONVERTED;
+      && width * height <= GST_PALME_CAPTION_PICTURE_MAX_CONVERTED;
 }
 
 /* Runs a converter into memory that is the caller's. */
@@ -270,8 +270,8 @@ run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
 static guint
 unpacked_bits (const GstVideoFrame * frame)
 {
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
-          info.finfo->unpack_format));
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->info.
+          finfo->unpack_format));
 }
 
 /* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */
@@ -340,7 +340,7 @@ is_opaque (const GstVideoFrame * frame)
 
 /* A frame that the converter is to leave at its size. */
 static gboolean
-flatten (GstPalmePicture * picture, guint8 * rgb, gint size,
+flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
 {
   struct palme_image image = {
@@ -392,7 +392,7 @@ is_garbled (const GstVideoFrame * frame, gint size)
 }
 
 static gboolean
-convert (GstPalmePicture * picture, guint8 * rgb, gint size,
+convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
 {
   if (is_garbled (frame, size) || !is_opaque (frame))
@@ -410,7 +410,7 @@ convert (GstPalmePicture * picture, guint8 * rgb, gint size,
 
 /* The converter's loops in ORC take strides for numbers above zero. */
 static gboolean
-convert_upright (GstPalmePicture * picture, guint8 * rgb, gint size,
+convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
 {
   GstVideoFrame copy;
@@ -421,9 +421,9 @@ convert_upright (GstPalmePicture * picture, guint8 * rgb, gint size,
         "and 65536 pixels on a side are read";
     return FALSE;
   }
-  if (gst_palme_planes_upright (frame))
+  if (gst_palme_caption_planes_upright (frame))
     return convert (picture, rgb, size, frame, reason);
-  if (!gst_palme_planes_copy (&copy, &picture->in, frame)) {
+  if (!gst_palme_caption_planes_copy (&copy, &picture->in, frame)) {
     *reason = "out of memory for a copy of it";
     return FALSE;
   }
@@ -433,8 +433,8 @@ convert_upright (GstPalmePicture * picture, guint8 * rgb, gint size,
 }
 
 gboolean
-gst_palme_picture_take (GstPalmePicture * picture, guint8 * rgb, gint size,
-    GstBuffer * buffer, const gchar ** reason)
+gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    gint size, GstBuffer * buffer, const gchar ** reason)
 {
   GstVideoFrame frame;
   gboolean ok;
@@ -444,7 +444,7 @@ gst_palme_picture_take (GstPalmePicture * picture, guint8 * rgb, gint size,
         "element that downloads to system memory, before palmecaption may help";
     return FALSE;
   }
-  if (!gst_palme_planes_map (&frame, &picture->in, buffer, reason))
+  if (!gst_palme_caption_planes_map (&frame, &picture->in, buffer, reason))
     return FALSE;
   ok = square_frame (picture, rgb, size, &frame)
       || convert_upright (picture, rgb, size, &frame, reason);

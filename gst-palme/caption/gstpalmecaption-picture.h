@@ -3,8 +3,8 @@
  * gstpalmecaption-picture.h - makes the small RGB picture that the engine sees from a video frame of any
  * raw format. It belongs to the streaming thread and knows the engine's squares, not its models.
  */
-#ifndef GST_PALME_PICTURE_H
-#define GST_PALME_PICTURE_H
+#ifndef GST_PALME_CAPTION_PICTURE_H
+#define GST_PALME_CAPTION_PICTURE_H
 
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 /* The most pixels of a frame that GstVideoConverter converts: of any format that the engine does not
  * read itself, and of no side above 65536. Larger ones cannot be read; those that the engine reads take
  * no memory that grows with them, and have sides of at most 32768. */
-#define GST_PALME_PICTURE_MOST_CONVERTED (1 << 28)
+#define GST_PALME_CAPTION_PICTURE_MAX_CONVERTED (1 << 28)
 
 typedef struct
 {
@@ -31,21 +31,21 @@ typedef struct
   GstVideoConverter *converter;
   GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */
   GstVideoInfo flat;
-} GstPalmePicture;
+} GstPalmeCaptionPicture;
 
 /* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */
-gsize gst_palme_picture_stride (gint size);
-gsize gst_palme_picture_bytes (gint size);
+gsize gst_palme_caption_picture_stride (gint size);
+gsize gst_palme_caption_picture_bytes (gint size);
 
 /* New caps. Caps that say nothing about pixels are taken as well: their frames cannot be read. */
-void gst_palme_picture_set_caps (GstPalmePicture * picture, GstCaps * caps);
+void gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture, GstCaps * caps);
 
 /* Forgets caps, squarer and converter. */
-void gst_palme_picture_clear (GstPalmePicture * picture);
+void gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture);
 
-/* Draws the frame into `rgb`, which has gst_palme_picture_bytes (size). FALSE if the frame cannot
+/* Draws the frame into `rgb`, which has gst_palme_caption_picture_bytes (size). FALSE if the frame cannot
  * be read; then *reason says why, a constant sentence fragment. */
-gboolean gst_palme_picture_take (GstPalmePicture * picture, guint8 * rgb,
+gboolean gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
     gint size, GstBuffer * buffer, const gchar ** reason);
 
 G_END_DECLS

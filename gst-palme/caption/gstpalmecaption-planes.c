@@ -28,7 +28,8 @@ static gsize
 default_size (const GstVideoInfo * info, guint plane)
 {
   gsize end = plane + 1 < GST_VIDEO_INFO_N_PLANES (info) ?
-      GST_VIDEO_INFO_PLANE_OFFSET (info, plane + 1) : GST_VIDEO_INFO_SIZE (info);
+      GST_VIDEO_INFO_PLANE_OFFSET (info,
+      plane + 1) : GST_VIDEO_INFO_SIZE (info);
 
   return end - GST_VIDEO_INFO_PLANE_OFFSET (info, plane);
 }
@@ -179,7 +180,7 @@ copy_of (GstBuffer * buffer, gsize slack)
 }
 
 gboolean
-gst_palme_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
+gst_palme_caption_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
     GstBuffer * buffer, const gchar ** reason)
 {
   const GstVideoMeta *meta = gst_buffer_get_video_meta (buffer);
@@ -207,7 +208,7 @@ gst_palme_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
 }
 
 gboolean
-gst_palme_planes_upright (const GstVideoFrame * frame)
+gst_palme_caption_planes_upright (const GstVideoFrame * frame)
 {
   guint plane;
 
@@ -218,7 +219,7 @@ gst_palme_planes_upright (const GstVideoFrame * frame)
 }
 
 gboolean
-gst_palme_planes_copy (GstVideoFrame * copy, const GstVideoInfo * info,
+gst_palme_caption_planes_copy (GstVideoFrame * copy, const GstVideoInfo * info,
     const GstVideoFrame * frame)
 {
   gsize size = GST_VIDEO_INFO_SIZE (info) + slack_of (info);

@@ -2,8 +2,8 @@
  *
  * gstpalmecaption-planes.h - maps the planes of a frame for reading, if all of their bytes are there.
  */
-#ifndef GST_PALME_PLANES_H
-#define GST_PALME_PLANES_H
+#ifndef GST_PALME_CAPTION_PLANES_H
+#define GST_PALME_CAPTION_PLANES_H
 
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -14,14 +14,14 @@ G_BEGIN_DECLS
  * its strides and offsets, lies in mapped memory, and `frame` has the size of `info` and is progressive.
  * The buffer and its memories stay as they are. Unmap it with gst_video_frame_unmap(). FALSE if bytes
  * are missing or cannot be mapped; then *reason says why, a constant sentence fragment. */
-gboolean gst_palme_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
+gboolean gst_palme_caption_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
     GstBuffer * buffer, const gchar ** reason);
 
 /* FALSE if a plane goes from the bottom to the top. */
-gboolean gst_palme_planes_upright (const GstVideoFrame * frame);
+gboolean gst_palme_caption_planes_upright (const GstVideoFrame * frame);
 
 /* Maps a copy of a mapped frame that lies as `info` says. Unmap it as well. FALSE if there is no memory. */
-gboolean gst_palme_planes_copy (GstVideoFrame * copy, const GstVideoInfo * info,
+gboolean gst_palme_caption_planes_copy (GstVideoFrame * copy, const GstVideoInfo * info,
     const GstVideoFrame * frame);
 
 G_END_DECLS

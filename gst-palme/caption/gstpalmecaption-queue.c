@@ -34,13 +34,15 @@ merge_gaps (GstEvent * first, GstEvent * second)
 
 /* Appends an item, takes it. GAPs that wait merge, so do segments with nothing between. */
 static void
-append (GstPalmeQueue * queue, gpointer item)
+append (GstPalmeCaptionQueue * queue, gpointer item)
 {
   gpointer tail = g_queue_peek_tail (&queue->items);
 
-  if (item_is_event (tail, GST_EVENT_GAP) && item_is_event (item, GST_EVENT_GAP)) {
+  if (item_is_event (tail, GST_EVENT_GAP)
+      && item_is_event (item, GST_EVENT_GAP)) {
     item = merge_gaps (g_queue_pop_tail (&queue->items), item);
-  } else if (item_is_event (tail, GST_EVENT_SEGMENT) && item_is_event (item, GST_EVENT_SEGMENT)) {
+  } else if (item_is_event (tail, GST_EVENT_SEGMENT)
+      && item_is_event (item, GST_EVENT_SEGMENT)) {
     gst_event_unref (g_queue_pop_tail (&queue->items));
   }
   g_queue_push_tail (&queue->items, item);
@@ -48,7 +50,7 @@ append (GstPalmeQueue * queue, gpointer item)
 
 /* Removes a waiting item and merges what meets over the hole. */
 static void
-drop_item (GstPalmeQueue * queue, GList * link)
+drop_item (GstPalmeCaptionQueue * queue, GList * link)
 {
   GList *before = link->prev, *after = link->next;
 
@@ -58,7 +60,8 @@ drop_item (GstPalmeQueue * queue, GList * link)
   g_queue_delete_link (&queue->items, link);
   if (!before || !after)
     return;
-  if (item_is_event (before->data, GST_EVENT_GAP) && item_is_event (after->data, GST_EVENT_GAP)) {
+  if (item_is_event (before->data, GST_EVENT_GAP)
+      && item_is_event (after->data, GST_EVENT_GAP)) {
     after->data = merge_gaps (before->data, after->data);
     g_queue_delete_link (&queue->items, before);
   } else if (item_is_event (before->data, GST_EVENT_SEGMENT)
@@ -74,7 +77,8 @@ says_the_same (GstBuffer * a, GstBuffer * b)
   GstMapInfo map;
   gboolean same;
 
-  if (gst_buffer_get_size (a) != gst_buffer_get_size (b) || !gst_buffer_map (b, &map, GST_MAP_READ))
+  if (gst_buffer_get_size (a) != gst_buffer_get_size (b)
+      || !gst_buffer_map (b, &map, GST_MAP_READ))
     return FALSE;
   same = gst_buffer_memcmp (a, 0, map.data, map.size) == 0;
   gst_buffer_unmap (b, &map);
@@ -82,7 +86,8 @@ says_the_same (GstBuffer * a, GstBuffer * b)
 }
 
 void
-gst_palme_queue_drop_slices (GstPalmeQueue * queue, GstBuffer * cue)
+gst_palme_caption_queue_drop_slices (GstPalmeCaptionQueue * queue,
+    GstBuffer * cue)
 {
   GList *link, *next;
 
@@ -95,11 +100,12 @@ gst_palme_queue_drop_slices (GstPalmeQueue * queue, GstBuffer * cue)
 
 /* Keeps the queue bounded when the consumer is stuck: the oldest cue goes, else the oldest GAP. */
 static void
-drop_oldest (GstPalmeQueue * queue)
+drop_oldest (GstPalmeCaptionQueue * queue)
 {
   GList *link, *gap = NULL;
 
-  for (link = queue->items.head; link && !GST_IS_BUFFER (link->data); link = link->next) {
+  for (link = queue->items.head; link && !GST_IS_BUFFER (link->data);
+      link = link->next) {
     if (!gap && item_is_event (link->data, GST_EVENT_GAP))
       gap = link;
   }
@@ -108,7 +114,7 @@ drop_oldest (GstPalmeQueue * queue)
 }
 
 void
-gst_palme_queue_push (GstPalmeQueue * queue, gpointer item)
+gst_palme_caption_queue_push (GstPalmeCaptionQueue * queue, gpointer item)
 {
   append (queue, item);
   if (g_queue_get_length (&queue->items) > MAX_ITEMS)
@@ -116,7 +122,7 @@ gst_palme_queue_push (GstPalmeQueue * queue, gpointer item)
 }
 
 void
-gst_palme_queue_clear (GstPalmeQueue * queue)
+gst_palme_caption_queue_clear (GstPalmeCaptionQueue * queue)
 {
   g_queue_clear_full (&queue->items, (GDestroyNotify) gst_mini_object_unref);
 }

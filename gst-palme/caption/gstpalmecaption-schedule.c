@@ -17,14 +17,14 @@ add (GstClockTime a, GstClockTime b)
 }
 
 void
-gst_palme_schedule_reset (GstPalmeSchedule * schedule)
+gst_palme_caption_schedule_reset (GstPalmeCaptionSchedule * schedule)
 {
   schedule->running = schedule->waiting = FALSE;
   schedule->last = schedule->turn = 0;
 }
 
 gboolean
-gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
+gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval)
 {
   if (!schedule->running)
@@ -35,8 +35,8 @@ gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
 }
 
 gboolean
-gst_palme_schedule_begin_turn (GstPalmeSchedule * schedule, GstClockTime time,
-    GstClockTime interval)
+gst_palme_caption_schedule_begin_turn (GstPalmeCaptionSchedule * schedule,
+    GstClockTime time, GstClockTime interval)
 {
   guint64 turn = 0;
 
@@ -51,15 +51,16 @@ gst_palme_schedule_begin_turn (GstPalmeSchedule * schedule, GstClockTime time,
 }
 
 gboolean
-gst_palme_schedule_hand_on (GstPalmeSchedule * schedule, GstClockTime interval)
+gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
+    GstClockTime interval)
 {
   schedule->waiting = interval > 0;
   return schedule->waiting;
 }
 
 void
-gst_palme_schedule_take (GstPalmeSchedule * schedule, GstClockTime time,
-    GstClockTime interval)
+gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule,
+    GstClockTime time, GstClockTime interval)
 {
   GstClockTime next = add (schedule->last, interval);
 
@@ -73,7 +74,7 @@ gst_palme_schedule_take (GstPalmeSchedule * schedule, GstClockTime time,
 }
 
 GstClockTime
-gst_palme_schedule_next (const GstPalmeSchedule * schedule,
+gst_palme_caption_schedule_next (const GstPalmeCaptionSchedule * schedule,
     GstClockTime interval)
 {
   return schedule->running ? add (schedule->last,

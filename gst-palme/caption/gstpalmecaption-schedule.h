@@ -4,8 +4,8 @@
  * rates of 0/1 and variable ones are normal. It belongs to the streaming thread and knows no
  * buffer.
  */
-#ifndef GST_PALME_SCHEDULE_H
-#define GST_PALME_SCHEDULE_H
+#ifndef GST_PALME_CAPTION_SCHEDULE_H
+#define GST_PALME_CAPTION_SCHEDULE_H
 
 #include <gst/gst.h>
 
@@ -18,32 +18,32 @@ typedef struct
   GstClockTime last;            /* the grid point of the last frame that was taken */
   gboolean waiting;             /* a frame was due and could not be taken: its turn is handed on */
   guint64 turn;                 /* which turn that is */
-} GstPalmeSchedule;
+} GstPalmeCaptionSchedule;
 
 /* The next frame is due again. */
-void gst_palme_schedule_reset (GstPalmeSchedule * schedule);
+void gst_palme_caption_schedule_reset (GstPalmeCaptionSchedule * schedule);
 
 /* Is the frame of this time due? A frame that is due and is not taken leaves the next one due. */
-gboolean gst_palme_schedule_is_due (const GstPalmeSchedule * schedule,
+gboolean gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval);
 
 /* A frame that is due begins a turn (TRUE), or has the one that an earlier frame handed on. A turn
  * that waits while another one begins is over. */
-gboolean gst_palme_schedule_begin_turn (GstPalmeSchedule * schedule,
+gboolean gst_palme_caption_schedule_begin_turn (GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval);
 
 /* The frame is not taken, and the next one gets its turn. FALSE if that one has a turn of its own,
  * as each frame has with an interval of 0. */
-gboolean gst_palme_schedule_hand_on (GstPalmeSchedule * schedule,
+gboolean gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
     GstClockTime interval);
 
 /* The frame is taken: the grid goes on by one interval, or starts anew at `time` after a jump of
  * more than an interval. */
-void gst_palme_schedule_take (GstPalmeSchedule * schedule, GstClockTime time,
+void gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule, GstClockTime time,
     GstClockTime interval);
 
 /* From which time on a frame is due, GST_CLOCK_TIME_NONE if the grid has no beginning yet. */
-GstClockTime gst_palme_schedule_next (const GstPalmeSchedule * schedule,
+GstClockTime gst_palme_caption_schedule_next (const GstPalmeCaptionSchedule * schedule,
     GstClockTime interval);
 
 G_END_DECLS

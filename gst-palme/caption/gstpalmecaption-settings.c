@@ -5,7 +5,7 @@
  * It holds values and judges them; what a value does is decided where it is used. Numbers out of
  * range, and those that are none, never come here, since GObject judges them by the table below.
  */
-#include "gstpalmecaption-settings.h"
+#include "gstpalmecaption-private.h"
 
 #include <string.h>
 
@@ -27,7 +27,8 @@ gst_palme_mode_get_type (void)
   static GType type = 0;
   static const GEnumValue values[] = {
     {GST_PALME_MODE_AUTO, "sync, or async if upstream is live", "auto"},
-    {GST_PALME_MODE_ASYNC, "Video never waits; a caption appears when it is ready", "async"},
+    {GST_PALME_MODE_ASYNC,
+          "Video never waits; a caption appears when it is ready", "async"},
     {GST_PALME_MODE_SYNC, "Each due frame waits for its own caption", "sync"},
     {0, NULL, NULL}
   };
@@ -87,7 +88,7 @@ gst_palme_on_error_get_type (void)
 }
 
 void
-gst_palme_settings_init (GstPalmeSettings * settings)
+gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
 {
   memset (settings, 0, sizeof *settings);
   settings->mode = GST_PALME_MODE_AUTO;
@@ -101,7 +102,7 @@ gst_palme_settings_init (GstPalmeSettings * settings)
 }
 
 void
-gst_palme_settings_clear (GstPalmeSettings * settings)
+gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings)
 {
   g_clear_pointer (&settings->model, g_free);
   g_clear_pointer (&settings->prompt, g_free);
@@ -118,7 +119,7 @@ install_load (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_MODEL,
+  g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
           "Model file (NULL = PALME_MODEL of the environment, then the installed model)",
           NULL, READY));
@@ -130,7 +131,7 @@ install_load (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_THREADS,
+  g_object_class_install_property (klass, PROP_THREADS,
       g_param_spec_uint ("threads", "Threads",
           "Compute threads (0 = usable processors less one, at least 1)",
           0, 256, 0, READY));
@@ -144,7 +145,7 @@ install_load (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_PRECISION,
+  g_object_class_install_property (klass, PROP_PRECISION,
       g_param_spec_enum ("precision", "Precision",
           "What the weights are kept and computed in",
           gst_palme_precision_get_type (), GST_PALME_PRECISION_AUTO, READY));
@@ -156,7 +157,7 @@ install_load (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_MODE,
+  g_object_class_install_property (klass, PROP_MODE,
       g_param_spec_enum ("mode", "Mode",
           "Whether due frames wait for their own caption",
           gst_palme_mode_get_type (), GST_PALME_MODE_AUTO, READY));
@@ -167,7 +168,7 @@ install_load (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_AUTO_OVERLAY,
+  g_object_class_install_property (klass, PROP_AUTO_OVERLAY,
       g_param_spec_boolean ("auto-overlay", "Auto overlay",
           "Show captions in a textoverlay downstream that nobody else uses",
           TRUE, READY));
@@ -184,7 +185,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_PROMPT,
+  g_object_class_install_property (klass, PROP_PROMPT,
       g_param_spec_string ("prompt", "Prompt",
           "Words to continue from (NULL = the model's own, empty = none)",
           NULL, PLAYING));
@@ -195,7 +196,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_MAX_LENGTH,
+  g_object_class_install_property (klass, PROP_MAX_LENGTH,
       g_param_spec_uint ("max-length", "Maximum length",
           "Most new tokens of a caption", 1, 1024, DEFAULT_MAX_LENGTH,
           PLAYING));
@@ -206,7 +207,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_TIME_LIMIT,
+  g_object_class_install_property (klass, PROP_TIME_LIMIT,
       g_param_spec_uint64 ("time-limit", "Time limit",
           "A caption that takes longer ends as it is, in ns (0 = no limit)",
           0, G_MAXUINT64, 0, PLAYING));
@@ -217,7 +218,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_TEMPERATURE,
+  g_object_class_install_property (klass, PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
           "How freely words are drawn (0 = always the likeliest)",
           0.0, 5.0, 0.0, CONTROLLABLE));
@@ -228,7 +229,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_TOP_K,
+  g_object_class_install_property (klass, PROP_TOP_K,
       g_param_spec_uint ("top-k", "Top k",
           "Draw from the k likeliest tokens (0 = all)",
           0, G_MAXUINT, 0, PLAYING));
@@ -239,7 +240,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_TOP_P,
+  g_object_class_install_property (klass, PROP_TOP_P,
       g_param_spec_double ("top-p", "Top p",
           "Draw from the likeliest tokens that have this probability together",
           0.0, 1.0, 1.0, PLAYING));
@@ -250,7 +251,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_SEED,
+  g_object_class_install_property (klass, PROP_SEED,
       g_param_spec_uint64 ("seed", "Seed", "Seed of the drawing",
           0, G_MAXUINT64, 0, PLAYING));
   /**
@@ -260,7 +261,7 @@ install_decoding (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_BEAMS,
+  g_object_class_install_property (klass, PROP_BEAMS,
       g_param_spec_uint ("beams", "Beams",
           "Sentences that are followed at once (0 = the model's own setting)",
           0, 8, 0, PLAYING));
@@ -277,7 +278,7 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_INTERVAL,
+  g_object_class_install_property (klass, PROP_INTERVAL,
       g_param_spec_uint64 ("interval", "Interval",
           "Time between captioned frames in ns (0 = every frame)",
           0, G_MAXUINT64, DEFAULT_INTERVAL, CONTROLLABLE));
@@ -288,10 +289,9 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_ONLY_ON_CHANGE,
+  g_object_class_install_property (klass, PROP_ONLY_ON_CHANGE,
       g_param_spec_boolean ("only-on-change", "Only on change",
-          "No message and no signal for an unchanged caption", FALSE,
-          PLAYING));
+          "No message and no signal for an unchanged caption", FALSE, PLAYING));
   /**
    * GstPalmeCaption:cue-duration:
    *
@@ -302,7 +302,7 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_CUE_DURATION,
+  g_object_class_install_property (klass, PROP_CUE_DURATION,
       g_param_spec_uint64 ("cue-duration", "Cue duration",
           "Longest cue on the text pad in ns (0 = one cue per caption: good for "
           "subtitle files, but qtmux and mp4mux hang with it)",
@@ -314,7 +314,7 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_DRAIN_TIMEOUT,
+  g_object_class_install_property (klass, PROP_DRAIN_TIMEOUT,
       g_param_spec_uint64 ("drain-timeout", "Drain timeout",
           "Longest wait for the last caption at EOS in ns",
           0, G_MAXUINT64, DEFAULT_DRAIN_TIMEOUT, PLAYING));
@@ -325,7 +325,7 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_POST_MESSAGES,
+  g_object_class_install_property (klass, PROP_POST_MESSAGES,
       g_param_spec_boolean ("post-messages", "Post messages",
           "Post an element message for each caption", TRUE, PLAYING));
   /**
@@ -335,14 +335,14 @@ install_stream (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  g_object_class_install_property (klass, GST_PALME_SETTING_ON_ERROR,
+  g_object_class_install_property (klass, PROP_ON_ERROR,
       g_param_spec_enum ("on-error", "On error",
           "What a failed caption posts", gst_palme_on_error_get_type (),
           GST_PALME_ON_ERROR_WARN, PLAYING));
 }
 
 void
-gst_palme_settings_install (GObjectClass * klass)
+gst_palme_caption_settings_install (GObjectClass * klass)
 {
   install_load (klass);
   install_stream (klass);
@@ -354,13 +354,13 @@ gst_palme_settings_install (GObjectClass * klass)
 }
 
 gboolean
-gst_palme_settings_is_fixed (guint id)
+gst_palme_caption_settings_is_fixed (guint id)
 {
-  return id <= GST_PALME_SETTING_AUTO_OVERLAY;
+  return id <= PROP_AUTO_OVERLAY;
 }
 
 static const gchar *
-set_model (GstPalmeSettings * settings, const GValue * value)
+set_model (GstPalmeCaptionSettings * settings, const GValue * value)
 {
   g_free (settings->model);
   settings->model = g_value_dup_string (value);
@@ -371,7 +371,7 @@ set_model (GstPalmeSettings * settings, const GValue * value)
 }
 
 static const gchar *
-set_prompt (GstPalmeSettings * settings, const GValue * value)
+set_prompt (GstPalmeCaptionSettings * settings, const GValue * value)
 {
   const gchar *text = g_value_get_string (value);
 
@@ -387,66 +387,66 @@ set_prompt (GstPalmeSettings * settings, const GValue * value)
 }
 
 const gchar *
-gst_palme_settings_set (GstPalmeSettings * settings, guint id,
+gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     const GValue * value, gboolean locked)
 {
-  if (locked && gst_palme_settings_is_fixed (id))
+  if (locked && gst_palme_caption_settings_is_fixed (id))
     return "it can be changed in the states NULL and READY only";
 
   switch (id) {
-    case GST_PALME_SETTING_MODEL:
+    case PROP_MODEL:
       return set_model (settings, value);
-    case GST_PALME_SETTING_THREADS:
+    case PROP_THREADS:
       settings->threads = g_value_get_uint (value);
       break;
-    case GST_PALME_SETTING_PRECISION:
+    case PROP_PRECISION:
       settings->precision = g_value_get_enum (value);
       break;
-    case GST_PALME_SETTING_MODE:
+    case PROP_MODE:
       settings->mode = g_value_get_enum (value);
       break;
-    case GST_PALME_SETTING_AUTO_OVERLAY:
+    case PROP_AUTO_OVERLAY:
       settings->auto_overlay = g_value_get_boolean (value);
       break;
-    case GST_PALME_SETTING_INTERVAL:
+    case PROP_INTERVAL:
       settings->interval = g_value_get_uint64 (value);
       break;
-    case GST_PALME_SETTING_PROMPT:
+    case PROP_PROMPT:
       return set_prompt (settings, value);
-    case GST_PALME_SETTING_MAX_LENGTH:
+    case PROP_MAX_LENGTH:
       settings->max_length = g_value_get_uint (value);
       break;
-    case GST_PALME_SETTING_TIME_LIMIT:
+    case PROP_TIME_LIMIT:
       settings->time_limit = g_value_get_uint64 (value);
       break;
-    case GST_PALME_SETTING_TEMPERATURE:
+    case PROP_TEMPERATURE:
       settings->temperature = g_value_get_double (value);
       break;
-    case GST_PALME_SETTING_TOP_K:
+    case PROP_TOP_K:
       settings->top_k = g_value_get_uint (value);
       break;
-    case GST_PALME_SETTING_TOP_P:
+    case PROP_TOP_P:
       settings->top_p = g_value_get_double (value);
       break;
-    case GST_PALME_SETTING_SEED:
+    case PROP_SEED:
       settings->seed = g_value_get_uint64 (value);
       break;
-    case GST_PALME_SETTING_BEAMS:
+    case PROP_BEAMS:
       settings->beams = g_value_get_uint (value);
       break;
-    case GST_PALME_SETTING_ONLY_ON_CHANGE:
+    case PROP_ONLY_ON_CHANGE:
       settings->only_on_change = g_value_get_boolean (value);
       break;
-    case GST_PALME_SETTING_CUE_DURATION:
+    case PROP_CUE_DURATION:
       settings->cue_duration = g_value_get_uint64 (value);
       break;
-    case GST_PALME_SETTING_DRAIN_TIMEOUT:
+    case PROP_DRAIN_TIMEOUT:
       settings->drain_timeout = g_value_get_uint64 (value);
       break;
-    case GST_PALME_SETTING_POST_MESSAGES:
+    case PROP_POST_MESSAGES:
       settings->post_messages = g_value_get_boolean (value);
       break;
-    case GST_PALME_SETTING_ON_ERROR:
+    case PROP_ON_ERROR:
       settings->on_error = g_value_get_enum (value);
       break;
     default:
@@ -456,65 +456,65 @@ gst_palme_settings_set (GstPalmeSettings * settings, guint id,
 }
 
 gboolean
-gst_palme_settings_get (const GstPalmeSettings * settings, guint id,
-    GValue * value)
+gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
+    guint id, GValue * value)
 {
   switch (id) {
-    case GST_PALME_SETTING_MODEL:
+    case PROP_MODEL:
       g_value_set_string (value, settings->model);
       break;
-    case GST_PALME_SETTING_THREADS:
+    case PROP_THREADS:
       g_value_set_uint (value, settings->threads);
       break;
-    case GST_PALME_SETTING_PRECISION:
+    case PROP_PRECISION:
       g_value_set_enum (value, settings->precision);
       break;
-    case GST_PALME_SETTING_MODE:
+    case PROP_MODE:
       g_value_set_enum (value, settings->mode);
       break;
-    case GST_PALME_SETTING_AUTO_OVERLAY:
+    case PROP_AUTO_OVERLAY:
       g_value_set_boolean (value, settings->auto_overlay);
       break;
-    case GST_PALME_SETTING_INTERVAL:
+    case PROP_INTERVAL:
       g_value_set_uint64 (value, settings->interval);
       break;
-    case GST_PALME_SETTING_PROMPT:
+    case PROP_PROMPT:
       g_value_set_string (value, settings->prompt);
       break;
-    case GST_PALME_SETTING_MAX_LENGTH:
+    case PROP_MAX_LENGTH:
       g_value_set_uint (value, settings->max_length);
       break;
-    case GST_PALME_SETTING_TIME_LIMIT:
+    case PROP_TIME_LIMIT:
       g_value_set_uint64 (value, settings->time_limit);
       break;
-    case GST_PALME_SETTING_TEMPERATURE:
+    case PROP_TEMPERATURE:
       g_value_set_double (value, settings->temperature);
       break;
-    case GST_PALME_SETTING_TOP_K:
+    case PROP_TOP_K:
       g_value_set_uint (value, settings->top_k);
       break;
-    case GST_PALME_SETTING_TOP_P:
+    case PROP_TOP_P:
       g_value_set_double (value, settings->top_p);
       break;
-    case GST_PALME_SETTING_SEED:
+    case PROP_SEED:
       g_value_set_uint64 (value, settings->seed);
       break;
-    case GST_PALME_SETTING_BEAMS:
+    case PROP_BEAMS:
       g_value_set_uint (value, settings->beams);
       break;
-    case GST_PALME_SETTING_ONLY_ON_CHANGE:
+    case PROP_ONLY_ON_CHANGE:
       g_value_set_boolean (value, settings->only_on_change);
       break;
-    case GST_PALME_SETTING_CUE_DURATION:
+    case PROP_CUE_DURATION:
       g_value_set_uint64 (value, settings->cue_duration);
       break;
-    case GST_PALME_SETTING_DRAIN_TIMEOUT:
+    case PROP_DRAIN_TIMEOUT:
       g_value_set_uint64 (value, settings->drain_timeout);
       break;
-    case GST_PALME_SETTING_POST_MESSAGES:
+    case PROP_POST_MESSAGES:
       g_value_set_boolean (value, settings->post_messages);
       break;
-    case GST_PALME_SETTING_ON_ERROR:
+    case PROP_ON_ERROR:
       g_value_set_enum (value, settings->on_error);
       break;
     default:

@@ -3,29 +3,29 @@
  * gstpalmecaption-stats.h - the counters behind the property `stats`. They hold no lock: the worker's lock
  * protects them.
  */
-#ifndef GST_PALME_STATS_H
-#define GST_PALME_STATS_H
+#ifndef GST_PALME_CAPTION_STATS_H
+#define GST_PALME_CAPTION_STATS_H
 
 #include <gst/gst.h>
 
 G_BEGIN_DECLS
 
-#define GST_PALME_STATS_SECONDS 30      /* captions-per-second is the rate over this time */
-#define GST_PALME_STATS_SAMPLES 256     /* the percentiles are those of the newest so many captions */
+#define GST_PALME_CAPTION_STATS_SECONDS 30      /* captions-per-second is the rate over this time */
+#define GST_PALME_CAPTION_STATS_SAMPLES 256     /* the percentiles are those of the newest so many captions */
 
 typedef enum
 {
-  GST_PALME_COUNT_FRAMES,
-  GST_PALME_COUNT_DUE,
-  GST_PALME_COUNT_CAPTIONS,
-  GST_PALME_COUNT_TOKENS,
-  GST_PALME_COUNT_SKIPPED_BUSY,
-  GST_PALME_COUNT_SKIPPED_NO_PTS,       /* of earlier versions: always 0 */
-  GST_PALME_COUNT_SKIPPED_UNMAPPABLE,
-  GST_PALME_COUNT_STALE,
-  GST_PALME_COUNT_ERRORS,
-  GST_PALME_COUNT_LAST
-} GstPalmeCount;
+  GST_PALME_CAPTION_COUNT_FRAMES,
+  GST_PALME_CAPTION_COUNT_DUE,
+  GST_PALME_CAPTION_COUNT_CAPTIONS,
+  GST_PALME_CAPTION_COUNT_TOKENS,
+  GST_PALME_CAPTION_COUNT_SKIPPED_BUSY,
+  GST_PALME_CAPTION_COUNT_SKIPPED_NO_PTS,       /* of earlier versions: always 0 */
+  GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE,
+  GST_PALME_CAPTION_COUNT_STALE,
+  GST_PALME_CAPTION_COUNT_ERRORS,
+  GST_PALME_CAPTION_COUNT_LAST
+} GstPalmeCaptionCount;
 
 /* Where the time of one caption went, ns. */
 typedef struct
@@ -34,33 +34,33 @@ typedef struct
   GstClockTime encode;
   GstClockTime decode;
   GstClockTime latency;         /* from hand-over to result: the sum of all */
-} GstPalmeTimes;
+} GstPalmeCaptionTimes;
 
 typedef struct
 {
-  guint64 counts[GST_PALME_COUNT_LAST];
+  guint64 counts[GST_PALME_CAPTION_COUNT_LAST];
   GstClockTime latency_last, latency_max;
   guint64 resizes;
   gdouble resize_sum, queue_sum, encode_sum, decode_sum, latency_sum;
-  GstClockTime latency[GST_PALME_STATS_SAMPLES];
-  GstClockTime encode[GST_PALME_STATS_SAMPLES];
-  GstClockTime decode[GST_PALME_STATS_SAMPLES];
+  GstClockTime latency[GST_PALME_CAPTION_STATS_SAMPLES];
+  GstClockTime encode[GST_PALME_CAPTION_STATS_SAMPLES];
+  GstClockTime decode[GST_PALME_CAPTION_STATS_SAMPLES];
   gint64 started;               /* monotonic second of the reset */
-  gint64 seconds[GST_PALME_STATS_SECONDS];      /* which second each bucket counts */
-  guint bucket[GST_PALME_STATS_SECONDS];
-} GstPalmeStats;
+  gint64 seconds[GST_PALME_CAPTION_STATS_SECONDS];      /* which second each bucket counts */
+  guint bucket[GST_PALME_CAPTION_STATS_SECONDS];
+} GstPalmeCaptionStats;
 
 /* All zero; `now` is the monotonic time in us, as in the other calls. */
-void gst_palme_stats_reset (GstPalmeStats * stats, gint64 now);
+void gst_palme_caption_stats_reset (GstPalmeCaptionStats * stats, gint64 now);
 
-void gst_palme_stats_resized (GstPalmeStats * stats, GstClockTime time);
+void gst_palme_caption_stats_resized (GstPalmeCaptionStats * stats, GstClockTime time);
 
 /* A finished caption. */
-void gst_palme_stats_caption (GstPalmeStats * stats,
-    const GstPalmeTimes * times, guint tokens, gint64 now);
+void gst_palme_caption_stats_caption (GstPalmeCaptionStats * stats,
+    const GstPalmeCaptionTimes * times, guint tokens, gint64 now);
 
 /* A new structure with all fields, the caller's. */
-GstStructure *gst_palme_stats_describe (const GstPalmeStats * stats,
+GstStructure *gst_palme_caption_stats_describe (const GstPalmeCaptionStats * stats,
     gint64 now);
 
 G_END_DECLS

@@ -22,34 +22,34 @@ GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 /* How long a stop, a flush or a release waits for a push that runs. */
 #define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
 
-/* One run of the task. A run that hangs in a push is left behind: it is no longer text->runner,
+/* One run of the task. A run that hangs in a push is left behind: it is no longer text->task,
  * touches nothing but its own members when the push returns, and ends. */
 typedef struct
 {
-  GstPalmeText *text;           /* a reference */
+  GstPalmeCaptionTextpad *text; /* a reference */
   GstPad *pad;                  /* a reference, the thread gives it back */
-  GThread *thread;              /* a reference, for bury() */
+  GThread *thread;              /* a reference, for join_task() */
   gboolean busy;                /* pushes right now */
   gboolean done;                /* the thread has nothing left to do but to end */
   gint refs;
-} Runner;
+} Task;
 
-struct _GstPalmeText
+struct _GstPalmeCaptionTextpad
 {
   gint refs;
   GstElement *owner;            /* for calls that come from the element itself */
   GWeakRef element;             /* the same, for the thread and the pad's functions */
   GMutex lock;                  /* all below; nothing is called with it that could come back */
-  GCond wake;                   /* the queue or the runner changed */
+  GCond wake;                   /* the queue or the task changed */
   GCond idle;                   /* a push returned */
 
   GstPad *pad;                  /* a reference; NULL if none was requested */
-  Runner *runner;               /* a reference; NULL while stopped */
+  Task *task;                   /* a reference; NULL while stopped */
   gboolean started;             /* between start and stop */
   gboolean flushing;
   GstFlowReturn flow;           /* what ended the pushing; OK while it goes on */
   guint epoch;                  /* rises when the result of a push no longer counts */
-  GstPalmeQueue queue;
+  GstPalmeCaptionQueue queue;
 
   GstEvent *upstream_start;     /* the video's stream-start */
   GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
@@ -64,8 +64,8 @@ struct _GstPalmeText
   GstPalmeCues cues;
 };
 
-static GstPalmeText *
-text_ref (GstPalmeText * text)
+static GstPalmeCaptionTextpad *
+text_ref (GstPalmeCaptionTextpad * text)
 {
   g_atomic_int_inc (&text->refs);
   return text;
@@ -74,7 +74,7 @@ text_ref (GstPalmeText * text)
 static void
 text_unref (gpointer data)
 {
-  GstPalmeText *text = data;
+  GstPalmeCaptionTextpad *text = data;
 
   if (!g_atomic_int_dec_and_test (&text->refs))
     return;
@@ -93,38 +93,38 @@ text_unref_closure (gpointer data, GClosure * closure)
 }
 
 static void
-runner_unref (Runner * runner)
+task_unref (Task * task)
 {
-  if (!g_atomic_int_dec_and_test (&runner->refs))
+  if (!g_atomic_int_dec_and_test (&task->refs))
     return;
-  text_unref (runner->text);
-  g_free (runner);
+  text_unref (task->text);
+  g_free (task);
 }
 
 /* --- the queue; all with the lock held ----------------------------------------------------- */
 
 static gboolean
-is_active (GstPalmeText * text)
+is_active (GstPalmeCaptionTextpad * text)
 {
-  return text->runner && text->flow == GST_FLOW_OK && !text->flushing;
+  return text->task && text->flow == GST_FLOW_OK && !text->flushing;
 }
 
 /* Queues an item, takes it; dropped when nothing is being pushed. */
 static void
-enqueue (GstPalmeText * text, gpointer item)
+enqueue (GstPalmeCaptionTextpad * text, gpointer item)
 {
   if (!is_active (text)) {
     gst_mini_object_unref (item);
     return;
   }
   if (GST_IS_BUFFER (item) && !text->exact)
-    gst_palme_queue_drop_slices (&text->queue, item);
-  gst_palme_queue_push (&text->queue, item);
+    gst_palme_caption_queue_drop_slices (&text->queue, item);
+  gst_palme_caption_queue_push (&text->queue, item);
   g_cond_signal (&text->wake);
 }
 
 static void
-enqueue_event (GstPalmeText * text, GstEvent * event)
+enqueue_event (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
   if (event)
     enqueue (text, gst_event_ref (event));
@@ -132,7 +132,7 @@ enqueue_event (GstPalmeText * text, GstEvent * event)
 
 /* What is still to be said before something else begins, or at the end of all. */
 static void
-enqueue_rest (GstPalmeText * text, gboolean end_of_stream)
+enqueue_rest (GstPalmeCaptionTextpad * text, gboolean end_of_stream)
 {
   GList *cues = gst_palme_cues_finish (&text->cues, end_of_stream), *link;
 
@@ -142,7 +142,7 @@ enqueue_rest (GstPalmeText * text, gboolean end_of_stream)
 }
 
 static void
-forget_stream_start (GstPalmeText * text)
+forget_stream_start (GstPalmeCaptionTextpad * text)
 {
   gst_clear_event (&text->stream_start);
   gst_clear_event (&text->caps);
@@ -151,9 +151,9 @@ forget_stream_start (GstPalmeText * text)
 /* Begins to push (again): sticky events first. The pad does not send those that are the same
  * events as before to a peer that has them already. */
 static void
-restart (GstPalmeText * text)
+restart (GstPalmeCaptionTextpad * text)
 {
-  gst_palme_queue_clear (&text->queue);
+  gst_palme_caption_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   text->flow = GST_FLOW_OK;
   text->epoch++;
@@ -181,11 +181,13 @@ push_item (GstPad * pad, gpointer item)
 }
 
 static void
-post_flow_error (GstPalmeText * text, GstPad * pad, GstFlowReturn flow)
+post_flow_error (GstPalmeCaptionTextpad * text, GstPad * pad,
+    GstFlowReturn flow)
 {
   GstElement *element = g_weak_ref_get (&text->element);
 
-  GST_WARNING_OBJECT (pad, "downstream of text says %s", gst_flow_get_name (flow));
+  GST_WARNING_OBJECT (pad, "downstream of text says %s",
+      gst_flow_get_name (flow));
   if (!element)
     return;
   GST_ELEMENT_FLOW_ERROR (element, flow);
@@ -195,12 +197,14 @@ post_flow_error (GstPalmeText * text, GstPad * pad, GstFlowReturn flow)
 static gpointer
 run (gpointer data)
 {
-  Runner *runner = data;
-  GstPalmeText *text = runner->text;
+  Task *task = data;
+  GstPalmeCaptionTextpad *text = task->text;
 
   g_mutex_lock (&text->lock);
-  while (text->runner == runner) {
-    gpointer item = text->flow == GST_FLOW_OK ? g_queue_pop_head (&text->queue.items) : NULL;
+  while (text->task == task) {
+    gpointer item =
+        text->flow ==
+        GST_FLOW_OK ? g_queue_pop_head (&text->queue.items) : NULL;
     guint epoch = text->epoch;
     gboolean failed = FALSE;
     GstFlowReturn flow;
@@ -209,32 +213,32 @@ run (gpointer data)
       g_cond_wait (&text->wake, &text->lock);
       continue;
     }
-    runner->busy = TRUE;
+    task->busy = TRUE;
     g_mutex_unlock (&text->lock);
-    flow = push_item (runner->pad, item);
+    flow = push_item (task->pad, item);
     g_mutex_lock (&text->lock);
     /* A flush, a new peer or a stop came meanwhile: the result speaks of what is gone. */
-    if (flow < GST_FLOW_OK && text->runner == runner && epoch == text->epoch) {
-      GST_INFO_OBJECT (runner->pad, "pushing ends: %s", gst_flow_get_name (flow));
+    if (flow < GST_FLOW_OK && text->task == task && epoch == text->epoch) {
+      GST_INFO_OBJECT (task->pad, "pushing ends: %s", gst_flow_get_name (flow));
       text->flow = flow;
-      gst_palme_queue_clear (&text->queue);
+      gst_palme_caption_queue_clear (&text->queue);
       failed = flow < GST_FLOW_EOS;
     }
     if (failed) {
       g_mutex_unlock (&text->lock);
-      post_flow_error (text, runner->pad, flow);
+      post_flow_error (text, task->pad, flow);
       g_mutex_lock (&text->lock);
     }
-    runner->busy = FALSE;
+    task->busy = FALSE;
     g_cond_broadcast (&text->idle);
   }
   g_mutex_unlock (&text->lock);
-  gst_object_unref (runner->pad);
+  gst_object_unref (task->pad);
   g_mutex_lock (&text->lock);
-  runner->done = TRUE;
+  task->done = TRUE;
   g_cond_broadcast (&text->idle);
   g_mutex_unlock (&text->lock);
-  runner_unref (runner);
+  task_unref (task);
   return NULL;
 }
 
@@ -242,74 +246,76 @@ run (gpointer data)
  * it may hang in an element that nobody stops, or be the caller itself (a probe that releases the
  * pad). */
 static void
-wait_for (GstPalmeText * text, Runner * runner, gboolean * condition, gboolean value)
+wait_for (GstPalmeCaptionTextpad * text, Task * task, gboolean * condition,
+    gboolean value)
 {
   gint64 end = g_get_monotonic_time () + IDLE_WAIT;
 
-  if (runner->thread == g_thread_self ())
+  if (task->thread == g_thread_self ())
     return;
-  while (*condition != value && g_cond_wait_until (&text->idle, &text->lock, end));
+  while (*condition != value
+      && g_cond_wait_until (&text->idle, &text->lock, end));
 }
 
-/* No lock held. What follows dismiss(): the thread ends, or is left behind. Takes the runner. */
+/* No lock held. What follows detach_task(): the thread ends, or is left behind. Takes the task. */
 static void
-bury (GstPalmeText * text, Runner * runner)
+join_task (GstPalmeCaptionTextpad * text, Task * task)
 {
   gboolean done;
 
-  if (!runner)
+  if (!task)
     return;
   g_mutex_lock (&text->lock);
-  wait_for (text, runner, &runner->done, TRUE);
-  done = runner->done;
+  wait_for (text, task, &task->done, TRUE);
+  done = task->done;
   g_mutex_unlock (&text->lock);
   if (done)
-    g_thread_join (runner->thread);
+    g_thread_join (task->thread);
   else
-    g_thread_unref (runner->thread);
-  runner_unref (runner);
+    g_thread_unref (task->thread);
+  task_unref (task);
 }
 
 /* Lock held. FALSE if no thread can be had. */
 static gboolean
-launch (GstPalmeText * text)
+start_task (GstPalmeCaptionTextpad * text)
 {
-  Runner *runner;
+  Task *task;
 
-  if (!text->started || !text->pad || text->runner)
+  if (!text->started || !text->pad || text->task)
     return TRUE;
-  runner = g_new0 (Runner, 1);
-  runner->refs = 2;             /* the thread's and text->runner */
-  runner->text = text_ref (text);
-  runner->pad = gst_object_ref (text->pad);
-  text->runner = runner;
+  task = g_new0 (Task, 1);
+  task->refs = 2;               /* the thread's and text->task */
+  task->text = text_ref (text);
+  task->pad = gst_object_ref (text->pad);
+  text->task = task;
   restart (text);
-  runner->thread = g_thread_try_new ("palme-text", run, runner, NULL);
-  if (runner->thread)
+  task->thread = g_thread_try_new ("palme-text", run, task, NULL);
+  if (task->thread)
     return TRUE;
-  text->runner = NULL;
-  gst_palme_queue_clear (&text->queue);
-  gst_object_unref (runner->pad);
-  runner->refs = 1;
-  runner_unref (runner);
+  text->task = NULL;
+  gst_palme_caption_queue_clear (&text->queue);
+  gst_object_unref (task->pad);
+  task->refs = 1;
+  task_unref (task);
   return FALSE;
 }
 
-/* Lock held. Ends the run; returns it for bury(). */
-static Runner *
-dismiss (GstPalmeText * text)
+/* Lock held. Ends the run; returns it for join_task(). */
+static Task *
+detach_task (GstPalmeCaptionTextpad * text)
 {
-  Runner *runner = text->runner;
+  Task *task = text->task;
 
-  text->runner = NULL;
-  gst_palme_queue_clear (&text->queue);
+  text->task = NULL;
+  gst_palme_caption_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   g_cond_broadcast (&text->wake);
-  return runner;
+  return task;
 }
 
 static void
-report_no_thread (GstPalmeText * text)
+post_no_thread (GstPalmeCaptionTextpad * text)
 {
   GST_ELEMENT_ERROR (text->owner, RESOURCE, FAILED,
       ("The text pad cannot start a thread. Close other programs or raise the limit of threads."),
@@ -321,7 +327,7 @@ report_no_thread (GstPalmeText * text)
 /* Our stream-start needs the video's one on the sink pad, and that is there only after the
  * element has handled it. So it is made when it is first needed. No lock held. */
 static void
-ensure_stream_start (GstPalmeText * text)
+ensure_stream_start (GstPalmeCaptionTextpad * text)
 {
   GstEvent *upstream = NULL, *event, *caps_event;
   GstPad *pad = NULL;
@@ -345,12 +351,14 @@ ensure_stream_start (GstPalmeText * text)
   gst_event_set_seqnum (event, gst_event_get_seqnum (upstream));
   if (gst_event_parse_group_id (upstream, &group))
     gst_event_set_group_id (event, group);
-  caps = gst_caps_new_simple ("text/x-raw", "format", G_TYPE_STRING, "utf8", NULL);
+  caps =
+      gst_caps_new_simple ("text/x-raw", "format", G_TYPE_STRING, "utf8", NULL);
   caps_event = gst_event_new_caps (caps);
   gst_caps_unref (caps);
 
   g_mutex_lock (&text->lock);
-  if (text->pad == pad && text->upstream_start == upstream && !text->stream_start) {
+  if (text->pad == pad && text->upstream_start == upstream
+      && !text->stream_start) {
     text->stream_start = g_steal_pointer (&event);
     text->caps = g_steal_pointer (&caps_event);
     enqueue_event (text, text->stream_start);
@@ -366,7 +374,7 @@ ensure_stream_start (GstPalmeText * text)
 /* Whether captions can be held until they end: with one cue per caption, and nobody who waits for
  * it. No lock held. */
 static void
-look_downstream (GstPalmeText * text)
+look_downstream (GstPalmeCaptionTextpad * text)
 {
   GstPad *pad = NULL;
   gboolean joins;
@@ -377,7 +385,7 @@ look_downstream (GstPalmeText * text)
   g_mutex_unlock (&text->lock);
   if (!pad)
     return;
-  joins = gst_palme_joins_another (pad);
+  joins = gst_palme_caption_joins_another (pad);
   g_mutex_lock (&text->lock);
   if (text->pad == pad) {
     text->looked = TRUE;
@@ -388,7 +396,8 @@ look_downstream (GstPalmeText * text)
 }
 
 void
-gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * given)
+gst_palme_caption_textpad_frame (GstPalmeCaptionTextpad * text,
+    const GstPalmeCuesFrame * given)
 {
   GstMiniObject *items[GST_PALME_CUES_MAX];
   GstPalmeCuesFrame frame = *given;
@@ -417,7 +426,7 @@ gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * given)
 static GstPad *
 get_video_pad (GstPad * pad)
 {
-  GstPalmeText *text = gst_pad_get_element_private (pad);
+  GstPalmeCaptionTextpad *text = gst_pad_get_element_private (pad);
   GstElement *element = g_weak_ref_get (&text->element);
   GstPad *video = NULL;
 
@@ -437,7 +446,8 @@ text_pad_event (GstPad * pad, GstObject * parent, GstEvent * event)
   gboolean ok = TRUE;
 
   (void) parent;
-  if (GST_EVENT_TYPE (event) != GST_EVENT_QOS && GST_EVENT_TYPE (event) != GST_EVENT_RECONFIGURE) {
+  if (GST_EVENT_TYPE (event) != GST_EVENT_QOS
+      && GST_EVENT_TYPE (event) != GST_EVENT_RECONFIGURE) {
     video = get_video_pad (pad);
     ok = FALSE;
   }
@@ -477,12 +487,12 @@ text_pad_query (GstPad * pad, GstObject * parent, GstQuery * query)
 static void
 text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
 {
-  GstPalmeText *text = data;
+  GstPalmeCaptionTextpad *text = data;
 
   (void) peer;
   g_mutex_lock (&text->lock);
   text->looked = FALSE;
-  if (text->pad == pad && text->runner && !text->flushing) {
+  if (text->pad == pad && text->task && !text->flushing) {
     restart (text);
     g_cond_signal (&text->wake);
   }
@@ -492,7 +502,7 @@ text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
 /* --- events of the video ------------------------------------------------------------------- */
 
 static void
-on_stream_start (GstPalmeText * text, GstEvent * event)
+on_stream_start (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
   g_mutex_lock (&text->lock);
   enqueue_rest (text, FALSE);
@@ -507,7 +517,7 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
   text->renewed = TRUE;
   text->epoch++;                /* what a push of the old stream still returns ends nothing */
   if (text->flow != GST_FLOW_OK) {
-    gst_palme_queue_clear (&text->queue);
+    gst_palme_caption_queue_clear (&text->queue);
     text->flow = GST_FLOW_OK;
   }
   g_mutex_unlock (&text->lock);
@@ -516,13 +526,14 @@ on_stream_start (GstPalmeText * text, GstEvent * event)
 /* Whatever the video's segment is, the text is in running time. So the times are those at which
  * the video is shown, and files that keep nothing but them are right. */
 static void
-on_segment (GstPalmeText * text, GstEvent * event)
+on_segment (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
   guint32 seqnum = gst_event_get_seqnum (event);
   GstSegment segment;
 
   g_mutex_lock (&text->lock);
-  if (!text->segment_event || text->renewed || gst_event_get_seqnum (text->segment_event) != seqnum) {
+  if (!text->segment_event || text->renewed
+      || gst_event_get_seqnum (text->segment_event) != seqnum) {
     gst_segment_init (&segment, GST_FORMAT_TIME);
     gst_clear_event (&text->segment_event);
     text->segment_event = gst_event_new_segment (&segment);
@@ -534,7 +545,7 @@ on_segment (GstPalmeText * text, GstEvent * event)
 }
 
 static void
-on_eos (GstPalmeText * text, GstEvent * event)
+on_eos (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
   g_mutex_lock (&text->lock);
   enqueue_rest (text, TRUE);
@@ -544,7 +555,7 @@ on_eos (GstPalmeText * text, GstEvent * event)
 }
 
 static void
-on_flush (GstPalmeText * text, GstEvent * event)
+on_flush (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
   gboolean start = GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START;
   GstPad *pad;
@@ -552,7 +563,7 @@ on_flush (GstPalmeText * text, GstEvent * event)
   g_mutex_lock (&text->lock);
   text->flushing = TRUE;
   text->epoch++;
-  gst_palme_queue_clear (&text->queue);
+  gst_palme_caption_queue_clear (&text->queue);
   gst_palme_cues_reset (&text->cues);
   pad = text->pad && text->started ? gst_object_ref (text->pad) : NULL;
   g_mutex_unlock (&text->lock);
@@ -564,15 +575,15 @@ on_flush (GstPalmeText * text, GstEvent * event)
 
   g_mutex_lock (&text->lock);
   if (start) {
-    Runner *runner = text->runner;
+    Task *task = text->task;
 
-    if (runner) {
-      g_atomic_int_inc (&runner->refs);
-      wait_for (text, runner, &runner->busy, FALSE);
+    if (task) {
+      g_atomic_int_inc (&task->refs);
+      wait_for (text, task, &task->busy, FALSE);
     }
     g_mutex_unlock (&text->lock);
-    if (runner)
-      runner_unref (runner);
+    if (task)
+      task_unref (task);
     return;
   }
   text->flushing = FALSE;
@@ -585,7 +596,8 @@ on_flush (GstPalmeText * text, GstEvent * event)
 }
 
 void
-gst_palme_text_event (GstPalmeText * text, GstEvent * event)
+gst_palme_caption_textpad_event (GstPalmeCaptionTextpad * text,
+    GstEvent * event)
 {
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
@@ -610,14 +622,15 @@ gst_palme_text_event (GstPalmeText * text, GstEvent * event)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-GstPalmeText *
-gst_palme_text_new (GstElement * element)
+GstPalmeCaptionTextpad *
+gst_palme_caption_textpad_new (GstElement * element)
 {
   static gsize once = 0;
-  GstPalmeText *text = g_new0 (GstPalmeText, 1);
+  GstPalmeCaptionTextpad *text = g_new0 (GstPalmeCaptionTextpad, 1);
 
   if (g_once_init_enter (&once)) {
-    GST_DEBUG_CATEGORY_INIT (palme_text_debug, "palmetext", 0, "text pad of palmecaption");
+    GST_DEBUG_CATEGORY_INIT (palme_text_debug, "palmetext", 0,
+        "text pad of palmecaption");
     g_once_init_leave (&once, 1);
   }
   text->refs = 1;
@@ -632,7 +645,7 @@ gst_palme_text_new (GstElement * element)
 }
 
 static void
-forget_stream (GstPalmeText * text)
+forget_stream (GstPalmeCaptionTextpad * text)
 {
   gst_clear_event (&text->upstream_start);
   forget_stream_start (text);
@@ -645,13 +658,13 @@ forget_stream (GstPalmeText * text)
 }
 
 void
-gst_palme_text_free (GstPalmeText * text)
+gst_palme_caption_textpad_free (GstPalmeCaptionTextpad * text)
 {
   GstPad *pad;
 
   if (!text)
     return;
-  gst_palme_text_stop (text);
+  gst_palme_caption_textpad_stop (text);
   g_mutex_lock (&text->lock);
   pad = g_steal_pointer (&text->pad);
   g_mutex_unlock (&text->lock);
@@ -661,20 +674,22 @@ gst_palme_text_free (GstPalmeText * text)
 }
 
 GstPad *
-gst_palme_text_request_pad (GstPalmeText * text, GstPadTemplate * templ)
+gst_palme_caption_textpad_request_pad (GstPalmeCaptionTextpad * text,
+    GstPadTemplate * templ)
 {
   GstPad *pad = gst_pad_new_from_template (templ, "text");
   GstEvent *stickies[3] = { NULL, NULL, NULL };
-  gboolean taken, started, launched;
+  gboolean taken, started, started_task;
   guint i;
 
   gst_object_ref_sink (pad);
   gst_pad_set_element_private (pad, text);
-  gst_pad_set_event_function_full (pad, text_pad_event, text_ref (text), text_unref);
+  gst_pad_set_event_function_full (pad, text_pad_event, text_ref (text),
+      text_unref);
   gst_pad_set_query_function (pad, text_pad_query);
   gst_pad_use_fixed_caps (pad);
-  g_signal_connect_data (pad, "linked", G_CALLBACK (text_pad_linked), text_ref (text),
-      text_unref_closure, 0);
+  g_signal_connect_data (pad, "linked", G_CALLBACK (text_pad_linked),
+      text_ref (text), text_unref_closure, 0);
   g_mutex_lock (&text->lock);
   taken = text->pad != NULL;
   if (!taken)
@@ -706,18 +721,19 @@ gst_palme_text_request_pad (GstPalmeText * text, GstPadTemplate * templ)
   gst_element_add_pad (text->owner, pad);
 
   g_mutex_lock (&text->lock);
-  launched = launch (text);
+  started_task = start_task (text);
   g_mutex_unlock (&text->lock);
-  if (!launched)
-    report_no_thread (text);
+  if (!started_task)
+    post_no_thread (text);
   gst_object_unref (pad);
   return pad;
 }
 
 void
-gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad)
+gst_palme_caption_textpad_release_pad (GstPalmeCaptionTextpad * text,
+    GstPad * pad)
 {
-  Runner *runner;
+  Task *task;
 
   g_mutex_lock (&text->lock);
   if (text->pad != pad) {
@@ -726,17 +742,17 @@ gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad)
   }
   text->pad = NULL;             /* its reference is ours from here on */
   forget_stream_start (text);
-  runner = dismiss (text);
+  task = detach_task (text);
   g_mutex_unlock (&text->lock);
 
   gst_pad_set_active (pad, FALSE);
-  bury (text, runner);
+  join_task (text, task);
   gst_element_remove_pad (text->owner, pad);
   gst_object_unref (pad);
 }
 
 gboolean
-gst_palme_text_is_linked (GstPalmeText * text)
+gst_palme_caption_textpad_is_linked (GstPalmeCaptionTextpad * text)
 {
   GstPad *pad;
   gboolean linked;
@@ -752,42 +768,43 @@ gst_palme_text_is_linked (GstPalmeText * text)
 }
 
 void
-gst_palme_text_start (GstPalmeText * text)
+gst_palme_caption_textpad_start (GstPalmeCaptionTextpad * text)
 {
-  gboolean launched;
+  gboolean started_task;
 
   g_mutex_lock (&text->lock);
   forget_stream (text);
   text->queue.drops = 0;
   text->started = TRUE;
-  launched = launch (text);
+  started_task = start_task (text);
   g_mutex_unlock (&text->lock);
-  if (!launched)
-    report_no_thread (text);
+  if (!started_task)
+    post_no_thread (text);
 }
 
 void
-gst_palme_text_stop (GstPalmeText * text)
+gst_palme_caption_textpad_stop (GstPalmeCaptionTextpad * text)
 {
-  Runner *runner;
+  Task *task;
   GstPad *pad;
 
   g_mutex_lock (&text->lock);
   text->started = FALSE;
-  runner = dismiss (text);
+  task = detach_task (text);
   forget_stream (text);
-  pad = runner && text->pad ? gst_object_ref (text->pad) : NULL;
+  pad = task && text->pad ? gst_object_ref (text->pad) : NULL;
   g_mutex_unlock (&text->lock);
 
   if (pad) {
     gst_pad_set_active (pad, FALSE);
     gst_object_unref (pad);
   }
-  bury (text, runner);
+  join_task (text, task);
 }
 
 void
-gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration)
+gst_palme_caption_textpad_set_cue_duration (GstPalmeCaptionTextpad * text,
+    GstClockTime duration)
 {
   g_mutex_lock (&text->lock);
   text->cues.longest = MIN (duration, G_MAXINT64);
@@ -795,7 +812,8 @@ gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration)
 }
 
 void
-gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode)
+gst_palme_caption_textpad_set_exact (GstPalmeCaptionTextpad * text,
+    gboolean sync_mode)
 {
   g_mutex_lock (&text->lock);
   text->exact = sync_mode;
@@ -803,7 +821,7 @@ gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode)
 }
 
 guint64
-gst_palme_text_get_drops (GstPalmeText * text)
+gst_palme_caption_textpad_get_drops (GstPalmeCaptionTextpad * text)
 {
   guint64 drops;
 

@@ -13,8 +13,8 @@
  * while something is pushed, posted or added, so a caller must hold none that its own pad functions
  * or its bus handlers need.
  */
-#ifndef GST_PALME_TEXT_H
-#define GST_PALME_TEXT_H
+#ifndef GST_PALME_CAPTION_TEXTPAD_H
+#define GST_PALME_CAPTION_TEXTPAD_H
 
 #include <gst/gst.h>
 
@@ -22,37 +22,37 @@
 
 G_BEGIN_DECLS
 
-typedef struct _GstPalmeText GstPalmeText;
+typedef struct _GstPalmeCaptionTextpad GstPalmeCaptionTextpad;
 
 /* One for each element, made in its init. The element is not referenced; its `sink` pad has to be
  * there when the first event comes. Never NULL. */
-GstPalmeText *gst_palme_text_new (GstElement * element);
+GstPalmeCaptionTextpad *gst_palme_caption_textpad_new (GstElement * element);
 
 /* For the element's finalize, after the base class has released the request pad in dispose. Stops
  * what still runs. NULL is fine. */
-void gst_palme_text_free (GstPalmeText * text);
+void gst_palme_caption_textpad_free (GstPalmeCaptionTextpad * text);
 
 /* The element's request_new_pad: makes the pad `text` and adds it to the element; the result is
  * the element's and not the caller's. NULL if there is one already. In PAUSED and PLAYING the pad
  * is active and carries stream-start, caps and segment when this returns. A requested name other
  * than "text" is for the caller to refuse. */
-GstPad *gst_palme_text_request_pad (GstPalmeText * text, GstPadTemplate * templ);
+GstPad *gst_palme_caption_textpad_request_pad (GstPalmeCaptionTextpad * text, GstPadTemplate * templ);
 
 /* The element's release_pad, in every state, also while a push on the pad blocks: waiting items
  * are dropped, the pad is deactivated and removed from the element. It waits a moment for a push
  * that runs, never for longer than 50 ms. Another pad than ours is ignored. */
-void gst_palme_text_release_pad (GstPalmeText * text, GstPad * pad);
+void gst_palme_caption_textpad_release_pad (GstPalmeCaptionTextpad * text, GstPad * pad);
 
 /* TRUE if the pad exists and has a peer. */
-gboolean gst_palme_text_is_linked (GstPalmeText * text);
+gboolean gst_palme_caption_textpad_is_linked (GstPalmeCaptionTextpad * text);
 
 /* READY->PAUSED before chaining up: forgets the last stream, counts drops from 0, starts the
  * task. */
-void gst_palme_text_start (GstPalmeText * text);
+void gst_palme_caption_textpad_start (GstPalmeCaptionTextpad * text);
 
 /* PAUSED->READY before chaining up: unblocks a push on our pad, drops what waits, ends the task.
  * Also to be called when a READY->PAUSED that was started fails. Twice is fine. */
-void gst_palme_text_stop (GstPalmeText * text);
+void gst_palme_caption_textpad_stop (GstPalmeCaptionTextpad * text);
 
 /* Each event of the sink pad, in its order and from the thread that brings it, borrowed. The place
  * is before the event goes on to `src`, for EOS after the drain. What it does:
@@ -62,18 +62,18 @@ void gst_palme_text_stop (GstPalmeText * text);
  *   FLUSH_STOP    passes, the task runs again, sticky events are sent again
  *   EOS           behind the items that wait
  *   others        nothing (the caps of the pad are its own, tags of the video are not text's; a
- *                 GAP is a frame with the caption NULL to gst_palme_text_frame) */
-void gst_palme_text_event (GstPalmeText * text, GstEvent * event);
+ *                 GAP is a frame with the caption NULL to gst_palme_caption_textpad_frame) */
+void gst_palme_caption_textpad_event (GstPalmeCaptionTextpad * text, GstEvent * event);
 
 /* The longest cue; 0 is one cue per caption. Counts from the next cue on. The default is 1 s. With
  * 0 a cue leaves when it ends, and equal captions in a row are one cue, unless the text meets
  * another stream downstream (a muxer, an overlay): those need a cue when it starts. */
-void gst_palme_text_set_cue_duration (GstPalmeText * text, GstClockTime duration);
+void gst_palme_caption_textpad_set_cue_duration (GstPalmeCaptionTextpad * text, GstClockTime duration);
 
 /* TRUE in sync mode: no waiting cue is dropped for a newer one. FALSE, the default, is async mode:
  * of each caption one slice waits, the newest. In both modes the oldest cue goes when more than
- * 4096 items wait. Call it before the first frame that follows gst_palme_text_start. */
-void gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode);
+ * 4096 items wait. Call it before the first frame that follows gst_palme_caption_textpad_start. */
+void gst_palme_caption_textpad_set_exact (GstPalmeCaptionTextpad * text, gboolean sync_mode);
 
 /* Each video frame and each GAP of the video, in order, from the streaming thread and before it is
  * pushed, linked or not, also frames that are never due (flagged GAP, unmappable). The caption is
@@ -83,10 +83,10 @@ void gst_palme_text_set_exact (GstPalmeText * text, gboolean sync_mode);
  * caption is expected and at the segment's end at the latest, and no cue starts before an earlier
  * one has ended. So a new caption waits for the end of the cue that is shown. None is lost: what
  * still waits at EOS gets its cue. */
-void gst_palme_text_frame (GstPalmeText * text, const GstPalmeCuesFrame * frame);
+void gst_palme_caption_textpad_frame (GstPalmeCaptionTextpad * text, const GstPalmeCuesFrame * frame);
 
-/* Cues dropped since gst_palme_text_start because the consumer of text is slow. */
-guint64 gst_palme_text_get_drops (GstPalmeText * text);
+/* Cues dropped since gst_palme_caption_textpad_start because the consumer of text is slow. */
+guint64 gst_palme_caption_textpad_get_drops (GstPalmeCaptionTextpad * text);
 
 G_END_DECLS
 

@@ -30,11 +30,11 @@ has_running_time (const GstSegment * segment)
 {
   return segment->format == GST_FORMAT_TIME && is_usable (segment->rate)
       && (segment->rate > 0.0 || (end_of (segment) != GST_CLOCK_TIME_NONE
-              && end_of (segment) >= segment->offset));
+          && end_of (segment) >= segment->offset));
 }
 
 GstClockTime
-gst_palme_running_time (const GstSegment * segment, GstClockTime time)
+gst_palme_caption_running_time (const GstSegment * segment, GstClockTime time)
 {
   if (!GST_CLOCK_TIME_IS_VALID (time) || !has_running_time (segment))
     return GST_CLOCK_TIME_NONE;
@@ -42,7 +42,7 @@ gst_palme_running_time (const GstSegment * segment, GstClockTime time)
 }
 
 GstClockTime
-gst_palme_stream_time (const GstSegment * segment, GstClockTime time)
+gst_palme_caption_stream_time (const GstSegment * segment, GstClockTime time)
 {
   if (!GST_CLOCK_TIME_IS_VALID (time) || segment->format != GST_FORMAT_TIME
       || !is_usable (segment->applied_rate)
@@ -52,11 +52,11 @@ gst_palme_stream_time (const GstSegment * segment, GstClockTime time)
   return gst_segment_to_stream_time (segment, GST_FORMAT_TIME, time);
 }
 
-GstPalmeSpan
-gst_palme_span (const GstSegment * segment, GstClockTime time,
+GstPalmeCaptionSpan
+gst_palme_caption_span (const GstSegment * segment, GstClockTime time,
     GstClockTime duration)
 {
-  GstPalmeSpan span = { time, MAX (duration, 1) };
+  GstPalmeCaptionSpan span = { time, MAX (duration, 1) };
   GstClockTime end = duration < LAST - time ? time + duration : LAST;
   GstClockTime a, b;
   guint64 from, to;
@@ -66,8 +66,8 @@ gst_palme_span (const GstSegment * segment, GstClockTime time,
   span.start = GST_CLOCK_TIME_NONE;
   if (!gst_segment_clip (segment, GST_FORMAT_TIME, time, end, &from, &to))
     return span;
-  a = gst_palme_running_time (segment, from);
-  b = gst_palme_running_time (segment, to);
+  a = gst_palme_caption_running_time (segment, from);
+  b = gst_palme_caption_running_time (segment, to);
   /* Played backwards a frame begins with its end. */
   if (!GST_CLOCK_TIME_IS_VALID (a) || (segment->rate < 0.0
           && GST_CLOCK_TIME_IS_VALID (b)))
@@ -80,13 +80,13 @@ gst_palme_span (const GstSegment * segment, GstClockTime time,
 }
 
 GstClockTime
-gst_palme_media_time (const GstSegment * segment, GstClockTime time)
+gst_palme_caption_media_time (const GstSegment * segment, GstClockTime time)
 {
   return segment->rate < 0.0 ? LAST - time : time;
 }
 
 GstClockTime
-gst_palme_played (const GstSegment * segment, GstClockTime duration)
+gst_palme_caption_played (const GstSegment * segment, GstClockTime duration)
 {
   gdouble rate = fabs (segment->rate), played;
 
@@ -97,7 +97,8 @@ gst_palme_played (const GstSegment * segment, GstClockTime duration)
 }
 
 GstClockTime
-gst_palme_arrivals_now (GstPalmeArrivals * arrivals, GstElement * element)
+gst_palme_caption_arrivals_now (GstPalmeCaptionArrivals * arrivals,
+    GstElement * element)
 {
   GstClock *clock = gst_element_get_clock (element);
   GstClockTime now = GST_CLOCK_TIME_NONE;

@@ -3,8 +3,8 @@
  * gstpalmecaption-time.h - where a frame is in time: in the stream, in running time, and by its arrival
  * where it has no timestamp. It knows segments and clocks, and nothing of the element.
  */
-#ifndef GST_PALME_TIME_H
-#define GST_PALME_TIME_H
+#ifndef GST_PALME_CAPTION_TIME_H
+#define GST_PALME_CAPTION_TIME_H
 
 #include <gst/gst.h>
 
@@ -15,29 +15,29 @@ typedef struct
 {
   GstClockTime start;           /* NONE: nothing of it is played */
   GstClockTime duration;        /* above 0 */
-} GstPalmeSpan;
+} GstPalmeCaptionSpan;
 
 /* gst_segment_to_running_time() and gst_segment_to_stream_time() of format TIME. They return NONE
  * where the segment gives no answer: another format, a time outside, a rate that is none, and a
  * segment that is played backwards from an end that it does not name or that lies before its offset,
  * for which GStreamer's own functions log a critical. */
-GstClockTime gst_palme_running_time (const GstSegment * segment,
+GstClockTime gst_palme_caption_running_time (const GstSegment * segment,
     GstClockTime time);
-GstClockTime gst_palme_stream_time (const GstSegment * segment,
+GstClockTime gst_palme_caption_stream_time (const GstSegment * segment,
     GstClockTime time);
 
 /* When [time, time + duration) of the stream is played: the part inside the segment, in running
  * time. Where the segment has no running time (see above) timestamps are taken as they are. */
-GstPalmeSpan gst_palme_span (const GstSegment * segment, GstClockTime time,
+GstPalmeCaptionSpan gst_palme_caption_span (const GstSegment * segment, GstClockTime time,
     GstClockTime duration);
 
 /* The time that rises while the stream is played: the timestamp, or its mirror image in a segment
  * that is played backwards. Applied twice it gives the timestamp again. */
-GstClockTime gst_palme_media_time (const GstSegment * segment,
+GstClockTime gst_palme_caption_media_time (const GstSegment * segment,
     GstClockTime time);
 
 /* The running time that a stretch of media time takes: shorter at higher rates. */
-GstClockTime gst_palme_played (const GstSegment * segment,
+GstClockTime gst_palme_caption_played (const GstSegment * segment,
     GstClockTime duration);
 
 /* Frames without timestamps have the running time at which they arrive. All zero is the start. */
@@ -46,11 +46,11 @@ typedef struct
   gboolean running;             /* there was an arrival without a clock */
   gint64 origin;                /* ... the first one; monotonic, us */
   GstClockTime last;            /* the last answer */
-} GstPalmeArrivals;
+} GstPalmeCaptionArrivals;
 
 /* The running time now, by the clock of the element. In PAUSED it stands still. An element that has
  * no clock counts from its first arrival on. */
-GstClockTime gst_palme_arrivals_now (GstPalmeArrivals * arrivals,
+GstClockTime gst_palme_caption_arrivals_now (GstPalmeCaptionArrivals * arrivals,
     GstElement * element);
 
 G_END_DECLS

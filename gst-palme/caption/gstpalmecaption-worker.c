@@ -31,7 +31,7 @@ typedef enum
   SLOT_DONE
 } Slot;
 
-struct _GstPalmeWorker
+struct _GstPalmeCaptionWorker
 {
   GMutex lock;
   GCond work;                   /* the slot was filled, or halt */
@@ -42,9 +42,9 @@ struct _GstPalmeWorker
   gint job_serial;              /* of what is in the slot */
   gint begin_serial;            /* at the last begin */
   gint64 submitted;             /* monotonic, us */
-  GstPalmeJob job;
-  GstPalmeResult result;        /* when done */
-  GstPalmeStats stats;
+  GstPalmeCaptionJob job;
+  GstPalmeCaptionResult result; /* when done */
+  GstPalmeCaptionStats stats;
   gboolean flushing;
 
   /* atomic */
@@ -64,7 +64,7 @@ struct _GstPalmeWorker
 };
 
 void
-gst_palme_result_clear (GstPalmeResult * result)
+gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
 {
   g_free (result->job.prompt);
   g_free (result->text);
@@ -72,25 +72,25 @@ gst_palme_result_clear (GstPalmeResult * result)
   memset (result, 0, sizeof *result);
 }
 
-GstPalmeWorker *
-gst_palme_worker_new (void)
+GstPalmeCaptionWorker *
+gst_palme_caption_worker_new (void)
 {
-  GstPalmeWorker *worker = g_new0 (GstPalmeWorker, 1);
+  GstPalmeCaptionWorker *worker = g_new0 (GstPalmeCaptionWorker, 1);
 
   g_mutex_init (&worker->lock);
   g_cond_init (&worker->work);
   g_cond_init (&worker->news);
   worker->halted = TRUE;
-  gst_palme_stats_reset (&worker->stats, g_get_monotonic_time ());
+  gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
   return worker;
 }
 
 void
-gst_palme_worker_free (GstPalmeWorker * worker)
+gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker)
 {
   if (worker == NULL)
     return;
-  gst_palme_worker_stop (worker);
+  gst_palme_caption_worker_stop (worker);
   g_mutex_clear (&worker->lock);
   g_cond_clear (&worker->work);
   g_cond_clear (&worker->news);
@@ -103,14 +103,15 @@ gst_palme_worker_free (GstPalmeWorker * worker)
 static gint
 is_stopped (void *user)
 {
-  GstPalmeWorker *worker = user;
+  GstPalmeCaptionWorker *worker = user;
 
   return g_atomic_int_get (&worker->halted)
       || g_atomic_int_get (&worker->serial) != worker->running_serial;
 }
 
 static gint
-beams_of (const GstPalmeWorker * worker, const struct palme_options *options)
+beams_of (const GstPalmeCaptionWorker * worker,
+    const struct palme_options *options)
 {
   return options->beams > 0 ? options->beams : MAX (worker->model->info.beams,
       1);
@@ -119,7 +120,8 @@ beams_of (const GstPalmeWorker * worker, const struct palme_options *options)
 /* Opens the session for as many beams as were ever asked for, so that a number that goes up and
  * down does not reopen it each time. All other options may change in an open session. */
 static gint
-open_session (GstPalmeWorker * worker, const struct palme_options *options)
+open_session (GstPalmeCaptionWorker * worker,
+    const struct palme_options *options)
 {
   struct palme_options wanted = *options;
   palme_session *session;
@@ -128,7 +130,9 @@ open_session (GstPalmeWorker * worker, const struct palme_options *options)
   wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
   wanted.stop = is_stopped;
   wanted.stop_user = worker;
-  status = palme_session_open (&session, gst_palme_shared_model (worker->model->shared), &wanted);
+  status =
+      palme_session_open (&session,
+      gst_palme_shared_model (worker->model->shared), &wanted);
   if (status < 0)
     return status;
   palme_session_close (&worker->session);
@@ -138,7 +142,7 @@ open_session (GstPalmeWorker * worker, const struct palme_options *options)
 }
 
 static gint
-set_options (GstPalmeWorker * worker, struct palme_options *options)
+set_options (GstPalmeCaptionWorker * worker, struct palme_options *options)
 {
   gint status;
 
@@ -154,10 +158,11 @@ set_options (GstPalmeWorker * worker, struct palme_options *options)
 
 /* Makes one caption. *tokens is set on success. */
 static void
-run_job (GstPalmeWorker * worker, GstPalmeResult * result, guint * tokens)
+run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionResult * result,
+    guint * tokens)
 {
   struct palme_options options = result->job.options;
-  struct palme_image image = { .format = PALME_FORMAT_RGB };
+  struct palme_image image = {.format = PALME_FORMAT_RGB };
   gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
   GString *raw = g_string_new (NULL);
   gint status;
@@ -167,7 +172,8 @@ run_job (GstPalmeWorker * worker, GstPalmeResult * result, guint * tokens)
     deadline = start + (gint64) (result->job.time_limit / 1000);
   image.width = image.height = worker->size;
   image.planes[0] = worker->picture;
-  image.strides[0] = (ptrdiff_t) gst_palme_picture_stride (worker->size);
+  image.strides[0] =
+      (ptrdiff_t) gst_palme_caption_picture_stride (worker->size);
   worker->model->log.last[0] = '\0';
 
   status = set_options (worker, &options);
@@ -202,8 +208,8 @@ run_job (GstPalmeWorker * worker, GstPalmeResult * result, guint * tokens)
 static gpointer
 run (gpointer data)
 {
-  GstPalmeWorker *worker = data;
-  GstPalmeResult result;
+  GstPalmeCaptionWorker *worker = data;
+  GstPalmeCaptionResult result;
   gint64 submitted, now;
   guint tokens;
 
@@ -230,14 +236,15 @@ run (gpointer data)
     now = g_get_monotonic_time ();
     result.times.latency = (now - submitted) * GST_USECOND;
     if (is_stopped (worker)) {
-      worker->stats.counts[GST_PALME_COUNT_STALE]++;
+      worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
       worker->slot = SLOT_EMPTY;
-      gst_palme_result_clear (&result);
+      gst_palme_caption_result_clear (&result);
     } else {
       if (result.status >= 0)
-        gst_palme_stats_caption (&worker->stats, &result.times, tokens, now);
+        gst_palme_caption_stats_caption (&worker->stats, &result.times, tokens,
+            now);
       else
-        worker->stats.counts[GST_PALME_COUNT_ERRORS]++;
+        worker->stats.counts[GST_PALME_CAPTION_COUNT_ERRORS]++;
       worker->result = result;
       worker->slot = SLOT_DONE;
     }
@@ -250,21 +257,23 @@ run (gpointer data)
 /* ---- Start and stop ------------------------------------------------------------------------ */
 
 gchar *
-gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
-    const struct palme_options *options, const gchar * name)
+gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
+    GstPalmeModel * model, const struct palme_options *options,
+    const gchar * name)
 {
   gint status;
   GError *error = NULL;
   gchar *reason = NULL;
 
-  gst_palme_worker_stop (worker);
+  gst_palme_caption_worker_stop (worker);
 
   worker->model = model;
   worker->size = model->info.image_size;
-  worker->picture = g_try_malloc0 (gst_palme_picture_bytes (worker->size));
+  worker->picture =
+      g_try_malloc0 (gst_palme_caption_picture_bytes (worker->size));
   if (worker->picture == NULL) {
     reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
-        " bytes", gst_palme_picture_bytes (worker->size));
+        " bytes", gst_palme_caption_picture_bytes (worker->size));
     goto fail;
   }
 
@@ -281,7 +290,7 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   g_mutex_lock (&worker->lock);
   g_atomic_int_set (&worker->halted, FALSE);
   worker->flushing = FALSE;
-  gst_palme_stats_reset (&worker->stats, g_get_monotonic_time ());
+  gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
   g_mutex_unlock (&worker->lock);
   worker->thread = g_thread_try_new (name, run, worker, &error);
   if (worker->thread == NULL) {
@@ -292,12 +301,12 @@ gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
   return NULL;
 
 fail:
-  gst_palme_worker_stop (worker);
+  gst_palme_caption_worker_stop (worker);
   return reason;
 }
 
 void
-gst_palme_worker_halt (GstPalmeWorker * worker)
+gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
 {
   g_mutex_lock (&worker->lock);
   g_atomic_int_set (&worker->halted, TRUE);
@@ -307,9 +316,9 @@ gst_palme_worker_halt (GstPalmeWorker * worker)
 }
 
 void
-gst_palme_worker_stop (GstPalmeWorker * worker)
+gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker)
 {
-  gst_palme_worker_halt (worker);
+  gst_palme_caption_worker_halt (worker);
   if (worker->thread != NULL) {
     g_thread_join (worker->thread);
     worker->thread = NULL;
@@ -321,27 +330,27 @@ gst_palme_worker_stop (GstPalmeWorker * worker)
   g_mutex_lock (&worker->lock);
   worker->slot = SLOT_EMPTY;
   g_clear_pointer (&worker->job.prompt, g_free);
-  gst_palme_result_clear (&worker->result);
+  gst_palme_caption_result_clear (&worker->result);
   g_mutex_unlock (&worker->lock);
 }
 
 /* ---- The element's side --------------------------------------------------------------------- */
 
 static void
-abort_locked (GstPalmeWorker * worker)
+abort_locked (GstPalmeCaptionWorker * worker)
 {
   g_atomic_int_inc (&worker->serial);
   if (worker->slot == SLOT_FILLED || worker->slot == SLOT_DONE) {
-    worker->stats.counts[GST_PALME_COUNT_STALE]++;
+    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
     g_clear_pointer (&worker->job.prompt, g_free);
-    gst_palme_result_clear (&worker->result);
+    gst_palme_caption_result_clear (&worker->result);
     worker->slot = SLOT_EMPTY;
   }
   g_cond_broadcast (&worker->news);
 }
 
 void
-gst_palme_worker_abort (GstPalmeWorker * worker)
+gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker)
 {
   g_mutex_lock (&worker->lock);
   abort_locked (worker);
@@ -349,7 +358,8 @@ gst_palme_worker_abort (GstPalmeWorker * worker)
 }
 
 void
-gst_palme_worker_set_flushing (GstPalmeWorker * worker, gboolean flushing)
+gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
+    gboolean flushing)
 {
   g_mutex_lock (&worker->lock);
   worker->flushing = flushing;
@@ -360,14 +370,14 @@ gst_palme_worker_set_flushing (GstPalmeWorker * worker, gboolean flushing)
 
 /* Does what was begun still count? */
 static gboolean
-is_current (GstPalmeWorker * worker, gint serial)
+is_current (GstPalmeCaptionWorker * worker, gint serial)
 {
   return !worker->flushing && !g_atomic_int_get (&worker->halted)
       && serial == g_atomic_int_get (&worker->serial);
 }
 
 guint8 *
-gst_palme_worker_begin (GstPalmeWorker * worker, gboolean wait)
+gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait)
 {
   guint8 *picture = NULL;
 
@@ -383,11 +393,11 @@ gst_palme_worker_begin (GstPalmeWorker * worker, gboolean wait)
 }
 
 void
-gst_palme_worker_submit (GstPalmeWorker * worker, GstPalmeJob * job,
-    GstClockTime resize)
+gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job, GstClockTime resize)
 {
   g_mutex_lock (&worker->lock);
-  gst_palme_stats_resized (&worker->stats, resize);
+  gst_palme_caption_stats_resized (&worker->stats, resize);
   if (is_current (worker, worker->begin_serial)) {
     worker->job = *job;
     worker->job_serial = worker->begin_serial;
@@ -395,7 +405,7 @@ gst_palme_worker_submit (GstPalmeWorker * worker, GstPalmeJob * job,
     worker->slot = SLOT_FILLED;
     g_cond_signal (&worker->work);
   } else {
-    worker->stats.counts[GST_PALME_COUNT_STALE]++;
+    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
     g_free (job->prompt);
   }
   job->prompt = NULL;
@@ -403,8 +413,8 @@ gst_palme_worker_submit (GstPalmeWorker * worker, GstPalmeJob * job,
 }
 
 gboolean
-gst_palme_worker_take (GstPalmeWorker * worker, GstClockTime timeout,
-    GstPalmeResult * result)
+gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
+    GstClockTime timeout, GstPalmeCaptionResult * result)
 {
   gint64 now = g_get_monotonic_time (), deadline = G_MAXINT64;
   gboolean taken = FALSE;
@@ -437,7 +447,7 @@ gst_palme_worker_take (GstPalmeWorker * worker, GstClockTime timeout,
 }
 
 gboolean
-gst_palme_worker_is_busy (GstPalmeWorker * worker)
+gst_palme_caption_worker_is_busy (GstPalmeCaptionWorker * worker)
 {
   gboolean busy;
 
@@ -448,7 +458,8 @@ gst_palme_worker_is_busy (GstPalmeWorker * worker)
 }
 
 void
-gst_palme_worker_count (GstPalmeWorker * worker, GstPalmeCount count)
+gst_palme_caption_worker_count (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionCount count)
 {
   g_mutex_lock (&worker->lock);
   worker->stats.counts[count]++;
@@ -456,12 +467,12 @@ gst_palme_worker_count (GstPalmeWorker * worker, GstPalmeCount count)
 }
 
 GstStructure *
-gst_palme_worker_describe (GstPalmeWorker * worker)
+gst_palme_caption_worker_describe (GstPalmeCaptionWorker * worker)
 {
   GstStructure *structure;
 
   g_mutex_lock (&worker->lock);
-  structure = gst_palme_stats_describe (&worker->stats,
+  structure = gst_palme_caption_stats_describe (&worker->stats,
       g_get_monotonic_time ());
   g_mutex_unlock (&worker->lock);
   return structure;

@@ -8,8 +8,8 @@
  * set_flushing, halt and the statistics may be called from any thread at any time. start and stop
  * belong to the thread that changes the state of the element.
  */
-#ifndef GST_PALME_WORKER_H
-#define GST_PALME_WORKER_H
+#ifndef GST_PALME_CAPTION_WORKER_H
+#define GST_PALME_CAPTION_WORKER_H
 
 #include <gst/gst.h>
 
@@ -18,7 +18,7 @@
 
 G_BEGIN_DECLS
 
-typedef struct _GstPalmeWorker GstPalmeWorker;
+typedef struct _GstPalmeCaptionWorker GstPalmeCaptionWorker;
 
 /* What is to be captioned, and how. */
 typedef struct
@@ -28,68 +28,68 @@ typedef struct
   struct palme_options options; /* its stop question is the worker's */
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
-} GstPalmeJob;
+} GstPalmeCaptionJob;
 
 typedef struct
 {
-  GstPalmeJob job;              /* prompt is NULL here */
+  GstPalmeCaptionJob job;              /* prompt is NULL here */
   gint status;                  /* PALME_OK, or why there is no caption */
   gchar *text;                  /* sanitised; NULL on failure */
   gchar *reason;                /* of a failure; else NULL */
   gdouble score;
-  GstPalmeTimes times;
-} GstPalmeResult;
+  GstPalmeCaptionTimes times;
+} GstPalmeCaptionResult;
 
-void gst_palme_result_clear (GstPalmeResult * result);
+void gst_palme_caption_result_clear (GstPalmeCaptionResult * result);
 
-GstPalmeWorker *gst_palme_worker_new (void);
-void gst_palme_worker_free (GstPalmeWorker * worker);
+GstPalmeCaptionWorker *gst_palme_caption_worker_new (void);
+void gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker);
 
 /* Opens a session and starts the thread; resets the statistics. The model must stay open until
- * gst_palme_worker_stop(). `name` names the thread. Returns NULL, or a sentence that says what
+ * gst_palme_caption_worker_stop(). `name` names the thread. Returns NULL, or a sentence that says what
  * could not be had; the caller frees it. */
-gchar *gst_palme_worker_start (GstPalmeWorker * worker, GstPalmeModel * model,
+gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
     const struct palme_options *options, const gchar * name);
 
 /* From now on the engine stops, nobody waits and nothing is taken. */
-void gst_palme_worker_halt (GstPalmeWorker * worker);
+void gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker);
 
 /* Halts, joins the thread and closes the session. A worker that was not started is fine. */
-void gst_palme_worker_stop (GstPalmeWorker * worker);
+void gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker);
 
 /* Raises the serial: the running caption stops, a waiting result is dropped, waiting threads wake. */
-void gst_palme_worker_abort (GstPalmeWorker * worker);
+void gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker);
 
 /* While flushing is set nothing can be begun. Setting it aborts as well. FLUSH_START sets it in
  * any thread, FLUSH_STOP clears it: so a frame that was on its way when the flush began is not
  * captioned, however late it gets here. */
-void gst_palme_worker_set_flushing (GstPalmeWorker * worker,
+void gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
     gboolean flushing);
 
 /* The picture to draw into (stride and size: gstpalmecaption-picture.h) if the worker is idle, else NULL.
  * With `wait` it waits until the worker is idle; NULL then means abort, flush or halt. Without a
  * following submit nothing happens. */
-guint8 *gst_palme_worker_begin (GstPalmeWorker * worker, gboolean wait);
+guint8 *gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait);
 
 /* Hands over the picture of the last begin and the job, whose prompt becomes the worker's.
  * `resize` is the time that drawing took. Nothing happens if begin's serial is old by now. */
-void gst_palme_worker_submit (GstPalmeWorker * worker, GstPalmeJob * job,
+void gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
     GstClockTime resize);
 
 /* Moves a ready result into *result, which the caller clears. With a `timeout` (ns) other than 0
  * it waits for one that is being made; GST_CLOCK_TIME_NONE waits without end. FALSE if there is
  * none, or if abort, flush or halt ended the wait. */
-gboolean gst_palme_worker_take (GstPalmeWorker * worker,
-    GstClockTime timeout, GstPalmeResult * result);
+gboolean gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
+    GstClockTime timeout, GstPalmeCaptionResult * result);
 
 /* Is a caption being made, or waiting to be taken? */
-gboolean gst_palme_worker_is_busy (GstPalmeWorker * worker);
+gboolean gst_palme_caption_worker_is_busy (GstPalmeCaptionWorker * worker);
 
 /* Adds 1. */
-void gst_palme_worker_count (GstPalmeWorker * worker, GstPalmeCount count);
+void gst_palme_caption_worker_count (GstPalmeCaptionWorker * worker, GstPalmeCaptionCount count);
 
 /* A copy of the statistics, the caller's. */
-GstStructure *gst_palme_worker_describe (GstPalmeWorker * worker);
+GstStructure *gst_palme_caption_worker_describe (GstPalmeCaptionWorker * worker);
 
 G_END_DECLS
 

@@ -40,13 +40,12 @@
  *
  * Since: 0.1
  */
-#include "gstpalmecaption.h"
+#include "gstpalmecaption-private.h"
 
 #include <string.h>
 
 #include <gst/video/video.h>
 
-#include "gstpalmecaption-frame.h"
 #include "gstpalmemeta.h"
 
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
@@ -60,7 +59,7 @@ enum
 };
 
 static guint signals[SIGNAL_LAST];
-static GParamSpec *pspecs[GST_PALME_PROP_LAST];
+static GParamSpec *pspecs[PROP_LAST];
 
 /* The second structure has no format: memory that only hardware understands passes as well. */
 #define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
@@ -100,7 +99,7 @@ void
 gst_palme_caption_options (GstPalmeCaption * self,
     struct palme_options *options)
 {
-  const GstPalmeSettings *settings = &self->settings;
+  const GstPalmeCaptionSettings *settings = &self->settings;
   guint longest = MAX (self->model.info.max_context - 1, 1);
 
   memset (options, 0, sizeof *options);
@@ -122,7 +121,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
   const gchar *refused;
   gboolean locked;
 
-  if (id >= GST_PALME_SETTING_LAST) {
+  if (id >= PROP_CAPTION) {
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
     return;
   }
@@ -131,8 +130,8 @@ gst_palme_caption_set_property (GObject * object, guint id,
   /* On the way from READY to PAUSED the values are being used. */
   locked = GST_STATE (self) > GST_STATE_READY
       || GST_STATE_NEXT (self) > GST_STATE_READY;
-  refused = gst_palme_settings_set (&self->settings, id, value, locked);
-  if (refused == NULL && id <= GST_PALME_SETTING_PRECISION)
+  refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;
   GST_OBJECT_UNLOCK (self);
 
@@ -143,15 +142,16 @@ gst_palme_caption_set_property (GObject * object, guint id,
         ("The property \"%s\" keeps its value: %.200s is refused, because %s.",
             pspec->name, text ? text : "the new value", refused), (NULL));
     g_free (text);
-  } else if (id == GST_PALME_SETTING_CUE_DURATION) {
-    gst_palme_text_set_cue_duration (self->text, g_value_get_uint64 (value));
+  } else if (id == PROP_CUE_DURATION) {
+    gst_palme_caption_textpad_set_cue_duration (self->text,
+        g_value_get_uint64 (value));
   }
 }
 
 static GstStructure *
 describe_stats (GstPalmeCaption * self)
 {
-  GstStructure *stats = gst_palme_worker_describe (self->worker);
+  GstStructure *stats = gst_palme_caption_worker_describe (self->worker);
   guint64 bytes = 0;
 
   GST_OBJECT_LOCK (self);
@@ -159,8 +159,8 @@ describe_stats (GstPalmeCaption * self)
     gst_structure_get_uint64 (self->model_info, "bytes", &bytes);
   GST_OBJECT_UNLOCK (self);
   gst_structure_set (stats, "text-drops", G_TYPE_UINT64,
-      gst_palme_text_get_drops (self->text), "model-bytes", G_TYPE_UINT64,
-      bytes, NULL);
+      gst_palme_caption_textpad_get_drops (self->text), "model-bytes",
+      G_TYPE_UINT64, bytes, NULL);
   return stats;
 }
 
@@ -170,29 +170,29 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
 
-  if (id == GST_PALME_PROP_STATS) {
+  if (id == PROP_STATS) {
     g_value_take_boxed (value, describe_stats (self));
     return;
   }
 
   GST_OBJECT_LOCK (self);
   switch (id) {
-    case GST_PALME_PROP_CAPTION:
+    case PROP_CAPTION:
       g_value_set_string (value, self->caption);
       break;
-    case GST_PALME_PROP_LAST_LATENCY:
+    case PROP_LAST_LATENCY:
       g_value_set_uint64 (value, self->last_latency);
       break;
-    case GST_PALME_PROP_MAX_OBSERVED_DELAY:
+    case PROP_MAX_OBSERVED_DELAY:
       g_value_set_uint64 (value, self->max_delay);
       break;
-    case GST_PALME_PROP_MODEL_INFO:
+    case PROP_MODEL_INFO:
       /* Described anew: others come to share the model, and leave it. */
       if (self->model_info != NULL)
         g_value_take_boxed (value, gst_palme_model_describe (&self->model));
       break;
     default:
-      if (!gst_palme_settings_get (&self->settings, id, value))
+      if (!gst_palme_caption_settings_get (&self->settings, id, value))
         G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
       break;
   }
@@ -275,10 +275,12 @@ start (GstPalmeCaption * self)
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   g_atomic_int_set (&self->caption_now, FALSE);
-  gst_palme_frame_forget (self);
+  gst_palme_caption_frame_forget (self);
 
   name = g_strdup_printf ("palme:%s", GST_OBJECT_NAME (self));
-  reason = gst_palme_worker_start (self->worker, &self->model, &options, name);
+  reason =
+      gst_palme_caption_worker_start (self->worker, &self->model, &options,
+      name);
   g_free (name);
   if (reason != NULL) {
     GST_ELEMENT_ERROR (self, RESOURCE, FAILED,
@@ -287,9 +289,9 @@ start (GstPalmeCaption * self)
     g_free (reason);
     return FALSE;
   }
-  gst_palme_text_start (self->text);
+  gst_palme_caption_textpad_start (self->text);
   if (overlay)
-    gst_palme_overlay_attach (self->overlay);
+    gst_palme_caption_overlay_attach (self->overlay);
   self->started = TRUE;
   return TRUE;
 }
@@ -298,8 +300,8 @@ start (GstPalmeCaption * self)
 static void
 interrupt (GstPalmeCaption * self)
 {
-  gst_palme_worker_halt (self->worker);
-  gst_palme_text_stop (self->text);
+  gst_palme_caption_worker_halt (self->worker);
+  gst_palme_caption_textpad_stop (self->text);
 }
 
 static void
@@ -308,14 +310,13 @@ stop (GstPalmeCaption * self)
   if (!self->started)
     return;
   self->started = FALSE;
-  gst_palme_worker_stop (self->worker);
-  gst_palme_overlay_detach (self->overlay);
-  gst_palme_picture_clear (&self->picture);
+  gst_palme_caption_worker_stop (self->worker);
+  gst_palme_caption_overlay_detach (self->overlay);
+  gst_palme_caption_picture_clear (&self->picture);
 }
 
 static GstStateChangeReturn
-gst_palme_caption_change_state (GstElement * element,
-    GstStateChange transition)
+gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (element);
   GstStateChangeReturn ret;
@@ -374,13 +375,14 @@ gst_palme_caption_request_new_pad (GstElement * element,
     GST_WARNING_OBJECT (self, "the request pad is named \"text\"");
     return NULL;
   }
-  return gst_palme_text_request_pad (self->text, templ);
+  return gst_palme_caption_textpad_request_pad (self->text, templ);
 }
 
 static void
 gst_palme_caption_release_pad (GstElement * element, GstPad * pad)
 {
-  gst_palme_text_release_pad (GST_PALME_CAPTION (element)->text, pad);
+  gst_palme_caption_textpad_release_pad (GST_PALME_CAPTION (element)->text,
+      pad);
 }
 
 static gboolean
@@ -391,7 +393,7 @@ gst_palme_caption_set_caps (GstBaseTransform * trans, GstCaps * incaps,
 
   (void) outcaps;
   /* A caption that is being made has its own picture and goes on. */
-  gst_palme_picture_set_caps (&self->picture, incaps);
+  gst_palme_caption_picture_set_caps (&self->picture, incaps);
   self->warned_unmappable = FALSE;
   return TRUE;
 }
@@ -406,9 +408,9 @@ take_segment (GstPalmeCaption * self, GstEvent * event)
   segment.position = 0;
   if (self->segment.format != GST_FORMAT_UNDEFINED
       && !gst_segment_is_equal (&segment, &self->segment)) {
-    gst_palme_worker_abort (self->worker);
-    gst_palme_schedule_reset (&self->schedule);
-    gst_palme_schedule_reset (&self->arrivals);
+    gst_palme_caption_worker_abort (self->worker);
+    gst_palme_caption_schedule_reset (&self->schedule);
+    gst_palme_caption_schedule_reset (&self->arrivals);
     self->handed = GST_CLOCK_TIME_NONE;
   }
   self->segment = segment;
@@ -421,28 +423,28 @@ gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
 
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_FLUSH_START:
-      gst_palme_worker_set_flushing (self->worker, TRUE);
+      gst_palme_caption_worker_set_flushing (self->worker, TRUE);
       break;
     case GST_EVENT_FLUSH_STOP:
       gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
-      gst_palme_frame_forget (self);
-      gst_palme_worker_set_flushing (self->worker, FALSE);
+      gst_palme_caption_frame_forget (self);
+      gst_palme_caption_worker_set_flushing (self->worker, FALSE);
       break;
     case GST_EVENT_SEGMENT:
       take_segment (self, event);
       break;
     case GST_EVENT_GAP:
-      gst_palme_frame_gap (self, event);
+      gst_palme_caption_frame_gap (self, event);
       break;
     case GST_EVENT_EOS:
-      gst_palme_frame_drain (self);
+      gst_palme_caption_frame_drain (self);
       break;
     default:
       break;
   }
   if (GST_EVENT_IS_SERIALIZED (event)
       || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START)
-    gst_palme_text_event (self->text, event);
+    gst_palme_caption_textpad_event (self->text, event);
 
   return GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);
 }
@@ -455,11 +457,9 @@ gst_palme_caption_query (GstBaseTransform * trans, GstPadDirection direction,
   GstClockTime min, max, own;
   gboolean live;
 
-  if (!GST_BASE_TRANSFORM_CLASS (parent_class)->query (trans, direction,
-          query))
+  if (!GST_BASE_TRANSFORM_CLASS (parent_class)->query (trans, direction, query))
     return FALSE;
-  if (GST_QUERY_TYPE (query) == GST_QUERY_LATENCY
-      && direction == GST_PAD_SRC) {
+  if (GST_QUERY_TYPE (query) == GST_QUERY_LATENCY && direction == GST_PAD_SRC) {
     gst_query_parse_latency (query, &live, &min, &max);
     GST_OBJECT_LOCK (self);
     own = self->live_latency;
@@ -494,12 +494,12 @@ static GstFlowReturn
 gst_palme_caption_transform_ip (GstBaseTransform * trans, GstBuffer * buffer)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (trans);
-  GstFlowReturn flow = gst_palme_frame_process (self, buffer);
+  GstFlowReturn flow = gst_palme_caption_frame_process (self, buffer);
 
   /* Only the text is wanted: the push to nowhere would stop the stream. */
   if (flow == GST_FLOW_OK
       && !gst_pad_is_linked (GST_BASE_TRANSFORM_SRC_PAD (trans))
-      && gst_palme_text_is_linked (self->text))
+      && gst_palme_caption_textpad_is_linked (self->text))
     return GST_BASE_TRANSFORM_FLOW_DROPPED;
   return flow;
 }
@@ -511,13 +511,14 @@ gst_palme_caption_init (GstPalmeCaption * self)
 {
   GstBaseTransform *trans = GST_BASE_TRANSFORM (self);
 
-  gst_palme_settings_init (&self->settings);
-  self->worker = gst_palme_worker_new ();
-  self->text = gst_palme_text_new (GST_ELEMENT (self));
+  gst_palme_caption_settings_init (&self->settings);
+  self->worker = gst_palme_caption_worker_new ();
+  self->text = gst_palme_caption_textpad_new (GST_ELEMENT (self));
   self->overlay =
-      gst_palme_overlay_new (GST_ELEMENT (self),
+      gst_palme_caption_overlay_new (GST_ELEMENT (self),
       GST_BASE_TRANSFORM_SRC_PAD (trans));
-  gst_palme_text_set_cue_duration (self->text, self->settings.cue_duration);
+  gst_palme_caption_textpad_set_cue_duration (self->text,
+      self->settings.cue_duration);
 
   gst_base_transform_set_in_place (trans, TRUE);
   /* Otherwise the base class drops frames that a sink calls late. */
@@ -529,12 +530,12 @@ gst_palme_caption_finalize (GObject * object)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
 
-  gst_palme_worker_free (self->worker);
-  gst_palme_text_free (self->text);
-  gst_palme_overlay_free (self->overlay);
-  gst_palme_picture_clear (&self->picture);
+  gst_palme_caption_worker_free (self->worker);
+  gst_palme_caption_textpad_free (self->text);
+  gst_palme_caption_overlay_free (self->overlay);
+  gst_palme_caption_picture_clear (&self->picture);
   close_model (self);
-  gst_palme_settings_clear (&self->settings);
+  gst_palme_caption_settings_clear (&self->settings);
   g_free (self->caption);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
@@ -552,7 +553,7 @@ install_results (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  pspecs[GST_PALME_PROP_CAPTION] = g_param_spec_string ("caption", "Caption",
+  pspecs[PROP_CAPTION] = g_param_spec_string ("caption", "Caption",
       "The caption in effect", NULL, flags);
   /**
    * GstPalmeCaption:last-latency:
@@ -561,7 +562,7 @@ install_results (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  pspecs[GST_PALME_PROP_LAST_LATENCY] = g_param_spec_uint64 ("last-latency",
+  pspecs[PROP_LAST_LATENCY] = g_param_spec_uint64 ("last-latency",
       "Last latency", "Time that the last caption took, in ns", 0,
       G_MAXUINT64, 0, flags);
   /**
@@ -571,7 +572,7 @@ install_results (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  pspecs[GST_PALME_PROP_MAX_OBSERVED_DELAY] =
+  pspecs[PROP_MAX_OBSERVED_DELAY] =
       g_param_spec_uint64 ("max-observed-delay", "Maximum observed delay",
       "Largest delay of a caption against its frame, in ns", 0, G_MAXUINT64,
       0, flags);
@@ -584,7 +585,7 @@ install_results (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  pspecs[GST_PALME_PROP_STATS] = g_param_spec_boxed ("stats", "Statistics",
+  pspecs[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics",
       "Counters, and times in ns", GST_TYPE_STRUCTURE, flags);
   /**
    * GstPalmeCaption:model-info:
@@ -594,11 +595,10 @@ install_results (GObjectClass * klass)
    *
    * Since: 0.1
    */
-  pspecs[GST_PALME_PROP_MODEL_INFO] = g_param_spec_boxed ("model-info",
-      "Model information", "What the open model is", GST_TYPE_STRUCTURE,
-      flags);
+  pspecs[PROP_MODEL_INFO] = g_param_spec_boxed ("model-info",
+      "Model information", "What the open model is", GST_TYPE_STRUCTURE, flags);
 
-  for (guint id = GST_PALME_PROP_CAPTION; id < GST_PALME_PROP_LAST; id++)
+  for (guint id = PROP_CAPTION; id < PROP_LAST; id++)
     g_object_class_install_property (klass, id, pspecs[id]);
 }
 
@@ -647,7 +647,7 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   object_class->set_property = gst_palme_caption_set_property;
   object_class->get_property = gst_palme_caption_get_property;
   object_class->finalize = gst_palme_caption_finalize;
-  gst_palme_settings_install (object_class);
+  gst_palme_caption_settings_install (object_class);
   install_results (object_class);
   install_signals (G_TYPE_FROM_CLASS (klass));
 

@@ -85,7 +85,8 @@ end_of_cue (const GstPalmeCues * cues, GstClockTime start,
     const GstPalmeCuesFrame * frame, gboolean grid)
 {
   GstClockTime length = cues->longest, end = GST_CLOCK_TIME_NONE - 1, share;
-  gboolean known = GST_CLOCK_TIME_IS_VALID (frame->next) && frame->next > frame->start;
+  gboolean known = GST_CLOCK_TIME_IS_VALID (frame->next)
+      && frame->next > frame->start;
   guint waiting = g_queue_get_length ((GQueue *) & cues->waiting);
 
   if (length == 0 && !known)
@@ -93,7 +94,8 @@ end_of_cue (const GstPalmeCues * cues, GstClockTime start,
   if (length)
     end = add (start, grid ? whole_frames (length, frame->duration) : length);
   if (known) {
-    GstClockTime next = grid ? frame_at (frame->start, frame->duration, frame->next)
+    GstClockTime next =
+        grid ? frame_at (frame->start, frame->duration, frame->next)
         : MAX (frame->next, add (frame->start, frame->duration / 2));
 
     end = MIN (end, next);
@@ -104,14 +106,15 @@ end_of_cue (const GstPalmeCues * cues, GstClockTime start,
     return end;
   share = (end - start) / (waiting + 1);
   if (grid)
-    return add (start, MAX (whole_frames (share, frame->duration), frame->duration));
+    return add (start, MAX (whole_frames (share, frame->duration),
+            frame->duration));
   return add (start, MAX (share, SHORTEST));
 }
 
 /* A cue that reaches over the end of the segment ends there. */
 static GstBuffer *
-make_cue (GstPalmeCues * cues, const gchar * caption, GstClockTime start, GstClockTime end,
-    GstClockTime limit)
+make_cue (GstPalmeCues * cues, const gchar * caption, GstClockTime start,
+    GstClockTime end, GstClockTime limit)
 {
   GstBuffer *cue = gst_buffer_new_memdup (caption, strlen (caption));
 
@@ -141,7 +144,8 @@ release_held (GstPalmeCues * cues, GstClockTime end, GstClockTime limit)
 static GstClockTime
 free_from (const GstPalmeCues * cues, const GstPalmeCuesFrame * frame)
 {
-  return GST_CLOCK_TIME_IS_VALID (cues->end) ? MAX (cues->end, frame->start) : frame->start;
+  return GST_CLOCK_TIME_IS_VALID (cues->end) ? MAX (cues->end,
+      frame->start) : frame->start;
 }
 
 /* The cue that ends with this frame, or NULL. The next one is held from here on. */
@@ -194,19 +198,22 @@ start_cue (GstPalmeCues * cues, const GstPalmeCuesFrame * frame, gboolean grid)
 static gboolean
 is_before (const GstPalmeCuesFrame * frame, GstClockTime start)
 {
-  return GST_CLOCK_TIME_IS_VALID (start) && add (frame->start, frame->duration) < start;
+  return GST_CLOCK_TIME_IS_VALID (start)
+      && add (frame->start, frame->duration) < start;
 }
 
 guint
-gst_palme_cues_frame (GstPalmeCues * cues, GstMiniObject * items[GST_PALME_CUES_MAX],
-    const GstPalmeCuesFrame * frame)
+gst_palme_cues_frame (GstPalmeCues * cues,
+    GstMiniObject * items[GST_PALME_CUES_MAX], const GstPalmeCuesFrame * frame)
 {
   gboolean grid = on_grid (cues, frame->start, frame->duration);
   GstBuffer *cue = NULL;
   guint count = 0;
 
   if (cues->held && (!cues->hold || is_before (frame, cues->held_start))) {
-    cue = release_held (cues, cues->hold ? cues->frame_end : frame->start, frame->limit);
+    cue =
+        release_held (cues, cues->hold ? cues->frame_end : frame->start,
+        frame->limit);
     items[count++] = GST_MINI_OBJECT_CAST (cue);
   }
   if (is_before (frame, cues->start))
@@ -226,7 +233,9 @@ gst_palme_cues_frame (GstPalmeCues * cues, GstMiniObject * items[GST_PALME_CUES_
   if (cue)
     items[count++] = GST_MINI_OBJECT_CAST (cue);
   else
-    items[count++] = GST_MINI_OBJECT_CAST (gst_event_new_gap (frame->start, frame->duration));
+    items[count++] =
+        GST_MINI_OBJECT_CAST (gst_event_new_gap (frame->start,
+            frame->duration));
   return count;
 }
 
@@ -243,7 +252,9 @@ gst_palme_cues_finish (GstPalmeCues * cues, gboolean end_of_stream)
   while (end_of_stream && (caption = g_queue_pop_head (&cues->waiting)) != NULL) {
     GstClockTime end = add (cues->end, MAX (length / waiting, SHORTEST));
 
-    list = g_list_append (list, make_cue (cues, caption, cues->end, end, GST_CLOCK_TIME_NONE));
+    list =
+        g_list_append (list, make_cue (cues, caption, cues->end, end,
+            GST_CLOCK_TIME_NONE));
     g_free (caption);
   }
   return list;

@@ -54,7 +54,8 @@ gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
 const gchar *
 gst_palme_meta_get_text (GstBuffer * buffer)
 {
-  GstCustomMeta *meta = gst_buffer_get_custom_meta (buffer, GST_PALME_META_NAME);
+  GstCustomMeta *meta =
+      gst_buffer_get_custom_meta (buffer, GST_PALME_META_NAME);
 
   if (meta == NULL)
     return NULL;

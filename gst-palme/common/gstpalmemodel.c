@@ -54,13 +54,14 @@ post_nothing_found (GstElement * element, const gchar * environment)
   if (environment != NULL)
     GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
         ("No model found. Looked at: the property \"model\" (not set), the environment variable "
-            ENVIRONMENT " (\"%s\": there is no such file). Set \"model\" or " ENVIRONMENT
-            " to a model file, or unset " ENVIRONMENT
+            ENVIRONMENT " (\"%s\": there is no such file). Set \"model\" or "
+            ENVIRONMENT " to a model file, or unset " ENVIRONMENT
             " to use the installed model.", path), (NULL));
   else
     GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
         ("No model found. Looked at: the property \"model\" (not set), the environment variable "
-            ENVIRONMENT " (not set), the installed model \"%s\" (there is no such file). "
+            ENVIRONMENT
+            " (not set), the installed model \"%s\" (there is no such file). "
             "Set \"model\" or " ENVIRONMENT " to a model file, or install one.",
             GST_PALME_DEFAULT_MODEL), (NULL));
   g_free (path);
@@ -100,7 +101,8 @@ post_open_error (GstElement * element, const gchar * name, gint status,
       remedy = "The file may be cut short; copy it again.";
       break;
     case PALME_ERROR_KIND:
-      remedy = "Set the property \"model\" to a model file; models/README.md tells how one is made.";
+      remedy =
+          "Set the property \"model\" to a model file; models/README.md tells how one is made.";
       break;
     case PALME_ERROR_VERSION:
       remedy = "A newer version of this plugin may read it.";
@@ -172,9 +174,10 @@ gst_palme_model_open (GstPalmeModel * model, GstElement * element,
     palme_model_info (gst_palme_shared_model (model->shared), &model->info);
     model->name = shown (model->info.name);
     GST_INFO_OBJECT (element, "model \"%s\": %" G_GUINT64_FORMAT
-        " parameters, %s, kernels %s, %d threads, elements that share it: %u", model->name,
-        model->info.parameters, model->info.precision, model->info.level,
-        model->info.threads, gst_palme_shared_users (model->shared));
+        " parameters, %s, kernels %s, %d threads, elements that share it: %u",
+        model->name, model->info.parameters, model->info.precision,
+        model->info.level, model->info.threads,
+        gst_palme_shared_users (model->shared));
   }
   g_free (name);
   return status >= 0;

@@ -86,8 +86,7 @@ is_removed (gunichar c)
     case G_UNICODE_SURROGATE:
       return TRUE;
     default:
-      return (c & 0xfffe) == 0xfffe
-          || is_in (ranges, G_N_ELEMENTS (ranges), c);
+      return (c & 0xfffe) == 0xfffe || is_in (ranges, G_N_ELEMENTS (ranges), c);
   }
 }
 

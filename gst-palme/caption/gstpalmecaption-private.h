@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
+ * of each other: gstpalmecaption.c (class, states, events, queries), -settings.c (the properties that
+ * a user sets) and -frame.c (what happens to each frame).
+ *
+ * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
+ * element. Each has a small header, so that a test can link it alone.
+ */
+#ifndef GST_PALME_CAPTION_PRIVATE_H
+#define GST_PALME_CAPTION_PRIVATE_H
+
+#include <gst/base/gstbasetransform.h>
+#include <gst/gst.h>
+
+#include "gstpalmecaption-overlay.h"
+#include "gstpalmecaption-picture.h"
+#include "gstpalmecaption-schedule.h"
+#include "gstpalmecaption-textpad.h"
+#include "gstpalmecaption-time.h"
+#include "gstpalmecaption-worker.h"
+#include "gstpalmecaption.h"
+#include "gstpalmemodel.h"
+
+G_BEGIN_DECLS
+
+GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
+
+/* ---- Properties ------------------------------------------------------------------------------ */
+
+typedef enum
+{
+  GST_PALME_MODE_AUTO,
+  GST_PALME_MODE_ASYNC,
+  GST_PALME_MODE_SYNC
+} GstPalmeMode;
+
+typedef enum
+{
+  GST_PALME_PRECISION_AUTO,
+  GST_PALME_PRECISION_F32,
+  GST_PALME_PRECISION_BF16,
+  GST_PALME_PRECISION_INT8
+} GstPalmePrecision;
+
+typedef enum
+{
+  GST_PALME_ON_ERROR_WARN,
+  GST_PALME_ON_ERROR_ERROR
+} GstPalmeOnError;
+
+GType gst_palme_mode_get_type (void);
+GType gst_palme_precision_get_type (void);
+
+/* As the engine calls it; a fixed string. */
+const gchar *gst_palme_precision_name (GstPalmePrecision precision);
+GType gst_palme_on_error_get_type (void);
+
+/* Up to PROP_AUTO_OVERLAY they can be set in NULL and READY only; from PROP_CAPTION on they are
+ * read-only. */
+enum
+{
+  PROP_0,
+  PROP_MODEL,
+  PROP_THREADS,
+  PROP_PRECISION,
+  PROP_MODE,
+  PROP_AUTO_OVERLAY,
+  PROP_INTERVAL,
+  PROP_PROMPT,
+  PROP_MAX_LENGTH,
+  PROP_TIME_LIMIT,
+  PROP_TEMPERATURE,
+  PROP_TOP_K,
+  PROP_TOP_P,
+  PROP_SEED,
+  PROP_BEAMS,
+  PROP_ONLY_ON_CHANGE,
+  PROP_CUE_DURATION,
+  PROP_DRAIN_TIMEOUT,
+  PROP_POST_MESSAGES,
+  PROP_ON_ERROR,
+  PROP_CAPTION,
+  PROP_LAST_LATENCY,
+  PROP_MAX_OBSERVED_DELAY,
+  PROP_STATS,
+  PROP_MODEL_INFO,
+  PROP_LAST
+};
+
+/* The values. The element's object lock protects them. */
+typedef struct
+{
+  gchar *model;
+  guint threads;
+  GstPalmePrecision precision;
+  GstPalmeMode mode;
+  gboolean auto_overlay;
+  GstClockTime interval;
+  gchar *prompt;
+  guint max_length;
+  GstClockTime time_limit;
+  gdouble temperature;
+  guint top_k;
+  gdouble top_p;
+  guint64 seed;
+  guint beams;
+  gboolean only_on_change;
+  GstClockTime cue_duration;
+  GstClockTime drain_timeout;
+  gboolean post_messages;
+  GstPalmeOnError on_error;
+} GstPalmeCaptionSettings;
+
+void gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings);
+void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
+
+/* Installs the properties on the class of the element. */
+void gst_palme_caption_settings_install (GObjectClass * klass);
+
+/* TRUE for a property that can be set in NULL and READY only. */
+gboolean gst_palme_caption_settings_is_fixed (guint id);
+
+/* Stores the value. Returns NULL, or a constant sentence that says why the value is refused; then
+ * the old one stays. Call it with the object lock held; `locked` says that the element is past
+ * READY. */
+const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
+    const GValue * value, gboolean locked);
+
+/* Copies a value out; FALSE for a property that is none of these. Object lock held. */
+gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings, guint id,
+    GValue * value);
+
+/* ---- The instance ---------------------------------------------------------------------------- */
+
+struct _GstPalmeCaption
+{
+  GstBaseTransform parent;
+
+  GstPalmeCaptionWorker *worker;
+  GstPalmeCaptionTextpad *text;
+  GstPalmeCaptionOverlay *overlay;
+
+  /* The thread that changes the state: open from READY on. */
+  GstPalmeModel model;
+  gboolean started;             /* between READY->PAUSED and PAUSED->READY */
+
+  /* Under the object lock. The streaming thread alone writes what follows `reload`, so it reads its
+   * own values without the lock. */
+  GstPalmeCaptionSettings settings;
+  GstStructure *model_info;
+  gboolean reload;              /* model, threads or precision changed since the model was opened */
+  gchar *caption;               /* in effect now; "" says nothing, NULL is no caption */
+  GstClockTime last_latency;
+  GstClockTime max_delay;
+  GstClockTime live_latency;    /* what sync mode adds to a LATENCY query; 0 if it does not */
+  gboolean sync;                /* the mode, once it is decided */
+
+  /* atomic */
+  gint caption_now;             /* the next frame is due */
+
+  /* The streaming thread. */
+  gboolean decided;             /* the mode is */
+  gboolean live;
+  GstPalmeCaptionPicture picture;
+  GstPalmeCaptionSchedule schedule;    /* of frames with a timestamp, in media time */
+  GstPalmeCaptionSchedule arrivals;    /* of frames without one, in running time */
+  GstPalmeCaptionArrivals clock;       /* what those have for a time */
+  GstSegment segment;           /* as it came, without position */
+  guint64 frames;
+  guint no_pictures;            /* frames in a row that are flagged as none */
+  GstPalmeCaptionSpan frame_shown;     /* the last frame; its start is NONE if there is none */
+  GstClockTime handed;          /* running time of the frame that was handed over last */
+  GstClockTime caption_pts, caption_latency;
+  gdouble caption_score;
+  gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried the caption yet */
+  gboolean warned_unmappable;   /* for these caps */
+  GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
+};
+
+/* The pspec of one of these, for notify. */
+GParamSpec *gst_palme_caption_pspec (guint id);
+
+/* Emits new-caption. No lock is held. */
+void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
+    GstClockTime pts, GstClockTime running_time, GstClockTime latency);
+
+/* The engine's options as the properties say now; the object lock must be held. */
+void gst_palme_caption_options (GstPalmeCaption * self,
+    struct palme_options *options);
+
+/* ---- Frames: on the streaming thread, with no lock held -------------------------------------- */
+
+/* Each video frame; the buffer is writable and its pixels stay as they are. FLUSHING when a wait
+ * was ended by a flush or a stop, ERROR when a failed caption is to stop the stream. */
+GstFlowReturn gst_palme_caption_frame_process (GstPalmeCaption * self,
+    GstBuffer * buffer);
+
+/* A GAP event: picks up a ready caption and tells the text pad. */
+void gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event);
+
+/* EOS: waits for the running caption and says it. */
+void gst_palme_caption_frame_drain (GstPalmeCaption * self);
+
+/* There is no caption any more, and the next frame is due. */
+void gst_palme_caption_frame_forget (GstPalmeCaption * self);
+
+G_END_DECLS
+
+#endif
