@@ -68,7 +68,7 @@ plugin_may() {
     case $1 in
     gstpalme.c) echo gstpalmecaption.h ;;
     common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
-    common/gstpalmeshared.[ch]) echo palme.h ;;
+    common/gstpalmebatcher.[ch]) echo palme.h ;;
     common/*) echo palme.h "$common_headers" ;;
     caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;

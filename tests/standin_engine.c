@@ -23,6 +23,7 @@
  *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   hold_close=  name of a file: palme_model_close does not return while this file exists
  *   deaf=1       the stop question is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
@@ -52,7 +53,8 @@
 enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
-    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], journal[MAX_VALUE], message[MAX_VALUE];
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_close[MAX_VALUE];
+    char journal[MAX_VALUE], message[MAX_VALUE];
     char precisions[MAX_VALUE], precision[16];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
@@ -199,7 +201,7 @@ static void read_line(struct palme_model *model, const char *line)
         char *value;
     } strings[] = {
         { "name", model->name }, { "text", model->text }, { "hold", model->hold },
-        { "journal", model->journal }, { "message", model->message },
+        { "hold_close", model->hold_close }, { "journal", model->journal }, { "message", model->message },
         { "precisions", model->precisions },
     };
     const char *equals = strchr(line, '=');
@@ -309,6 +311,8 @@ void palme_model_close(palme_model **model)
 {
     if (!model || !*model)
         return;
+    while ((*model)->hold_close[0] && access((*model)->hold_close, F_OK) == 0)
+        sleep_ms(1);
     journal(*model, "close");
     free(*model);
     *model = NULL;

@@ -106,7 +106,7 @@ drop_caption (GstPalmeCaption * self)
 static void
 post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
 {
-  const GstPalmeCaptionJob *job = &result->job;
+  const GstPalmeCaptionFrame *frame = &result->frame;
   gchar *markup = g_markup_escape_text (result->text, -1);
 
   gst_element_post_message (GST_ELEMENT (self),
@@ -114,10 +114,10 @@ post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
           gst_structure_new ("palmecaption",
               "text", G_TYPE_STRING, result->text,
               "markup", G_TYPE_STRING, markup,
-              "timestamp", G_TYPE_UINT64, job->pts,
-              "stream-time", G_TYPE_UINT64, job->stream_time,
-              "running-time", G_TYPE_UINT64, job->running_time,
-              "duration", G_TYPE_UINT64, job->duration,
+              "timestamp", G_TYPE_UINT64, frame->pts,
+              "stream-time", G_TYPE_UINT64, frame->stream_time,
+              "running-time", G_TYPE_UINT64, frame->running_time,
+              "duration", G_TYPE_UINT64, frame->duration,
               "latency", G_TYPE_UINT64, result->times.latency,
               "score", G_TYPE_DOUBLE, result->score, NULL)));
   g_free (markup);
@@ -222,7 +222,7 @@ static gboolean
 deliver (GstPalmeCaption * self, GstPalmeCaptionResult * result,
     const Place * place)
 {
-  GstPalmeCaptionJob *job = &result->job;
+  const GstPalmeCaptionFrame *frame = &result->frame;
   GstClockTime interval, delay = 0;
   gboolean changed, quiet, post, ok = TRUE;
 
@@ -239,30 +239,32 @@ deliver (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   GST_OBJECT_UNLOCK (self);
 
   if (GST_CLOCK_TIME_IS_VALID (place->running_time)
-      && GST_CLOCK_TIME_IS_VALID (job->running_time)
-      && place->running_time > job->running_time)
-    delay = place->running_time - job->running_time;
+      && GST_CLOCK_TIME_IS_VALID (frame->running_time)
+      && place->running_time > frame->running_time)
+    delay = place->running_time - frame->running_time;
 
   changed = set_caption (self, result->text);
-  self->caption_pts = job->pts;
+  self->caption_pts = frame->pts;
   self->caption_latency = result->times.latency;
   self->caption_score = result->score;
+  g_clear_pointer (&self->caption_model, g_ref_string_release);
+  self->caption_model = g_steal_pointer (&result->model);
   self->meta_fresh = self->text_fresh = TRUE;
   quiet = quiet && !changed;
 
   GST_LOG_OBJECT (self, "caption of frame %" GST_TIME_FORMAT " after %"
-      GST_TIME_FORMAT, GST_TIME_ARGS (job->pts),
+      GST_TIME_FORMAT, GST_TIME_ARGS (frame->pts),
       GST_TIME_ARGS (result->times.latency));
   if (post && !quiet)
     post_caption (self, result);
   if (!quiet)
-    gst_palme_caption_emit (self, result->text, job->pts, job->running_time,
+    gst_palme_caption_emit (self, result->text, frame->pts, frame->running_time,
         result->times.latency);
   if (changed)
     g_object_notify_by_pspec (G_OBJECT (self),
         gst_palme_caption_pspec (PROP_CAPTION));
   note_times (self, result, delay);
-  warn_if_late (self, result, delay, place->number - job->frame, interval);
+  warn_if_late (self, result, delay, place->number - frame->number, interval);
 
   gst_palme_caption_result_clear (result);
   return TRUE;
@@ -323,35 +325,61 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
           gst_buffer_get_size (buffer)));
 }
 
-/* Draws the frame into the worker's picture and hands it over. FALSE if it cannot be read. */
-static gboolean
-hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
-    guint8 * picture)
+/* What the next caption is made with: the model and the settings as they are now. */
+static void
+prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
+    GstBuffer * buffer, const Place * place)
 {
-  GstPalmeCaptionJob job = { 0 };
-  const gchar *reason = NULL;
+  memset (job, 0, sizeof *job);
+  job->frame.pts = place->pts;
+  job->frame.duration = GST_BUFFER_DURATION (buffer);
+  job->frame.stream_time = place->stream_time;
+  job->frame.running_time = place->running_time;
+  job->frame.number = place->number;
+  GST_OBJECT_LOCK (self);
+  job->model = gst_palme_model_ref (self->model);
+  gst_palme_caption_options (self, &job->options);
+  job->prompt = g_strdup (self->settings.prompt);
+  job->time_limit = self->settings.time_limit;
+  GST_OBJECT_UNLOCK (self);
+}
+
+/* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
+static gboolean
+draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
+{
+  const gchar *reason = "out of memory for the small picture";
+
+  if (gst_palme_caption_pixels_resize (&self->drawn, size)
+      && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
+          buffer, &reason))
+    return TRUE;
+  warn_unmappable (self, buffer, reason);
+  if (self->sync)
+    drop_caption (self);
+  return FALSE;
+}
+
+/* Draws the frame and hands it over; the worker is idle. FALSE if the frame cannot be read. */
+static gboolean
+hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place)
+{
+  GstPalmeCaptionPixels pixels;
+  GstPalmeCaptionJob job;
   gint64 start = g_get_monotonic_time ();
 
-  if (!gst_palme_caption_picture_take (&self->picture, picture,
-          self->model.info.image_size, buffer, &reason)) {
-    warn_unmappable (self, buffer, reason);
-    if (self->sync)
-      drop_caption (self);
+  prepare_job (self, &job, buffer, place);
+  if (!draw (self, buffer, gst_palme_model_get_info (job.model)->image_size)) {
+    gst_palme_caption_worker_cancel (self->worker, &job);
     return FALSE;
   }
-
-  job.pts = place->pts;
-  job.duration = GST_BUFFER_DURATION (buffer);
-  job.stream_time = place->stream_time;
-  job.running_time = place->running_time;
-  job.frame = place->number;
-  GST_OBJECT_LOCK (self);
-  gst_palme_caption_options (self, &job.options);
-  job.prompt = g_strdup (self->settings.prompt);
-  job.time_limit = self->settings.time_limit;
-  GST_OBJECT_UNLOCK (self);
-  gst_palme_caption_worker_submit (self->worker, &job,
-      (g_get_monotonic_time () - start) * GST_USECOND);
+  job.picture = self->drawn.rgb;
+  if (gst_palme_caption_worker_submit (self->worker, &job,
+          (g_get_monotonic_time () - start) * GST_USECOND)) {
+    pixels = self->captioned;
+    self->captioned = self->drawn;
+    self->drawn = pixels;
+  }
   return TRUE;
 }
 
@@ -377,12 +405,10 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
     GstClockTime interval)
 {
   GstPalmeCaptionResult result;
-  guint8 *picture;
   gboolean handed;
 
   count_turn (self, schedule, time, interval);
-  picture = gst_palme_caption_worker_begin (self->worker, self->sync);
-  if (picture == NULL) {
+  if (!gst_palme_caption_worker_begin (self->worker, self->sync)) {
     if (self->sync)
       return GST_FLOW_FLUSHING;
     if (!gst_palme_caption_schedule_hand_on (schedule, interval))
@@ -390,7 +416,7 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
           GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
     return GST_FLOW_OK;
   }
-  handed = hand_over (self, buffer, place, picture);
+  handed = hand_over (self, buffer, place);
   gst_palme_caption_schedule_take (schedule, time, interval);
   /* Where some frames have timestamps and some have none, one caption counts for both kinds. */
   if (schedule == &self->schedule)
@@ -448,7 +474,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .latency = self->caption_latency,
     .has_score = TRUE,
     .score = self->caption_score,
-    .model = self->model.name,
+    .model = self->caption_model,
   };
   gchar *name;
 

@@ -35,6 +35,26 @@ gst_palme_caption_picture_bytes (gint size)
 }
 
 void
+gst_palme_caption_pixels_clear (GstPalmeCaptionPixels * pixels)
+{
+  g_clear_pointer (&pixels->rgb, g_free);
+  pixels->size = 0;
+}
+
+gboolean
+gst_palme_caption_pixels_resize (GstPalmeCaptionPixels * pixels, gint size)
+{
+  if (pixels->rgb != NULL && pixels->size == size)
+    return TRUE;
+  gst_palme_caption_pixels_clear (pixels);
+  pixels->rgb = g_try_malloc0 (gst_palme_caption_picture_bytes (size));
+  if (pixels->rgb == NULL)
+    return FALSE;
+  pixels->size = size;
+  return TRUE;
+}
+
+void
 gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
 {
   g_clear_pointer (&picture->converter, gst_video_converter_free);
@@ -270,8 +290,8 @@ run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
 static guint
 unpacked_bits (const GstVideoFrame * frame)
 {
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->info.
-          finfo->unpack_format));
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
+          info.finfo->unpack_format));
 }
 
 /* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */

@@ -33,6 +33,19 @@ typedef struct
   GstVideoInfo flat;
 } GstPalmeCaptionPicture;
 
+/* The small picture: RGB of `size` x `size` pixels. All zero is none. */
+typedef struct
+{
+  gint size;
+  guint8 *rgb;
+} GstPalmeCaptionPixels;
+
+/* Makes room for a picture of this size; what was in it is lost if it had another size. FALSE if there
+ * is no memory; then it is none. */
+gboolean gst_palme_caption_pixels_resize (GstPalmeCaptionPixels * pixels,
+    gint size);
+void gst_palme_caption_pixels_clear (GstPalmeCaptionPixels * pixels);
+
 /* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */
 gsize gst_palme_caption_picture_stride (gint size);
 gsize gst_palme_caption_picture_bytes (gint size);

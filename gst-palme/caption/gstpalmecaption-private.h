@@ -141,14 +141,12 @@ struct _GstPalmeCaption
   GstPalmeCaptionTextpad *text;
   GstPalmeCaptionOverlay *overlay;
 
-  /* The thread that changes the state: open from READY on. */
-  GstPalmeModel model;
-  gboolean started;             /* between READY->PAUSED and PAUSED->READY */
+  gboolean started;             /* between READY->PAUSED and PAUSED->READY; state changes only */
 
   /* Under the object lock. The streaming thread alone writes what follows `reload`, so it reads its
    * own values without the lock. */
   GstPalmeCaptionSettings settings;
-  GstStructure *model_info;
+  GstPalmeModel *model;         /* open from READY on, else NULL; jobs hold references of their own */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
   gchar *caption;               /* in effect now; "" says nothing, NULL is no caption */
   GstClockTime last_latency;
@@ -163,6 +161,8 @@ struct _GstPalmeCaption
   gboolean decided;             /* the mode is */
   gboolean live;
   GstPalmeCaptionPicture picture;
+  GstPalmeCaptionPixels drawn;  /* for the next small picture */
+  GstPalmeCaptionPixels captioned;      /* that of the last frame handed over: the worker may read it */
   GstPalmeCaptionSchedule schedule;    /* of frames with a timestamp, in media time */
   GstPalmeCaptionSchedule arrivals;    /* of frames without one, in running time */
   GstPalmeCaptionArrivals clock;       /* what those have for a time */
@@ -173,6 +173,7 @@ struct _GstPalmeCaption
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
+  gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried the caption yet */
   gboolean warned_unmappable;   /* for these caps */
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
@@ -185,7 +186,7 @@ GParamSpec *gst_palme_caption_pspec (guint id);
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
     GstClockTime pts, GstClockTime running_time, GstClockTime latency);
 
-/* The engine's options as the properties say now; the object lock must be held. */
+/* The engine's options as the properties say now. The object lock is held and the model is open. */
 void gst_palme_caption_options (GstPalmeCaption * self,
     struct palme_options *options);
 

@@ -28,7 +28,7 @@ gst_palme_mode_get_type (void)
   static const GEnumValue values[] = {
     {GST_PALME_MODE_AUTO, "sync, or async if upstream is live", "auto"},
     {GST_PALME_MODE_ASYNC,
-          "Video never waits; a caption appears when it is ready", "async"},
+        "Video never waits; a caption appears when it is ready", "async"},
     {GST_PALME_MODE_SYNC, "Each due frame waits for its own caption", "sync"},
     {0, NULL, NULL}
   };

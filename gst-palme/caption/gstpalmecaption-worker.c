@@ -2,12 +2,14 @@
  *
  * gstpalmecaption-worker.c - the thread that owns the session.
  *
- * The picture belongs to the streaming thread while the slot is empty and to the worker from the
- * hand-over until the result is there; so one picture is enough. The serial makes results
- * worthless: a flush, another segment and a stop raise it, the engine asks for it while it
- * computes, and a result with an old one is dropped. The engine is never called with the lock
- * held, and the stop question takes no lock: serial and halt are read as atomics there, and
- * written under the lock as well, so that nobody misses the wake-up.
+ * The serial makes results worthless: a flush, another segment and a stop raise it, the engine asks
+ * for it while it computes, and a result with an old serial is dropped. The engine is never called with
+ * the lock held, and the stop question takes no lock: serial and halt are read as atomics there, and
+ * written under the lock as well, so that no thread misses the wake-up.
+ *
+ * A job brings the model that it was prepared for. If that is another one than the session's, the
+ * worker opens a session of it, so a model can change between two captions. Closing a model takes
+ * time, so the worker's thread also drops the models of jobs that are never run.
  */
 #include "gstpalmecaption-worker.h"
 
@@ -17,7 +19,6 @@
 #include "gstpalmesanitize.h"
 
 GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
-#define GST_CAT_DEFAULT gst_palme_caption_debug
 
 /* A caption is cut to GST_PALME_TEXT_MAX characters in the end; a model with huge tokens must not
  * collect megabytes before. */
@@ -46,6 +47,7 @@ struct _GstPalmeCaptionWorker
   GstPalmeCaptionResult result; /* when done */
   GstPalmeCaptionStats stats;
   gboolean flushing;
+  GQueue discarded;             /* of GstPalmeModel, a reference each: of jobs that will not run */
 
   /* atomic */
   gint serial;
@@ -53,33 +55,34 @@ struct _GstPalmeCaptionWorker
 
   /* the worker's own while it runs */
   gint running_serial;
+  GstPalmeModel *model;         /* a reference: of the session */
   palme_session *session;
   gint session_beams;           /* what it was opened for */
+  GstPalmeLog log;
 
   /* constant while the thread runs */
-  GstPalmeModel *model;
-  guint8 *picture;
-  gint size;
   GThread *thread;
 };
 
 void
 gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
 {
-  g_free (result->job.prompt);
   g_free (result->text);
+  g_clear_pointer (&result->model, g_ref_string_release);
   g_free (result->reason);
   memset (result, 0, sizeof *result);
 }
 
 GstPalmeCaptionWorker *
-gst_palme_caption_worker_new (void)
+gst_palme_caption_worker_new (GstObject * owner)
 {
   GstPalmeCaptionWorker *worker = g_new0 (GstPalmeCaptionWorker, 1);
 
   g_mutex_init (&worker->lock);
   g_cond_init (&worker->work);
   g_cond_init (&worker->news);
+  g_queue_init (&worker->discarded);
+  gst_palme_log_init (&worker->log, owner, gst_palme_caption_debug);
   worker->halted = TRUE;
   gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
   return worker;
@@ -110,44 +113,57 @@ is_stopped (void *user)
 }
 
 static gint
-beams_of (const GstPalmeCaptionWorker * worker,
-    const struct palme_options *options)
+beams_of (const GstPalmeModel * model, const struct palme_options *options)
 {
-  return options->beams > 0 ? options->beams : MAX (worker->model->info.beams,
-      1);
+  return options->beams > 0 ? options->beams :
+      MAX (gst_palme_model_get_info (model)->beams, 1);
 }
 
-/* Opens the session for as many beams as were ever asked for, so that a number that goes up and
- * down does not reopen it each time. All other options may change in an open session. */
+static void
+close_session (GstPalmeCaptionWorker * worker)
+{
+  palme_session_close (&worker->session);
+  g_clear_pointer (&worker->model, gst_palme_model_unref);
+  worker->session_beams = 0;
+}
+
+/* Opens a session of the model. It keeps the number of beams that the last one of this model had if
+ * that was larger, so that a number that goes up and down does not reopen it each time. All other
+ * options may change in an open session. On failure the old session stays. */
 static gint
-open_session (GstPalmeCaptionWorker * worker,
+open_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
     const struct palme_options *options)
 {
   struct palme_options wanted = *options;
   palme_session *session;
   gint status;
 
-  wanted.beams = MAX (beams_of (worker, options), worker->session_beams);
+  wanted.beams = beams_of (model, options);
+  if (model == worker->model)
+    wanted.beams = MAX (wanted.beams, worker->session_beams);
   wanted.stop = is_stopped;
   wanted.stop_user = worker;
-  status =
-      palme_session_open (&session,
-      gst_palme_shared_model (worker->model->shared), &wanted);
+  status = palme_session_open (&session, gst_palme_model_get_engine (model),
+      &wanted);
   if (status < 0)
     return status;
-  palme_session_close (&worker->session);
+  gst_palme_model_ref (model);
+  close_session (worker);
+  worker->model = model;
   worker->session = session;
   worker->session_beams = wanted.beams;
   return PALME_OK;
 }
 
 static gint
-set_options (GstPalmeCaptionWorker * worker, struct palme_options *options)
+prepare_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
+    struct palme_options *options)
 {
   gint status;
 
-  if (beams_of (worker, options) > worker->session_beams) {
-    status = open_session (worker, options);
+  if (model != worker->model
+      || beams_of (model, options) > worker->session_beams) {
+    status = open_session (worker, model, options);
     if (status < 0)
       return status;
   }
@@ -156,53 +172,86 @@ set_options (GstPalmeCaptionWorker * worker, struct palme_options *options)
   return palme_session_set_options (worker->session, options);
 }
 
-/* Makes one caption. *tokens is set on success. */
-static void
-run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionResult * result,
-    guint * tokens)
+static gchar *
+describe_failure (const GstPalmeCaptionWorker * worker, gint status)
 {
-  struct palme_options options = result->job.options;
+  const gchar *message = worker->log.last;
+
+  if (message[0] == '\0')
+    message = palme_strerror (status);
+  return gst_palme_sanitize (message, strlen (message));
+}
+
+/* Makes one caption of the job, which is used up. *tokens is set on success. */
+static void
+run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result, guint * tokens)
+{
+  gint size = gst_palme_model_get_info (job->model)->image_size;
+  struct palme_options options = job->options;
   struct palme_image image = {.format = PALME_FORMAT_RGB };
   gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
   GString *raw = g_string_new (NULL);
   gint status;
 
-  if (result->job.time_limit > 0
-      && result->job.time_limit / 1000 < (guint64) (G_MAXINT64 - start))
-    deadline = start + (gint64) (result->job.time_limit / 1000);
-  image.width = image.height = worker->size;
-  image.planes[0] = worker->picture;
-  image.strides[0] =
-      (ptrdiff_t) gst_palme_caption_picture_stride (worker->size);
-  worker->model->log.last[0] = '\0';
+  if (job->time_limit > 0
+      && job->time_limit / 1000 < (guint64) (G_MAXINT64 - start))
+    deadline = start + (gint64) (job->time_limit / 1000);
+  image.width = image.height = size;
+  image.planes[0] = job->picture;
+  image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
+  worker->log.last[0] = '\0';
 
-  status = set_options (worker, &options);
+  status = prepare_session (worker, job->model, &options);
   if (status >= 0)
     status = palme_look (worker->session, &image);
   looked = g_get_monotonic_time ();
-  /* Asked for here, the model's own prompt as well does not keep others waiting. */
+  /* The model's own prompt is asked for here as well, so that the others need not wait for it. */
   if (status >= 0)
-    status = palme_prompt (worker->session, result->job.prompt);
+    status = palme_prompt (worker->session, job->prompt);
   if (status >= 0)
-    status = gst_palme_shared_tell (worker->model->shared, worker->session,
-        raw, MAX_RAW_TEXT, deadline);
+    status =
+        gst_palme_batcher_generate (gst_palme_model_get_batcher (job->model),
+        worker->session, raw, MAX_RAW_TEXT, deadline);
 
   result->status = status;
   result->times.encode = (looked - start) * GST_USECOND;
   result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
+  result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
   if (status >= 0) {
     result->text = gst_palme_sanitize (raw->str, raw->len);
     result->score = palme_caption_score (worker->session);
     *tokens = MAX (palme_caption_length (worker->session), 0);
   } else {
-    const gchar *said = worker->model->log.last;
-
-    result->reason =
-        gst_palme_sanitize (said[0] ? said : palme_strerror (status),
-        strlen (said[0] ? said : palme_strerror (status)));
+    result->reason = describe_failure (worker, status);
   }
   g_string_free (raw, TRUE);
-  g_clear_pointer (&result->job.prompt, g_free);
+  g_clear_pointer (&job->prompt, g_free);
+  g_clear_pointer (&job->model, gst_palme_model_unref);
+}
+
+/* Lock held. The job is not run. */
+static void
+discard_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job)
+{
+  g_clear_pointer (&job->prompt, g_free);
+  if (job->model == NULL)
+    return;
+  g_queue_push_tail (&worker->discarded, g_steal_pointer (&job->model));
+  g_cond_signal (&worker->work);
+}
+
+/* Lock held, but not while a model is closed. */
+static void
+drop_discarded (GstPalmeCaptionWorker * worker)
+{
+  GstPalmeModel *model;
+
+  while ((model = g_queue_pop_head (&worker->discarded)) != NULL) {
+    g_mutex_unlock (&worker->lock);
+    gst_palme_model_unref (model);
+    g_mutex_lock (&worker->lock);
+  }
 }
 
 static gpointer
@@ -210,19 +259,26 @@ run (gpointer data)
 {
   GstPalmeCaptionWorker *worker = data;
   GstPalmeCaptionResult result;
+  GstPalmeCaptionJob job;
   gint64 submitted, now;
   guint tokens;
 
-  gst_palme_log_listen (&worker->model->log);
+  gst_palme_log_listen (&worker->log);
   g_mutex_lock (&worker->lock);
   while (!g_atomic_int_get (&worker->halted)) {
+    if (!g_queue_is_empty (&worker->discarded)) {
+      drop_discarded (worker);
+      continue;
+    }
     if (worker->slot != SLOT_FILLED) {
       g_cond_wait (&worker->work, &worker->lock);
       continue;
     }
     memset (&result, 0, sizeof result);
-    result.job = worker->job;
+    job = worker->job;
+    result.frame = job.frame;
     worker->job.prompt = NULL;
+    worker->job.model = NULL;
     worker->slot = SLOT_RUNNING;
     worker->running_serial = worker->job_serial;
     submitted = worker->submitted;
@@ -230,7 +286,7 @@ run (gpointer data)
 
     result.times.queue = (g_get_monotonic_time () - submitted) * GST_USECOND;
     tokens = 0;
-    run_job (worker, &result, &tokens);
+    run_job (worker, &job, &result, &tokens);
 
     g_mutex_lock (&worker->lock);
     now = g_get_monotonic_time ();
@@ -261,31 +317,23 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
     GstPalmeModel * model, const struct palme_options *options,
     const gchar * name)
 {
-  gint status;
   GError *error = NULL;
   gchar *reason = NULL;
+  gint status;
 
   gst_palme_caption_worker_stop (worker);
 
-  worker->model = model;
-  worker->size = model->info.image_size;
-  worker->picture =
-      g_try_malloc0 (gst_palme_caption_picture_bytes (worker->size));
-  if (worker->picture == NULL) {
-    reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
-        " bytes", gst_palme_caption_picture_bytes (worker->size));
-    goto fail;
-  }
-
-  model->log.last[0] = '\0';
-  gst_palme_log_listen (&model->log);
-  status = open_session (worker, options);
+  worker->log.last[0] = '\0';
+  gst_palme_log_listen (&worker->log);
+  status = open_session (worker, model, options);
   gst_palme_log_listen (NULL);
   if (status < 0) {
+    gchar *failure = describe_failure (worker, status);
+
     reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
-        beams_of (worker, options),
-        model->log.last[0] ? model->log.last : palme_strerror (status));
-    goto fail;
+        beams_of (model, options), failure);
+    g_free (failure);
+    return reason;
   }
   g_mutex_lock (&worker->lock);
   g_atomic_int_set (&worker->halted, FALSE);
@@ -296,12 +344,8 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
   if (worker->thread == NULL) {
     reason = g_strdup_printf ("no thread can be started: %s", error->message);
     g_clear_error (&error);
-    goto fail;
+    gst_palme_caption_worker_stop (worker);
   }
-  return NULL;
-
-fail:
-  gst_palme_caption_worker_stop (worker);
   return reason;
 }
 
@@ -323,13 +367,11 @@ gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker)
     g_thread_join (worker->thread);
     worker->thread = NULL;
   }
-  palme_session_close (&worker->session);
-  worker->session_beams = 0;
-  g_clear_pointer (&worker->picture, g_free);
-  worker->model = NULL;
+  close_session (worker);
   g_mutex_lock (&worker->lock);
   worker->slot = SLOT_EMPTY;
-  g_clear_pointer (&worker->job.prompt, g_free);
+  discard_job (worker, &worker->job);
+  drop_discarded (worker);
   gst_palme_caption_result_clear (&worker->result);
   g_mutex_unlock (&worker->lock);
 }
@@ -342,7 +384,7 @@ abort_locked (GstPalmeCaptionWorker * worker)
   g_atomic_int_inc (&worker->serial);
   if (worker->slot == SLOT_FILLED || worker->slot == SLOT_DONE) {
     worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
-    g_clear_pointer (&worker->job.prompt, g_free);
+    discard_job (worker, &worker->job);
     gst_palme_caption_result_clear (&worker->result);
     worker->slot = SLOT_EMPTY;
   }
@@ -376,39 +418,53 @@ is_current (GstPalmeCaptionWorker * worker, gint serial)
       && serial == g_atomic_int_get (&worker->serial);
 }
 
-guint8 *
+gboolean
 gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait)
 {
-  guint8 *picture = NULL;
+  gboolean idle;
 
   g_mutex_lock (&worker->lock);
   worker->begin_serial = g_atomic_int_get (&worker->serial);
   while (wait && worker->slot != SLOT_EMPTY
       && is_current (worker, worker->begin_serial))
     g_cond_wait (&worker->news, &worker->lock);
-  if (worker->slot == SLOT_EMPTY && is_current (worker, worker->begin_serial))
-    picture = worker->picture;
+  idle = worker->slot == SLOT_EMPTY
+      && is_current (worker, worker->begin_serial);
   g_mutex_unlock (&worker->lock);
-  return picture;
+  return idle;
 }
 
-void
+gboolean
 gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
     GstPalmeCaptionJob * job, GstClockTime resize)
 {
+  gboolean current;
+
   g_mutex_lock (&worker->lock);
   gst_palme_caption_stats_resized (&worker->stats, resize);
-  if (is_current (worker, worker->begin_serial)) {
+  current = is_current (worker, worker->begin_serial);
+  if (current) {
     worker->job = *job;
     worker->job_serial = worker->begin_serial;
     worker->submitted = g_get_monotonic_time ();
     worker->slot = SLOT_FILLED;
+    job->prompt = NULL;
+    job->model = NULL;
     g_cond_signal (&worker->work);
   } else {
     worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
-    g_free (job->prompt);
+    discard_job (worker, job);
   }
-  job->prompt = NULL;
+  g_mutex_unlock (&worker->lock);
+  return current;
+}
+
+void
+gst_palme_caption_worker_cancel (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job)
+{
+  g_mutex_lock (&worker->lock);
+  discard_job (worker, job);
   g_mutex_unlock (&worker->lock);
 }
 

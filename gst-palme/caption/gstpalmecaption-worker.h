@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-worker.h - the thread that owns the session: one slot with one small picture, and the
- * newest result. Nothing queues behind the slot. It touches no pad, posts nothing and emits
- * nothing.
+ * gstpalmecaption-worker.h - the thread that owns the session: one slot for a job, and the newest
+ * result. Nothing queues behind the slot. It touches no pad, posts nothing and emits nothing.
  *
  * Threads: one thread at a time (the streaming thread) begins, submits, waits and takes. abort,
  * set_flushing, halt and the statistics may be called from any thread at any time. start and stop
@@ -13,18 +12,29 @@
 
 #include <gst/gst.h>
 
-#include "gstpalmemodel.h"
 #include "gstpalmecaption-stats.h"
+#include "gstpalmelog.h"
+#include "gstpalmemodelcache.h"
 
 G_BEGIN_DECLS
 
 typedef struct _GstPalmeCaptionWorker GstPalmeCaptionWorker;
 
-/* What is to be captioned, and how. */
+/* Which frame a caption is of. */
 typedef struct
 {
   GstClockTime pts, duration, stream_time, running_time;
-  guint64 frame;                /* number of the frame */
+  guint64 number;
+} GstPalmeCaptionFrame;
+
+/* What is to be captioned, and how. */
+typedef struct
+{
+  GstPalmeCaptionFrame frame;
+  GstPalmeModel *model;         /* a reference */
+  /* RGB of the model's image_size. It is the caller's, who leaves it as it is until the worker can be
+   * begun again or is stopped. */
+  const guint8 *picture;
   struct palme_options options; /* its stop question is the worker's */
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
@@ -32,26 +42,28 @@ typedef struct
 
 typedef struct
 {
-  GstPalmeCaptionJob job;              /* prompt is NULL here */
+  GstPalmeCaptionFrame frame;
   gint status;                  /* PALME_OK, or why there is no caption */
   gchar *text;                  /* sanitised; NULL on failure */
   gchar *reason;                /* of a failure; else NULL */
+  gchar *model;                 /* its name, a GRefString */
   gdouble score;
   GstPalmeCaptionTimes times;
 } GstPalmeCaptionResult;
 
 void gst_palme_caption_result_clear (GstPalmeCaptionResult * result);
 
-GstPalmeCaptionWorker *gst_palme_caption_worker_new (void);
+/* The log names `owner`, which is not referenced. Never NULL. */
+GstPalmeCaptionWorker *gst_palme_caption_worker_new (GstObject * owner);
 void gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker);
 
-/* Opens a session and starts the thread; resets the statistics. The model must stay open until
- * gst_palme_caption_worker_stop(). `name` names the thread. Returns NULL, or a sentence that says what
- * could not be had; the caller frees it. */
-gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
-    const struct palme_options *options, const gchar * name);
+/* Opens a session of the model, starts the thread and resets the statistics. `name` names the thread.
+ * Returns NULL, or a sentence that says what is missing; the caller frees it. */
+gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
+    GstPalmeModel * model, const struct palme_options *options,
+    const gchar * name);
 
-/* From now on the engine stops, nobody waits and nothing is taken. */
+/* Cancels the running caption and wakes all waiters; later begin() and take() fail. */
 void gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker);
 
 /* Halts, joins the thread and closes the session. A worker that was not started is fine. */
@@ -66,15 +78,19 @@ void gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker);
 void gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
     gboolean flushing);
 
-/* The picture to draw into (stride and size: gstpalmecaption-picture.h) if the worker is idle, else NULL.
- * With `wait` it waits until the worker is idle; NULL then means abort, flush or halt. Without a
- * following submit nothing happens. */
-guint8 *gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait);
+/* TRUE if the worker is idle, so that a job can be submitted. With `wait` it waits until the worker is
+ * idle; FALSE then means abort, flush or halt. */
+gboolean gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker,
+    gboolean wait);
 
-/* Hands over the picture of the last begin and the job, whose prompt becomes the worker's.
- * `resize` is the time that drawing took. Nothing happens if begin's serial is old by now. */
-void gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
-    GstClockTime resize);
+/* Hands over the job of the last begin; model and prompt become the worker's. `resize` is the time (ns)
+ * that the picture took. FALSE if an abort, flush or halt came since begin; then the job is dropped. */
+gboolean gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job, GstClockTime resize);
+
+/* Drops a job that was prepared and is not submitted. */
+void gst_palme_caption_worker_cancel (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job);
 
 /* Moves a ready result into *result, which the caller clears. With a `timeout` (ns) other than 0
  * it waits for one that is being made; GST_CLOCK_TIME_NONE waits without end. FALSE if there is

@@ -100,7 +100,8 @@ gst_palme_caption_options (GstPalmeCaption * self,
     struct palme_options *options)
 {
   const GstPalmeCaptionSettings *settings = &self->settings;
-  guint longest = MAX (self->model.info.max_context - 1, 1);
+  guint longest =
+      MAX (gst_palme_model_get_info (self->model)->max_context - 1, 1);
 
   memset (options, 0, sizeof *options);
   /* A context that is full ends the caption anyway. */
@@ -148,6 +149,18 @@ gst_palme_caption_set_property (GObject * object, guint id,
   }
 }
 
+static GstPalmeModel *
+gst_palme_caption_ref_model (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = NULL;
+
+  GST_OBJECT_LOCK (self);
+  if (self->model != NULL)
+    model = gst_palme_model_ref (self->model);
+  GST_OBJECT_UNLOCK (self);
+  return model;
+}
+
 static GstStructure *
 describe_stats (GstPalmeCaption * self)
 {
@@ -155,13 +168,27 @@ describe_stats (GstPalmeCaption * self)
   guint64 bytes = 0;
 
   GST_OBJECT_LOCK (self);
-  if (self->model_info != NULL)
-    gst_structure_get_uint64 (self->model_info, "bytes", &bytes);
+  if (self->model != NULL)
+    bytes = gst_palme_model_get_info (self->model)->bytes;
   GST_OBJECT_UNLOCK (self);
   gst_structure_set (stats, "text-drops", G_TYPE_UINT64,
       gst_palme_caption_textpad_get_drops (self->text), "model-bytes",
       G_TYPE_UINT64, bytes, NULL);
   return stats;
+}
+
+/* Described anew each time: other elements come to share the model, and leave it. */
+static GstStructure *
+describe_model (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = gst_palme_caption_ref_model (self);
+  GstStructure *structure = NULL;
+
+  if (model != NULL) {
+    structure = gst_palme_model_describe (model);
+    gst_palme_model_unref (model);
+  }
+  return structure;
 }
 
 static void
@@ -172,6 +199,10 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
 
   if (id == PROP_STATS) {
     g_value_take_boxed (value, describe_stats (self));
+    return;
+  }
+  if (id == PROP_MODEL_INFO) {
+    g_value_take_boxed (value, describe_model (self));
     return;
   }
 
@@ -185,11 +216,6 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
       break;
     case PROP_MAX_OBSERVED_DELAY:
       g_value_set_uint64 (value, self->max_delay);
-      break;
-    case PROP_MODEL_INFO:
-      /* Described anew: others come to share the model, and leave it. */
-      if (self->model_info != NULL)
-        g_value_take_boxed (value, gst_palme_model_describe (&self->model));
       break;
     default:
       if (!gst_palme_caption_settings_get (&self->settings, id, value))
@@ -207,29 +233,29 @@ gst_palme_caption_now (GstPalmeCaption * self)
 
 /* ---- The model and the worker ---------------------------------------------------------------- */
 
+/* Captions that are being made go on with the model that they began with. Takes the model. */
 static void
-close_model (GstPalmeCaption * self)
+set_model (GstPalmeCaption * self, GstPalmeModel * model)
 {
-  GstStructure *info;
+  GstPalmeModel *old;
 
   GST_OBJECT_LOCK (self);
-  info = self->model_info;
-  self->model_info = NULL;
+  old = self->model;
+  self->model = model;
   GST_OBJECT_UNLOCK (self);
-  g_clear_pointer (&info, gst_structure_free);
-  gst_palme_model_close (&self->model);
+  gst_palme_model_cache_close (&old);
 }
 
 static gboolean
 open_model (GstPalmeCaption * self)
 {
-  GstStructure *info;
   GstPalmePrecision precision;
+  GstPalmeModel *model;
   guint threads;
   gchar *path;
-  gboolean ok;
 
-  close_model (self);
+  /* Two models need not be in memory at once. */
+  set_model (self, NULL);
   GST_OBJECT_LOCK (self);
   path = g_strdup (self->settings.model);
   threads = self->settings.threads;
@@ -237,24 +263,75 @@ open_model (GstPalmeCaption * self)
   self->reload = FALSE;
   GST_OBJECT_UNLOCK (self);
 
-  ok = gst_palme_model_open (&self->model, GST_ELEMENT (self), path, threads,
-      gst_palme_precision_name (precision));
+  model = gst_palme_model_open (GST_ELEMENT (self), GST_CAT_DEFAULT, path,
+      threads, gst_palme_precision_name (precision));
   g_free (path);
+  set_model (self, model);
+  return model != NULL;
+}
+
+static void
+free_pictures (GstPalmeCaption * self)
+{
+  gst_palme_caption_picture_clear (&self->picture);
+  gst_palme_caption_pixels_clear (&self->drawn);
+  gst_palme_caption_pixels_clear (&self->captioned);
+}
+
+static void
+post_cannot_start (GstPalmeCaption * self, const gchar * reason)
+{
+  GST_ELEMENT_ERROR (self, RESOURCE, FAILED,
+      ("Captions cannot be made: %s. Close other programs, or lower "
+          "\"threads\" or \"beams\".", reason), (NULL));
+}
+
+/* Room for both small pictures: a lack of memory is an error before PLAYING. */
+static gboolean
+allocate_pictures (GstPalmeCaption * self, gint size)
+{
+  gchar *reason;
+
+  if (gst_palme_caption_pixels_resize (&self->drawn, size)
+      && gst_palme_caption_pixels_resize (&self->captioned, size))
+    return TRUE;
+  reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
+      " bytes", gst_palme_caption_picture_bytes (size));
+  post_cannot_start (self, reason);
+  g_free (reason);
+  return FALSE;
+}
+
+static gboolean
+start_worker (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = gst_palme_caption_ref_model (self);
+  struct palme_options options;
+  gchar *name, *reason;
+  gboolean ok;
+
+  GST_OBJECT_LOCK (self);
+  gst_palme_caption_options (self, &options);
+  GST_OBJECT_UNLOCK (self);
+  ok = allocate_pictures (self, gst_palme_model_get_info (model)->image_size);
   if (ok) {
-    info = gst_palme_model_describe (&self->model);
-    GST_OBJECT_LOCK (self);
-    self->model_info = info;
-    GST_OBJECT_UNLOCK (self);
+    name = g_strdup_printf ("palme:%s", GST_OBJECT_NAME (self));
+    reason =
+        gst_palme_caption_worker_start (self->worker, model, &options, name);
+    g_free (name);
+    ok = reason == NULL;
+    if (!ok)
+      post_cannot_start (self, reason);
+    g_free (reason);
   }
+  gst_palme_model_unref (model);
   return ok;
 }
 
 static gboolean
 start (GstPalmeCaption * self)
 {
-  struct palme_options options;
   gboolean reload, overlay;
-  gchar *name, *reason;
 
   GST_OBJECT_LOCK (self);
   reload = self->reload;
@@ -263,7 +340,6 @@ start (GstPalmeCaption * self)
     return FALSE;
 
   GST_OBJECT_LOCK (self);
-  gst_palme_caption_options (self, &options);
   overlay = self->settings.auto_overlay;
   self->sync = FALSE;
   self->last_latency = self->max_delay = self->live_latency = 0;
@@ -277,16 +353,8 @@ start (GstPalmeCaption * self)
   g_atomic_int_set (&self->caption_now, FALSE);
   gst_palme_caption_frame_forget (self);
 
-  name = g_strdup_printf ("palme:%s", GST_OBJECT_NAME (self));
-  reason =
-      gst_palme_caption_worker_start (self->worker, &self->model, &options,
-      name);
-  g_free (name);
-  if (reason != NULL) {
-    GST_ELEMENT_ERROR (self, RESOURCE, FAILED,
-        ("Captions cannot be made: %s. Close other programs, or lower "
-            "\"threads\" or \"beams\".", reason), (NULL));
-    g_free (reason);
+  if (!start_worker (self)) {
+    free_pictures (self);
     return FALSE;
   }
   gst_palme_caption_textpad_start (self->text);
@@ -312,7 +380,7 @@ stop (GstPalmeCaption * self)
   self->started = FALSE;
   gst_palme_caption_worker_stop (self->worker);
   gst_palme_caption_overlay_detach (self->overlay);
-  gst_palme_caption_picture_clear (&self->picture);
+  free_pictures (self);
 }
 
 static GstStateChangeReturn
@@ -342,7 +410,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
       if (ret == GST_STATE_CHANGE_FAILURE)
-        close_model (self);
+        set_model (self, NULL);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
       if (ret == GST_STATE_CHANGE_FAILURE) {
@@ -354,7 +422,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
       stop (self);
       break;
     case GST_STATE_CHANGE_READY_TO_NULL:
-      close_model (self);
+      set_model (self, NULL);
       break;
     default:
       break;
@@ -512,7 +580,7 @@ gst_palme_caption_init (GstPalmeCaption * self)
   GstBaseTransform *trans = GST_BASE_TRANSFORM (self);
 
   gst_palme_caption_settings_init (&self->settings);
-  self->worker = gst_palme_caption_worker_new ();
+  self->worker = gst_palme_caption_worker_new (GST_OBJECT (self));
   self->text = gst_palme_caption_textpad_new (GST_ELEMENT (self));
   self->overlay =
       gst_palme_caption_overlay_new (GST_ELEMENT (self),
@@ -533,10 +601,11 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_worker_free (self->worker);
   gst_palme_caption_textpad_free (self->text);
   gst_palme_caption_overlay_free (self->overlay);
-  gst_palme_caption_picture_clear (&self->picture);
-  close_model (self);
+  free_pictures (self);
+  set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
   g_free (self->caption);
+  g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
 

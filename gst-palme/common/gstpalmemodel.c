@@ -3,9 +3,8 @@
  * gstpalmemodel.c - finds and opens the model file for an element.
  *
  * It runs in the thread of the application, before PLAYING, and posts every error itself, since
- * only here is known where the file name came from. What the engine says goes to the log at INFO:
- * file names do not belong in a log at its default level. The error message names the file,
- * because the user set it.
+ * only here is known where the file name came from. The error message names the file, because the
+ * user set it.
  */
 #include "gstpalmemodel.h"
 
@@ -13,37 +12,12 @@
 
 #include "gstpalmesanitize.h"
 
-GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
-#define GST_CAT_DEFAULT gst_palme_caption_debug
-
 #define ENVIRONMENT "PALME_MODEL"
 
 static gchar *
 shown (const gchar * text)
 {
   return gst_palme_sanitize (text, strlen (text));
-}
-
-/* The engine quotes names of a file's tensors and keys: they are the file's, and may hold anything. */
-static void
-take_log (void *user, enum palme_log_level level, const char *message)
-{
-  GstPalmeLog *log = user;
-  gchar *line = shown (message);
-
-  if (level == PALME_LOG_ERROR)
-    g_strlcpy (log->last, line, sizeof log->last);
-  if (level == PALME_LOG_INFO)
-    GST_DEBUG_OBJECT (log->owner, "engine: %s", line);
-  else
-    GST_INFO_OBJECT (log->owner, "engine: %s", line);
-  g_free (line);
-}
-
-void
-gst_palme_log_listen (GstPalmeLog * log)
-{
-  gst_palme_shared_listen (log != NULL ? take_log : NULL, log);
 }
 
 static void
@@ -136,81 +110,66 @@ post_open_error (GstElement * element, const gchar * name, gint status,
   g_free (path);
 }
 
-gboolean
-gst_palme_model_open (GstPalmeModel * model, GstElement * element,
+GstPalmeModel *
+gst_palme_model_open (GstElement * element, GstDebugCategory * category,
     const gchar * path, guint threads, const gchar * precision)
 {
   struct palme_setup setup = { 0 };
-  const gchar *environment = NULL;
-  gchar *name;
+  const gchar *environment = NULL, *name;
+  GstPalmeModel *model;
+  GstPalmeLog log;
   gint status;
-
-  gst_palme_model_close (model);
 
   if (path == NULL) {
     environment = g_getenv (ENVIRONMENT);
     if (environment != NULL && environment[0] == '\0')
       environment = NULL;
   }
-  name = g_strdup (path ? path : environment ? environment :
-      GST_PALME_DEFAULT_MODEL);
-
-  model->log.owner = GST_OBJECT (element);
-  model->log.last[0] = '\0';
+  name = path ? path : environment ? environment : GST_PALME_DEFAULT_MODEL;
   setup.threads = threads ? (gint) threads : MAX (palme_processors () - 1, 1);
   setup.precision = precision;
 
-  GST_DEBUG_OBJECT (element, "opening %s with %d threads, precision %s", name,
-      setup.threads, precision);
-  gst_palme_log_listen (&model->log);
-  status = gst_palme_shared_open (&model->shared, name, &setup);
+  GST_CAT_DEBUG_OBJECT (category, element,
+      "opening %s with %d threads, precision %s", name, setup.threads,
+      precision);
+  gst_palme_log_init (&log, GST_OBJECT (element), category);
+  gst_palme_log_listen (&log);
+  status = gst_palme_model_cache_open (&model, name, &setup);
   gst_palme_log_listen (NULL);
-  if (status < 0) {
-    if (path == NULL && status == PALME_ERROR_NOT_FOUND)
-      post_nothing_found (element, environment);
-    else
-      post_open_error (element, name, status, model->log.last);
-  } else {
-    palme_model_info (gst_palme_shared_model (model->shared), &model->info);
-    model->name = shown (model->info.name);
-    GST_INFO_OBJECT (element, "model \"%s\": %" G_GUINT64_FORMAT
-        " parameters, %s, kernels %s, %d threads, elements that share it: %u",
-        model->name, model->info.parameters, model->info.precision,
-        model->info.level, model->info.threads,
-        gst_palme_shared_users (model->shared));
-  }
-  g_free (name);
-  return status >= 0;
-}
+  if (status >= 0) {
+    const struct palme_info *info = gst_palme_model_get_info (model);
 
-void
-gst_palme_model_close (GstPalmeModel * model)
-{
-  gst_palme_shared_close (&model->shared);
-  g_clear_pointer (&model->name, g_free);
-  memset (&model->info, 0, sizeof model->info);
+    GST_CAT_INFO_OBJECT (category, element,
+        "model \"%s\": %" G_GUINT64_FORMAT
+        " parameters, %s, kernels %s, %d threads, used by %u elements",
+        gst_palme_model_get_name (model), info->parameters, info->precision,
+        info->level, info->threads, gst_palme_model_get_users (model));
+  } else if (path == NULL && status == PALME_ERROR_NOT_FOUND) {
+    post_nothing_found (element, environment);
+  } else {
+    post_open_error (element, name, status, log.last);
+  }
+  return model;
 }
 
 GstStructure *
 gst_palme_model_describe (const GstPalmeModel * model)
 {
-  const struct palme_info *info = &model->info;
+  const struct palme_info *info = gst_palme_model_get_info (model);
   GstStructure *structure;
   gchar *language, *prompt;
 
-  if (model->shared == NULL)
-    return NULL;
   language = shown (info->language);
   prompt = shown (info->default_prompt);
   structure = gst_structure_new ("palme-model",
-      "name", G_TYPE_STRING, model->name,
+      "name", G_TYPE_STRING, gst_palme_model_get_name (model),
       "language", G_TYPE_STRING, language,
       "parameters", G_TYPE_UINT64, info->parameters,
       "bytes", G_TYPE_UINT64, info->bytes,
       "precision", G_TYPE_STRING, info->precision,
       "level", G_TYPE_STRING, info->level,
       "threads", G_TYPE_INT, info->threads,
-      "elements", G_TYPE_UINT, gst_palme_shared_users (model->shared),
+      "elements", G_TYPE_UINT, gst_palme_model_get_users (model),
       "image-size", G_TYPE_INT, info->image_size,
       "max-context", G_TYPE_INT, info->max_context,
       "default-prompt", G_TYPE_STRING, prompt, NULL);
