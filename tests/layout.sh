@@ -70,7 +70,7 @@ plugin_may() {
     common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
     common/gstpalmebatcher.[ch]) echo palme.h ;;
     common/*) echo palme.h "$common_headers" ;;
-    caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
+    caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
     caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h ;;
     caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;

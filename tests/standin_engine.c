@@ -19,6 +19,7 @@
  *                be cut in two
  *   precisions=  what it computes in, for whoever asks (default "f32 bf16 int8"); auto is the last one
  *   score=       what palme_caption_score answers (default -0.5)
+ *   min_score=   the limit that the model recommends (default: it recommends none)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the stop question every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
@@ -58,7 +59,8 @@ struct palme_model {
     char precisions[MAX_VALUE], precision[16];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
-    double score;
+    double score, min_score;
+    int has_min_score;
     int threads;
     palme_log_fn log;
     void *log_user;
@@ -218,6 +220,10 @@ static void read_line(struct palme_model *model, const char *line)
             unescape(strings[i].value, equals + 1, MAX_VALUE);
     if (length == 5 && memcmp("score", line, length) == 0)
         model->score = strtod(equals + 1, NULL);
+    if (length == 9 && memcmp("min_score", line, length) == 0) {
+        model->min_score = strtod(equals + 1, NULL);
+        model->has_min_score = 1;
+    }
 }
 
 static int fail_open(struct palme_model *model, int status, const char *path, const char *reason)
@@ -336,6 +342,8 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->threads = model->threads;
     info->parameters = 1000;
     info->bytes = 4000;
+    info->has_min_score = model->has_min_score;
+    info->min_score = model->min_score;
 }
 
 /* ---- Sessions ----------------------------------------------------------------------------- */

@@ -10,15 +10,12 @@
  */
 #include "gstpalmecaption-private.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "gstpalmemeta.h"
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
-
-/* With interval=0 there is no interval to fall behind; captions that are older than this are late
- * whatever was asked for. */
-#define LATE (1 * GST_SECOND)
 
 /* Flags of frames that are no new picture, or none to show. */
 #define NOT_A_PICTURE (GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_CORRUPTED \
@@ -27,16 +24,6 @@
 /* So many of them before the first caption, and it looks as if none will come: ten seconds of most
  * videos. */
 #define MANY_NO_PICTURES 300
-
-/* The place in the stream that something is said at. */
-typedef struct
-{
-  GstClockTime pts;             /* NONE for a frame without timestamps */
-  GstClockTime duration, stream_time;
-  GstClockTime running_time;    /* of such a frame: its arrival */
-  GstPalmeCaptionSpan shown;    /* when, for the text pad */
-  guint64 number;
-} Place;
 
 /* A duration, or what stands in for it. */
 static GstClockTime
@@ -54,7 +41,7 @@ duration_or (GstPalmeCaption * self, GstClockTime duration)
 }
 
 static void
-locate (GstPalmeCaption * self, Place * place, GstClockTime pts,
+locate (GstPalmeCaption * self, GstPalmeCaptionPlace * place, GstClockTime pts,
     GstClockTime duration)
 {
   const GstSegment *segment = &self->segment;
@@ -74,202 +61,6 @@ locate (GstPalmeCaption * self, Place * place, GstClockTime pts,
   }
 }
 
-/* ---- Saying a caption ------------------------------------------------------------------------ */
-
-/* TRUE if it differs from the last one. */
-static gboolean
-set_caption (GstPalmeCaption * self, const gchar * text)
-{
-  gboolean changed = g_strcmp0 (self->caption, text) != 0;
-  gchar *old = NULL;
-
-  if (changed) {
-    GST_OBJECT_LOCK (self);
-    old = self->caption;
-    self->caption = g_strdup (text);
-    GST_OBJECT_UNLOCK (self);
-    g_free (old);
-  }
-  return changed;
-}
-
-/* In sync mode an old caption would pass for the own one of a frame that got none. */
-static void
-drop_caption (GstPalmeCaption * self)
-{
-  self->meta_fresh = self->text_fresh = FALSE;
-  if (set_caption (self, NULL))
-    g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (PROP_CAPTION));
-}
-
-static void
-post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
-{
-  const GstPalmeCaptionFrame *frame = &result->frame;
-  gchar *markup = g_markup_escape_text (result->text, -1);
-
-  gst_element_post_message (GST_ELEMENT (self),
-      gst_message_new_element (GST_OBJECT (self),
-          gst_structure_new ("palmecaption",
-              "text", G_TYPE_STRING, result->text,
-              "markup", G_TYPE_STRING, markup,
-              "timestamp", G_TYPE_UINT64, frame->pts,
-              "stream-time", G_TYPE_UINT64, frame->stream_time,
-              "running-time", G_TYPE_UINT64, frame->running_time,
-              "duration", G_TYPE_UINT64, frame->duration,
-              "latency", G_TYPE_UINT64, result->times.latency,
-              "score", G_TYPE_DOUBLE, result->score, NULL)));
-  g_free (markup);
-}
-
-static gboolean
-is_doubled (GstPalmeCaption * self, GstClockTime delay)
-{
-  if (self->warned_delay > 0 && delay / 2 < self->warned_delay)
-    return FALSE;
-  self->warned_delay = delay;
-  return TRUE;
-}
-
-/* Warns when captions fall behind, each time that it is twice as bad as at the last warning. A slow
- * source is no reason: there a caption waits for the next frame to appear on. */
-static void
-warn_if_late (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
-    GstClockTime delay, guint64 frames, GstClockTime interval)
-{
-  GstClockTime latency = result->times.latency;
-
-  if (self->sync) {
-    if (!self->live || interval == 0 || latency <= interval
-        || !is_doubled (self, latency))
-      return;
-    GST_ELEMENT_WARNING (self, CORE, CLOCK,
-        ("Captions hold the live video up: a caption takes %" GST_TIME_FORMAT
-            ", the interval is %" GST_TIME_FORMAT ". Use mode=async, a larger "
-            "\"interval\" or more \"threads\".", GST_TIME_ARGS (latency),
-            GST_TIME_ARGS (interval)), (NULL));
-  } else {
-    if (frames < 2 || delay <= (interval > 0 ? interval : LATE)
-        || !is_doubled (self, delay))
-      return;
-    GST_ELEMENT_WARNING (self, CORE, CLOCK,
-        ("Captions fall behind: this one came %" GST_TIME_FORMAT
-            " after its frame, it took %" GST_TIME_FORMAT ", the interval is %"
-            GST_TIME_FORMAT ". A larger \"interval\" or more \"threads\" help; "
-            "for exact captions of a file use mode=sync.",
-            GST_TIME_ARGS (delay), GST_TIME_ARGS (latency),
-            GST_TIME_ARGS (interval)), (NULL));
-  }
-}
-
-static void
-note_times (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
-    GstClockTime delay)
-{
-  gboolean grew, latency_grew = FALSE;
-
-  GST_OBJECT_LOCK (self);
-  self->last_latency = result->times.latency;
-  grew = delay > self->max_delay;
-  if (grew)
-    self->max_delay = delay;
-  if (self->sync && self->live && result->times.latency > self->live_latency) {
-    self->live_latency = result->times.latency;
-    latency_grew = TRUE;
-  }
-  GST_OBJECT_UNLOCK (self);
-
-  g_object_notify_by_pspec (G_OBJECT (self),
-      gst_palme_caption_pspec (PROP_LAST_LATENCY));
-  if (grew)
-    g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (PROP_MAX_OBSERVED_DELAY));
-  if (latency_grew)
-    gst_element_post_message (GST_ELEMENT (self),
-        gst_message_new_latency (GST_OBJECT (self)));
-}
-
-/* A caption could not be made. FALSE if that is to stop the stream. */
-static gboolean
-fail (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
-{
-  GstPalmeOnError on_error;
-
-  GST_OBJECT_LOCK (self);
-  on_error = self->settings.on_error;
-  GST_OBJECT_UNLOCK (self);
-
-  if (self->sync)
-    drop_caption (self);
-
-  if (on_error == GST_PALME_ON_ERROR_ERROR) {
-    GST_ELEMENT_ERROR (self, STREAM, DECODE,
-        ("A frame could not be captioned: %s. With on-error=warn the video "
-            "goes on.", result->reason), ("status %d: %s", result->status,
-            palme_strerror (result->status)));
-    return FALSE;
-  }
-  GST_ELEMENT_WARNING (self, STREAM, DECODE,
-      ("A frame could not be captioned: %s. The video goes on.",
-          result->reason), ("status %d: %s", result->status,
-          palme_strerror (result->status)));
-  return TRUE;
-}
-
-/* Says a result at a place, and clears it. FALSE if the stream is to stop. */
-static gboolean
-deliver (GstPalmeCaption * self, GstPalmeCaptionResult * result,
-    const Place * place)
-{
-  const GstPalmeCaptionFrame *frame = &result->frame;
-  GstClockTime interval, delay = 0;
-  gboolean changed, quiet, post, ok = TRUE;
-
-  if (result->status < 0) {
-    ok = fail (self, result);
-    gst_palme_caption_result_clear (result);
-    return ok;
-  }
-
-  GST_OBJECT_LOCK (self);
-  post = self->settings.post_messages;
-  quiet = self->settings.only_on_change;
-  interval = self->settings.interval;
-  GST_OBJECT_UNLOCK (self);
-
-  if (GST_CLOCK_TIME_IS_VALID (place->running_time)
-      && GST_CLOCK_TIME_IS_VALID (frame->running_time)
-      && place->running_time > frame->running_time)
-    delay = place->running_time - frame->running_time;
-
-  changed = set_caption (self, result->text);
-  self->caption_pts = frame->pts;
-  self->caption_latency = result->times.latency;
-  self->caption_score = result->score;
-  g_clear_pointer (&self->caption_model, g_ref_string_release);
-  self->caption_model = g_steal_pointer (&result->model);
-  self->meta_fresh = self->text_fresh = TRUE;
-  quiet = quiet && !changed;
-
-  GST_LOG_OBJECT (self, "caption of frame %" GST_TIME_FORMAT " after %"
-      GST_TIME_FORMAT, GST_TIME_ARGS (frame->pts),
-      GST_TIME_ARGS (result->times.latency));
-  if (post && !quiet)
-    post_caption (self, result);
-  if (!quiet)
-    gst_palme_caption_emit (self, result->text, frame->pts, frame->running_time,
-        result->times.latency);
-  if (changed)
-    g_object_notify_by_pspec (G_OBJECT (self),
-        gst_palme_caption_pspec (PROP_CAPTION));
-  note_times (self, result, delay);
-  warn_if_late (self, result, delay, place->number - frame->number, interval);
-
-  gst_palme_caption_result_clear (result);
-  return TRUE;
-}
-
 void
 gst_palme_caption_frame_forget (GstPalmeCaption * self)
 {
@@ -277,7 +68,7 @@ gst_palme_caption_frame_forget (GstPalmeCaption * self)
   gst_palme_caption_schedule_reset (&self->arrivals);
   memset (&self->clock, 0, sizeof self->clock);
   self->frame_shown.start = self->handed = GST_CLOCK_TIME_NONE;
-  drop_caption (self);
+  gst_palme_caption_publish_none (self);
 }
 
 /* ---- Which frame, and how -------------------------------------------------------------------- */
@@ -325,10 +116,21 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
           gst_buffer_get_size (buffer)));
 }
 
+/* The property, or what the model's author recommends. Object lock held. */
+static gdouble
+min_score_of (GstPalmeCaption * self)
+{
+  const struct palme_info *info = gst_palme_model_get_info (self->model);
+
+  if (self->settings.min_score <= 0.0)
+    return self->settings.min_score;
+  return info->has_min_score ? info->min_score : -INFINITY;
+}
+
 /* What the next caption is made with: the model and the settings as they are now. */
 static void
 prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
-    GstBuffer * buffer, const Place * place)
+    GstBuffer * buffer, const GstPalmeCaptionPlace * place)
 {
   memset (job, 0, sizeof *job);
   job->frame.pts = place->pts;
@@ -341,6 +143,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   gst_palme_caption_options (self, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
   job->time_limit = self->settings.time_limit;
+  job->min_score = min_score_of (self);
   GST_OBJECT_UNLOCK (self);
 }
 
@@ -356,13 +159,14 @@ draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
     return TRUE;
   warn_unmappable (self, buffer, reason);
   if (self->sync)
-    drop_caption (self);
+    gst_palme_caption_publish_none (self);
   return FALSE;
 }
 
 /* Draws the frame and hands it over; the worker is idle. FALSE if the frame cannot be read. */
 static gboolean
-hand_over (GstPalmeCaption * self, GstBuffer * buffer, const Place * place)
+hand_over (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place)
 {
   GstPalmeCaptionPixels pixels;
   GstPalmeCaptionJob job;
@@ -400,9 +204,9 @@ count_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
 
 /* A frame that is due: hands it over, in sync mode waits for its caption. */
 static GstFlowReturn
-take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
-    GstPalmeCaptionSchedule * schedule, GstClockTime time,
-    GstClockTime interval)
+take_frame (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place, GstPalmeCaptionSchedule * schedule,
+    GstClockTime time, GstClockTime interval)
 {
   GstPalmeCaptionResult result;
   gboolean handed;
@@ -431,12 +235,13 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
   if (!gst_palme_caption_worker_take (self->worker, GST_CLOCK_TIME_NONE,
           &result))
     return GST_FLOW_FLUSHING;
-  return deliver (self, &result, place) ? GST_FLOW_OK : GST_FLOW_ERROR;
+  return gst_palme_caption_publish (self, &result,
+      place) ? GST_FLOW_OK : GST_FLOW_ERROR;
 }
 
 static GstFlowReturn
-take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
-    GstClockTime interval)
+take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place, GstClockTime interval)
 {
   GstPalmeCaptionSchedule *schedule = &self->schedule;
   GstClockTime time;
@@ -455,13 +260,13 @@ take_if_due (GstPalmeCaption * self, GstBuffer * buffer, const Place * place,
 
 /* Picks up a caption that is ready. FALSE if the stream is to stop. */
 static gboolean
-collect (GstPalmeCaption * self, const Place * place)
+collect (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
 {
   GstPalmeCaptionResult result;
 
   if (!gst_palme_caption_worker_take (self->worker, 0, &result))
     return TRUE;
-  return deliver (self, &result, place);
+  return gst_palme_caption_publish (self, &result, place);
 }
 
 static void
@@ -495,7 +300,8 @@ add (GstClockTime a, GstClockTime b)
 
 /* When a frame is due next, in running time. NONE if that is after the segment's end, or unknown. */
 static GstClockTime
-next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
+next_due (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
+    GstClockTime interval)
 {
   const GstSegment *segment = &self->segment;
   GstClockTime next;
@@ -515,7 +321,7 @@ next_due (GstPalmeCaption * self, const Place * place, GstClockTime interval)
 
 /* The time of the first frame that comes at `time` or later, if frames go on as this one does. */
 static GstClockTime
-frame_after (const Place * place, GstClockTime time)
+frame_after (const GstPalmeCaptionPlace * place, GstClockTime time)
 {
   GstClockTime now = place->shown.start, length = place->shown.duration;
   guint64 frames;
@@ -532,7 +338,7 @@ frame_after (const Place * place, GstClockTime time)
  * later as the last one took, and never on the due frame itself. One that is late is waited for in
  * short steps, which grow. */
 static GstClockTime
-next_caption (GstPalmeCaption * self, const Place * place,
+next_caption (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
     GstClockTime interval)
 {
   const GstSegment *segment = &self->segment;
@@ -558,8 +364,8 @@ next_caption (GstPalmeCaption * self, const Place * place,
 }
 
 static void
-tell_text (GstPalmeCaption * self, const Place * place, gboolean picture,
-    GstClockTime next)
+tell_text (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
+    gboolean picture, GstClockTime next)
 {
   const GstSegment *segment = &self->segment;
   GstPalmeCuesFrame frame = {
@@ -610,7 +416,7 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
   gboolean picture = !GST_BUFFER_FLAG_IS_SET (buffer, NOT_A_PICTURE);
   GstFlowReturn flow = GST_FLOW_OK;
   GstClockTime interval;
-  Place place;
+  GstPalmeCaptionPlace place;
 
   if (!self->decided)
     decide_mode (self);
@@ -645,7 +451,7 @@ gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event)
 {
   gboolean async = self->decided && !self->sync;
   GstClockTime pts, duration;
-  Place place;
+  GstPalmeCaptionPlace place;
 
   gst_event_parse_gap (event, &pts, &duration);
   locate (self, &place, pts, duration);
@@ -661,7 +467,7 @@ gst_palme_caption_frame_drain (GstPalmeCaption * self)
   const GstSegment *segment = &self->segment;
   GstPalmeCaptionResult result;
   GstClockTime timeout, end, limit;
-  Place place = { 0 };
+  GstPalmeCaptionPlace place = { 0 };
 
   if (!self->decided || self->sync
       || !gst_palme_caption_worker_is_busy (self->worker))
@@ -690,6 +496,6 @@ gst_palme_caption_frame_drain (GstPalmeCaption * self)
       place.shown.start = end;
   }
   place.running_time = place.shown.start;
-  if (deliver (self, &result, &place) && self->text_fresh)
+  if (gst_palme_caption_publish (self, &result, &place) && self->text_fresh)
     tell_text (self, &place, TRUE, GST_CLOCK_TIME_NONE);
 }

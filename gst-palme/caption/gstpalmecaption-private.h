@@ -75,6 +75,7 @@ enum
   PROP_TOP_P,
   PROP_SEED,
   PROP_BEAMS,
+  PROP_MIN_SCORE,
   PROP_ONLY_ON_CHANGE,
   PROP_CUE_DURATION,
   PROP_DRAIN_TIMEOUT,
@@ -105,6 +106,7 @@ typedef struct
   gdouble top_p;
   guint64 seed;
   guint beams;
+  gdouble min_score;            /* above 0: the model's own */
   gboolean only_on_change;
   GstClockTime cue_duration;
   GstClockTime drain_timeout;
@@ -191,6 +193,26 @@ void gst_palme_caption_options (GstPalmeCaption * self,
     struct palme_options *options);
 
 /* ---- Frames: on the streaming thread, with no lock held -------------------------------------- */
+
+/* Where in the stream a frame is that a caption appears on. */
+typedef struct
+{
+  GstClockTime pts;             /* NONE for a frame without timestamps */
+  GstClockTime duration, stream_time;
+  GstClockTime running_time;    /* of a frame without timestamps: its arrival */
+  GstPalmeCaptionSpan shown;    /* when, for the text pad */
+  guint64 number;
+} GstPalmeCaptionPlace;
+
+/* Decides what becomes of a result, and says it on the frame at this place: stores it for the buffers
+ * and cues that follow, posts, emits, notifies, and warns of captions that are late or failed. Clears
+ * the result. FALSE if a failure is to stop the stream; the error is posted. */
+gboolean gst_palme_caption_publish (GstPalmeCaption * self,
+    GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place);
+
+/* There is no caption any more: after a flush, and in sync mode on a frame that got none, where the old
+ * one would pass for its own. */
+void gst_palme_caption_publish_none (GstPalmeCaption * self);
 
 /* Each video frame; the buffer is writable and its pixels stay as they are. FLUSHING when a wait
  * was ended by a flush or a stop, ERROR when a failed caption is to stop the stream. */

@@ -7,12 +7,14 @@
  */
 #include "gstpalmecaption-private.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAX_PROMPT 4096
 
 #define DEFAULT_INTERVAL GST_SECOND
 #define DEFAULT_MAX_LENGTH 32
+#define DEFAULT_MIN_SCORE 1.0   /* the model's own */
 #define DEFAULT_CUE_DURATION GST_SECOND
 #define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
 
@@ -20,6 +22,14 @@
 #define READY (FLAGS | GST_PARAM_MUTABLE_READY)
 #define PLAYING (FLAGS | GST_PARAM_MUTABLE_PLAYING)
 #define CONTROLLABLE (PLAYING | GST_PARAM_CONTROLLABLE)
+
+static GParamSpec *pspecs[PROP_LAST];
+
+GParamSpec *
+gst_palme_caption_pspec (guint id)
+{
+  return pspecs[id];
+}
 
 GType
 gst_palme_mode_get_type (void)
@@ -96,6 +106,7 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->interval = DEFAULT_INTERVAL;
   settings->max_length = DEFAULT_MAX_LENGTH;
   settings->top_p = 1.0;
+  settings->min_score = DEFAULT_MIN_SCORE;
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
@@ -265,6 +276,23 @@ install_decoding (GObjectClass * klass)
       g_param_spec_uint ("beams", "Beams",
           "Sentences that are followed at once (0 = the model's own setting)",
           0, 8, 0, PLAYING));
+  /**
+   * GstPalmeCaption:min-score:
+   *
+   * A caption with a lower score is empty. The score is the mean log-probability of the caption's tokens
+   * under the model, so it is at most 0; 0 lets hardly anything pass, and -inf everything. A value above
+   * 0, the default, takes the limit that the model file recommends, or none if it has none.
+   *
+   * An empty caption is still a caption: metadata, message, signal and #GstPalmeCaption:caption carry ""
+   * as text, the first two with the score, and the text pad sends GAPs until the next caption.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_MIN_SCORE,
+      g_param_spec_double ("min-score", "Minimum score",
+          "Captions with a lower mean log-probability per token are empty "
+          "(-inf = none, above 0 = the limit in the model file)",
+          -INFINITY, 1.0, DEFAULT_MIN_SCORE, PLAYING));
 }
 
 static void
@@ -341,12 +369,75 @@ install_stream (GObjectClass * klass)
           GST_PALME_ON_ERROR_WARN, PLAYING));
 }
 
+static void
+install_results (GObjectClass * klass)
+{
+  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * GstPalmeCaption:caption:
+   *
+   * The caption in effect; NULL before the first one and after a flush. It is notified when it
+   * changes, from the streaming thread.
+   *
+   * Since: 0.1
+   */
+  pspecs[PROP_CAPTION] = g_param_spec_string ("caption", "Caption",
+      "The caption in effect", NULL, flags);
+  /**
+   * GstPalmeCaption:last-latency:
+   *
+   * Time from the hand-over of the last captioned frame to its caption, in ns.
+   *
+   * Since: 0.1
+   */
+  pspecs[PROP_LAST_LATENCY] = g_param_spec_uint64 ("last-latency",
+      "Last latency", "Time that the last caption took, in ns", 0,
+      G_MAXUINT64, 0, flags);
+  /**
+   * GstPalmeCaption:max-observed-delay:
+   *
+   * The largest delay of a caption against its frame, in running time.
+   *
+   * Since: 0.1
+   */
+  pspecs[PROP_MAX_OBSERVED_DELAY] =
+      g_param_spec_uint64 ("max-observed-delay", "Maximum observed delay",
+      "Largest delay of a caption against its frame, in ns", 0, G_MAXUINT64,
+      0, flags);
+  /**
+   * GstPalmeCaption:stats:
+   *
+   * Counters and times since READY. `due` counts the turns of the interval, each once, however many
+   * frames it was handed on to while the engine was busy; `skipped-busy` those of them that the next turn
+   * overtook. `skipped-no-pts` is 0: frames without timestamps are captioned by their arrival.
+   *
+   * Since: 0.1
+   */
+  pspecs[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics",
+      "Counters, and times in ns", GST_TYPE_STRUCTURE, flags);
+  /**
+   * GstPalmeCaption:model-info:
+   *
+   * Name, size and precision of the model, and how many elements share it; NULL when none is
+   * open.
+   *
+   * Since: 0.1
+   */
+  pspecs[PROP_MODEL_INFO] = g_param_spec_boxed ("model-info",
+      "Model information", "What the open model is", GST_TYPE_STRUCTURE, flags);
+
+  for (guint id = PROP_CAPTION; id < PROP_LAST; id++)
+    g_object_class_install_property (klass, id, pspecs[id]);
+}
+
 void
 gst_palme_caption_settings_install (GObjectClass * klass)
 {
   install_load (klass);
   install_stream (klass);
   install_decoding (klass);
+  install_results (klass);
 
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_precision_get_type (), 0);
@@ -434,6 +525,9 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     case PROP_BEAMS:
       settings->beams = g_value_get_uint (value);
       break;
+    case PROP_MIN_SCORE:
+      settings->min_score = g_value_get_double (value);
+      break;
     case PROP_ONLY_ON_CHANGE:
       settings->only_on_change = g_value_get_boolean (value);
       break;
@@ -501,6 +595,9 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_BEAMS:
       g_value_set_uint (value, settings->beams);
+      break;
+    case PROP_MIN_SCORE:
+      g_value_set_double (value, settings->min_score);
       break;
     case PROP_ONLY_ON_CHANGE:
       g_value_set_boolean (value, settings->only_on_change);

@@ -277,6 +277,7 @@ run (gpointer data)
     memset (&result, 0, sizeof result);
     job = worker->job;
     result.frame = job.frame;
+    result.min_score = job.min_score;
     worker->job.prompt = NULL;
     worker->job.model = NULL;
     worker->slot = SLOT_RUNNING;

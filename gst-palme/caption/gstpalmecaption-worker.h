@@ -38,6 +38,7 @@ typedef struct
   struct palme_options options; /* its stop question is the worker's */
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
+  gdouble min_score;            /* passed on to the result */
 } GstPalmeCaptionJob;
 
 typedef struct
@@ -47,7 +48,7 @@ typedef struct
   gchar *text;                  /* sanitised; NULL on failure */
   gchar *reason;                /* of a failure; else NULL */
   gchar *model;                 /* its name, a GRefString */
-  gdouble score;
+  gdouble score, min_score;
   GstPalmeCaptionTimes times;
 } GstPalmeCaptionResult;
 

@@ -59,7 +59,6 @@ enum
 };
 
 static guint signals[SIGNAL_LAST];
-static GParamSpec *pspecs[PROP_LAST];
 
 /* The second structure has no format: memory that only hardware understands passes as well. */
 #define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
@@ -80,12 +79,6 @@ GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
     GST_TYPE_PALME_CAPTION);
 
 /* ---- Properties and signals ------------------------------------------------------------------ */
-
-GParamSpec *
-gst_palme_caption_pspec (guint id)
-{
-  return pspecs[id];
-}
 
 void
 gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
@@ -610,68 +603,6 @@ gst_palme_caption_finalize (GObject * object)
 }
 
 static void
-install_results (GObjectClass * klass)
-{
-  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
-
-  /**
-   * GstPalmeCaption:caption:
-   *
-   * The caption in effect; NULL before the first one and after a flush. It is notified when it
-   * changes, from the streaming thread.
-   *
-   * Since: 0.1
-   */
-  pspecs[PROP_CAPTION] = g_param_spec_string ("caption", "Caption",
-      "The caption in effect", NULL, flags);
-  /**
-   * GstPalmeCaption:last-latency:
-   *
-   * Time from the hand-over of the last captioned frame to its caption, in ns.
-   *
-   * Since: 0.1
-   */
-  pspecs[PROP_LAST_LATENCY] = g_param_spec_uint64 ("last-latency",
-      "Last latency", "Time that the last caption took, in ns", 0,
-      G_MAXUINT64, 0, flags);
-  /**
-   * GstPalmeCaption:max-observed-delay:
-   *
-   * The largest delay of a caption against its frame, in running time.
-   *
-   * Since: 0.1
-   */
-  pspecs[PROP_MAX_OBSERVED_DELAY] =
-      g_param_spec_uint64 ("max-observed-delay", "Maximum observed delay",
-      "Largest delay of a caption against its frame, in ns", 0, G_MAXUINT64,
-      0, flags);
-  /**
-   * GstPalmeCaption:stats:
-   *
-   * Counters and times since READY. `due` counts the turns of the interval, each once, however many
-   * frames it was handed on to while the engine was busy; `skipped-busy` those of them that the next turn
-   * overtook. `skipped-no-pts` is 0: frames without timestamps are captioned by their arrival.
-   *
-   * Since: 0.1
-   */
-  pspecs[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics",
-      "Counters, and times in ns", GST_TYPE_STRUCTURE, flags);
-  /**
-   * GstPalmeCaption:model-info:
-   *
-   * Name, size and precision of the model, and how many elements share it; NULL when none is
-   * open.
-   *
-   * Since: 0.1
-   */
-  pspecs[PROP_MODEL_INFO] = g_param_spec_boxed ("model-info",
-      "Model information", "What the open model is", GST_TYPE_STRUCTURE, flags);
-
-  for (guint id = PROP_CAPTION; id < PROP_LAST; id++)
-    g_object_class_install_property (klass, id, pspecs[id]);
-}
-
-static void
 install_signals (GType type)
 {
   /**
@@ -717,7 +648,6 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   object_class->get_property = gst_palme_caption_get_property;
   object_class->finalize = gst_palme_caption_finalize;
   gst_palme_caption_settings_install (object_class);
-  install_results (object_class);
   install_signals (G_TYPE_FROM_CLASS (klass));
 
   gst_element_class_add_static_pad_template (element_class, &sink_template);

@@ -173,6 +173,9 @@ gst_palme_model_describe (const GstPalmeModel * model)
       "image-size", G_TYPE_INT, info->image_size,
       "max-context", G_TYPE_INT, info->max_context,
       "default-prompt", G_TYPE_STRING, prompt, NULL);
+  if (info->has_min_score)
+    gst_structure_set (structure, "min-score", G_TYPE_DOUBLE, info->min_score,
+        NULL);
   g_free (prompt);
   g_free (language);
   return structure;
