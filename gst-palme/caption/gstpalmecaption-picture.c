@@ -290,8 +290,8 @@ run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
 static guint
 unpacked_bits (const GstVideoFrame * frame)
 {
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->info.
-          finfo->unpack_format));
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
+          info.finfo->unpack_format));
 }
 
 /* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-settings.c - the properties of palmecaption that a user sets.
+ * gstpalmecaption-settings.c - the properties of palmecaption.
  *
- * It holds values and judges them; what a value does is decided where it is used. Numbers out of
- * range, and those that are none, never come here, since GObject judges them by the table below.
+ * It stores and validates values; what a value does is decided where it is used. Numbers that are out
+ * of range or NaN never come here, since GObject checks them against the param specs below.
  */
 #include "gstpalmecaption-private.h"
 
@@ -36,10 +36,12 @@ gst_palme_mode_get_type (void)
 {
   static GType type = 0;
   static const GEnumValue values[] = {
-    {GST_PALME_MODE_AUTO, "sync, or async if upstream is live", "auto"},
+    {GST_PALME_MODE_AUTO, "async if upstream is live, else sync", "auto"},
     {GST_PALME_MODE_ASYNC,
-        "Video never waits; a caption appears when it is ready", "async"},
-    {GST_PALME_MODE_SYNC, "Each due frame waits for its own caption", "sync"},
+        "Video never waits; a caption appears on the first frame after it is ready",
+          "async"},
+    {GST_PALME_MODE_SYNC, "Each frame that is due waits for its own caption",
+          "sync"},
     {0, NULL, NULL}
   };
 
@@ -52,11 +54,13 @@ gst_palme_mode_get_type (void)
 }
 
 static const GEnumValue precisions[] = {
-  {GST_PALME_PRECISION_AUTO, "The fastest in which the captions are as good, "
-        "as the model file says", "auto"},
-  {GST_PALME_PRECISION_F32, "32 bit floating point", "f32"},
-  {GST_PALME_PRECISION_BF16, "16 bit floating point weights", "bf16"},
-  {GST_PALME_PRECISION_INT8, "8 bit integers", "int8"},
+  {GST_PALME_PRECISION_AUTO,
+        "The fastest in which captions are as good as in f32, according to the model file",
+        "auto"},
+  {GST_PALME_PRECISION_F32, "32 bit floating point weights", "f32"},
+  {GST_PALME_PRECISION_BF16, "16 bit floating point (bfloat16) weights",
+        "bf16"},
+  {GST_PALME_PRECISION_INT8, "8 bit integer weights", "int8"},
   {0, NULL, NULL}
 };
 
@@ -84,8 +88,8 @@ gst_palme_on_error_get_type (void)
 {
   static GType type = 0;
   static const GEnumValue values[] = {
-    {GST_PALME_ON_ERROR_WARN, "Post a warning; the video goes on", "warn"},
-    {GST_PALME_ON_ERROR_ERROR, "Post an error; the stream stops", "error"},
+    {GST_PALME_ON_ERROR_WARN, "Post a warning and go on", "warn"},
+    {GST_PALME_ON_ERROR_ERROR, "Post an error and stop the stream", "error"},
     {0, NULL, NULL}
   };
 
@@ -125,52 +129,55 @@ install_load (GObjectClass * klass)
   /**
    * GstPalmeCaption:model:
    *
-   * The model file, in the file system's own encoding. Without it the environment variable
-   * PALME_MODEL names the file, and without that the installed default model is used.
+   * The model file, in the encoding of the file system. NULL takes the file that the environment
+   * variable PALME_MODEL names, or the installed default model if it names none.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
-          "Model file (NULL = PALME_MODEL of the environment, then the installed model)",
-          NULL, READY));
+          "Model file (NULL = the file that PALME_MODEL names in the "
+          "environment, else the installed model)", NULL, READY));
   /**
    * GstPalmeCaption:threads:
    *
-   * Compute threads. 0 takes one less than the processors that the process may use, so that one is
-   * left for the video, and at least 1.
+   * The number of compute threads. 0 takes one less than the processors that the process may use, so
+   * that one is left for the video, but at least 1. Elements that share a model share its threads.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_THREADS,
       g_param_spec_uint ("threads", "Threads",
-          "Compute threads (0 = usable processors less one, at least 1)",
-          0, 256, 0, READY));
+          "Number of compute threads (0 = one less than the usable "
+          "processors, which leaves one for the video)", 0, 256, 0, READY));
   /**
    * GstPalmeCaption:precision:
    *
-   * What the weights are kept and computed in. Fewer bits are faster and take less memory; a model file
-   * names those in which its captions are as good as in f32, and auto takes the one of them that is the
-   * fastest with the instructions of this machine, or f32.
-   * Any other value is taken whatever the file says. The property model-info has what is in use.
+   * The number format in which weights are kept and computed with. Fewer bits are faster and take
+   * less memory. The model file lists the formats in which its captions are as good as in f32; auto
+   * takes the one of them that is fastest on this machine, or f32. Any other value is used even if
+   * the model file does not list it. #GstPalmeCaption:model-info shows the one in use.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_PRECISION,
       g_param_spec_enum ("precision", "Precision",
-          "What the weights are kept and computed in",
+          "Number format of the weights (auto = the fastest that keeps "
+          "the captions as good, as the model file says)",
           gst_palme_precision_get_type (), GST_PALME_PRECISION_AUTO, READY));
   /**
    * GstPalmeCaption:mode:
    *
-   * async: video never waits, a caption appears on the first frame after it is ready. sync: each due
-   * frame waits for its own caption, exact and repeatable. auto: async if upstream is live, else sync.
+   * In async mode the video never waits: a caption appears on the first frame after it is ready. In
+   * sync mode each frame that is due waits for its own caption, which is exact and repeatable. auto
+   * is async if upstream is live, else sync.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODE,
       g_param_spec_enum ("mode", "Mode",
-          "Whether due frames wait for their own caption",
+          "Whether frames wait for their captions (auto = only if "
+          "upstream is not live)",
           gst_palme_mode_get_type (), GST_PALME_MODE_AUTO, READY));
   /**
    * GstPalmeCaption:auto-overlay:
@@ -181,117 +188,127 @@ install_load (GObjectClass * klass)
    */
   g_object_class_install_property (klass, PROP_AUTO_OVERLAY,
       g_param_spec_boolean ("auto-overlay", "Auto overlay",
-          "Show captions in a textoverlay downstream that nobody else uses",
-          TRUE, READY));
+          "Show captions in a textoverlay downstream whose text pad is "
+          "not linked and whose text is empty", TRUE, READY));
 }
 
 static void
-install_decoding (GObjectClass * klass)
+install_caption (GObjectClass * klass)
 {
   /**
    * GstPalmeCaption:prompt:
    *
-   * Words that the caption continues from, at most 4 KiB of UTF-8. NULL is the model's own prompt,
-   * the empty string is none. The prompt is not part of the caption.
+   * Text that captions continue, at most 4 KiB of UTF-8. NULL takes the prompt of the model file, an
+   * empty string none. The prompt is not part of the caption.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_PROMPT,
       g_param_spec_string ("prompt", "Prompt",
-          "Words to continue from (NULL = the model's own, empty = none)",
-          NULL, PLAYING));
+          "Text that captions continue (NULL = the model's own prompt, "
+          "empty = no prompt)", NULL, PLAYING));
   /**
    * GstPalmeCaption:max-length:
    *
-   * Most tokens of a caption.
+   * The maximum number of tokens in a caption.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MAX_LENGTH,
       g_param_spec_uint ("max-length", "Maximum length",
-          "Most new tokens of a caption", 1, 1024, DEFAULT_MAX_LENGTH,
+          "Maximum number of tokens in a caption", 1, 1024, DEFAULT_MAX_LENGTH,
           PLAYING));
   /**
    * GstPalmeCaption:time-limit:
    *
-   * A caption that takes longer ends as it is.
+   * The time limit per caption. A caption that takes longer is cut off.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_TIME_LIMIT,
       g_param_spec_uint64 ("time-limit", "Time limit",
-          "A caption that takes longer ends as it is, in ns (0 = no limit)",
-          0, G_MAXUINT64, 0, PLAYING));
+          "Time limit per caption in nanoseconds; a longer one is cut off"
+          " (0 = no limit)", 0, G_MAXUINT64, 0, PLAYING));
+}
+
+static void
+install_search (GObjectClass * klass)
+{
   /**
    * GstPalmeCaption:temperature:
    *
-   * 0 takes the likeliest word each time (greedy); above it words are drawn.
+   * The sampling temperature. 0 always takes the most likely token (greedy search, or beam search);
+   * above 0 tokens are sampled.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
-          "How freely words are drawn (0 = always the likeliest)",
-          0.0, 5.0, 0.0, CONTROLLABLE));
+          "Sampling temperature (0 = no sampling: the most likely "
+          "caption)", 0.0, 5.0, 0.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:top-k:
    *
-   * Words are drawn from the k likeliest.
+   * Sample from the k most likely tokens.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_TOP_K,
       g_param_spec_uint ("top-k", "Top k",
-          "Draw from the k likeliest tokens (0 = all)",
+          "Sample from the k most likely tokens (0 = from all)",
           0, G_MAXUINT, 0, PLAYING));
   /**
    * GstPalmeCaption:top-p:
    *
-   * Words are drawn from the smallest set that has this probability.
+   * Sample from the smallest set of tokens whose probabilities add up to this value. 0 leaves the
+   * most likely token alone.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_TOP_P,
       g_param_spec_double ("top-p", "Top p",
-          "Draw from the likeliest tokens that have this probability together",
-          0.0, 1.0, 1.0, PLAYING));
+          "Sample from the most likely tokens whose probabilities add up "
+          "to this (1 = from all, 0 = from one)", 0.0, 1.0, 1.0, PLAYING));
   /**
    * GstPalmeCaption:seed:
    *
-   * Seed of the drawing. It starts anew with each picture, so equal frames give equal text.
+   * The seed for sampling. Each caption starts anew with it, so that equal frames give equal
+   * captions.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_SEED,
-      g_param_spec_uint64 ("seed", "Seed", "Seed of the drawing",
-          0, G_MAXUINT64, 0, PLAYING));
+      g_param_spec_uint64 ("seed", "Seed",
+          "Seed for sampling; equal frames with equal seeds give equal "
+          "captions", 0, G_MAXUINT64, 0, PLAYING));
   /**
    * GstPalmeCaption:beams:
    *
-   * Sentences that are followed at once; the best one becomes the caption.
+   * The beam width of the search. 1 searches greedily, 0 takes the beam width of the model file.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_BEAMS,
       g_param_spec_uint ("beams", "Beams",
-          "Sentences that are followed at once (0 = the model's own setting)",
+          "Beam width (1 = greedy search, 0 = the model's own width)",
           0, 8, 0, PLAYING));
   /**
    * GstPalmeCaption:min-score:
    *
-   * A caption with a lower score is empty. The score is the mean log-probability of the caption's tokens
-   * under the model, so it is at most 0; 0 lets hardly anything pass, and -inf everything. A value above
-   * 0, the default, takes the limit that the model file recommends, or none if it has none.
+   * Captions with a lower score are empty. The score is the mean log-probability of the caption's
+   * tokens, so it is at most 0. A value above 0, the default, takes the limit that the model file
+   * recommends, or none if it recommends none; -inf is no limit.
    *
-   * An empty caption is still a caption: metadata, message, signal and #GstPalmeCaption:caption carry ""
-   * as text, the first two with the score, and the text pad sends GAPs until the next caption.
+   * An empty caption is still a caption: metadata, message, signal and #GstPalmeCaption:caption have
+   * the text "", the first two with the score, and the text pad sends GAP events until the next
+   * caption.
    *
    * Since: 0.2
    */
   g_object_class_install_property (klass, PROP_MIN_SCORE,
       g_param_spec_double ("min-score", "Minimum score",
-          "Captions with a lower mean log-probability per token are empty "
-          "(-inf = none, above 0 = the limit in the model file)",
+          "Captions with a lower mean log-probability per token are empty"
+          " (above 0 = the limit of the model file, -inf = no limit)",
           -INFINITY, 1.0, DEFAULT_MIN_SCORE, PLAYING));
 }
 
@@ -301,50 +318,56 @@ install_stream (GObjectClass * klass)
   /**
    * GstPalmeCaption:interval:
    *
-   * Time between captioned frames, of the timestamps whatever the rate, or of their arrival where frames
-   * have no timestamps. With 0 each frame is due; in async mode that means as often as the engine can.
+   * The time between captioned frames: of their timestamps at any rate, or of their arrival if they
+   * have no timestamps. With 0 every frame is due; in async mode that means as often as the engine
+   * can.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_INTERVAL,
       g_param_spec_uint64 ("interval", "Interval",
-          "Time between captioned frames in ns (0 = every frame)",
+          "Time between captioned frames in nanoseconds (0 = every frame)",
           0, G_MAXUINT64, DEFAULT_INTERVAL, CONTROLLABLE));
   /**
    * GstPalmeCaption:only-on-change:
    *
-   * Neither message nor signal for a caption that equals the last one. Metadata and cues go on.
+   * Post a message and emit #GstPalmeCaption::new-caption only when the caption differs from the
+   * last one. Metadata and text buffers go on.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_ONLY_ON_CHANGE,
       g_param_spec_boolean ("only-on-change", "Only on change",
-          "No message and no signal for an unchanged caption", FALSE, PLAYING));
+          "Post a message and emit the signal only when the caption "
+          "changes", FALSE, PLAYING));
   /**
    * GstPalmeCaption:cue-duration:
    *
-   * The longest cue on the text pad, in running time. 0 makes one cue per caption, which suits subtitle
-   * files: a cue is sent when it ends, and equal captions in a row are one. Where the text meets another
-   * stream downstream, in a muxer or an overlay, it is sent when it starts, as they need it, up to where
-   * the next caption is expected; qtmux and mp4mux hang with cues of more than a second.
+   * The maximum duration of a buffer on the text pad, in running time. 0 sends one buffer per
+   * caption, which suits subtitle files: it is sent when it ends, and equal captions in a row are
+   * one buffer. If the text meets another stream downstream, in a muxer or an overlay, it is sent
+   * when it starts, as these need it, and lasts until the next caption is expected. qtmux and mp4mux
+   * hang with buffers of more than a second.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_CUE_DURATION,
       g_param_spec_uint64 ("cue-duration", "Cue duration",
-          "Longest cue on the text pad in ns (0 = one cue per caption: good for "
-          "subtitle files, but qtmux and mp4mux hang with it)",
+          "Maximum duration of a text buffer in nanoseconds (0 = one "
+          "buffer per caption, for subtitle files; qtmux and mp4mux need "
+          "at most one second)",
           0, G_MAXUINT64, DEFAULT_CUE_DURATION, PLAYING));
   /**
    * GstPalmeCaption:drain-timeout:
    *
-   * The longest wait for the last caption at the end of the stream, in async mode.
+   * The maximum time to wait for the last caption at the end of the stream, in async mode.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_DRAIN_TIMEOUT,
       g_param_spec_uint64 ("drain-timeout", "Drain timeout",
-          "Longest wait for the last caption at EOS in ns",
+          "Maximum time to wait for the last caption at EOS, in "
+          "nanoseconds (0 = do not wait)",
           0, G_MAXUINT64, DEFAULT_DRAIN_TIMEOUT, PLAYING));
   /**
    * GstPalmeCaption:post-messages:
@@ -359,14 +382,14 @@ install_stream (GObjectClass * klass)
   /**
    * GstPalmeCaption:on-error:
    *
-   * What is posted when a frame cannot be captioned.
+   * What to post when a frame cannot be captioned: a warning, or an error that stops the stream.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_ON_ERROR,
       g_param_spec_enum ("on-error", "On error",
-          "What a failed caption posts", gst_palme_on_error_get_type (),
-          GST_PALME_ON_ERROR_WARN, PLAYING));
+          "What to post when a frame cannot be captioned",
+          gst_palme_on_error_get_type (), GST_PALME_ON_ERROR_WARN, PLAYING));
 }
 
 static void
@@ -377,55 +400,60 @@ install_results (GObjectClass * klass)
   /**
    * GstPalmeCaption:caption:
    *
-   * The caption in effect; NULL before the first one and after a flush. It is notified when it
-   * changes, from the streaming thread.
+   * The current caption. It is NULL before the first caption and after a flush. The streaming thread
+   * notifies it when it changes.
    *
    * Since: 0.1
    */
   pspecs[PROP_CAPTION] = g_param_spec_string ("caption", "Caption",
-      "The caption in effect", NULL, flags);
+      "Current caption (NULL before the first one and after a flush)", NULL,
+      flags);
   /**
    * GstPalmeCaption:last-latency:
    *
-   * Time from the hand-over of the last captioned frame to its caption, in ns.
+   * The time from the hand-over of the last captioned frame to its caption.
    *
    * Since: 0.1
    */
   pspecs[PROP_LAST_LATENCY] = g_param_spec_uint64 ("last-latency",
-      "Last latency", "Time that the last caption took, in ns", 0,
+      "Last latency", "Time that the last caption took, in nanoseconds", 0,
       G_MAXUINT64, 0, flags);
   /**
    * GstPalmeCaption:max-observed-delay:
    *
-   * The largest delay of a caption against its frame, in running time.
+   * The largest delay of a caption behind its frame, in running time.
    *
    * Since: 0.1
    */
   pspecs[PROP_MAX_OBSERVED_DELAY] =
       g_param_spec_uint64 ("max-observed-delay", "Maximum observed delay",
-      "Largest delay of a caption against its frame, in ns", 0, G_MAXUINT64,
-      0, flags);
+      "Largest delay of a caption behind its frame, in nanoseconds of"
+      " running time", 0, G_MAXUINT64, 0, flags);
   /**
    * GstPalmeCaption:stats:
    *
-   * Counters and times since READY. `due` counts the turns of the interval, each once, however many
-   * frames it was handed on to while the engine was busy; `skipped-busy` those of them that the next turn
-   * overtook. `skipped-no-pts` is 0: frames without timestamps are captioned by their arrival.
+   * Counters, and times in nanoseconds, since READY. `due` counts each turn of the interval once,
+   * even if it was passed on from frame to frame while the engine was busy; `skipped-busy` counts
+   * the turns that the next one overtook. `skipped-no-pts` is always 0: frames without timestamps
+   * are captioned by their arrival.
    *
    * Since: 0.1
    */
   pspecs[PROP_STATS] = g_param_spec_boxed ("stats", "Statistics",
-      "Counters, and times in ns", GST_TYPE_STRUCTURE, flags);
+      "Counters, and times in nanoseconds, since READY", GST_TYPE_STRUCTURE,
+      flags);
   /**
    * GstPalmeCaption:model-info:
    *
-   * Name, size and precision of the model, and how many elements share it; NULL when none is
-   * open.
+   * Name, language, size, precision and recommended limits of the open model, and how many elements
+   * share it; NULL if no model is open.
    *
    * Since: 0.1
    */
   pspecs[PROP_MODEL_INFO] = g_param_spec_boxed ("model-info",
-      "Model information", "What the open model is", GST_TYPE_STRUCTURE, flags);
+      "Model information",
+      "Name, size and precision of the open model, and how many "
+      "elements share it", GST_TYPE_STRUCTURE, flags);
 
   for (guint id = PROP_CAPTION; id < PROP_LAST; id++)
     g_object_class_install_property (klass, id, pspecs[id]);
@@ -436,7 +464,8 @@ gst_palme_caption_settings_install (GObjectClass * klass)
 {
   install_load (klass);
   install_stream (klass);
-  install_decoding (klass);
+  install_caption (klass);
+  install_search (klass);
   install_results (klass);
 
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
@@ -455,7 +484,7 @@ set_model (GstPalmeCaptionSettings * settings, const GValue * value)
 {
   g_free (settings->model);
   settings->model = g_value_dup_string (value);
-  /* In gst-launch an empty string is the way to say "none". */
+  /* gst-launch cannot set NULL: an empty string stands for it. */
   if (settings->model != NULL && settings->model[0] == '\0')
     g_clear_pointer (&settings->model, g_free);
   return NULL;

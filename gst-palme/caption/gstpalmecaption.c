@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption.c - the element as an object: class, properties, states, events, queries. What
- * happens to a frame is in gstpalmecaption-frame.c, the engine's thread in gstpalmecaption-worker.c. A fifth of it
- * are the documentation blocks, which have to stand with what they document.
+ * gstpalmecaption.c - the element as an object: class, signals, states, events, queries. What happens
+ * to a frame is in gstpalmecaption-frame.c, properties are in gstpalmecaption-settings.c, the engine's
+ * thread is in gstpalmecaption-worker.c.
  */
 /**
  * SECTION:element-palmecaption
  * @title: palmecaption
- * @short_description: says what the video shows
+ * @short_description: describes video in words
  *
  * Captions video with a small transformer on the CPU. The video passes untouched. The caption leaves as
  * metadata named GstPalmeCaptionMeta on each buffer, as text on the request pad `text`, as an element
@@ -35,8 +35,15 @@
  * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
  * in its metadata and messages, and the text pad sends GAPs alone.
  *
- * Cues never overlap and no caption is lost. A cue lasts at most #GstPalmeCaption:cue-duration and ends
- * where the next caption is expected; one that comes earlier waits for that end.
+ * Text buffers never overlap and no caption is lost. A text buffer lasts at most #GstPalmeCaption:cue-duration and
+ * ends where the next caption is expected; one that comes earlier waits for that end.
+ *
+ * ## Signals
+ * The arguments of #GstPalmeCaption::new-caption are, in this order: the caption (string), the PTS of the
+ * captioned frame, its running time, and the time that the caption took (all three guint64, in
+ * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming thread.
+ * The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is captioned, whatever
+ * #GstPalmeCaption:interval is.
  *
  * Since: 0.1
  */
@@ -609,11 +616,11 @@ install_signals (GType type)
    * GstPalmeCaption::new-caption:
    * @element: the element
    * @text: the caption
-   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE without both
-   * @running_time: running time of the captioned frame, without timestamps that of its arrival
-   * @latency: time that the caption took, in ns
+   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE if it has neither
+   * @running_time: running time of the captioned frame; without timestamps that of its arrival
+   * @latency: time that the caption took, in nanoseconds
    *
-   * A caption is ready. It is emitted from the streaming thread.
+   * A caption is ready. The signal is emitted on the streaming thread.
    *
    * Since: 0.1
    */
@@ -624,7 +631,7 @@ install_signals (GType type)
    * GstPalmeCaption::caption-now:
    * @element: the element
    *
-   * The next frame is due, whatever the interval says.
+   * Captions the next frame, whatever #GstPalmeCaption:interval is.
    *
    * Since: 0.1
    */
@@ -641,7 +648,7 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   GstBaseTransformClass *trans_class = GST_BASE_TRANSFORM_CLASS (klass);
 
   GST_DEBUG_CATEGORY_INIT (gst_palme_caption_debug, "palmecaption", 0,
-      "captions of video");
+      "video captioner");
   gst_palme_meta_register ();
 
   object_class->set_property = gst_palme_caption_set_property;
@@ -654,8 +661,11 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   gst_element_class_add_static_pad_template (element_class, &src_template);
   gst_element_class_add_static_pad_template (element_class, &text_template);
   gst_element_class_set_static_metadata (element_class, "Video captioner",
-      "Filter/Analyzer/Video", "Says in words what the video shows",
+      "Filter/Analyzer/Video",
+      "Describes video in words with a transformer on the CPU",
       "The gst-palme authors");
+  gst_element_class_add_metadata (element_class, GST_ELEMENT_METADATA_DOC_URI,
+      GST_PALME_DOC_URI);
   element_class->change_state = gst_palme_caption_change_state;
   element_class->request_new_pad = gst_palme_caption_request_new_pad;
   element_class->release_pad = gst_palme_caption_release_pad;
