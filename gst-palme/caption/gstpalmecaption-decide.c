@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-decide.c - what becomes of a caption that the engine made.
+ * gstpalmecaption-decide.c - whether a new caption is shown, and whether it is announced.
  */
 #include "gstpalmecaption-decide.h"
 
@@ -10,7 +10,7 @@ gst_palme_caption_decide (const GstPalmeCaptionPolicy * policy,
 {
   GstPalmeCaptionDecision decision;
 
-  /* The scene has no caption that is good enough. An empty one replaces what was said before. */
+  /* No caption is better than a bad one, and the old one is of another frame. */
   decision.text = score < policy->min_score ? "" : text;
   decision.changed = g_strcmp0 (current, decision.text) != 0;
   decision.announce = decision.changed || !policy->only_on_change;

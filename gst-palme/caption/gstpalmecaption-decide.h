@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-decide.h - what becomes of a caption that the engine made: is it shown, and who is
- * told. A pure function of the caption, the one in effect and the settings.
+ * gstpalmecaption-decide.h - whether a new caption is shown, and whether it is announced: a pure
+ * function of the caption, the one in effect and the settings.
  */
 #ifndef GST_PALME_CAPTION_DECIDE_H
 #define GST_PALME_CAPTION_DECIDE_H
@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  gdouble min_score;            /* captions that score lower are empty; -INFINITY: none is */
+  gdouble min_score;            /* captions with a lower score are empty; -INFINITY: no limit */
   gboolean only_on_change;      /* an unchanged caption is not announced */
 } GstPalmeCaptionPolicy;
 

@@ -2,11 +2,10 @@
  *
  * gstpalmecaption-frame.c - what palmecaption does with each frame.
  *
- * The way of a frame in async mode: pick up a caption that is ready and say it; if the frame is
- * due and the worker idle, draw the small picture and hand it over; put the caption in effect on
- * the buffer and tell the text pad. In sync mode the frame that is due is handed over first, waits
- * for its own caption, and goes on with it. Text goes out through the queue of gstpalmecaption-textpad.c,
- * never from here.
+ * In async mode a caption that is ready is published first. Then, if the frame is due and the worker
+ * is idle, the small picture is drawn and handed over. Last, the caption in effect goes onto the
+ * buffer and to the text pad. In sync mode a frame that is due is handed over first and waits for its
+ * own caption. Text buffers leave through the queue of the text pad, never from here.
  */
 #include "gstpalmecaption-private.h"
 
@@ -17,15 +16,14 @@
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
-/* Flags of frames that are no new picture, or none to show. */
+/* Flags of frames that are not a new picture, or not to be shown. */
 #define NOT_A_PICTURE (GST_BUFFER_FLAG_GAP | GST_BUFFER_FLAG_CORRUPTED \
     | GST_BUFFER_FLAG_DECODE_ONLY)
 
-/* So many of them before the first caption, and it looks as if none will come: ten seconds of most
- * videos. */
+/* After so many of them without a caption, none is likely to come: ten seconds of most videos. */
 #define MANY_NO_PICTURES 300
 
-/* A duration, or what stands in for it. */
+/* The duration; if it is unknown that of the frame rate, else 1/30 s. */
 static GstClockTime
 duration_or (GstPalmeCaption * self, GstClockTime duration)
 {
@@ -127,7 +125,7 @@ min_score_of (GstPalmeCaption * self)
   return info->has_min_score ? info->min_score : -INFINITY;
 }
 
-/* What the next caption is made with: the model and the settings as they are now. */
+/* Takes the model and the settings as they are now. */
 static void
 prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
     GstBuffer * buffer, const GstPalmeCaptionPlace * place)
@@ -187,7 +185,7 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer,
   return TRUE;
 }
 
-/* Counts the turn that a due frame has, once however many frames it is handed on to. */
+/* Counts a turn of the interval once, even if it passes from frame to frame. */
 static void
 count_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval)
@@ -222,7 +220,7 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
   }
   handed = hand_over (self, buffer, place);
   gst_palme_caption_schedule_take (schedule, time, interval);
-  /* Where some frames have timestamps and some have none, one caption counts for both kinds. */
+  /* If only some frames have timestamps, a caption counts for both schedules. */
   if (schedule == &self->schedule)
     gst_palme_caption_schedule_take (&self->arrivals,
         gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self)),
@@ -308,7 +306,7 @@ next_due (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
 
   if (!GST_CLOCK_TIME_IS_VALID (place->pts)) {
     next = gst_palme_caption_schedule_next (&self->arrivals, interval);
-    /* With an interval of 0 it is the next one, whenever that comes. */
+    /* With an interval of 0 it is the next frame. */
     return GST_CLOCK_TIME_IS_VALID (next) ?
         MAX (next, add (place->shown.start, place->duration)) : next;
   }
@@ -319,7 +317,7 @@ next_due (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
           next), 0).start;
 }
 
-/* The time of the first frame that comes at `time` or later, if frames go on as this one does. */
+/* The time of the first frame at `time` or later, if frames keep coming as this one did. */
 static GstClockTime
 frame_after (const GstPalmeCaptionPlace * place, GstClockTime time)
 {
@@ -333,10 +331,10 @@ frame_after (const GstPalmeCaptionPlace * place, GstClockTime time)
       now + frames * length : time;
 }
 
-/* When the next caption will be there, in running time: cues end where it is expected, so that it
- * need not wait. In sync mode that is where the next frame is due. In async mode it comes as much
- * later as the last one took, and never on the due frame itself. One that is late is waited for in
- * short steps, which grow. */
+/* When the next caption is expected, in running time. Cues end there, so that it need not wait. In
+ * sync mode that is where the next frame is due. In async mode it is later by the time that the
+ * last caption took, and never on the due frame itself. A caption that is late is expected again
+ * and again in short steps, which grow. */
 static GstClockTime
 next_caption (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
     GstClockTime interval)
@@ -364,7 +362,7 @@ next_caption (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
 }
 
 static void
-tell_text (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
+send_text (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
     gboolean picture, GstClockTime next)
 {
   const GstSegment *segment = &self->segment;
@@ -379,8 +377,8 @@ tell_text (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
     return;
   if (segment->rate > 0.0)
     frame.limit = gst_palme_caption_running_time (segment, segment->stop);
-  /* A frame that is no picture is a GAP and leaves running cues alone. Played backwards the video
-   * has no cues. */
+  /* A frame that is not a picture is a GAP and leaves the cue in effect. Backwards the video has no
+   * cues. */
   if (picture)
     frame.caption = self->caption && segment->rate > 0.0 ? self->caption : "";
   gst_palme_caption_textpad_frame (self->text, &frame);
@@ -388,7 +386,7 @@ tell_text (GstPalmeCaption * self, const GstPalmeCaptionPlace * place,
     self->text_fresh = FALSE;
 }
 
-/* Frames that their source flags as damaged, or as nothing new, are never due. */
+/* Frames that their source flags as damaged, or as not new, are never due. */
 static void
 note_no_picture (GstPalmeCaption * self, GstBuffer * buffer, gboolean picture)
 {
@@ -402,7 +400,7 @@ note_no_picture (GstPalmeCaption * self, GstBuffer * buffer, gboolean picture)
           MANY_NO_PICTURES, (guint) GST_BUFFER_FLAGS (buffer)));
 }
 
-/* Raw video is in the order in which it is shown: the DTS is as good as a PTS that is missing. */
+/* Raw video is in presentation order, so a DTS can stand in for a missing PTS. */
 static GstClockTime
 timestamp_of (GstBuffer * buffer)
 {
@@ -438,7 +436,7 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
     return flow;
 
   attach (self, buffer);
-  tell_text (self, &place, picture, next_caption (self, &place, interval));
+  send_text (self, &place, picture, next_caption (self, &place, interval));
   if (GST_CLOCK_TIME_IS_VALID (place.shown.start))
     self->frame_shown = place.shown;
   return GST_FLOW_OK;
@@ -458,7 +456,7 @@ gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event)
   /* An error is posted already; the event passes. */
   if (async)
     collect (self, &place);
-  tell_text (self, &place, async && self->text_fresh, GST_CLOCK_TIME_NONE);
+  send_text (self, &place, async && self->text_fresh, GST_CLOCK_TIME_NONE);
 }
 
 void
@@ -479,12 +477,12 @@ gst_palme_caption_frame_drain (GstPalmeCaption * self)
   GST_DEBUG_OBJECT (self, "waiting for the last caption, at most %"
       GST_TIME_FORMAT, GST_TIME_ARGS (timeout));
   if (!gst_palme_caption_worker_take (self->worker, timeout, &result)) {
-    GST_INFO_OBJECT (self, "the last caption is given up");
+    GST_INFO_OBJECT (self, "the last caption did not come in time");
     gst_palme_caption_worker_abort (self->worker);
     return;
   }
 
-  /* It appears after the last frame, or on it if nothing is shown after it. */
+  /* The caption appears after the last frame, or on it if nothing is shown later. */
   place.number = self->frames;
   place.shown = self->frame_shown;
   if (GST_CLOCK_TIME_IS_VALID (place.shown.start)) {
@@ -497,5 +495,5 @@ gst_palme_caption_frame_drain (GstPalmeCaption * self)
   }
   place.running_time = place.shown.start;
   if (gst_palme_caption_publish (self, &result, &place) && self->text_fresh)
-    tell_text (self, &place, TRUE, GST_CLOCK_TIME_NONE);
+    send_text (self, &place, TRUE, GST_CLOCK_TIME_NONE);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether a stream meets another one downstream: what gstpalmecaption-joins.h promises.
+ * gstpalmecaption-joins.c - whether a stream meets another one downstream.
  */
 #include "gstpalmecaption-joins.h"
 
@@ -17,7 +17,7 @@ look_on (GstElement * element, GstPad * pad, gpointer data)
   (void) element;
   if (!joins_another (pad, *depth))
     return TRUE;
-  *depth = G_MAXUINT;           /* found: that ends the walk */
+  *depth = G_MAXUINT;           /* found: ends the iteration */
   return FALSE;
 }
 

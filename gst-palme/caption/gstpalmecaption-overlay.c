@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The courtesy to a textoverlay downstream: what gstpalmecaption-overlay.h promises.
+ * gstpalmecaption-overlay.c - shows captions in a textoverlay downstream.
  *
  * A probe reads the caption from the buffer that the overlay is about to draw on. So the caption
- * travels with its frame, and queues, converters and tees between do not shift it.
+ * travels with its frame, and queues, converters and tees in between do not shift it.
  *
- * There is no lock here. What the streaming thread of the overlay and the thread that stops us
- * share is a flag and the last text set; that text is data of the overlay object, which GLib
- * guards.
+ * There is no lock here. The streaming thread of the overlay and the thread that detaches share a flag
+ * and the text that was set last; that text is data of the overlay object, which GLib guards.
  */
 #include "gstpalmecaption-overlay.h"
 
@@ -17,7 +16,7 @@ GST_DEBUG_CATEGORY_STATIC (palme_overlay_debug);
 #define GST_CAT_DEFAULT palme_overlay_debug
 
 #define MAX_DEPTH 32
-/* Data of a textoverlay: who serves it, and the text that was set last. */
+/* Data of a textoverlay: the GstPalmeCaptionOverlay that serves it, and the text that was set last. */
 #define CLAIM_KEY "gst-palme-claim"
 #define SHOWN_KEY "gst-palme-shown"
 
@@ -103,7 +102,7 @@ show (Claim * claim, const gchar * caption)
         set_text (claim->target, "");
     } else {
       GST_INFO_OBJECT (claim->target,
-          "somebody else set the text, no captions from here on");
+          "the text was changed by someone else, no more captions");
       g_atomic_int_set (&claim->over, TRUE);
     }
   }
@@ -124,8 +123,7 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
         gst_palme_meta_get_text (GST_PAD_PROBE_INFO_BUFFER (info));
 
     if (gst_pad_is_linked (claim->text)) {
-      GST_INFO_OBJECT (claim->target,
-          "text_sink got linked, no captions from here on");
+      GST_INFO_OBJECT (claim->target, "text_sink was linked, no more captions");
       g_atomic_int_set (&claim->over, TRUE);
       if (text_is_ours (claim->target))
         set_text (claim->target, "");
@@ -134,7 +132,7 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
     show (claim, caption ? caption : "");
   } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) ==
       GST_EVENT_FLUSH_STOP) {
-    /* Else the caption from before a seek stays on the screen until the next result. */
+    /* Otherwise the caption from before a seek stays on the screen until the next one. */
     show (claim, "");
   }
   return GST_PAD_PROBE_OK;
@@ -142,7 +140,7 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 
 /* --- the search ---------------------------------------------------------------------------- */
 
-/* Claims the overlay whose video_sink this is, if nobody else uses it. FALSE: walk on. */
+/* Claims the overlay with this video_sink, unless it is in use. FALSE: search on. */
 static gboolean
 claim_overlay (GstPalmeCaptionOverlay * overlay, GstElement * target,
     GstPad * video)
@@ -249,7 +247,7 @@ walk (GstPalmeCaptionOverlay * overlay, GstPad * src, GHashTable * seen,
   if (parent && GST_IS_ELEMENT (parent) && !GST_IS_GHOST_PAD (sink)) {
     if (++depth > MAX_DEPTH
         || G_OBJECT_TYPE (parent) == G_OBJECT_TYPE (overlay->element))
-      stop = TRUE;              /* what is behind another of our kind is nearer to that one */
+      stop = TRUE;              /* overlays behind another palmecaption are that one's */
     else if (type && g_type_is_a (G_OBJECT_TYPE (parent), type))
       stop = g_strcmp0 (GST_OBJECT_NAME (sink), "video_sink") != 0
           || claim_overlay (overlay, GST_ELEMENT (parent), sink);

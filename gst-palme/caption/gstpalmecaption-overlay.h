@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The courtesy to a textoverlay downstream: `palmecaption ! textoverlay` shows captions without a
- * property or a second link.
+ * gstpalmecaption-overlay.h - shows captions in a textoverlay downstream: `palmecaption ! textoverlay`
+ * needs no property and no second link.
  *
- * It looks for textoverlay elements behind the element's src pad and, with a probe on their video
- * pad, sets their `text` to the caption that each buffer carries in its metadata. It never links,
- * never adds an element, and leaves alone every overlay that somebody else uses: one whose text
- * pad is linked, whose text is set, or that a nearer palmecaption already serves.
+ * It looks for textoverlay elements behind the element's src pad and, with a probe on their video pad,
+ * sets their `text` to the caption in the metadata of each buffer. It never links or adds elements,
+ * and leaves alone every overlay that is in use: one whose text pad is linked, whose text is set, or
+ * that a nearer palmecaption already serves.
  *
- * The property auto-overlay is the element's: where it is FALSE the element does not attach.
+ * The property auto-overlay is the element's: if it is FALSE the element does not attach.
  */
 #ifndef GST_PALME_CAPTION_OVERLAY_H
 #define GST_PALME_CAPTION_OVERLAY_H

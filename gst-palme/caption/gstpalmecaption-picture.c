@@ -2,16 +2,16 @@
  *
  * gstpalmecaption-picture.c - makes the small RGB picture that the engine sees.
  *
- * The formats that cameras and decoders really give go to the engine, which makes the square from
- * their planes in a fraction of the time. All others go through GstVideoConverter, colour and size
- * in one pass. Its method is linear with the default number of taps, which antialiases like the
- * triangle filter that the model was trained with and that the engine has; an option max-taps would
- * switch that off. The whole frame is squashed to the square as in training: pixel aspect ratio,
- * rotation tags and crop metadata are ignored.
+ * The engine itself resizes the formats that cameras and decoders usually give, in a fraction of the
+ * time. All others go through GstVideoConverter, colour and size in one pass. Its method is linear
+ * with the default number of taps, which antialiases like the triangle filter that the model was
+ * trained with and that the engine has; the option max-taps would switch that off. The whole frame is
+ * squashed to the square as in training: pixel aspect ratio, rotation tags and crop metadata are
+ * ignored.
  *
- * Alpha is seen over white. The engine does so; the converter scales colours and alpha apart, which
- * would bring in the colour of what cannot be seen. Where it is needed and a frame is not opaque it
- * therefore makes a copy in RGBA of the full size, and the engine makes the square of that.
+ * Frames with alpha are seen over white. The engine does that itself. The converter scales colours and
+ * alpha separately, which mixes in the colour of invisible pixels. So a frame that needs the converter
+ * and is not opaque is first converted to RGBA at its own size, and the engine resizes that.
  */
 #include "gstpalmecaption-picture.h"
 
@@ -19,7 +19,7 @@
 
 #include "gstpalmecaption-planes.h"
 
-/* Sides that the converter is given: its tables and lines grow with them. */
+/* The longest side for the converter: its tables and lines grow with it. */
 #define MOST_SIDE 65536
 
 gsize
@@ -65,8 +65,8 @@ gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
   picture->failed = FALSE;
 }
 
-/* Describes to the engine what frames of this kind are. FALSE if it does not read them: other
- * formats, RGB of limited range, rare matrices. */
+/* Describes frames of these caps to the engine. FALSE if it does not read them: other formats, RGB
+ * of limited range, rare matrices. */
 static gboolean
 describe (struct palme_image *image, const GstVideoInfo * info)
 {
@@ -139,8 +139,8 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
   const GstVideoFormatInfo *format;
 
   gst_palme_caption_picture_clear (picture);
-  /* The parser says so in the log when caps have no width or height, which is legal for memory that
-   * only hardware understands. */
+  /* The parser logs an error if caps have no width or height, which is legal for memory that only
+   * hardware understands. */
   if (!gst_video_info_from_caps (&picture->in, caps))
     return;
   format = picture->in.finfo;
@@ -162,20 +162,20 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
       picture->known = FALSE;
     }
   }
-  /* Rows of both fields are read as they stand in the frame: what moves is blurred in height, as by any
-   * filter that does not tell them apart. Where they lie is known by now. */
+  /* Both fields are read as one frame: motion is blurred vertically, as by any filter that does not
+   * separate them. The offsets of the rows are known by now. */
   picture->in.interlace_mode = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
   picture->direct = picture->known && describe (&picture->image, &picture->in);
 }
 
-/* A converter to pictures of this format and size, and what these are. NULL: there is none. */
+/* A converter to this format and size; *out describes the result. NULL if there is none. */
 static GstVideoConverter *
 converter_to (GstVideoInfo * out, const GstVideoInfo * in,
     GstVideoFormat format, gint width, gint height)
 {
   if (!gst_video_info_set_format (out, format, width, height))
     return NULL;
-  /* The converter insists that these are equal on both sides. */
+  /* The converter requires the same frame rate on both sides. */
   out->fps_n = in->fps_n;
   out->fps_d = in->fps_d;
   return gst_video_converter_new (in, out, gst_structure_new ("options",
@@ -196,7 +196,7 @@ make_converter (GstPalmeCaptionPicture * picture, gint size)
   picture->converter = converter_to (&picture->out, &picture->in,
       GST_VIDEO_FORMAT_RGB, size, size);
   picture->failed = picture->converter == NULL;
-  /* Rows without gaps, as the engine has them. */
+  /* Rows without padding, as the engine expects them. */
   picture->out.stride[0] = (gint) gst_palme_caption_picture_stride (size);
   picture->out.size = gst_palme_caption_picture_bytes (size);
   return !picture->failed;
@@ -214,7 +214,7 @@ make_flattener (GstPalmeCaptionPicture * picture)
   return picture->flattener != NULL;
 }
 
-/* The engine's square of a picture that it reads. FALSE if it does not read this one after all. */
+/* Resizes with the engine. FALSE if it does not read this picture after all. */
 static gboolean
 square (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
@@ -237,7 +237,7 @@ square_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   if (!picture->direct)
     return FALSE;
   for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
-    /* U and V by their names: YV12 has them the other way round. */
+    /* U and V by component: YV12 has them in the other order. */
     guint plane = picture->image.format == PALME_FORMAT_I420 ?
         GST_VIDEO_FRAME_COMP_PLANE (frame, i) : i;
 
@@ -249,7 +249,7 @@ square_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
 
 /* ---- GStreamer's way, for all other formats -------------------------------------------------- */
 
-/* Its arithmetic is in ints, and some of its tables grow with the sides of a frame. */
+/* The converter computes in ints, and some of its tables grow with the sides of a frame. */
 static gboolean
 may_convert (const GstVideoFrame * frame)
 {
@@ -260,7 +260,7 @@ may_convert (const GstVideoFrame * frame)
   for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
     gint64 stride = GST_VIDEO_FRAME_PLANE_STRIDE (frame, i);
 
-    /* The stride of tiles says how many there are. */
+    /* The stride of a tiled format holds the numbers of tiles. */
     if (!GST_VIDEO_FORMAT_INFO_IS_TILED (frame->info.finfo)
         && (stride * height > G_MAXINT || stride * height < -G_MAXINT))
       return FALSE;
@@ -269,7 +269,7 @@ may_convert (const GstVideoFrame * frame)
       && width * height <= GST_PALME_CAPTION_PICTURE_MAX_CONVERTED;
 }
 
-/* Runs a converter into memory that is the caller's. */
+/* Converts into the caller's memory. */
 static gboolean
 run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
     const GstVideoInfo * out)
@@ -290,8 +290,8 @@ run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
 static guint
 unpacked_bits (const GstVideoFrame * frame)
 {
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
-          info.finfo->unpack_format));
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->info.
+          finfo->unpack_format));
 }
 
 /* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */
@@ -313,7 +313,7 @@ alphas_of (gconstpointer row, guint bits, gint width, guint8 * least,
   }
 }
 
-/* What the format unpacks full alpha to, in 8 bits: 2 bits of alpha are not always spread. */
+/* The value that full alpha is unpacked to, in 8 bits: some formats do not expand their 2 bits. */
 static guint8
 full_alpha (const GstVideoFrame * frame)
 {
@@ -332,7 +332,7 @@ full_alpha (const GstVideoFrame * frame)
   return most;
 }
 
-/* TRUE if nothing behind the frame would be seen. It is not opaque either if that cannot be told. */
+/* TRUE if every pixel is opaque. FALSE also if there is no memory to find out. */
 static gboolean
 is_opaque (const GstVideoFrame * frame)
 {
@@ -345,7 +345,7 @@ is_opaque (const GstVideoFrame * frame)
   if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format))
     return TRUE;
   full = full_alpha (frame);
-  /* Some functions write whole vectors of pixels. */
+  /* Some unpack functions write whole vectors of pixels. */
   row = g_try_malloc (((gsize) width + 16) * 8);
   for (y = 0; row != NULL && y < GST_VIDEO_FRAME_HEIGHT (frame); y++) {
     format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, row, frame->data,
@@ -358,7 +358,7 @@ is_opaque (const GstVideoFrame * frame)
   return row != NULL && least >= full;
 }
 
-/* A frame that the converter is to leave at its size. */
+/* Converts the frame to RGBA at its own size, and resizes that with the engine. */
 static gboolean
 flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
@@ -381,7 +381,7 @@ flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   bytes = GST_VIDEO_INFO_SIZE (&picture->flat);
   pixels = g_try_malloc (bytes);
   if (pixels == NULL) {
-    *reason = "there is no memory to see it over white";
+    *reason = "out of memory for a copy without alpha";
     return FALSE;
   }
   ok = run (picture->flattener, frame, pixels, &picture->flat);
@@ -392,7 +392,7 @@ flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   ok = ok && square (picture, rgb, size, &image);
   g_free (pixels);
   if (!ok)
-    *reason = "it cannot be seen over white";
+    *reason = "its alpha cannot be removed";
   return ok;
 }
 
@@ -428,7 +428,7 @@ convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   return TRUE;
 }
 
-/* The converter's loops in ORC take strides for numbers above zero. */
+/* The converter's ORC loops need positive strides. */
 static gboolean
 convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
@@ -437,8 +437,9 @@ convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   gboolean ok;
 
   if (!may_convert (frame)) {
-    *reason = "it is too large: of this format, frames of at most 2^28 pixels "
-        "and 65536 pixels on a side are read";
+    *reason =
+        "it is too large: in this format, frames may have at most 2^28 pixels "
+        "and sides of at most 65536 pixels";
     return FALSE;
   }
   if (gst_palme_caption_planes_upright (frame))
@@ -460,7 +461,7 @@ gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
   gboolean ok;
 
   if (!picture->known) {
-    *reason = "this format has no pixels in system memory; videoconvert, or an "
+    *reason = "its format has no pixels in system memory; videoconvert, or an "
         "element that downloads to system memory, before palmecaption may help";
     return FALSE;
   }

@@ -2,11 +2,11 @@
  *
  * gstpalmecaption-planes.c - maps the planes of a frame for reading, if all of their bytes are there.
  *
- * Caps say what a frame should be, its GstVideoMeta where its planes lie, its memories what there is.
- * Anyone may have written the three, and gst_video_frame_map() compares them in part only: it asks that
- * caps and metadata agree with a critical, and of a plane that has metadata it maps the memory in which
- * the plane begins, whatever that holds. So what will be read is compared with what is mapped here,
- * before anything reads it, and nowhere else.
+ * The caps define the size of a frame, its GstVideoMeta where its planes begin, its memories which
+ * bytes exist. All three may come from buggy or hostile elements, and gst_video_frame_map() compares
+ * them only in part: it raises a critical if caps and metadata disagree, and of a plane that has
+ * metadata it maps the memory in which the plane begins, however small that is. So this file, and no
+ * other, compares the bytes that will be read with the bytes that are mapped.
  */
 #include "gstpalmecaption-planes.h"
 
@@ -16,14 +16,14 @@
  * its like) in groups that go past the last pixel. */
 #define SLACK 64
 
-/* What is read of a plane. */
+/* The part of a plane that is read. */
 typedef struct
 {
   gsize row;                    /* bytes of a row */
   gint rows;
 } Extent;
 
-/* As many bytes as the format has for the plane between two others. */
+/* The bytes from this plane to the next, or to the end of the frame. */
 static gsize
 default_size (const GstVideoInfo * info, guint plane)
 {
@@ -34,7 +34,7 @@ default_size (const GstVideoInfo * info, guint plane)
   return end - GST_VIDEO_INFO_PLANE_OFFSET (info, plane);
 }
 
-/* Where pixels do not take whole bytes each, it is not known what the format packs together. */
+/* TRUE if pixels do not take whole bytes each: then it is not known which ones are read together. */
 static gboolean
 is_packed (const GstVideoFormatInfo * format, guint component)
 {
@@ -89,14 +89,14 @@ has_plane (const GstVideoFrame * frame, const GstVideoInfo * info, guint plane)
       - (guintptr) map->data);
   gint64 before, after, slack = (gint64) slack_of (info);
 
-  /* The stride of tiles says how many there are. */
+  /* The stride of a tiled format holds the numbers of tiles. */
   if (GST_VIDEO_FORMAT_INFO_IS_TILED (info->finfo)
       && stride != GST_VIDEO_INFO_PLANE_STRIDE (info, plane))
     return FALSE;
   if (extent.rows < 1 || extent.row > G_MAXINT64 / 2 || map->data == NULL
       || at > map->size)
     return FALSE;
-  /* Neither overflows: a stride and the number of rows are ints. */
+  /* No overflow: a stride and the number of rows are ints. */
   before = stride < 0 ? -stride * (extent.rows - 1) : 0;
   after = (stride > 0 ? stride * (extent.rows - 1) : 0) + (gint64) extent.row
       + slack;
@@ -129,7 +129,7 @@ map_all (GstVideoFrame * frame, const GstVideoInfo * info, GstBuffer * buffer,
   guint plane;
 
   if (!gst_video_frame_map (frame, info, buffer, GST_MAP_READ)) {
-    *reason = "it cannot be mapped, or is smaller than its caps say; "
+    *reason = "it cannot be mapped, or is smaller than its caps require; "
         "videoconvert, or an element that downloads to system memory, before "
         "palmecaption may help";
     return FALSE;
@@ -137,7 +137,7 @@ map_all (GstVideoFrame * frame, const GstVideoInfo * info, GstBuffer * buffer,
   for (plane = 0; plane < GST_VIDEO_INFO_N_PLANES (info); plane++) {
     if (!has_plane (frame, info, plane)) {
       gst_video_frame_unmap (frame);
-      *reason = "it is smaller than its caps and its metadata say";
+      *reason = "it is smaller than its caps and its metadata require";
       return FALSE;
     }
   }
@@ -199,7 +199,7 @@ gst_palme_caption_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
 
   copy = copy_of (buffer, slack_of (info));
   if (copy == NULL) {
-    *reason = "there is no memory for a copy of it";
+    *reason = "out of memory for a copy of it";
     return FALSE;
   }
   ok = map_all (frame, info, copy, reason);

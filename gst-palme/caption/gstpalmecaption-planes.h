@@ -17,10 +17,10 @@ G_BEGIN_DECLS
 gboolean gst_palme_caption_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
     GstBuffer * buffer, const gchar ** reason);
 
-/* FALSE if a plane goes from the bottom to the top. */
+/* FALSE if a plane is stored bottom-up. */
 gboolean gst_palme_caption_planes_upright (const GstVideoFrame * frame);
 
-/* Maps a copy of a mapped frame that lies as `info` says. Unmap it as well. FALSE if there is no memory. */
+/* Maps a copy of a mapped frame in the layout of `info`. Unmap it as well. FALSE if out of memory. */
 gboolean gst_palme_caption_planes_copy (GstVideoFrame * copy, const GstVideoInfo * info,
     const GstVideoFrame * frame);
 

@@ -123,13 +123,12 @@ void gst_palme_caption_settings_install (GObjectClass * klass);
 /* TRUE for a property that can be set in NULL and READY only. */
 gboolean gst_palme_caption_settings_is_fixed (guint id);
 
-/* Stores the value. Returns NULL, or a constant sentence that says why the value is refused; then
- * the old one stays. Call it with the object lock held; `locked` says that the element is past
- * READY. */
+/* Stores the value. Returns NULL, or a constant sentence with the reason why the value is refused;
+ * then the old one stays. Object lock held; `locked` means that the element is past READY. */
 const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     const GValue * value, gboolean locked);
 
-/* Copies a value out; FALSE for a property that is none of these. Object lock held. */
+/* Copies a value out; FALSE if this is not a property of these. Object lock held. */
 gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings, guint id,
     GValue * value);
 
@@ -150,7 +149,7 @@ struct _GstPalmeCaption
   GstPalmeCaptionSettings settings;
   GstPalmeModel *model;         /* open from READY on, else NULL; jobs hold references of their own */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
-  gchar *caption;               /* in effect now; "" says nothing, NULL is no caption */
+  gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
   GstClockTime last_latency;
   GstClockTime max_delay;
   GstClockTime live_latency;    /* what sync mode adds to a LATENCY query; 0 if it does not */
@@ -167,28 +166,28 @@ struct _GstPalmeCaption
   GstPalmeCaptionPixels captioned;      /* that of the last frame handed over: the worker may read it */
   GstPalmeCaptionSchedule schedule;    /* of frames with a timestamp, in media time */
   GstPalmeCaptionSchedule arrivals;    /* of frames without one, in running time */
-  GstPalmeCaptionArrivals clock;       /* what those have for a time */
+  GstPalmeCaptionArrivals clock;       /* their running times */
   GstSegment segment;           /* as it came, without position */
   guint64 frames;
-  guint no_pictures;            /* frames in a row that are flagged as none */
+  guint no_pictures;            /* frames in a row that are flagged as not a picture */
   GstPalmeCaptionSpan frame_shown;     /* the last frame; its start is NONE if there is none */
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
   gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
-  gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried the caption yet */
+  gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */
   gboolean warned_unmappable;   /* for these caps */
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
 };
 
-/* The pspec of one of these, for notify. */
+/* The param spec of a read-only property, for notify. */
 GParamSpec *gst_palme_caption_pspec (guint id);
 
 /* Emits new-caption. No lock is held. */
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
     GstClockTime pts, GstClockTime running_time, GstClockTime latency);
 
-/* The engine's options as the properties say now. The object lock is held and the model is open. */
+/* The engine's options as the properties are now. The object lock is held and the model is open. */
 void gst_palme_caption_options (GstPalmeCaption * self,
     struct palme_options *options);
 
@@ -204,14 +203,14 @@ typedef struct
   guint64 number;
 } GstPalmeCaptionPlace;
 
-/* Decides what becomes of a result, and says it on the frame at this place: stores it for the buffers
- * and cues that follow, posts, emits, notifies, and warns of captions that are late or failed. Clears
- * the result. FALSE if a failure is to stop the stream; the error is posted. */
+/* Publishes a result on the frame at this place: stores the caption for the buffers and cues that
+ * follow, posts, emits, notifies, and warns of captions that are late or failed. Clears the result.
+ * FALSE if a failure stops the stream; the error is posted. */
 gboolean gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place);
 
-/* There is no caption any more: after a flush, and in sync mode on a frame that got none, where the old
- * one would pass for its own. */
+/* Forgets the caption in effect: after a flush, and in sync mode on a frame that could not be
+ * captioned, where the old caption would be taken for its own. */
 void gst_palme_caption_publish_none (GstPalmeCaption * self);
 
 /* Each video frame; the buffer is writable and its pixels stay as they are. FLUSHING when a wait
@@ -219,13 +218,13 @@ void gst_palme_caption_publish_none (GstPalmeCaption * self);
 GstFlowReturn gst_palme_caption_frame_process (GstPalmeCaption * self,
     GstBuffer * buffer);
 
-/* A GAP event: picks up a ready caption and tells the text pad. */
+/* A GAP event: publishes a caption that is ready, and sends the GAP to the text pad. */
 void gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event);
 
-/* EOS: waits for the running caption and says it. */
+/* EOS: waits for the running caption and publishes it. */
 void gst_palme_caption_frame_drain (GstPalmeCaption * self);
 
-/* There is no caption any more, and the next frame is due. */
+/* Forgets the caption in effect, and makes the next frame due. */
 void gst_palme_caption_frame_forget (GstPalmeCaption * self);
 
 G_END_DECLS

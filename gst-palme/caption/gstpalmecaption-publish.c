@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-publish.c - the element says a caption: it is stored for the buffers to come, posted as a
- * message, emitted as a signal and notified as a property; and the warnings that go with that. What is
- * said is decided in gstpalmecaption-decide.c.
+ * gstpalmecaption-publish.c - publishes a caption: stores it for the buffers that follow, posts the
+ * message, emits the signal, notifies the property, and warns of captions that are late or failed.
+ * gstpalmecaption-decide.c decides what is published.
  *
  * Everything here runs on the streaming thread. Nothing is posted, emitted or notified under a lock.
  */
@@ -12,11 +12,11 @@
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
-/* With interval=0 there is no interval to fall behind; captions that are older than this are late
- * whatever was asked for. */
+/* With interval=0 there is no interval to fall behind; then a caption is late if it is older than
+ * this. */
 #define LATE (1 * GST_SECOND)
 
-/* Stores the caption in effect; NULL is none. TRUE if it differs from the last one. */
+/* Stores the caption in effect; NULL means that there is none. TRUE if it changed. */
 static gboolean
 set_caption (GstPalmeCaption * self, const gchar * text)
 {
@@ -72,8 +72,8 @@ is_doubled (GstPalmeCaption * self, GstClockTime delay)
   return TRUE;
 }
 
-/* Warns when captions fall behind, each time that it is twice as bad as at the last warning. A slow
- * source is no reason: there a caption waits for the next frame to appear on. */
+/* Warns when captions fall behind, again only when it is twice as bad. A slow source is not a
+ * reason: there a caption waits for the next frame to appear on. */
 static void
 warn_if_late (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
     GstClockTime delay, guint64 frames, GstClockTime interval)
@@ -85,7 +85,7 @@ warn_if_late (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
         || !is_doubled (self, latency))
       return;
     GST_ELEMENT_WARNING (self, CORE, CLOCK,
-        ("Captions hold the live video up: a caption takes %" GST_TIME_FORMAT
+        ("Captions delay the live video: a caption takes %" GST_TIME_FORMAT
             ", the interval is %" GST_TIME_FORMAT ". Use mode=async, a larger "
             "\"interval\" or more \"threads\".", GST_TIME_ARGS (latency),
             GST_TIME_ARGS (interval)), (NULL));
@@ -130,7 +130,7 @@ note_times (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
         gst_message_new_latency (GST_OBJECT (self)));
 }
 
-/* A caption could not be made. FALSE if that is to stop the stream. */
+/* Reports a failed caption. FALSE if it stops the stream. */
 static gboolean
 fail (GstPalmeCaption * self, const GstPalmeCaptionResult * result)
 {

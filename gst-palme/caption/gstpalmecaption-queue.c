@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What waits to be pushed on the text pad: what gstpalmecaption-queue.h promises.
+ * gstpalmecaption-queue.c - items that wait to be pushed on the text pad.
  */
 #include "gstpalmecaption-queue.h"
 
-/* Items that wait at most; the pad is far behind then and old cues are of no use. */
+/* The maximum number of items: the pad is far behind then, and old cues are of no use. */
 #define MAX_ITEMS 4096
 
 static gboolean
@@ -13,8 +13,8 @@ item_is_event (gconstpointer item, GstEventType type)
   return item && GST_IS_EVENT (item) && GST_EVENT_TYPE (item) == type;
 }
 
-/* Two GAPs as one: from the start of the first to the end of the second, or the second alone where
- * they do not follow each other. Takes both. */
+/* Merges two GAPs: from the start of the first to the end of the second, or the second alone if it
+ * does not follow the first. Takes both. */
 static GstEvent *
 merge_gaps (GstEvent * first, GstEvent * second)
 {
@@ -32,7 +32,7 @@ merge_gaps (GstEvent * first, GstEvent * second)
   return merged;
 }
 
-/* Appends an item, takes it. GAPs that wait merge, so do segments with nothing between. */
+/* Appends an item, takes it. Consecutive GAPs merge, and so do consecutive segments. */
 static void
 append (GstPalmeCaptionQueue * queue, gpointer item)
 {
@@ -48,7 +48,7 @@ append (GstPalmeCaptionQueue * queue, gpointer item)
   g_queue_push_tail (&queue->items, item);
 }
 
-/* Removes a waiting item and merges what meets over the hole. */
+/* Removes an item, and merges its neighbours if they are of one kind. */
 static void
 drop_item (GstPalmeCaptionQueue * queue, GList * link)
 {
@@ -72,7 +72,7 @@ drop_item (GstPalmeCaptionQueue * queue, GList * link)
 }
 
 static gboolean
-says_the_same (GstBuffer * a, GstBuffer * b)
+has_same_text (GstBuffer * a, GstBuffer * b)
 {
   GstMapInfo map;
   gboolean same;
@@ -93,7 +93,7 @@ gst_palme_caption_queue_drop_slices (GstPalmeCaptionQueue * queue,
 
   for (link = queue->items.head; link; link = next) {
     next = link->next;
-    if (GST_IS_BUFFER (link->data) && says_the_same (link->data, cue))
+    if (GST_IS_BUFFER (link->data) && has_same_text (link->data, cue))
       drop_item (queue, link);
   }
 }

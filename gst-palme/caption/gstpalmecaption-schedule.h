@@ -11,12 +11,12 @@
 
 G_BEGIN_DECLS
 
-/* All zero is the start: the next frame is due. */
+/* Zeroed memory is the start: the next frame is due. */
 typedef struct
 {
   gboolean running;             /* FALSE: the next frame is due, whatever its time */
   GstClockTime last;            /* the grid point of the last frame that was taken */
-  gboolean waiting;             /* a frame was due and could not be taken: its turn is handed on */
+  gboolean waiting;             /* a frame was due and not taken: its turn is the next frame's */
   guint64 turn;                 /* which turn that is */
 } GstPalmeCaptionSchedule;
 
@@ -27,13 +27,13 @@ void gst_palme_caption_schedule_reset (GstPalmeCaptionSchedule * schedule);
 gboolean gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval);
 
-/* A frame that is due begins a turn (TRUE), or has the one that an earlier frame handed on. A turn
- * that waits while another one begins is over. */
+/* A frame that is due begins a turn (TRUE), or continues one that an earlier frame handed on. A
+ * turn that waits ends when another one begins. */
 gboolean gst_palme_caption_schedule_begin_turn (GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval);
 
-/* The frame is not taken, and the next one gets its turn. FALSE if that one has a turn of its own,
- * as each frame has with an interval of 0. */
+/* The frame is not taken: the next one gets its turn. FALSE if that has a turn of its own anyway,
+ * as every frame has with an interval of 0. */
 gboolean gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
     GstClockTime interval);
 
@@ -42,7 +42,7 @@ gboolean gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
 void gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule, GstClockTime time,
     GstClockTime interval);
 
-/* From which time on a frame is due, GST_CLOCK_TIME_NONE if the grid has no beginning yet. */
+/* The time from which a frame is due; GST_CLOCK_TIME_NONE if no frame was taken yet. */
 GstClockTime gst_palme_caption_schedule_next (const GstPalmeCaptionSchedule * schedule,
     GstClockTime interval);
 

@@ -38,10 +38,10 @@ gst_palme_mode_get_type (void)
   static const GEnumValue values[] = {
     {GST_PALME_MODE_AUTO, "async if upstream is live, else sync", "auto"},
     {GST_PALME_MODE_ASYNC,
-        "Video never waits; a caption appears on the first frame after it is ready",
-          "async"},
+          "Video never waits; a caption appears on the first frame after it is ready",
+        "async"},
     {GST_PALME_MODE_SYNC, "Each frame that is due waits for its own caption",
-          "sync"},
+        "sync"},
     {0, NULL, NULL}
   };
 
@@ -56,10 +56,10 @@ gst_palme_mode_get_type (void)
 static const GEnumValue precisions[] = {
   {GST_PALME_PRECISION_AUTO,
         "The fastest in which captions are as good as in f32, according to the model file",
-        "auto"},
+      "auto"},
   {GST_PALME_PRECISION_F32, "32 bit floating point weights", "f32"},
   {GST_PALME_PRECISION_BF16, "16 bit floating point (bfloat16) weights",
-        "bf16"},
+      "bf16"},
   {GST_PALME_PRECISION_INT8, "8 bit integer weights", "int8"},
   {0, NULL, NULL}
 };

@@ -10,8 +10,8 @@
 
 G_BEGIN_DECLS
 
-#define GST_PALME_CAPTION_STATS_SECONDS 30      /* captions-per-second is the rate over this time */
-#define GST_PALME_CAPTION_STATS_SAMPLES 256     /* the percentiles are those of the newest so many captions */
+#define GST_PALME_CAPTION_STATS_SECONDS 30      /* the period of captions-per-second */
+#define GST_PALME_CAPTION_STATS_SAMPLES 256     /* percentiles are of so many newest captions */
 
 typedef enum
 {
@@ -20,7 +20,7 @@ typedef enum
   GST_PALME_CAPTION_COUNT_CAPTIONS,
   GST_PALME_CAPTION_COUNT_TOKENS,
   GST_PALME_CAPTION_COUNT_SKIPPED_BUSY,
-  GST_PALME_CAPTION_COUNT_SKIPPED_NO_PTS,       /* of earlier versions: always 0 */
+  GST_PALME_CAPTION_COUNT_SKIPPED_NO_PTS,       /* always 0; kept because version 0.1 counted them */
   GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE,
   GST_PALME_CAPTION_COUNT_STALE,
   GST_PALME_CAPTION_COUNT_ERRORS,

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The request pad `text`: what gstpalmecaption-textpad.h promises.
+ * gstpalmecaption-textpad.c - the request pad `text`.
  *
- * The order of this file: the queue, the task, frames, the pad's own functions, events of the
- * video, the pad's life. Which frame starts a cue is told by gstpalmecues.c. The file is long
- * because queue, task and pad share one lock; split, each half would explain the other's lock.
+ * In this order: the queue, the task, frames, the pad's own functions, events of the video, the pad's
+ * life. gstpalmecues.c decides which frame starts a cue. The file is long because queue, task and pad
+ * share one lock; split, each part would have to explain the lock of the other.
  *
- * Why a thread of our own and not the pad's GstTask: deactivating a pad waits for the pad's task,
- * and that task may hang in a push into an element that nobody deactivates. A release in PLAYING
- * would then hang with it. Our thread holds references to what it uses, so it can be left behind
- * until its push returns.
+ * It has a thread of its own instead of the pad's GstTask, because deactivating a pad waits for the
+ * pad's task, which may hang in a push into an element that is not deactivated. A release in PLAYING
+ * would then hang too. The thread holds references to everything it uses, so it can be detached until
+ * its push returns.
  */
 #include "gstpalmecaption-textpad.h"
 
@@ -22,15 +22,15 @@ GST_DEBUG_CATEGORY_STATIC (palme_text_debug);
 /* How long a stop, a flush or a release waits for a push that runs. */
 #define IDLE_WAIT (50 * G_TIME_SPAN_MILLISECOND)
 
-/* One run of the task. A run that hangs in a push is left behind: it is no longer text->task,
- * touches nothing but its own members when the push returns, and ends. */
+/* One run of the task. A run that hangs in a push is detached: it is no longer text->task, touches
+ * nothing but its own members when the push returns, and ends. */
 typedef struct
 {
   GstPalmeCaptionTextpad *text; /* a reference */
   GstPad *pad;                  /* a reference, the thread gives it back */
   GThread *thread;              /* a reference, for join_task() */
-  gboolean busy;                /* pushes right now */
-  gboolean done;                /* the thread has nothing left to do but to end */
+  gboolean busy;                /* a push is running */
+  gboolean done;                /* the thread is about to end */
   gint refs;
 } Task;
 
@@ -39,7 +39,7 @@ struct _GstPalmeCaptionTextpad
   gint refs;
   GstElement *owner;            /* for calls that come from the element itself */
   GWeakRef element;             /* the same, for the thread and the pad's functions */
-  GMutex lock;                  /* all below; nothing is called with it that could come back */
+  GMutex lock;                  /* guards all below; not held in calls that may come back */
   GCond wake;                   /* the queue or the task changed */
   GCond idle;                   /* a push returned */
 
@@ -47,19 +47,19 @@ struct _GstPalmeCaptionTextpad
   Task *task;                   /* a reference; NULL while stopped */
   gboolean started;             /* between start and stop */
   gboolean flushing;
-  GstFlowReturn flow;           /* what ended the pushing; OK while it goes on */
-  guint epoch;                  /* rises when the result of a push no longer counts */
+  GstFlowReturn flow;           /* why pushing ended; OK while it goes on */
+  guint epoch;                  /* increased when results of running pushes become invalid */
   GstPalmeCaptionQueue queue;
 
   GstEvent *upstream_start;     /* the video's stream-start */
-  GstEvent *stream_start;       /* ours, made from it; NULL until it is first needed */
+  GstEvent *stream_start;       /* made from it when first needed */
   GstEvent *caps;               /* made with it */
-  GstEvent *segment_event;      /* ours, too: running time from 0 on */
+  GstEvent *segment_event;      /* running time from 0 on */
   GstEvent *eos_event;
 
-  gboolean renewed;             /* a stream began after segment_event was sent */
+  gboolean renewed;             /* a stream started after segment_event was sent */
   gboolean exact;               /* sync mode */
-  gboolean looked;              /* `joins` is known of this peer */
+  gboolean looked;              /* `joins` is known for this peer */
   gboolean joins;               /* the text meets another stream downstream */
   GstPalmeCues cues;
 };
@@ -109,7 +109,7 @@ is_active (GstPalmeCaptionTextpad * text)
   return text->task && text->flow == GST_FLOW_OK && !text->flushing;
 }
 
-/* Queues an item, takes it; dropped when nothing is being pushed. */
+/* Queues an item, takes it. It is dropped if nothing is being pushed. */
 static void
 enqueue (GstPalmeCaptionTextpad * text, gpointer item)
 {
@@ -130,7 +130,7 @@ enqueue_event (GstPalmeCaptionTextpad * text, GstEvent * event)
     enqueue (text, gst_event_ref (event));
 }
 
-/* What is still to be said before something else begins, or at the end of all. */
+/* Queues the cues that are still held, before something else begins or at the end. */
 static void
 enqueue_rest (GstPalmeCaptionTextpad * text, gboolean end_of_stream)
 {
@@ -148,8 +148,8 @@ forget_stream_start (GstPalmeCaptionTextpad * text)
   gst_clear_event (&text->caps);
 }
 
-/* Begins to push (again): sticky events first. The pad does not send those that are the same
- * events as before to a peer that has them already. */
+/* Starts pushing (again), sticky events first. The pad does not send events again that the peer
+ * already has. */
 static void
 restart (GstPalmeCaptionTextpad * text)
 {
@@ -186,8 +186,7 @@ post_flow_error (GstPalmeCaptionTextpad * text, GstPad * pad,
 {
   GstElement *element = g_weak_ref_get (&text->element);
 
-  GST_WARNING_OBJECT (pad, "downstream of text says %s",
-      gst_flow_get_name (flow));
+  GST_WARNING_OBJECT (pad, "text flow is %s", gst_flow_get_name (flow));
   if (!element)
     return;
   GST_ELEMENT_FLOW_ERROR (element, flow);
@@ -217,9 +216,10 @@ run (gpointer data)
     g_mutex_unlock (&text->lock);
     flow = push_item (task->pad, item);
     g_mutex_lock (&text->lock);
-    /* A flush, a new peer or a stop came meanwhile: the result speaks of what is gone. */
+    /* After a flush, a new peer or a stop the result is meaningless. */
     if (flow < GST_FLOW_OK && text->task == task && epoch == text->epoch) {
-      GST_INFO_OBJECT (task->pad, "pushing ends: %s", gst_flow_get_name (flow));
+      GST_INFO_OBJECT (task->pad, "stopped pushing: %s",
+          gst_flow_get_name (flow));
       text->flow = flow;
       gst_palme_caption_queue_clear (&text->queue);
       failed = flow < GST_FLOW_EOS;
@@ -242,9 +242,9 @@ run (gpointer data)
   return NULL;
 }
 
-/* Lock held. Waits until the push that runs has returned, or all of the thread's work, but not long:
- * it may hang in an element that nobody stops, or be the caller itself (a probe that releases the
- * pad). */
+/* Lock held. Waits until the running push has returned, or the thread is done, but not for long: it
+ * may hang in an element that is not being stopped, or be the calling thread itself (a probe that
+ * releases the pad). */
 static void
 wait_for (GstPalmeCaptionTextpad * text, Task * task, gboolean * condition,
     gboolean value)
@@ -257,7 +257,7 @@ wait_for (GstPalmeCaptionTextpad * text, Task * task, gboolean * condition,
       && g_cond_wait_until (&text->idle, &text->lock, end));
 }
 
-/* No lock held. What follows detach_task(): the thread ends, or is left behind. Takes the task. */
+/* No lock held. Takes a detached task: joins its thread, or leaves it behind if it hangs. */
 static void
 join_task (GstPalmeCaptionTextpad * text, Task * task)
 {
@@ -276,7 +276,7 @@ join_task (GstPalmeCaptionTextpad * text, Task * task)
   task_unref (task);
 }
 
-/* Lock held. FALSE if no thread can be had. */
+/* Lock held. FALSE if no thread could be started. */
 static gboolean
 start_task (GstPalmeCaptionTextpad * text)
 {
@@ -301,7 +301,7 @@ start_task (GstPalmeCaptionTextpad * text)
   return FALSE;
 }
 
-/* Lock held. Ends the run; returns it for join_task(). */
+/* Lock held. Ends the run; returns the task for join_task(). */
 static Task *
 detach_task (GstPalmeCaptionTextpad * text)
 {
@@ -318,14 +318,14 @@ static void
 post_no_thread (GstPalmeCaptionTextpad * text)
 {
   GST_ELEMENT_ERROR (text->owner, RESOURCE, FAILED,
-      ("The text pad cannot start a thread. Close other programs or raise the limit of threads."),
+      ("The text pad could not start a thread. Close other programs, or raise the limit on threads."),
       (NULL));
 }
 
 /* --- frames and stream-start ---------------------------------------------------------------- */
 
-/* Our stream-start needs the video's one on the sink pad, and that is there only after the
- * element has handled it. So it is made when it is first needed. No lock held. */
+/* The stream-start is derived from the video's on the sink pad, which is there only after the
+ * element has handled it. So it is made when first needed. No lock held. */
 static void
 ensure_stream_start (GstPalmeCaptionTextpad * text)
 {
@@ -371,8 +371,8 @@ ensure_stream_start (GstPalmeCaptionTextpad * text)
   gst_object_unref (pad);
 }
 
-/* Whether captions can be held until they end: with one cue per caption, and nobody who waits for
- * it. No lock held. */
+/* Finds out whether the text meets another stream downstream, if that matters (with one cue per
+ * caption): only if it does not can cues be held until they end. No lock held. */
 static void
 look_downstream (GstPalmeCaptionTextpad * text)
 {
@@ -437,8 +437,8 @@ get_video_pad (GstPad * pad)
   return video;
 }
 
-/* Seeks and the like take the way that the video's take. QoS of the text would slow down a
- * decoder of the video, and there is nothing to reconfigure. */
+/* Upstream events take the way of the video's. QoS of the text would slow down a video decoder, and
+ * there is nothing to reconfigure. */
 static gboolean
 text_pad_event (GstPad * pad, GstObject * parent, GstEvent * event)
 {
@@ -467,7 +467,7 @@ text_pad_query (GstPad * pad, GstObject * parent, GstQuery * query)
   gboolean ok = FALSE;
 
   switch (GST_QUERY_TYPE (query)) {
-    case GST_QUERY_LATENCY:    /* the video's answer, so that a muxer waits for both alike */
+    case GST_QUERY_LATENCY:    /* as for the video, so that a muxer waits for both alike */
     case GST_QUERY_POSITION:
     case GST_QUERY_DURATION:
     case GST_QUERY_SEEKING:
@@ -483,7 +483,7 @@ text_pad_query (GstPad * pad, GstObject * parent, GstQuery * query)
   }
 }
 
-/* A new peer begins with the sticky events and, at the next frame, a cue of its own. */
+/* A new peer gets the sticky events and, with the next frame, a cue. */
 static void
 text_pad_linked (GstPad * pad, GstPad * peer, gpointer data)
 {
@@ -508,14 +508,14 @@ on_stream_start (GstPalmeCaptionTextpad * text, GstEvent * event)
   enqueue_rest (text, FALSE);
   gst_event_replace (&text->upstream_start, event);
   forget_stream_start (text);
-  /* Running time goes on where streams follow each other without an end between. */
+  /* Running time continues if a stream follows another without EOS between. */
   if (text->eos_event || text->flow != GST_FLOW_OK)
     gst_palme_cues_reset (&text->cues);
   else
     gst_palme_cues_forget_captions (&text->cues);
   gst_clear_event (&text->eos_event);
   text->renewed = TRUE;
-  text->epoch++;                /* what a push of the old stream still returns ends nothing */
+  text->epoch++;                /* a running push of the old stream ends nothing */
   if (text->flow != GST_FLOW_OK) {
     gst_palme_caption_queue_clear (&text->queue);
     text->flow = GST_FLOW_OK;
@@ -523,8 +523,8 @@ on_stream_start (GstPalmeCaptionTextpad * text, GstEvent * event)
   g_mutex_unlock (&text->lock);
 }
 
-/* Whatever the video's segment is, the text is in running time. So the times are those at which
- * the video is shown, and files that keep nothing but them are right. */
+/* The text is in running time, whatever the video's segment is. So its times are those at which the
+ * video is shown, also in files that store no segment. */
 static void
 on_segment (GstPalmeCaptionTextpad * text, GstEvent * event)
 {
@@ -587,7 +587,7 @@ on_flush (GstPalmeCaptionTextpad * text, GstEvent * event)
     return;
   }
   text->flushing = FALSE;
-  forget_stream_start (text);   /* a new one is another event, so it is sent again */
+  forget_stream_start (text);   /* a new event is sent again */
   gst_clear_event (&text->eos_event);
   gst_clear_event (&text->segment_event);
   restart (text);
@@ -740,7 +740,7 @@ gst_palme_caption_textpad_release_pad (GstPalmeCaptionTextpad * text,
     g_mutex_unlock (&text->lock);
     return;
   }
-  text->pad = NULL;             /* its reference is ours from here on */
+  text->pad = NULL;             /* the reference is released below */
   forget_stream_start (text);
   task = detach_task (text);
   g_mutex_unlock (&text->lock);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The request pad `text` of palmecaption: its task, its queue, cues and GAPs.
+ * gstpalmecaption-textpad.h - the request pad `text` of palmecaption: its task, its queue, cues and
+ * GAPs.
  *
- * The element tells this part what passes on the video side (events, frames with the caption that
- * is in effect on them). This part decides which frame starts a cue and which is a GAP, and a
- * thread of its own pushes both, so that a slow or blocked consumer of text never holds the video.
+ * The element passes on the events of the video, and each frame with the caption in effect on it. The
+ * text pad decides which frame starts a cue and which is a GAP. A thread of its own pushes both, so
+ * that a slow or blocked consumer of text never holds the video.
  *
- * This part knows nothing of the engine, of pictures and of metadata, and it sanitises nothing: a
- * caption is valid UTF-8 on one line when it comes here.
+ * It does not know the engine, pictures or metadata, and it does not sanitise: captions are valid
+ * UTF-8 on one line.
  *
- * Threads: every function may be called from any thread, unless it says otherwise. No lock is held
- * while something is pushed, posted or added, so a caller must hold none that its own pad functions
- * or its bus handlers need.
+ * Threads: every function may be called from any thread, unless stated otherwise. No lock is held
+ * while something is pushed, posted or added, so a caller must not hold a lock that its own pad
+ * functions or bus handlers need.
  */
 #ifndef GST_PALME_CAPTION_TEXTPAD_H
 #define GST_PALME_CAPTION_TEXTPAD_H
@@ -24,34 +25,33 @@ G_BEGIN_DECLS
 
 typedef struct _GstPalmeCaptionTextpad GstPalmeCaptionTextpad;
 
-/* One for each element, made in its init. The element is not referenced; its `sink` pad has to be
- * there when the first event comes. Never NULL. */
+/* One per element, created in its init. The element is not referenced; its `sink` pad has to exist
+ * when the first event comes. Never NULL. */
 GstPalmeCaptionTextpad *gst_palme_caption_textpad_new (GstElement * element);
 
 /* For the element's finalize, after the base class has released the request pad in dispose. Stops
- * what still runs. NULL is fine. */
+ * the task if it runs. NULL is fine. */
 void gst_palme_caption_textpad_free (GstPalmeCaptionTextpad * text);
 
-/* The element's request_new_pad: makes the pad `text` and adds it to the element; the result is
- * the element's and not the caller's. NULL if there is one already. In PAUSED and PLAYING the pad
- * is active and carries stream-start, caps and segment when this returns. A requested name other
- * than "text" is for the caller to refuse. */
+/* The element's request_new_pad: creates the pad `text` and adds it to the element, which owns it.
+ * NULL if it exists already. In PAUSED and PLAYING the pad is active and has stream-start, caps and
+ * segment when this returns. The caller refuses other names than "text". */
 GstPad *gst_palme_caption_textpad_request_pad (GstPalmeCaptionTextpad * text, GstPadTemplate * templ);
 
-/* The element's release_pad, in every state, also while a push on the pad blocks: waiting items
- * are dropped, the pad is deactivated and removed from the element. It waits a moment for a push
- * that runs, never for longer than 50 ms. Another pad than ours is ignored. */
+/* The element's release_pad, in every state, also while a push on the pad blocks: waiting items are
+ * dropped, the pad is deactivated and removed from the element. It waits at most 50 ms for a
+ * running push. Other pads are ignored. */
 void gst_palme_caption_textpad_release_pad (GstPalmeCaptionTextpad * text, GstPad * pad);
 
 /* TRUE if the pad exists and has a peer. */
 gboolean gst_palme_caption_textpad_is_linked (GstPalmeCaptionTextpad * text);
 
-/* READY->PAUSED before chaining up: forgets the last stream, counts drops from 0, starts the
+/* READY->PAUSED before chaining up: forgets the last stream, resets the count of drops, starts the
  * task. */
 void gst_palme_caption_textpad_start (GstPalmeCaptionTextpad * text);
 
-/* PAUSED->READY before chaining up: unblocks a push on our pad, drops what waits, ends the task.
- * Also to be called when a READY->PAUSED that was started fails. Twice is fine. */
+/* PAUSED->READY before chaining up: unblocks a push on the pad, drops waiting items, ends the task.
+ * Also to be called when READY->PAUSED fails. Calling it twice is fine. */
 void gst_palme_caption_textpad_stop (GstPalmeCaptionTextpad * text);
 
 /* Each event of the sink pad, in its order and from the thread that brings it, borrowed. The place
@@ -65,27 +65,29 @@ void gst_palme_caption_textpad_stop (GstPalmeCaptionTextpad * text);
  *                 GAP is a frame with the caption NULL to gst_palme_caption_textpad_frame) */
 void gst_palme_caption_textpad_event (GstPalmeCaptionTextpad * text, GstEvent * event);
 
-/* The longest cue; 0 is one cue per caption. Counts from the next cue on. The default is 1 s. With
- * 0 a cue leaves when it ends, and equal captions in a row are one cue, unless the text meets
- * another stream downstream (a muxer, an overlay): those need a cue when it starts. */
+/* The maximum duration of a cue, for the next cue on; 0 is one cue per caption. The default is 1 s.
+ * With 0 a cue is sent when it ends, and equal captions in a row are one cue, unless the text meets
+ * another stream downstream (in a muxer, an overlay): that needs a cue when it starts. */
 void gst_palme_caption_textpad_set_cue_duration (GstPalmeCaptionTextpad * text, GstClockTime duration);
 
-/* TRUE in sync mode: no waiting cue is dropped for a newer one. FALSE, the default, is async mode:
- * of each caption one slice waits, the newest. In both modes the oldest cue goes when more than
- * 4096 items wait. Call it before the first frame that follows gst_palme_caption_textpad_start. */
+/* TRUE in sync mode: no waiting cue is dropped for a newer one. FALSE, the default, in async mode:
+ * of each caption only the newest slice waits. In both modes the oldest cue is dropped when more
+ * than 4096 items wait. Call it before the first frame after gst_palme_caption_textpad_start. */
 void gst_palme_caption_textpad_set_exact (GstPalmeCaptionTextpad * text, gboolean sync_mode);
 
-/* Each video frame and each GAP of the video, in order, from the streaming thread and before it is
- * pushed, linked or not, also frames that are never due (flagged GAP, unmappable). The caption is
- * borrowed. A frame whose start is NONE does nothing here; a duration of 0 or NONE is 1/30 s.
+/* Each video frame and each GAP of the video, in order, from the streaming thread before it is
+ * pushed, whether the pad is linked or not; also frames that are never due (flagged GAP,
+ * unmappable). The caption is borrowed. A frame whose start is NONE does nothing; a duration of 0
+ * or NONE is taken as 1/30 s.
  *
- * The rules of a cue: it starts with the frame, lasts at most the cue duration, ends where the next
- * caption is expected and at the segment's end at the latest, and no cue starts before an earlier
- * one has ended. So a new caption waits for the end of the cue that is shown. None is lost: what
- * still waits at EOS gets its cue. */
+ * A cue starts with a frame, lasts at most the cue duration, and ends where the next caption is
+ * expected, at the segment's end at the latest. No cue starts before the one before has ended, so a
+ * new caption waits for the end of the current cue. None is lost: captions that still wait at EOS
+ * get their cues. */
 void gst_palme_caption_textpad_frame (GstPalmeCaptionTextpad * text, const GstPalmeCuesFrame * frame);
 
-/* Cues dropped since gst_palme_caption_textpad_start because the consumer of text is slow. */
+/* The number of cues dropped since gst_palme_caption_textpad_start because the consumer of text is
+ * slow. */
 guint64 gst_palme_caption_textpad_get_drops (GstPalmeCaptionTextpad * text);
 
 G_END_DECLS

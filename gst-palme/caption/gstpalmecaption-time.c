@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-time.c - where a frame is in time: what gstpalmecaption-time.h promises.
+ * gstpalmecaption-time.c - where a frame is in time.
  */
 #include "gstpalmecaption-time.h"
 

@@ -20,8 +20,8 @@
 
 GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 
-/* A caption is cut to GST_PALME_TEXT_MAX characters in the end; a model with huge tokens must not
- * collect megabytes before. */
+/* A caption is cut to GST_PALME_TEXT_MAX characters later; a model with huge tokens must not
+ * collect megabytes first. */
 #define MAX_RAW_TEXT 65536
 
 typedef enum
@@ -40,7 +40,7 @@ struct _GstPalmeCaptionWorker
 
   /* under the lock */
   Slot slot;
-  gint job_serial;              /* of what is in the slot */
+  gint job_serial;              /* of the job in the slot */
   gint begin_serial;            /* at the last begin */
   gint64 submitted;             /* monotonic, us */
   GstPalmeCaptionJob job;
@@ -57,7 +57,7 @@ struct _GstPalmeCaptionWorker
   gint running_serial;
   GstPalmeModel *model;         /* a reference: of the session */
   palme_session *session;
-  gint session_beams;           /* what it was opened for */
+  gint session_beams;           /* the beams it was opened with */
   GstPalmeLog log;
 
   /* constant while the thread runs */
@@ -411,7 +411,7 @@ gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
   g_mutex_unlock (&worker->lock);
 }
 
-/* Does what was begun still count? */
+/* TRUE unless an abort, flush or halt came since this serial. */
 static gboolean
 is_current (GstPalmeCaptionWorker * worker, gint serial)
 {
@@ -481,8 +481,8 @@ gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
     deadline = now + (gint64) (timeout / 1000);
 
   g_mutex_lock (&worker->lock);
-  /* A flush that came between the hand-over and this call has raised the serial already, so what
-   * counts is the serial of the hand-over. */
+  /* A flush between the hand-over and this call has increased the serial already, so the serial of
+   * the hand-over counts. */
   serial = timeout > 0 ? worker->begin_serial :
       g_atomic_int_get (&worker->serial);
   while (timeout > 0

@@ -30,7 +30,7 @@
  * that sends JPEG over HTTP gives it, is due by its arrival: the running time at which it comes. Its
  * message has no timestamp and no stream time, and that running time.
  *
- * The text pad speaks in running time, in a segment of its own that begins at 0 with the rate 1. So a
+ * The text pad is in running time, in a segment of its own that begins at 0 with the rate 1. So a
  * subtitle file has the times at which a player shows the pictures: from 0 on for an MP4 whose edit
  * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
  * in its metadata and messages, and the text pad sends GAPs alone.
@@ -109,7 +109,7 @@ gst_palme_caption_options (GstPalmeCaption * self,
   options->beams = (gint) settings->beams;
   options->temperature = settings->temperature;
   options->top_k = (gint) MIN (settings->top_k, G_MAXINT);
-  /* To the engine 0 means all, here it means the likeliest alone. */
+  /* For the engine 0 means all tokens, here it means one. */
   options->top_p = MAX (settings->top_p, G_MINDOUBLE);
   options->seed = settings->seed;
 }
@@ -128,7 +128,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
   }
 
   GST_OBJECT_LOCK (self);
-  /* On the way from READY to PAUSED the values are being used. */
+  /* During READY->PAUSED the values are in use already. */
   locked = GST_STATE (self) > GST_STATE_READY
       || GST_STATE_NEXT (self) > GST_STATE_READY;
   refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
@@ -140,7 +140,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
     gchar *text = gst_value_serialize (value);
 
     GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
-        ("The property \"%s\" keeps its value: %.200s is refused, because %s.",
+        ("The property \"%s\" was not set to %.200s, because %s.",
             pspec->name, text ? text : "the new value", refused), (NULL));
     g_free (text);
   } else if (id == PROP_CUE_DURATION) {
@@ -364,7 +364,7 @@ start (GstPalmeCaption * self)
   return TRUE;
 }
 
-/* Ends every wait; goes before chaining up, or the pads would wait for the engine. */
+/* Ends every wait. It comes before chaining up, or deactivating the pads would wait for the engine. */
 static void
 interrupt (GstPalmeCaption * self)
 {
@@ -472,7 +472,7 @@ take_segment (GstPalmeCaption * self, GstEvent * event)
   GstSegment segment;
 
   gst_event_copy_segment (event, &segment);
-  /* The position is the sender's bookkeeping: it says nothing about the frames. */
+  /* The position is the sender's bookkeeping and does not concern the frames. */
   segment.position = 0;
   if (self->segment.format != GST_FORMAT_UNDEFINED
       && !gst_segment_is_equal (&segment, &self->segment)) {
@@ -564,7 +564,7 @@ gst_palme_caption_transform_ip (GstBaseTransform * trans, GstBuffer * buffer)
   GstPalmeCaption *self = GST_PALME_CAPTION (trans);
   GstFlowReturn flow = gst_palme_caption_frame_process (self, buffer);
 
-  /* Only the text is wanted: the push to nowhere would stop the stream. */
+  /* Only the text is used: pushing to an unlinked pad would stop the stream. */
   if (flow == GST_FLOW_OK
       && !gst_pad_is_linked (GST_BASE_TRANSFORM_SRC_PAD (trans))
       && gst_palme_caption_textpad_is_linked (self->text))
@@ -589,7 +589,7 @@ gst_palme_caption_init (GstPalmeCaption * self)
       self->settings.cue_duration);
 
   gst_base_transform_set_in_place (trans, TRUE);
-  /* Otherwise the base class drops frames that a sink calls late. */
+  /* Otherwise the base class drops frames that a sink reports as late. */
   gst_base_transform_set_qos_enabled (trans, FALSE);
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Which frame starts a cue, and where the cue ends: what gstpalmecues.h promises.
+ * gstpalmecues.c - which frame starts a cue, and where the cue ends.
  *
- * A cue is pushed when it starts, because a muxer or an overlay waits for it; so its end is a
- * promise about frames that have not come. Where frames keep to a grid the promise is exact. A
- * caption that comes before the end of the cue that is shown waits for that end, in a row with
- * others that do; the cues of those that wait are shorter, so that the row gets shorter too.
+ * A cue is pushed when it starts, because a muxer or an overlay waits for it. So its end is a
+ * prediction about frames that have not come yet, which is exact if frames keep to a grid. A caption
+ * that comes before the end of the current cue waits in a queue; while captions wait cues are shorter,
+ * so that the queue drains.
  *
- * Consumers that read one text after the other do not need a cue before it ends. For them a
+ * Consumers that only read one text after the other do not need a cue before it ends. For them a
  * caption can be held until its end is known.
  */
 #include "gstpalmecues.h"
@@ -38,8 +38,8 @@ gst_palme_cues_reset (GstPalmeCues * cues)
   gst_palme_cues_forget_captions (cues);
 }
 
-/* TRUE if frames come on the grid that their durations promise (some may be missing), so that the
- * start of a later frame can be told. */
+/* TRUE if frames come on the grid of their durations (some may be missing), so that the start of a
+ * later frame can be predicted. */
 static gboolean
 on_grid (const GstPalmeCues * cues, GstClockTime pts, GstClockTime duration)
 {
@@ -176,14 +176,13 @@ start_cue (GstPalmeCues * cues, const GstPalmeCuesFrame * frame, gboolean grid)
     cues->newest = g_strdup (frame->caption);
     g_queue_push_tail (&cues->waiting, g_strdup (frame->caption));
   }
-  /* While a cue is shown no other starts. A frame that comes a little before its end is the one
-   * on the edge. */
+  /* No cue starts during another. A frame that comes a little before its end counts as on its edge. */
   start = free_from (cues, frame);
   if (start - frame->start > frame->duration / 2)
     return NULL;
   caption = g_queue_pop_head (&cues->waiting);
   end = end_of_cue (cues, start, frame, grid);
-  if (end <= start) {           /* at the end of all times */
+  if (end <= start) {           /* at the end of the time range */
     g_free (caption);
     return NULL;
   }
@@ -194,7 +193,7 @@ start_cue (GstPalmeCues * cues, const GstPalmeCuesFrame * frame, gboolean grid)
   return cue;
 }
 
-/* The source has jumped back: what was said about the time before is no measure for this one. */
+/* The source has jumped back: cues of the time before do not limit this one. */
 static gboolean
 is_before (const GstPalmeCuesFrame * frame, GstClockTime start)
 {
@@ -248,7 +247,7 @@ gst_palme_cues_finish (GstPalmeCues * cues, gboolean end_of_stream)
   GstClockTime length = cues->longest ? cues->longest : GST_SECOND;
   gchar *caption;
 
-  /* Else the last caption of a short video, or the one that was waited for at EOS, is lost. */
+  /* Otherwise the last caption of a short video, or one that was waited for at EOS, is lost. */
   while (end_of_stream && (caption = g_queue_pop_head (&cues->waiting)) != NULL) {
     GstClockTime end = add (cues->end, MAX (length / waiting, SHORTEST));
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Which frame starts a cue on the text pad, and where the cue ends: the arithmetic of
- * gstpalmecaption-textpad.h. No pads, no threads, no lock; the caller guards the state.
+ * gstpalmecues.h - which frame starts a cue on a text pad, and where the cue ends. No pads, no
+ * threads, no lock; the caller guards the state.
  */
 #ifndef GST_PALME_CUES_H
 #define GST_PALME_CUES_H
@@ -19,7 +19,7 @@ typedef struct
   GstClockTime start, duration; /* valid; above 0 */
   /* In effect on this frame: "" shows nothing from here on, NULL leaves things as they are. */
   const gchar *caption;
-  GstClockTime next;            /* when the next caption is expected; NONE if nobody knows */
+  GstClockTime next;            /* when the next caption is expected; NONE if unknown */
   GstClockTime limit;           /* the end of the video's segment, or NONE */
 } GstPalmeCuesFrame;
 
@@ -27,9 +27,9 @@ typedef struct
 {
   /* The caller's settings. */
   GstClockTime longest;         /* of one cue, at most G_MAXINT64; 0: up to the next caption */
-  gboolean hold;                /* cues are told when they end, and equal captions are one */
+  gboolean hold;                /* cues are sent when they end, and equal captions are one */
 
-  /* NONE where there was no such thing in this stream. */
+  /* NONE if there was none in this stream. */
   GstClockTime start, end;      /* of the last cue */
   GstClockTime frame_end;       /* of the last frame */
   gchar *held;                  /* a caption whose cue waits for its end to be known */
@@ -42,16 +42,17 @@ typedef struct
  * to free. */
 void gst_palme_cues_reset (GstPalmeCues * cues);
 
-/* Forgets what is still to be said, not when the last cue ends. */
+/* Forgets captions that have no cue yet, but not when the last cue ends. */
 void gst_palme_cues_forget_captions (GstPalmeCues * cues);
 
-/* What a frame puts on the pad, in order: returns the number of items, each a reference for the
- * caller, a GstBuffer (cue) or a GstEvent (GAP). */
+/* Makes the items for a frame, in order. Returns their number; each is a reference for the caller,
+ * a GstBuffer (cue) or a GstEvent (GAP). */
 guint gst_palme_cues_frame (GstPalmeCues * cues, GstMiniObject * items[GST_PALME_CUES_MAX],
     const GstPalmeCuesFrame * frame);
 
-/* What is still to be said after the last frame, the caller's: the held cue, which ends with that
- * frame, and, at the end of the stream, the captions that wait for the end of the last cue. */
+/* Makes the cues that are left after the last frame, for the caller: the held cue, which ends with
+ * that frame, and, at the end of the stream, those of captions that wait for the end of the last
+ * cue. */
 GList *gst_palme_cues_finish (GstPalmeCues * cues, gboolean end_of_stream);
 
 G_END_DECLS

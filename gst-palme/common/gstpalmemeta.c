@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmemeta.c - the caption on the buffer. It only writes and reads the metadata: what the
- * caption is, and on which frame it appears, is decided in gstpalmecaption.c.
+ * gstpalmemeta.c - the caption in a buffer's metadata. The element decides which caption a buffer
+ * carries.
  */
 #include "gstpalmemeta.h"
 

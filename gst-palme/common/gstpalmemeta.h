@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 
 #define GST_PALME_META_NAME "GstPalmeCaptionMeta"
 
-/* What a buffer says about its caption. The strings are borrowed for the call. */
+/* The fields of the metadata. The strings are borrowed for the call. */
 typedef struct
 {
   const gchar *text;            /* sanitised caption, "" for none */

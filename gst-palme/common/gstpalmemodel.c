@@ -50,7 +50,7 @@ post_open_error (GstElement * element, const gchar * name, gint status,
   GstResourceError resource = GST_RESOURCE_ERROR_FAILED;
   const gchar *remedy;
 
-  /* The engine's sentence is the better one, and names the file as a rule. */
+  /* The engine's message is more precise, and usually names the file. */
   if (said[0] != '\0' && strstr (said, path) != NULL)
     g_string_append_printf (text, "The model cannot be loaded: %s", said);
   else
@@ -76,14 +76,14 @@ post_open_error (GstElement * element, const gchar * name, gint status,
       break;
     case PALME_ERROR_KIND:
       remedy =
-          "Set the property \"model\" to a model file; models/README.md tells how one is made.";
+          "Set the property \"model\" to a model file; models/README.md describes how to make one.";
       break;
     case PALME_ERROR_VERSION:
       remedy = "A newer version of this plugin may read it.";
       break;
     case PALME_ERROR_FORMAT:
       remedy = "The file is damaged or was not made for this plugin; "
-          "models/README.md tells how one is made.";
+          "models/README.md describes how to make one.";
       break;
     case PALME_ERROR_ARGUMENT:
       resource = GST_RESOURCE_ERROR_SETTINGS;

@@ -22,7 +22,7 @@ GstPalmeModel *gst_palme_model_open (GstElement * element,
     GstDebugCategory * category, const gchar * path, guint threads,
     const gchar * precision);
 
-/* What the property model-info shows. The caller frees it. */
+/* The value of the property model-info. The caller frees it. */
 GstStructure *gst_palme_model_describe (const GstPalmeModel * model);
 
 G_END_DECLS

@@ -98,8 +98,8 @@ find (const Key * key)
   return NULL;
 }
 
-/* Joins the users of an equal model. If there is none NULL: then `own` is in the table, and the caller
- * loads it. */
+/* Joins the users of an equal model. Returns NULL if there is none; then `own` is in the table, and
+ * the caller loads it. */
 static GstPalmeModel *
 join (GstPalmeModel * own)
 {
@@ -168,7 +168,7 @@ gst_palme_model_cache_open (GstPalmeModel ** out, const gchar * path,
     clear_key (&after);
     g_mutex_lock (&table_lock);
     model->loading = FALSE;
-    /* If the file was replaced meanwhile nobody knows which of the two was read. */
+    /* If the file was replaced meanwhile, it is unknown which of the two was read. */
     if (status < 0 || !same)
       table = g_slist_remove (table, model);
     g_cond_broadcast (&table_news);

@@ -35,8 +35,8 @@ void gst_palme_model_cache_close (GstPalmeModel ** model);
 GstPalmeModel *gst_palme_model_ref (GstPalmeModel * model);
 void gst_palme_model_unref (GstPalmeModel * model);
 
-/* What the model consists of; all of it belongs to the model. The strings of the information are as
- * they are in the file. The name is fit to be shown, and a string for g_ref_string_acquire(). */
+/* The parts of a model; they belong to it. The strings of the information are as they are in the
+ * file. The name is sanitised, and a string for g_ref_string_acquire(). */
 const palme_model *gst_palme_model_get_engine (const GstPalmeModel * model);
 const struct palme_info *gst_palme_model_get_info (const GstPalmeModel *
     model);

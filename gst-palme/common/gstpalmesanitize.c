@@ -31,8 +31,8 @@ is_in (const Range * ranges, guint n, gunichar c)
   return FALSE;
 }
 
-/* Newline, tab, line and paragraph separators, the spaces of all widths and U+0085, which is a line break
- * of old, become spaces, so that two words do not grow together. */
+/* Newlines, tabs, line and paragraph separators, spaces of all widths and U+0085, an old line
+ * break, become spaces, so that words stay apart. */
 static gboolean
 is_space (gunichar c)
 {
@@ -46,11 +46,11 @@ is_space (gunichar c)
       || type == G_UNICODE_PARAGRAPH_SEPARATOR;
 }
 
-/* What is not seen: controls, format characters, private use, noncharacters, and all that Unicode calls
- * default ignorable. GLib knows the format characters of the Unicode version that it was built with
- * (2.74: 15.0); those that are younger than 2.56 can have, and the ranges that Unicode reserves for ones to
- * come, are in the table. Code points that are merely not assigned stay: letters of a later version are
- * among them. */
+/* Invisible characters: controls, format characters, private use, noncharacters, and everything
+ * that Unicode calls default ignorable. GLib knows the format characters of the Unicode version
+ * that it was built with (2.74: 15.0); those that GLib 2.56 may not know, and the ranges that
+ * Unicode reserves for more of them, are in the table. Unassigned code points stay: letters of
+ * later versions are among them. */
 static gboolean
 is_removed (gunichar c)
 {
@@ -111,7 +111,7 @@ is_joining (gunichar c)
       && is_in (ranges, G_N_ELEMENTS (ranges), c);
 }
 
-/* Symbols that are drawn as pictures, or have both ways. */
+/* Symbols that are drawn as pictographs, or in both styles. */
 static gboolean
 is_pictograph (gunichar c)
 {
@@ -132,9 +132,9 @@ is_of_keycap (gunichar c)
   return (c >= '0' && c <= '9') || c == '#' || c == '*';
 }
 
-/* TRUE for what is not seen by itself but is needed between the two for how they look: joiners in scripts
- * that join and in pictures that are put together, selectors of a style behind what has two. `after` is 0
- * at the end. */
+/* TRUE if an invisible character matters between these two: joiners in scripts that join and in
+ * combined pictographs, variation selectors after a symbol that has two styles. `after` is 0 at the
+ * end. */
 static gboolean
 is_needed (gunichar before, gunichar c, gunichar after)
 {
@@ -155,8 +155,8 @@ is_needed (gunichar before, gunichar c, gunichar after)
   }
 }
 
-/* A run of hyphens before '>' becomes one hyphen. What was removed between two hyphens is gone by
- * now, so no "-->" can appear later. */
+/* A run of hyphens before '>' becomes one hyphen. Characters between two hyphens were removed
+ * before, so no "-->" can appear later. */
 static void
 append (GString * out, gunichar c)
 {
@@ -174,15 +174,15 @@ may_be_needed (gunichar c)
   return c == ZWNJ || c == ZWJ || c == TEXT_STYLE || c == EMOJI_STYLE;
 }
 
-/* Text in the making. */
+/* The text so far. */
 typedef struct
 {
   GString *out;
   gunichar before;              /* the last character, 0 for none */
-  gunichar waiting;             /* what may be needed behind it, 0 for nothing */
+  gunichar waiting;             /* an invisible character that may matter, 0 for none */
 } Line;
 
-/* Says what comes behind that which waits, so that it is taken or dropped. */
+/* Keeps or drops the waiting character, now that the one after it is known. */
 static void
 settle (Line * line, gunichar after)
 {
@@ -223,7 +223,7 @@ clean_up (GString * out, const gchar * valid)
   settle (&line, 0);
 }
 
-/* Cuts to at most so many characters, and off what is then needed no more. */
+/* Cuts to `most` characters, and drops invisible characters that do not matter at the end. */
 static void
 cut (GString * out, glong most)
 {
