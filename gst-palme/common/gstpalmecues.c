@@ -174,8 +174,12 @@ start_cue (GstPalmeCues * cues, const GstPalmeCuesFrame * frame, gboolean grid)
   if (g_strcmp0 (frame->caption, cues->newest) != 0) {
     g_free (cues->newest);
     cues->newest = g_strdup (frame->caption);
-    g_queue_push_tail (&cues->waiting, g_strdup (frame->caption));
+    /* An empty caption has no cue, but those that wait keep theirs. */
+    if (*frame->caption)
+      g_queue_push_tail (&cues->waiting, g_strdup (frame->caption));
   }
+  if (!*cues->newest && g_queue_is_empty (&cues->waiting))
+    return NULL;
   /* No cue starts during another. A frame that comes a little before its end counts as on its edge. */
   start = free_from (cues, frame);
   if (start - frame->start > frame->duration / 2)
@@ -224,8 +228,6 @@ gst_palme_cues_frame (GstPalmeCues * cues,
     if (cue)
       items[count++] = GST_MINI_OBJECT_CAST (cue);
     cue = NULL;
-  } else if (frame->caption && !*frame->caption) {
-    gst_palme_cues_forget_captions (cues);
   } else if (frame->caption) {
     cue = start_cue (cues, frame, grid);
   }

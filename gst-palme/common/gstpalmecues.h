@@ -17,7 +17,8 @@ G_BEGIN_DECLS
 typedef struct
 {
   GstClockTime start, duration; /* valid; above 0 */
-  /* In effect on this frame: "" shows nothing from here on, NULL leaves things as they are. */
+  /* In effect on this frame. "" shows nothing, after the cues of captions that wait; NULL changes
+   * nothing. */
   const gchar *caption;
   GstClockTime next;            /* when the next caption is expected; NONE if unknown */
   GstClockTime limit;           /* the end of the video's segment, or NONE */
