@@ -117,6 +117,27 @@ static const gchar *const rgb[] = { "RGB", "BGR", "RGBx", "RGBA", "BGRx",
   "BGRA", "xRGB", "ARGB", "xBGR", "ABGR", "GRAY8"
 };
 
+/* A small picture stays as it is until another size is asked for. */
+GST_START_TEST (test_pixels)
+{
+  GstPalmeCaptionPixels pixels = { 0 };
+  guint8 *before;
+
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 4));
+  fail_unless_equals_int (pixels.size, 4);
+  before = pixels.rgb;
+  memset (before, 7, gst_palme_caption_picture_bytes (4));
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 4));
+  fail_unless (pixels.rgb == before && before[4 * 4 * 3 - 1] == 7);
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 64));
+  fail_unless_equals_int (pixels.size, 64);
+  memset (pixels.rgb, 7, gst_palme_caption_picture_bytes (64));
+  gst_palme_caption_pixels_clear (&pixels);
+  fail_unless (pixels.rgb == NULL && pixels.size == 0);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_formats)
 {
   static const gint sizes[][3] = { {640, 360, 256}, {300, 220, 50},
@@ -512,6 +533,7 @@ picture_suite (void)
 
   suite_add_tcase (suite, tcase);
   tcase_set_timeout (tcase, 120);
+  tcase_add_test (tcase, test_pixels);
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_others);
   tcase_add_test (tcase, test_interlaced);

@@ -9,9 +9,9 @@
 
 G_BEGIN_DECLS
 
-/* TRUE if an element downstream of this pad has more sink pads than one: a muxer, an overlay. Such an
- * element waits for each of its streams, so a cue has to be there when it starts. Bins are looked
- * into, and every branch of a tee. No lock may be held. */
+/* TRUE if an element downstream of this pad has more than one sink pad: a muxer, an overlay. Such
+ * an element waits for all of its streams, so a cue has to be there when it starts. It looks into
+ * bins and every branch of a tee. No lock may be held. */
 gboolean gst_palme_caption_joins_another (GstPad * src);
 
 G_END_DECLS

@@ -20,7 +20,7 @@
 #include "gstpalmecaption-planes.h"
 
 /* The longest side for the converter: its tables and lines grow with it. */
-#define MOST_SIDE 65536
+#define MAX_SIDE 65536
 
 gsize
 gst_palme_caption_picture_stride (gint size)
@@ -216,7 +216,7 @@ make_flattener (GstPalmeCaptionPicture * picture)
 
 /* Resizes with the engine. FALSE if it does not read this picture after all. */
 static gboolean
-square (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
+resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
   if (picture->squarer_size != size)
@@ -229,7 +229,7 @@ square (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
 }
 
 static gboolean
-square_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
+resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const GstVideoFrame * frame)
 {
   guint i;
@@ -244,7 +244,7 @@ square_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     picture->image.planes[i] = GST_VIDEO_FRAME_PLANE_DATA (frame, plane);
     picture->image.strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
   }
-  return square (picture, rgb, size, &picture->image);
+  return resize (picture, rgb, size, &picture->image);
 }
 
 /* ---- GStreamer's way, for all other formats -------------------------------------------------- */
@@ -265,7 +265,7 @@ may_convert (const GstVideoFrame * frame)
         && (stride * height > G_MAXINT || stride * height < -G_MAXINT))
       return FALSE;
   }
-  return width <= MOST_SIDE && height <= MOST_SIDE
+  return width <= MAX_SIDE && height <= MAX_SIDE
       && width * height <= GST_PALME_CAPTION_PICTURE_MAX_CONVERTED;
 }
 
@@ -290,8 +290,8 @@ run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
 static guint
 unpacked_bits (const GstVideoFrame * frame)
 {
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->info.
-          finfo->unpack_format));
+  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
+          info.finfo->unpack_format));
 }
 
 /* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */
@@ -389,16 +389,16 @@ flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     pixels[i] = MIN (pixels[i] * 255 / full, 255);
   image.planes[0] = pixels;
   image.strides[0] = GST_VIDEO_INFO_PLANE_STRIDE (&picture->flat, 0);
-  ok = ok && square (picture, rgb, size, &image);
+  ok = ok && resize (picture, rgb, size, &image);
   g_free (pixels);
   if (!ok)
     *reason = "its alpha cannot be removed";
   return ok;
 }
 
-/* Where the converter scales one side up and the other down, and does so in the order that it chooses for
- * these sizes, it leaves the right edge unwritten in formats of more than 8 bits, and gives other colours
- * in those with one sample of colour for four rows: seen on GStreamer 1.22.0. */
+/* If the converter scales one side up and the other down, and in the order that it chooses for
+ * these sizes, it leaves the right edge unwritten in formats of more than 8 bits, and gives wrong
+ * colours in those with one chroma sample for four rows: seen on GStreamer 1.22.0. */
 static gboolean
 is_garbled (const GstVideoFrame * frame, gint size)
 {
@@ -467,7 +467,7 @@ gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
   }
   if (!gst_palme_caption_planes_map (&frame, &picture->in, buffer, reason))
     return FALSE;
-  ok = square_frame (picture, rgb, size, &frame)
+  ok = resize_frame (picture, rgb, size, &frame)
       || convert_upright (picture, rgb, size, &frame, reason);
   gst_video_frame_unmap (&frame);
   return ok;

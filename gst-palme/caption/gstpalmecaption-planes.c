@@ -103,8 +103,8 @@ has_plane (const GstVideoFrame * frame, const GstVideoInfo * info, guint plane)
   return (guint64) before <= at && (guint64) after <= map->size - at;
 }
 
-/* gst_video_frame_map() takes these for faults of the program. Frames may be larger than the caps: those
- * of decoders end with whole blocks. */
+/* gst_video_frame_map() raises a critical in these cases. Frames may be larger than their caps:
+ * those of decoders end with whole blocks. */
 static gboolean
 agrees (const GstVideoMeta * meta, const GstVideoInfo * info,
     const gchar ** reason)
@@ -150,8 +150,8 @@ map_all (GstVideoFrame * frame, const GstVideoInfo * info, GstBuffer * buffer,
   return TRUE;
 }
 
-/* TRUE if what was not mapped may be there: a plane may go on in the next memory, and the slack does not
- * belong to the frame. */
+/* TRUE if a copy in one memory may have the missing bytes: a plane may continue in the next memory,
+ * and the slack need not exist at the end of a frame. */
 static gboolean
 may_copy (const GstVideoInfo * info, GstBuffer * buffer)
 {

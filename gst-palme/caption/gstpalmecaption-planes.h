@@ -10,10 +10,10 @@
 
 G_BEGIN_DECLS
 
-/* Maps a frame of these caps. On success each byte of each plane, as `info` has its size and the buffer
- * its strides and offsets, lies in mapped memory, and `frame` has the size of `info` and is progressive.
- * The buffer and its memories stay as they are. Unmap it with gst_video_frame_unmap(). FALSE if bytes
- * are missing or cannot be mapped; then *reason says why, a constant sentence fragment. */
+/* Maps a frame of these caps. On success every byte of every plane, with the size in `info` and the
+ * buffer's strides and offsets, lies in mapped memory, and `frame` has the size of `info` and is
+ * progressive. The buffer and its memories stay as they are. Unmap it with gst_video_frame_unmap().
+ * FALSE if bytes are missing or cannot be mapped; then *reason is a constant sentence fragment. */
 gboolean gst_palme_caption_planes_map (GstVideoFrame * frame, const GstVideoInfo * info,
     GstBuffer * buffer, const gchar ** reason);
 

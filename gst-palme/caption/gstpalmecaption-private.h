@@ -56,8 +56,8 @@ GType gst_palme_precision_get_type (void);
 const gchar *gst_palme_precision_name (GstPalmePrecision precision);
 GType gst_palme_on_error_get_type (void);
 
-/* Up to PROP_AUTO_OVERLAY they can be set in NULL and READY only; from PROP_CAPTION on they are
- * read-only. */
+/* Properties up to PROP_AUTO_OVERLAY can be set in NULL and READY only; from PROP_CAPTION on they
+ * are read-only. */
 enum
 {
   PROP_0,

@@ -2,8 +2,8 @@
  *
  * gstpalmecaption-schedule.c - which frame is due.
  *
- * The grid point of the last frame is kept, not that of the next one, so that a new interval counts
- * at once. Times near the largest value add with saturation: they never wrap into the past.
+ * The grid point of the last frame is kept, not that of the next one, so that a new interval takes
+ * effect at once. Sums saturate, so times never wrap around.
  */
 #include "gstpalmecaption-schedule.h"
 
@@ -29,7 +29,7 @@ gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
 {
   if (!schedule->running)
     return TRUE;
-  if (time < schedule->last)    /* small steps back are jitter, not a jump */
+  if (time < schedule->last)    /* small steps back are jitter, not a seek */
     return schedule->last - time > interval;
   return time - schedule->last >= interval;
 }
@@ -64,7 +64,7 @@ gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule,
 {
   GstClockTime next = add (schedule->last, interval);
 
-  /* caption-now takes frames before they are due; the grid starts anew there as well. */
+  /* caption-now takes frames early; then the grid restarts too. */
   if (!schedule->running || time < next || time - next > interval)
     schedule->last = time;
   else

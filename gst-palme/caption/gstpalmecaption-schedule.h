@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-schedule.h - which frame is due: a grid of time, never a count of frames, because frame
- * rates of 0/1 and variable ones are normal. It belongs to the streaming thread and knows no
- * buffer.
+ * gstpalmecaption-schedule.h - which frame is due: a grid of time, not a count of frames, because
+ * frame rates of 0/1 and variable ones are normal. It belongs to the streaming thread and knows no
+ * buffers.
  */
 #ifndef GST_PALME_CAPTION_SCHEDULE_H
 #define GST_PALME_CAPTION_SCHEDULE_H
@@ -23,7 +23,7 @@ typedef struct
 /* The next frame is due again. */
 void gst_palme_caption_schedule_reset (GstPalmeCaptionSchedule * schedule);
 
-/* Is the frame of this time due? A frame that is due and is not taken leaves the next one due. */
+/* TRUE if the frame of this time is due. If it is not taken the next one is due. */
 gboolean gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval);
 
@@ -37,8 +37,8 @@ gboolean gst_palme_caption_schedule_begin_turn (GstPalmeCaptionSchedule * schedu
 gboolean gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
     GstClockTime interval);
 
-/* The frame is taken: the grid goes on by one interval, or starts anew at `time` after a jump of
- * more than an interval. */
+/* The frame is taken: the grid advances by one interval, or restarts at `time` after a jump of more
+ * than an interval. */
 void gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule, GstClockTime time,
     GstClockTime interval);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-stats.c - the counters behind the property `stats`. Their memory is fixed, so that days
- * of video cost no more than a minute does.
+ * gstpalmecaption-stats.c - the counters behind the property `stats`. They take the same memory after
+ * days as after a minute.
  */
 #include "gstpalmecaption-stats.h"
 

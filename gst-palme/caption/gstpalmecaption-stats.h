@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-stats.h - the counters behind the property `stats`. They hold no lock: the worker's lock
- * protects them.
+ * gstpalmecaption-stats.h - the counters behind the property `stats`. They have no lock of their own:
+ * the worker's lock guards them.
  */
 #ifndef GST_PALME_CAPTION_STATS_H
 #define GST_PALME_CAPTION_STATS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-time.h - where a frame is in time: in the stream, in running time, and by its arrival
- * where it has no timestamp. It knows segments and clocks, and nothing of the element.
+ * gstpalmecaption-time.h - where a frame is in time: in the stream, in running time, and by its
+ * arrival if it has no timestamp. It uses segments and clocks, and knows nothing of the element.
  */
 #ifndef GST_PALME_CAPTION_TIME_H
 #define GST_PALME_CAPTION_TIME_H

@@ -3,7 +3,7 @@
  * gstpalmecaption-worker.h - the thread that owns the session: one slot for a job, and the newest
  * result. Nothing queues behind the slot. It touches no pad, posts nothing and emits nothing.
  *
- * Threads: one thread at a time (the streaming thread) begins, submits, waits and takes. abort,
+ * Threads: one thread at a time (the streaming thread) calls begin, submit, cancel and take. abort,
  * set_flushing, halt and the statistics may be called from any thread at any time. start and stop
  * belong to the thread that changes the state of the element.
  */
@@ -70,12 +70,13 @@ void gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker);
 /* Halts, joins the thread and closes the session. A worker that was not started is fine. */
 void gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker);
 
-/* Raises the serial: the running caption stops, a waiting result is dropped, waiting threads wake. */
+/* Increases the serial: the running caption stops, a waiting result is dropped, waiting threads
+ * wake. */
 void gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker);
 
-/* While flushing is set nothing can be begun. Setting it aborts as well. FLUSH_START sets it in
- * any thread, FLUSH_STOP clears it: so a frame that was on its way when the flush began is not
- * captioned, however late it gets here. */
+/* While flushing is set begin() fails. Setting it also aborts. FLUSH_START sets it in any thread,
+ * FLUSH_STOP clears it: so a frame that was on its way when the flush began is not captioned,
+ * however late it arrives. */
 void gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
     gboolean flushing);
 
@@ -93,13 +94,13 @@ gboolean gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
 void gst_palme_caption_worker_cancel (GstPalmeCaptionWorker * worker,
     GstPalmeCaptionJob * job);
 
-/* Moves a ready result into *result, which the caller clears. With a `timeout` (ns) other than 0
- * it waits for one that is being made; GST_CLOCK_TIME_NONE waits without end. FALSE if there is
- * none, or if abort, flush or halt ended the wait. */
+/* Moves a ready result into *result, which the caller clears. With a `timeout` (ns) other than 0 it
+ * waits for one in the making; GST_CLOCK_TIME_NONE waits without limit. FALSE if there is no
+ * result, or if abort, flush or halt ended the wait. */
 gboolean gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
     GstClockTime timeout, GstPalmeCaptionResult * result);
 
-/* Is a caption being made, or waiting to be taken? */
+/* TRUE if a caption is being made, or waiting to be taken. */
 gboolean gst_palme_caption_worker_is_busy (GstPalmeCaptionWorker * worker);
 
 /* Adds 1. */

@@ -35,15 +35,16 @@
  * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
  * in its metadata and messages, and the text pad sends GAPs alone.
  *
- * Text buffers never overlap and no caption is lost. A text buffer lasts at most #GstPalmeCaption:cue-duration and
- * ends where the next caption is expected; one that comes earlier waits for that end.
+ * Text buffers never overlap and no caption is lost. A text buffer lasts at most
+ * #GstPalmeCaption:cue-duration and ends where the next caption is expected; a caption that comes
+ * earlier waits for that end.
  *
  * ## Signals
- * The arguments of #GstPalmeCaption::new-caption are, in this order: the caption (string), the PTS of the
- * captioned frame, its running time, and the time that the caption took (all three guint64, in
- * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming thread.
- * The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is captioned, whatever
- * #GstPalmeCaption:interval is.
+ * The arguments of #GstPalmeCaption::new-caption are, in this order: the caption (string), the PTS of
+ * the captioned frame, its running time, and the time that the caption took (all three guint64, in
+ * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming
+ * thread. The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is
+ * captioned, whatever #GstPalmeCaption:interval is.
  *
  * Since: 0.1
  */

@@ -3,9 +3,9 @@
  * gstpalmesanitize.c - makes text of any origin fit to be shown.
  *
  * A caption comes from a model file and a picture, and both can be hostile: a blank line and "-->"
- * forge a second cue in subtitle files, escape sequences steer terminals, direction marks hide what
- * is written. Every output of the element takes its text from here. Escaping is not done here,
- * because what has to be escaped differs from output to output.
+ * forge a second cue in subtitle files, escape sequences control terminals, direction marks hide text.
+ * All outputs of the element take their text from here. Escaping is not done here, because it differs
+ * from output to output.
  */
 #include "gstpalmesanitize.h"
 
@@ -250,8 +250,8 @@ gst_palme_sanitize (const gchar * text, gsize size)
   gchar *valid, *clean;
   const gchar *p;
 
-  /* A NUL inside is a control character like any other: it becomes invalid input to a C string, so
-   * it is removed before the validation. */
+  /* NUL is a control character like others, but ends a C string: it is removed before the
+   * validation. */
   out = g_string_sized_new (size + 1);
   for (p = text; p < text + size; p++) {
     if (*p != '\0')
@@ -263,7 +263,7 @@ gst_palme_sanitize (const gchar * text, gsize size)
   g_free (valid);
   cut (out, GST_PALME_TEXT_MAX);
 
-  /* The string is handed out at its own size: one caption is kept for long. */
+  /* The string gets its own size, since a caption is kept for long. */
   clean = g_strndup (out->str, out->len);
   g_string_free (out, TRUE);
   return clean;

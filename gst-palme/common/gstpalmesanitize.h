@@ -12,13 +12,14 @@ G_BEGIN_DECLS
 /* The longest caption, in characters. */
 #define GST_PALME_TEXT_MAX 512
 
-/* Reads `size` bytes, which may be anything, NUL included, and returns a new string: valid UTF-8
- * of at most GST_PALME_TEXT_MAX characters and no more than there were, on one line, without "-->",
- * without spaces at its ends or two in a row; every space is U+0020. Nothing in it is unseen: no
- * control, format or private character, no noncharacter, no filler, nothing that Unicode calls
- * default ignorable, but for one joiner (U+200C, U+200D) between two letters of scripts that join
- * or one U+200D between two pictures, and one U+FE0E or U+FE0F behind a symbol that has both styles.
- * Sanitising the result again changes nothing. It is not escaped for markup. Free it with g_free(). */
+/* Reads `size` bytes, which may be anything, also NUL, and returns a new string: valid UTF-8 of at
+ * most GST_PALME_TEXT_MAX characters, and of no more than there were, on one line, without "-->",
+ * without spaces at its ends or two in a row; every space is U+0020. It has no invisible
+ * characters: no control, format or private characters, no noncharacters, no fillers, nothing that
+ * Unicode calls default ignorable, except one joiner (U+200C, U+200D) between two letters of
+ * scripts that join or one U+200D between two pictographs, and one U+FE0E or U+FE0F after a symbol
+ * that has both styles. Sanitising the result again changes nothing. It is not escaped for markup.
+ * Free it with g_free(). */
 gchar *gst_palme_sanitize (const gchar * text, gsize size);
 
 G_END_DECLS
