@@ -49,12 +49,8 @@ typedef enum
   GST_PALME_ON_ERROR_ERROR
 } GstPalmeOnError;
 
-GType gst_palme_mode_get_type (void);
-GType gst_palme_precision_get_type (void);
-
-/* As the engine calls it; a fixed string. */
+/* The engine's name of it, a constant string. */
 const gchar *gst_palme_precision_name (GstPalmePrecision precision);
-GType gst_palme_on_error_get_type (void);
 
 /* Properties up to PROP_AUTO_OVERLAY can be set in NULL and READY only; from PROP_CAPTION on they
  * are read-only. */
@@ -120,17 +116,14 @@ void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
 /* Installs the properties on the class of the element. */
 void gst_palme_caption_settings_install (GObjectClass * klass);
 
-/* TRUE for a property that can be set in NULL and READY only. */
-gboolean gst_palme_caption_settings_is_fixed (guint id);
-
 /* Stores the value. Returns NULL, or a constant sentence with the reason why the value is refused;
  * then the old one stays. Object lock held; `locked` means that the element is past READY. */
-const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
-    const GValue * value, gboolean locked);
+const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings *
+    settings, guint id, const GValue * value, gboolean locked);
 
 /* Copies a value out; FALSE if this is not a property of these. Object lock held. */
-gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings, guint id,
-    GValue * value);
+gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings *
+    settings, guint id, GValue * value);
 
 /* ---- The instance ---------------------------------------------------------------------------- */
 
@@ -159,18 +152,18 @@ struct _GstPalmeCaption
   gint caption_now;             /* the next frame is due */
 
   /* The streaming thread. */
-  gboolean decided;             /* the mode is */
+  gboolean decided;             /* the mode is decided */
   gboolean live;
   GstPalmeCaptionPicture picture;
   GstPalmeCaptionPixels drawn;  /* for the next small picture */
   GstPalmeCaptionPixels captioned;      /* that of the last frame handed over: the worker may read it */
-  GstPalmeCaptionSchedule schedule;    /* of frames with a timestamp, in media time */
-  GstPalmeCaptionSchedule arrivals;    /* of frames without one, in running time */
-  GstPalmeCaptionArrivals clock;       /* their running times */
+  GstPalmeCaptionSchedule schedule; /* of frames with a timestamp, in media time */
+  GstPalmeCaptionSchedule arrivals; /* of frames without one, in running time */
+  GstPalmeCaptionArrivals clock; /* their running times */
   GstSegment segment;           /* as it came, without position */
   guint64 frames;
   guint no_pictures;            /* frames in a row that are flagged as not a picture */
-  GstPalmeCaptionSpan frame_shown;     /* the last frame; its start is NONE if there is none */
+  GstPalmeCaptionSpan frame_shown; /* the last frame; its start is NONE if there is none */
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
@@ -193,7 +186,7 @@ void gst_palme_caption_options (GstPalmeCaption * self,
 
 /* ---- Frames: on the streaming thread, with no lock held -------------------------------------- */
 
-/* Where in the stream a frame is that a caption appears on. */
+/* Where a frame is in the stream. */
 typedef struct
 {
   GstClockTime pts;             /* NONE for a frame without timestamps */

@@ -31,7 +31,7 @@ gst_palme_caption_pspec (guint id)
   return pspecs[id];
 }
 
-GType
+static GType
 gst_palme_mode_get_type (void)
 {
   static GType type = 0;
@@ -70,7 +70,7 @@ gst_palme_precision_name (GstPalmePrecision precision)
   return precisions[precision].value_nick;
 }
 
-GType
+static GType
 gst_palme_precision_get_type (void)
 {
   static GType type = 0;
@@ -83,7 +83,7 @@ gst_palme_precision_get_type (void)
   return type;
 }
 
-GType
+static GType
 gst_palme_on_error_get_type (void)
 {
   static GType type = 0;
@@ -473,8 +473,9 @@ gst_palme_caption_settings_install (GObjectClass * klass)
   gst_type_mark_as_plugin_api (gst_palme_on_error_get_type (), 0);
 }
 
-gboolean
-gst_palme_caption_settings_is_fixed (guint id)
+/* TRUE for a property that can be set in NULL and READY only. */
+static gboolean
+is_fixed (guint id)
 {
   return id <= PROP_AUTO_OVERLAY;
 }
@@ -510,7 +511,7 @@ const gchar *
 gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     const GValue * value, gboolean locked)
 {
-  if (locked && gst_palme_caption_settings_is_fixed (id))
+  if (locked && is_fixed (id))
     return "it can be changed in the states NULL and READY only";
 
   switch (id) {

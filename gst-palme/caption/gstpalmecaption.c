@@ -86,7 +86,7 @@ G_DEFINE_TYPE (GstPalmeCaption, gst_palme_caption, GST_TYPE_BASE_TRANSFORM);
 GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
     GST_TYPE_PALME_CAPTION);
 
-/* ---- Properties and signals ------------------------------------------------------------------ */
+/* ---- Values and signals ------------------------------------------------------------------ */
 
 void
 gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
