@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalme.c - registers the element, nothing more. Loading the plugin opens no model and starts no
- * thread.
+ * gstpalme.c - registers the element. Loading the plugin opens no model and starts no thread.
  */
 #include <gst/gst.h>
 
@@ -15,6 +14,6 @@ plugin_init (GstPlugin * plugin)
 
 /* *INDENT-OFF* */
 GST_PLUGIN_DEFINE (GST_VERSION_MAJOR, GST_VERSION_MINOR, palme,
-    "Captions video with a small transformer on the CPU",
+    "Describes video in words with a transformer on the CPU",
     plugin_init, VERSION, "LGPL", PACKAGE, GST_PALME_ORIGIN)
 /* *INDENT-ON* */

@@ -539,6 +539,109 @@ GST_START_TEST (test_text_pad)
 
 GST_END_TEST;
 
+/* Pushes frame n, which is captioned with a score of -1.5. All outputs say the same, and "" where the
+ * caption is empty: a GAP is that on the text pad. */
+static void
+expect_scored (GstHarness * h, GstHarness * t, const Heard * heard, guint n,
+    const gchar * wanted)
+{
+  GstBuffer *buffer = caption_pass (h, n), *cue;
+  GstMessage *message;
+  gboolean fresh;
+  gdouble score;
+  gchar *text;
+
+  fail_unless_equals_string (gst_structure_get_string (meta_of (buffer),
+          "text"), wanted);
+  fail_unless (gst_structure_get_boolean (meta_of (buffer), "fresh", &fresh)
+      && fresh);
+  fail_unless (gst_structure_get_double (meta_of (buffer), "score", &score));
+  fail_unless_equals_float (score, -1.5);
+  gst_buffer_unref (buffer);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (message != NULL);
+  fail_unless_equals_string (gst_structure_get_string
+      (gst_message_get_structure (message), "text"), wanted);
+  fail_unless_equals_string (gst_structure_get_string
+      (gst_message_get_structure (message), "markup"), wanted);
+  fail_unless (gst_structure_get_double (gst_message_get_structure (message),
+          "score", &score));
+  fail_unless_equals_float (score, -1.5);
+  gst_message_unref (message);
+  fail_unless_equals_string (heard->text, wanted);
+  g_object_get (h->element, "caption", &text, NULL);
+  fail_unless_equals_string (text, wanted);
+  g_free (text);
+  if (wanted[0] == '\0') {
+    expect_event (t, GST_EVENT_GAP, n * FRAME_TIME);
+    return;
+  }
+  cue = gst_harness_pull (t);
+  fail_unless (cue != NULL);
+  fail_unless_equals_uint64 (GST_BUFFER_PTS (cue), n * FRAME_TIME);
+  fail_unless (gst_buffer_memcmp (cue, 0, wanted, strlen (wanted)) == 0);
+  gst_buffer_unref (cue);
+}
+
+/* The limit is the model's, or another one, or none; it may change while frames flow. */
+GST_START_TEST (test_min_score)
+{
+  GstElement *element = caption_element ("text=words\nscore=-1.5\n"
+      "min_score=-1\n", "mode=sync interval=0");
+  GstHarness *h, *t;
+  Heard heard = { 0 };
+  GstStructure *info;
+  gdouble value;
+
+  g_signal_connect (element, "new-caption", G_CALLBACK (on_caption), &heard);
+  g_signal_connect (element, "notify::caption", G_CALLBACK (on_notify),
+      &heard.notifies);
+  h = gst_harness_new_with_element (element, "sink", "src");
+  t = gst_harness_new_with_element (element, NULL, "text");
+  gst_harness_set_src_caps_str (h, CAPS_RGB);
+  gst_buffer_unref (caption_pass (h, 0));
+  expect_event (t, GST_EVENT_STREAM_START, 0);
+  expect_event (t, GST_EVENT_CAPS, 0);
+  expect_event (t, GST_EVENT_SEGMENT, 0);
+  expect_event (t, GST_EVENT_GAP, 0);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ELEMENT),
+      1);
+
+  expect_scored (h, t, &heard, 1, "");
+  gst_util_set_object_arg (G_OBJECT (element), "min-score", "-2");
+  expect_scored (h, t, &heard, 2, "words");
+  gst_util_set_object_arg (G_OBJECT (element), "min-score", "-1.5");
+  expect_scored (h, t, &heard, 3, "words");
+  gst_util_set_object_arg (G_OBJECT (element), "min-score", "-1.25");
+  expect_scored (h, t, &heard, 4, "");
+  gst_util_set_object_arg (G_OBJECT (element), "min-score", "-inf");
+  expect_scored (h, t, &heard, 5, "words");
+  gst_util_set_object_arg (G_OBJECT (element), "min-score", "1");
+  expect_scored (h, t, &heard, 6, "");
+  /* From none to "", then four changes. */
+  fail_unless_equals_int (heard.notifies, 5);
+  fail_unless_equals_int (heard.signals, 7);
+  g_object_get (element, "model-info", &info, NULL);
+  fail_unless (gst_structure_get_double (info, "min-score", &value));
+  fail_unless_equals_float (value, -1);
+  gst_structure_free (info);
+  g_free (heard.text);
+  gst_harness_teardown (t);
+  gst_object_unref (element);
+  caption_harness_end (h);
+
+  /* A model that recommends nothing has no limit. */
+  h = caption_harness ("text=words\nscore=-1000\n", "mode=sync interval=0");
+  caption_expect (h, 0, "words");
+  g_object_get (h->element, "model-info", &info, "min-score", &value, NULL);
+  fail_if (gst_structure_has_field (info, "min-score"));
+  fail_unless (value > 0);
+  gst_structure_free (info);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 /* In async mode the last caption is a cue before EOS. */
 GST_START_TEST (test_text_drain)
 {
@@ -725,7 +828,7 @@ GST_START_TEST (test_properties)
     }
   }
   g_free (pspecs);
-  fail_unless_equals_int (ours, 24);
+  fail_unless_equals_int (ours, 25);
   fail_unless_equals_int (caption_messages (h->element,
           GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
   caption_harness_end (h);
@@ -910,6 +1013,7 @@ caption_suite (void)
   tcase_add_test (tcase, test_only_on_change);
   tcase_add_test (tcase, test_hostile_text);
   tcase_add_test (tcase, test_text_pad);
+  tcase_add_test (tcase, test_min_score);
   tcase_add_test (tcase, test_text_drain);
   tcase_add_test (tcase, test_options);
   tcase_add_test (tcase, test_reopen);

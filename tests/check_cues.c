@@ -412,7 +412,8 @@ GST_START_TEST (test_last_caption)
   is_cue (run->out[2], 2000 * MS, 3000 * MS, "b");
   fail_unless_equals_int (finish (run, TRUE), 0);
 
-  /* Two that wait share the time of one. Not in the middle of a stream, not if they were taken back. */
+  /* Two that wait share the time of one. Not in the middle of a stream. An empty caption after
+   * them has no cue, and takes none away. */
   frame (run, 3000 * MS, 100 * MS, "c", NONE);
   frame (run, 3100 * MS, 100 * MS, "d", NONE);
   frame (run, 3200 * MS, 100 * MS, "e", NONE);
@@ -423,7 +424,8 @@ GST_START_TEST (test_last_caption)
   frame (run, 5000 * MS, 100 * MS, "f", NONE);
   frame (run, 5100 * MS, 100 * MS, "g", NONE);
   frame (run, 5200 * MS, 100 * MS, "", NONE);
-  fail_unless_equals_int (finish (run, TRUE), 0);
+  fail_unless_equals_int (finish (run, TRUE), 1);
+  is_cue (run->out[7], 6000 * MS, 7000 * MS, "g");
   run_free (run);
 }
 GST_END_TEST
@@ -490,6 +492,26 @@ GST_START_TEST (test_odd_times)
 }
 GST_END_TEST
 
+/* An empty caption, as one that scores too low, ends what is shown; captions that wait for their cue before
+ * it are not lost. */
+GST_START_TEST (test_empty_after_waiting)
+{
+  Run *run = run_new (FALSE, GST_SECOND);
+  guint i;
+
+  for (i = 0; i < 40; i++)
+    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "a" : i < 6 ? "b" : i < 30 ? "" : "b", NONE);
+  fail_unless_equals_int (run->n, 3);
+  is_cue (run->out[0], 0, GST_SECOND, "a");
+  is_cue (run->out[1], GST_SECOND, 2 * GST_SECOND, "b");
+  /* Nothing is shown for a second; the same words after that are a new caption. */
+  is_cue (run->out[2], 3 * GST_SECOND, 4 * GST_SECOND, "b");
+  fail_unless_equals_int (finish (run, TRUE), 0);
+  run_free (run);
+}
+
+GST_END_TEST;
+
 static Suite *
 cues_suite (void)
 {
@@ -497,6 +519,7 @@ cues_suite (void)
   TCase *tcase = tcase_create ("cues");
 
   suite_add_tcase (suite, tcase);
+  tcase_add_test (tcase, test_empty_after_waiting);
   tcase_add_test (tcase, test_sync_ten_fps);
   tcase_add_test (tcase, test_sync_rates);
   tcase_add_test (tcase, test_sync_jitter);

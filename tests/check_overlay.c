@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * check_overlay.c - the courtesy to a textoverlay downstream: which overlays are served, with
- * which text on which frame, and what is left alone. gstpalmeoverlay.c is driven by a bare element
+ * which text on which frame, and what is left alone. gstpalmecaption-overlay.c is driven by a bare element
  * that puts a caption on each frame; what the overlay then draws is check_burnin.c's.
  */
 #include <gst/base/gstbasetransform.h>
@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "gstpalmemeta.h"
-#include "gstpalmeoverlay.h"
+#include "gstpalmecaption-overlay.h"
 
 /* --- an element that captions: the second of the PTS, or `fixed` ---------------------------- */
 
 typedef struct
 {
   GstBaseTransform parent;
-  GstPalmeOverlay *overlay;
+  GstPalmeCaptionOverlay *overlay;
   const gchar *fixed;
   gboolean silent;              /* no metadata at all */
   gboolean shy;                 /* auto-overlay=false */
@@ -52,17 +52,17 @@ captioner_change_state (GstElement * element, GstStateChange transition)
   GstStateChangeReturn result;
 
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !captioner->shy)
-    gst_palme_overlay_attach (captioner->overlay);
+    gst_palme_caption_overlay_attach (captioner->overlay);
   result = GST_ELEMENT_CLASS (captioner_parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
-    gst_palme_overlay_detach (captioner->overlay);
+    gst_palme_caption_overlay_detach (captioner->overlay);
   return result;
 }
 
 static void
 captioner_finalize (GObject * object)
 {
-  gst_palme_overlay_free (((Captioner *) object)->overlay);
+  gst_palme_caption_overlay_free (((Captioner *) object)->overlay);
   G_OBJECT_CLASS (captioner_parent_class)->finalize (object);
 }
 
@@ -87,7 +87,7 @@ static void
 captioner_init (Captioner * captioner)
 {
   gst_base_transform_set_in_place (GST_BASE_TRANSFORM (captioner), TRUE);
-  captioner->overlay = gst_palme_overlay_new (GST_ELEMENT (captioner),
+  captioner->overlay = gst_palme_caption_overlay_new (GST_ELEMENT (captioner),
       GST_BASE_TRANSFORM_SRC_PAD (captioner));
 }
 
@@ -332,9 +332,9 @@ GST_START_TEST (test_depth_and_joins)
     GstElement *overlay = gst_bin_get_by_name (GST_BIN (pipeline), "o");
 
     /* No data flows: this is about the walk. */
-    gst_palme_overlay_attach (((Captioner *) captioner)->overlay);
+    gst_palme_caption_overlay_attach (((Captioner *) captioner)->overlay);
     fail_unless (g_object_get_data (G_OBJECT (overlay), "gst-palme-claim") != NULL);
-    gst_palme_overlay_detach (((Captioner *) captioner)->overlay);
+    gst_palme_caption_overlay_detach (((Captioner *) captioner)->overlay);
     fail_unless (g_object_get_data (G_OBJECT (overlay), "gst-palme-claim") == NULL);
     gst_object_unref (captioner);
     gst_object_unref (overlay);
@@ -513,10 +513,10 @@ GST_START_TEST (test_detach_alone)
     ASSERT_OBJECT_REFCOUNT (step.overlay, "overlay", 2);        /* the pipeline's and ours */
     gst_element_sync_state_with_parent (GST_ELEMENT (step.captioner));
   }
-  gst_palme_overlay_attach (step.captioner->overlay);
-  gst_palme_overlay_detach (step.captioner->overlay);
+  gst_palme_caption_overlay_attach (step.captioner->overlay);
+  gst_palme_caption_overlay_detach (step.captioner->overlay);
   g_object_set (step.overlay, "text", "mine", NULL);
-  gst_palme_overlay_detach (step.captioner->overlay);
+  gst_palme_caption_overlay_detach (step.captioner->overlay);
   is_text (step.pipeline, "o", "mine");
   gst_object_unref (bus);
   step_close (&step);
@@ -536,7 +536,7 @@ GST_START_TEST (test_detach_race)
     gst_element_set_state (pipeline, GST_STATE_PLAYING);
     gst_element_get_state (pipeline, NULL, NULL, 5 * GST_SECOND);
     g_usleep (i * 500);
-    gst_palme_overlay_detach (((Captioner *) captioner)->overlay);
+    gst_palme_caption_overlay_detach (((Captioner *) captioner)->overlay);
     gst_element_set_state (pipeline, GST_STATE_READY);
     is_text (pipeline, "o", "");
     gst_element_set_state (pipeline, GST_STATE_NULL);

@@ -17,7 +17,7 @@
 
 #include <gst/check/gstcheck.h>
 
-#include "gstpalmepicture.h"
+#include "gstpalmecaption-picture.h"
 
 enum
 {
@@ -79,23 +79,23 @@ static void
 compare (const gchar * format, gint width, gint height, const gchar * more,
     gint size, gboolean engine)
 {
-  GstPalmePicture picture = { 0 };
+  GstPalmeCaptionPicture picture = { 0 };
   GstCaps *caps = caps_of (format, width, height, more);
   GstBuffer *buffer = waves (caps);
-  gsize bytes = gst_palme_picture_bytes (size), i;
+  gsize bytes = gst_palme_caption_picture_bytes (size), i;
   guint8 *ours = g_malloc (bytes), *theirs = g_malloc (bytes);
   const gchar *reason = "";
   gint worst = 0;
 
-  gst_palme_picture_set_caps (&picture, caps);
+  gst_palme_caption_picture_set_caps (&picture, caps);
   fail_unless_equals_int (picture.direct, engine);
   memset (ours, 1, bytes);
   memset (theirs, 2, bytes);
-  fail_unless (gst_palme_picture_take (&picture, ours, size, buffer, &reason),
+  fail_unless (gst_palme_caption_picture_take (&picture, ours, size, buffer, &reason),
       "%s: %s", format, reason);
   fail_unless (engine == (picture.converter == NULL));
   picture.direct = FALSE;
-  fail_unless (gst_palme_picture_take (&picture, theirs, size, buffer,
+  fail_unless (gst_palme_caption_picture_take (&picture, theirs, size, buffer,
           &reason), "%s: %s", format, reason);
   fail_unless (picture.converter != NULL);
   for (i = 0; i < bytes; i++)
@@ -104,7 +104,7 @@ compare (const gchar * format, gint width, gint height, const gchar * more,
   fail_unless (worst <= (GST_VIDEO_INFO_IS_YUV (&picture.in) ? MOST_YUV :
           MOST_RGB), "%s %dx%d %s -> %d: the two differ by %d", format,
       width, height, more, size, worst);
-  gst_palme_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
   g_free (theirs);
@@ -116,6 +116,27 @@ static const gchar *const yuv[] = { "I420", "YV12", "NV12", "YUY2" };
 static const gchar *const rgb[] = { "RGB", "BGR", "RGBx", "RGBA", "BGRx",
   "BGRA", "xRGB", "ARGB", "xBGR", "ABGR", "GRAY8"
 };
+
+/* A small picture stays as it is until another size is asked for. */
+GST_START_TEST (test_pixels)
+{
+  GstPalmeCaptionPixels pixels = { 0 };
+  guint8 *before;
+
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 4));
+  fail_unless_equals_int (pixels.size, 4);
+  before = pixels.rgb;
+  memset (before, 7, gst_palme_caption_picture_bytes (4));
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 4));
+  fail_unless (pixels.rgb == before && before[4 * 4 * 3 - 1] == 7);
+  fail_unless (gst_palme_caption_pixels_resize (&pixels, 64));
+  fail_unless_equals_int (pixels.size, 64);
+  memset (pixels.rgb, 7, gst_palme_caption_picture_bytes (64));
+  gst_palme_caption_pixels_clear (&pixels);
+  fail_unless (pixels.rgb == NULL && pixels.size == 0);
+}
+
+GST_END_TEST;
 
 GST_START_TEST (test_formats)
 {
@@ -170,18 +191,18 @@ GST_START_TEST (test_interlaced)
   for (f = 0; f < G_N_ELEMENTS (formats); f++)
     for (i = 0; i < G_N_ELEMENTS (modes); i++) {
       gchar *more = g_strdup_printf ("interlace-mode=%s", modes[i]);
-      GstPalmePicture picture = { 0 };
+      GstPalmeCaptionPicture picture = { 0 };
       GstCaps *caps = caps_of (formats[f], 120, 92, more);
       GstBuffer *buffer = waves (caps);
       const gchar *reason = "";
 
-      gst_palme_picture_set_caps (&picture, caps);
-      fail_unless (gst_palme_picture_take (&picture, out[i], 32, buffer,
+      gst_palme_caption_picture_set_caps (&picture, caps);
+      fail_unless (gst_palme_caption_picture_take (&picture, out[i], 32, buffer,
               &reason), "%s, %s: %s", formats[f], modes[i], reason);
       fail_unless ((picture.converter == NULL) == (f == 0));
       fail_unless (memcmp (out[0], out[i], sizeof out[0]) == 0, "%s, %s",
           formats[f], modes[i]);
-      gst_palme_picture_clear (&picture);
+      gst_palme_caption_picture_clear (&picture);
       gst_buffer_unref (buffer);
       gst_caps_unref (caps);
       g_free (more);
@@ -246,7 +267,7 @@ GST_START_TEST (test_red_and_blue)
     for (colour = 0; colour < 2; colour++) {
       const GstVideoFormatInfo *info = gst_video_format_get_info (formats[f]);
       const gchar *name = GST_VIDEO_FORMAT_INFO_NAME (info);
-      GstPalmePicture picture = { 0 };
+      GstPalmeCaptionPicture picture = { 0 };
       GstVideoInfo in;
       GstBuffer *buffer;
       GstCaps *caps;
@@ -262,13 +283,13 @@ GST_START_TEST (test_red_and_blue)
             in_rgb)[colour][i % 4
             - 1];
       buffer = packed (caps, values);
-      gst_palme_picture_set_caps (&picture, caps);
-      fail_unless (gst_palme_picture_take (&picture, out, 16, buffer,
+      gst_palme_caption_picture_set_caps (&picture, caps);
+      fail_unless (gst_palme_caption_picture_take (&picture, out, 16, buffer,
               &reason), "%s: %s", name, reason);
       for (i = 0; i < (gint) sizeof out; i++)
         fail_unless (abs (out[i] - in_rgb[colour][i % 3]) <= 8, "%s, colour %u: "
             "%d at %d", name, colour, out[i], i);
-      gst_palme_picture_clear (&picture);
+      gst_palme_caption_picture_clear (&picture);
       gst_buffer_unref (buffer);
       gst_caps_unref (caps);
     }
@@ -332,13 +353,13 @@ draw (const gchar * format, gint width, Column column, gint size,
 {
   GstCaps *caps = caps_of (format, width, 64, "");
   GstBuffer *buffer = columns (caps, column);
-  GstPalmePicture picture = { 0 };
+  GstPalmeCaptionPicture picture = { 0 };
   const gchar *reason = "";
 
-  gst_palme_picture_set_caps (&picture, caps);
-  fail_unless (gst_palme_picture_take (&picture, out, size, buffer, &reason),
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer, &reason),
       "%s: %s", format, reason);
-  gst_palme_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
 }
@@ -385,7 +406,7 @@ GST_START_TEST (test_palette)
 {
   GstCaps *caps = caps_of ("RGB8P", 32, 32, "");
   GstBuffer *buffer = gst_buffer_new_allocate (NULL, 32 * 32 + 1024, NULL);
-  GstPalmePicture picture = { 0 };
+  GstPalmeCaptionPicture picture = { 0 };
   const gchar *reason = "";
   guint8 out[32 * 32 * 3];
   GstMapInfo map;
@@ -400,13 +421,13 @@ GST_START_TEST (test_palette)
     memcpy (map.data + 32 * 32 + 4 * i, &colour, 4);
   }
   gst_buffer_unmap (buffer, &map);
-  gst_palme_picture_set_caps (&picture, caps);
-  fail_unless (gst_palme_picture_take (&picture, out, 32, buffer, &reason));
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  fail_unless (gst_palme_caption_picture_take (&picture, out, 32, buffer, &reason));
   fail_unless (out[0] == 255 && out[1] == 170 && out[2] == 170, "%d %d %d",
       out[0], out[1], out[2]);
   fail_unless (out[93] == 0 && out[94] == 0 && out[95] == 255, "%d %d %d",
       out[93], out[94], out[95]);
-  gst_palme_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
 }
@@ -417,7 +438,7 @@ GST_END_TEST;
 GST_START_TEST (test_changes)
 {
   static const gchar *const formats[] = { "I420", "UYVY", "RGB", "YV12" };
-  GstPalmePicture picture = { 0 }, fresh = { 0 };
+  GstPalmeCaptionPicture picture = { 0 }, fresh = { 0 };
   const gchar *reason = "";
   guint8 out[40 * 40 * 3], wanted[40 * 40 * 3];
   guint i;
@@ -427,32 +448,32 @@ GST_START_TEST (test_changes)
     GstCaps *caps = caps_of (formats[i], 97 + (gint) i, 55, "");
     GstBuffer *buffer = waves (caps);
 
-    gst_palme_picture_set_caps (&picture, caps);
+    gst_palme_caption_picture_set_caps (&picture, caps);
     for (size = 40; size >= 14; size -= 13) {
-      gst_palme_picture_set_caps (&fresh, caps);
-      fail_unless (gst_palme_picture_take (&picture, out, size, buffer,
+      gst_palme_caption_picture_set_caps (&fresh, caps);
+      fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer,
               &reason));
-      fail_unless (gst_palme_picture_take (&fresh, wanted, size, buffer,
+      fail_unless (gst_palme_caption_picture_take (&fresh, wanted, size, buffer,
               &reason));
-      fail_unless (memcmp (out, wanted, gst_palme_picture_bytes (size)) == 0,
+      fail_unless (memcmp (out, wanted, gst_palme_caption_picture_bytes (size)) == 0,
           "%s, %d", formats[i], size);
     }
     gst_buffer_unref (buffer);
     gst_caps_unref (caps);
   }
-  gst_palme_picture_clear (&picture);
-  gst_palme_picture_clear (&fresh);
+  gst_palme_caption_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&fresh);
 }
 
 GST_END_TEST;
 
 static gdouble
-milliseconds (GstPalmePicture * picture, guint8 * out, GstBuffer * buffer)
+milliseconds (GstPalmeCaptionPicture * picture, guint8 * out, GstBuffer * buffer)
 {
   const gchar *reason = NULL;
   gint64 start = g_get_monotonic_time ();
 
-  g_assert_true (gst_palme_picture_take (picture, out, 256, buffer, &reason));
+  g_assert_true (gst_palme_caption_picture_take (picture, out, 256, buffer, &reason));
   return (gdouble) (g_get_monotonic_time () - start) / 1000;
 }
 
@@ -477,12 +498,12 @@ bench (void)
   for (f = 0; f < G_N_ELEMENTS (formats); f++) {
     GstCaps *caps = caps_of (formats[f], 1920, 1080, "");
     GstBuffer *buffer = waves (caps);
-    GstPalmePicture engine = { 0 }, converter = { 0 };
-    guint8 *out = g_malloc (gst_palme_picture_bytes (256));
+    GstPalmeCaptionPicture engine = { 0 }, converter = { 0 };
+    guint8 *out = g_malloc (gst_palme_caption_picture_bytes (256));
     gdouble ours[BENCH_ROUNDS], theirs[BENCH_ROUNDS];
 
-    gst_palme_picture_set_caps (&engine, caps);
-    gst_palme_picture_set_caps (&converter, caps);
+    gst_palme_caption_picture_set_caps (&engine, caps);
+    gst_palme_caption_picture_set_caps (&converter, caps);
     converter.direct = FALSE;
     milliseconds (&engine, out, buffer);
     milliseconds (&converter, out, buffer);
@@ -496,8 +517,8 @@ bench (void)
         "%5.1f times\n", formats[f], ours[BENCH_ROUNDS / 2], ours[0],
         theirs[BENCH_ROUNDS / 2], theirs[0],
         theirs[BENCH_ROUNDS / 2] / ours[BENCH_ROUNDS / 2]);
-    gst_palme_picture_clear (&engine);
-    gst_palme_picture_clear (&converter);
+    gst_palme_caption_picture_clear (&engine);
+    gst_palme_caption_picture_clear (&converter);
     gst_buffer_unref (buffer);
     gst_caps_unref (caps);
     g_free (out);
@@ -512,6 +533,7 @@ picture_suite (void)
 
   suite_add_tcase (suite, tcase);
   tcase_set_timeout (tcase, 120);
+  tcase_add_test (tcase, test_pixels);
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_others);
   tcase_add_test (tcase, test_interlaced);

@@ -14,8 +14,8 @@
 
 #include <gst/check/gstcheck.h>
 
-#include "gstpalmepicture.h"
-#include "gstpalmeplanes.h"
+#include "gstpalmecaption-picture.h"
+#include "gstpalmecaption-planes.h"
 
 enum
 {
@@ -83,14 +83,14 @@ caps_of (GstVideoFormat format, gint width, gint height, const gchar * mode)
 
 /* Takes the picture of a buffer and drops the buffer. */
 static gboolean
-take (GstPalmePicture * picture, guint8 * rgb, GstBuffer * buffer)
+take (GstPalmeCaptionPicture * picture, guint8 * rgb, GstBuffer * buffer)
 {
   guint memories = gst_buffer_n_memory (buffer);
   const gchar *reason = NULL;
   gboolean ok;
 
   memset (rgb, 7, SIZE * SIZE * 3);
-  ok = gst_palme_picture_take (picture, rgb, SIZE, buffer, &reason);
+  ok = gst_palme_caption_picture_take (picture, rgb, SIZE, buffer, &reason);
   fail_unless (ok || reason != NULL);
   fail_unless_equals_int (gst_buffer_n_memory (buffer), memories);
   gst_buffer_unref (buffer);
@@ -118,17 +118,17 @@ check_small (GstVideoFormat format, gint width, gint height,
 {
   GstCaps *caps = caps_of (format, width, height, mode);
   guint8 rgb[SIZE * SIZE * 3];
-  GstPalmePicture picture = { 0 };
+  GstPalmeCaptionPicture picture = { 0 };
   gsize size;
 
-  gst_palme_picture_set_caps (&picture, caps);
+  gst_palme_caption_picture_set_caps (&picture, caps);
   size = GST_VIDEO_INFO_SIZE (&picture.in);
   memset (bytes, width % 2 ? 0 : 255, size);
   fail_unless (take (&picture, rgb, buffer_of (bytes, size)), "%s %dx%d, %s",
       gst_video_format_to_string (format), width, height, mode);
   fail_unless (spread (rgb) <= 1, "%s %dx%d, %s: %d",
       gst_video_format_to_string (format), width, height, mode, spread (rgb));
-  gst_palme_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&picture);
   gst_caps_unref (caps);
 }
 
@@ -153,7 +153,7 @@ GST_END_TEST;
 /* A frame of random bytes. */
 typedef struct
 {
-  GstPalmePicture picture;
+  GstPalmeCaptionPicture picture;
   gsize size;
   guint8 *bytes;
   guint8 rgb[SIZE * SIZE * 3];
@@ -167,7 +167,7 @@ frame_init (Frame * frame, GstVideoFormat format, gint width, gint height,
   gsize i;
 
   memset (frame, 0, sizeof *frame);
-  gst_palme_picture_set_caps (&frame->picture, caps);
+  gst_palme_caption_picture_set_caps (&frame->picture, caps);
   frame->size = GST_VIDEO_INFO_SIZE (&frame->picture.in);
   frame->bytes = g_malloc (frame->size);
   for (i = 0; i < frame->size; i++)
@@ -180,7 +180,7 @@ frame_init (Frame * frame, GstVideoFormat format, gint width, gint height,
 static void
 frame_clear (Frame * frame)
 {
-  gst_palme_picture_clear (&frame->picture);
+  gst_palme_caption_picture_clear (&frame->picture);
   g_free (frame->bytes);
 }
 
@@ -259,7 +259,7 @@ GST_START_TEST (test_shortest)
         GstVideoFrame mapped;
 
         add_meta (buffer, &frame.picture.in);
-        if (gst_palme_planes_map (&mapped, &frame.picture.in, buffer,
+        if (gst_palme_caption_planes_map (&mapped, &frame.picture.in, buffer,
                 &reason)) {
           gst_video_frame_unmap (&mapped);
           high = middle;
@@ -461,11 +461,11 @@ GST_START_TEST (test_vast)
   for (i = 0; i < G_N_ELEMENTS (cases); i++) {
     GstCaps *caps = caps_of (cases[i].format, cases[i].width, cases[i].height,
         "progressive");
-    GstPalmePicture picture = { 0 };
+    GstPalmeCaptionPicture picture = { 0 };
     GstBuffer *buffer = vast (caps);
     GstMapInfo map;
 
-    gst_palme_picture_set_caps (&picture, caps);
+    gst_palme_caption_picture_set_caps (&picture, caps);
     fail_unless (gst_buffer_map (buffer, &map, GST_MAP_READ));
     fail_unless (take (&picture, rgb, gst_buffer_ref (buffer)) ==
         cases[i].taken, "%s %dx%d",
@@ -473,7 +473,7 @@ GST_START_TEST (test_vast)
         cases[i].height);
     fail_unless (cases[i].taken || (picture.converter == NULL
             && picture.flattener == NULL));
-    gst_palme_picture_clear (&picture);
+    gst_palme_caption_picture_clear (&picture);
     munmap (map.data, map.size);
     gst_buffer_unmap (buffer, &map);
     gst_buffer_unref (buffer);
@@ -498,13 +498,13 @@ GST_START_TEST (test_overflow)
       for (h = w < 2 ? 2 : 0; h < G_N_ELEMENTS (sides); h++) {
         GstCaps *caps = caps_of (formats[f], sides[w], sides[h],
             modes[(w + h) % G_N_ELEMENTS (modes)]);
-        GstPalmePicture picture = { 0 };
+        GstPalmeCaptionPicture picture = { 0 };
 
-        gst_palme_picture_set_caps (&picture, caps);
+        gst_palme_caption_picture_set_caps (&picture, caps);
         fail_if (take (&picture, rgb, buffer_of (bytes, sizeof bytes)),
             "%s %dx%d", gst_video_format_to_string (formats[f]), sides[w],
             sides[h]);
-        gst_palme_picture_clear (&picture);
+        gst_palme_caption_picture_clear (&picture);
         gst_caps_unref (caps);
       }
 }

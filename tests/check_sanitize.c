@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "gstpalmesanitize.h"
-#include "gstpalmeschedule.h"
+#include "gstpalmecaption-schedule.h"
 
 static void
 expect (const gchar * text, gssize size, const gchar * wanted)
@@ -219,15 +219,15 @@ GST_END_TEST;
 static gchar *
 due (const GstClockTime * times, guint n, GstClockTime interval)
 {
-  GstPalmeSchedule schedule = { 0 };
+  GstPalmeCaptionSchedule schedule = { 0 };
   GString *y = g_string_new (NULL);
   guint i;
 
   for (i = 0; i < n; i++) {
-    gboolean is = gst_palme_schedule_is_due (&schedule, times[i], interval);
+    gboolean is = gst_palme_caption_schedule_is_due (&schedule, times[i], interval);
 
     if (is)
-      gst_palme_schedule_take (&schedule, times[i], interval);
+      gst_palme_caption_schedule_take (&schedule, times[i], interval);
     g_string_append_c (y, is ? '1' : '0');
   }
   return g_string_free (y, FALSE);
@@ -273,21 +273,21 @@ GST_END_TEST;
 /* A frame that is due and cannot be taken leaves the next one due; a new interval counts at once. */
 GST_START_TEST (test_grid_not_taken)
 {
-  GstPalmeSchedule schedule = { 0 };
+  GstPalmeCaptionSchedule schedule = { 0 };
 
-  fail_unless (gst_palme_schedule_next (&schedule, 10) == GST_CLOCK_TIME_NONE);
-  fail_unless (gst_palme_schedule_is_due (&schedule, 100, 10));
-  fail_unless (gst_palme_schedule_is_due (&schedule, 101, 10));
-  gst_palme_schedule_take (&schedule, 101, 10);
-  fail_unless_equals_uint64 (gst_palme_schedule_next (&schedule, 10), 111);
-  fail_if (gst_palme_schedule_is_due (&schedule, 105, 10));
-  fail_unless (gst_palme_schedule_is_due (&schedule, 105, 4));
-  fail_if (gst_palme_schedule_is_due (&schedule, 111, 20));
+  fail_unless (gst_palme_caption_schedule_next (&schedule, 10) == GST_CLOCK_TIME_NONE);
+  fail_unless (gst_palme_caption_schedule_is_due (&schedule, 100, 10));
+  fail_unless (gst_palme_caption_schedule_is_due (&schedule, 101, 10));
+  gst_palme_caption_schedule_take (&schedule, 101, 10);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 111);
+  fail_if (gst_palme_caption_schedule_is_due (&schedule, 105, 10));
+  fail_unless (gst_palme_caption_schedule_is_due (&schedule, 105, 4));
+  fail_if (gst_palme_caption_schedule_is_due (&schedule, 111, 20));
   /* Taken before it is due: the grid starts anew there. */
-  gst_palme_schedule_take (&schedule, 105, 10);
-  fail_unless_equals_uint64 (gst_palme_schedule_next (&schedule, 10), 115);
-  gst_palme_schedule_reset (&schedule);
-  fail_unless (gst_palme_schedule_is_due (&schedule, 106, 10));
+  gst_palme_caption_schedule_take (&schedule, 105, 10);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 115);
+  gst_palme_caption_schedule_reset (&schedule);
+  fail_unless (gst_palme_caption_schedule_is_due (&schedule, 106, 10));
 }
 
 GST_END_TEST;

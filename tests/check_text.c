@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * check_text.c - the request pad `text`: its life, its task, what it pushes and in which order.
- * gstpalmetext.c is driven directly, by a bare element; which frame starts a cue is tested by
+ * gstpalmecaption-textpad.c is driven directly, by a bare element; which frame starts a cue is tested by
  * check_cues.c, and the whole element by check_burnin.c.
  */
 #include "texthost.h"
@@ -29,7 +29,7 @@ frame_at (TextHost * host, GstClockTime start, GstClockTime duration, const gcha
 {
   const GstPalmeCuesFrame frame = { start, duration, caption, NONE, NONE };
 
-  gst_palme_text_frame (host->text, &frame);
+  gst_palme_caption_textpad_frame (host->text, &frame);
 }
 
 /* Frame i of 10 fps. */
@@ -172,7 +172,7 @@ GST_START_TEST (test_cue_or_gap)
   frame_at (host, 10 * GST_SECOND, NONE, "");
   expect (consumer, "gap 10.0 0.033333333");
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
-  fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 0);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 0);
   done (host, consumer, pad);
 }
 GST_END_TEST
@@ -190,7 +190,7 @@ GST_START_TEST (test_async_drops)
   consumer_wait_inside (consumer);
   for (i = 1; i < 45; i++)
     frame (host, i, "b");
-  fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 3);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 3);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 1.0 a");
   expect (consumer, "gap 0.1 3.9");
@@ -207,7 +207,7 @@ GST_START_TEST (test_async_drops)
   expect (consumer, "cue 5.0 1.0 b");
   expect (consumer, "cue 7.0 1.0 c");
   expect (consumer, "cue 8.0 1.0 d");
-  fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 4);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 4);
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   done (host, consumer, pad);
 }
@@ -221,14 +221,14 @@ GST_START_TEST (test_sync_keeps_all)
   TextHost *host = playing (&consumer, &pad);
   guint i;
 
-  gst_palme_text_set_exact (host->text, TRUE);
-  gst_palme_text_set_cue_duration (host->text, 100 * MS);
+  gst_palme_caption_textpad_set_exact (host->text, TRUE);
+  gst_palme_caption_textpad_set_cue_duration (host->text, 100 * MS);
   consumer_block (consumer, TRUE);
   frame (host, 0, "a");
   consumer_wait_inside (consumer);
   for (i = 1; i <= 4100; i++)
     frame (host, i, i == 5 ? NULL : "b");
-  fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 4);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 4);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 0.1 a");
   expect (consumer, "gap 0.5 0.1");     /* 0.1 to 0.4 were dropped */
@@ -250,7 +250,7 @@ GST_START_TEST (test_hold)
   TextHost *host = playing (&consumer, &pad);
   GstSegment segment;
 
-  gst_palme_text_set_cue_duration (host->text, 0);
+  gst_palme_caption_textpad_set_cue_duration (host->text, 0);
   frame (host, 0, "a");
   expect (consumer, "gap 0.0 0.1");
   frame (host, 1, "a");
@@ -279,7 +279,7 @@ GST_START_TEST (test_segment_in_order)
   TextHost *host = playing (&consumer, &pad);
   GstSegment segment;
 
-  gst_palme_text_set_exact (host->text, TRUE);
+  gst_palme_caption_textpad_set_exact (host->text, TRUE);
   consumer_block (consumer, TRUE);
   frame (host, 0, "a");
   consumer_wait_inside (consumer);
@@ -471,7 +471,7 @@ GST_START_TEST (test_stop_while_blocked)
     GST_INFO ("stop took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
     consumer_block (consumer, FALSE);
     expect (consumer, "cue 0.0 1.0 a");
-    fail_unless_equals_uint64 (gst_palme_text_get_drops (host->text), 0);
+    fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 0);
     host_set_state (host, GST_STATE_PLAYING);
     host_stream_start (host, "video");
     host_default_segment (host);
@@ -533,7 +533,7 @@ GST_START_TEST (test_request_in_every_state)
       fail_unless (pad != NULL);
       fail_unless_equals_string (GST_PAD_NAME (pad), "text");
       fail_unless (gst_pad_is_active (pad) == (state >= GST_STATE_PAUSED));
-      fail_if (gst_palme_text_is_linked (host->text));
+      fail_if (gst_palme_caption_textpad_is_linked (host->text));
       fail_unless (gst_element_request_pad (GST_ELEMENT (host),
               gst_element_get_pad_template (GST_ELEMENT (host), "text"), NULL, NULL) == NULL);
       release (host, pad);
@@ -574,7 +574,7 @@ GST_START_TEST (test_request_in_playing)
   wait_pushed (&pushed, before);
   frame (host, 1, "a");
   consumer_link (consumer, pad);
-  fail_unless (gst_palme_text_is_linked (host->text));
+  fail_unless (gst_palme_caption_textpad_is_linked (host->text));
   frame (host, 2, "a");
   expect (consumer, "stream-start");
   expect (consumer, "caps");
@@ -850,7 +850,7 @@ GST_START_TEST (test_joins)
     gst_element_add_pad (rest, ghost);
     fail_unless_equals_int (gst_pad_link_full (pad, ghost, GST_PAD_LINK_CHECK_NOTHING), GST_PAD_LINK_OK);
     gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &buffers, NULL);
-    gst_palme_text_set_cue_duration (host->text, 0);
+    gst_palme_caption_textpad_set_cue_duration (host->text, 0);
     host_set_state (host, GST_STATE_PLAYING);
     host_stream_start (host, "video");
     host_default_segment (host);
@@ -905,15 +905,15 @@ GST_START_TEST (test_stress)
 
     fail_unless (pad != NULL);
     consumer_link (consumer, pad);
-    gst_palme_text_is_linked (host->text);
+    gst_palme_caption_textpad_is_linked (host->text);
     if (i % 3 == 0) {
       gst_pad_unlink (pad, consumer->pad);
       consumer_link (consumer, pad);
     }
     if (i % 2)
       g_usleep (200);
-    gst_palme_text_set_cue_duration (host->text, (i % 3) * 100 * MS);
-    gst_palme_text_get_drops (host->text);
+    gst_palme_caption_textpad_set_cue_duration (host->text, (i % 3) * 100 * MS);
+    gst_palme_caption_textpad_get_drops (host->text);
     release (host, pad);
     consumer_clear (consumer);
   }

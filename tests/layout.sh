@@ -84,22 +84,26 @@ engine_may() {
     *) return 1 ;;
     esac
 }
-# The parts of the element that know of no engine, or of its pictures only, and what they may know of each other.
-element_may() {
+# The plugin: caption/ is one element and may take in common/, which never looks back. Parts that know neither the
+# engine nor GStreamer's elements stay so.
+plugin_may() {
     case $1 in
-    gstpalmesanitize.[ch] | gstpalmeschedule.[ch] | gstpalmecues.[ch] | gstpalmemeta.[ch]) ;;
-    gstpalmeplanes.[ch]) ;;
-    gstpalmesettings.[ch] | gstpalmestats.[ch] | gstpalmetime.[ch] | gstpalmejoins.[ch] | gstpalmequeue.[ch]) ;;
-    gstpalmepicture.[ch]) echo palme.h gstpalmeplanes.h ;;
-    gstpalmeshared.[ch]) echo palme.h ;;
-    gstpalmetext.[ch]) echo gstpalmecues.h gstpalmejoins.h gstpalmequeue.h ;;
-    gstpalmeoverlay.[ch]) echo gstpalmemeta.h ;;
-    gstpalmemodel.[ch] | gstpalmeworker.[ch]) echo palme.h "$element_headers" ;;
-    gstpalme.c | gstpalmecaption.[ch] | gstpalmeframe.[ch]) echo "$element_headers" ;;
+    gstpalme.c) echo gstpalmecaption.h ;;
+    common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
+    common/gstpalmebatcher.[ch]) echo palme.h ;;
+    common/*) echo palme.h "$common_headers" ;;
+    caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
+    caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
+    caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h ;;
+    caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;
+    caption/gstpalmecaption-overlay.[ch]) echo gstpalmemeta.h ;;
+    caption/gstpalmecaption-worker.[ch]) echo palme.h "$common_headers" "$caption_headers" ;;
+    caption/*) echo "$common_headers" "$caption_headers" ;;
     *) return 1 ;;
     esac
 }
-element_headers=$(ls gst-palme | grep '\.h$')
+common_headers=$(ls gst-palme/common | grep '\.h$')
+caption_headers=$(ls gst-palme/caption | grep '\.h$')
 
 judge() { # FILE FOLDER ALLOWED... ; the own header is always allowed
     file=$1 own=$(basename "$1" | sed 's/\.[ch]$/.h/')
@@ -127,8 +131,8 @@ for file in engine/*.[ch]; do
     done
 done
 
-for file in gst-palme/*.[ch]; do
-    if may=$(element_may "$(basename "$file")"); then
+for file in gst-palme/*.[ch] gst-palme/*/*.[ch]; do
+    if may=$(plugin_may "${file#gst-palme/}"); then
         judge "$file" $may
     else
         complain "$file: is not in the table of tests/layout.sh"

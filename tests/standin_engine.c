@@ -19,10 +19,12 @@
  *                be cut in two
  *   precisions=  what it computes in, for whoever asks (default "f32 bf16 int8"); auto is the last one
  *   score=       what palme_caption_score answers (default -0.5)
+ *   min_score=   the limit that the model recommends (default: it recommends none)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   hold_close=  name of a file: palme_model_close does not return while this file exists
  *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
@@ -52,11 +54,13 @@
 enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
-    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], journal[MAX_VALUE], message[MAX_VALUE];
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_close[MAX_VALUE];
+    char journal[MAX_VALUE], message[MAX_VALUE];
     char precisions[MAX_VALUE], precision[16];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
-    double score;
+    double score, min_score;
+    int has_min_score;
     int threads;
     palme_log_fn log; /* while it is being opened */
     void *log_user;
@@ -199,7 +203,7 @@ static void read_line(struct palme_model *model, const char *line)
         char *value;
     } strings[] = {
         { "name", model->name }, { "text", model->text }, { "hold", model->hold },
-        { "journal", model->journal }, { "message", model->message },
+        { "hold_close", model->hold_close }, { "journal", model->journal }, { "message", model->message },
         { "precisions", model->precisions },
     };
     const char *equals = strchr(line, '=');
@@ -216,6 +220,10 @@ static void read_line(struct palme_model *model, const char *line)
             unescape(strings[i].value, equals + 1, MAX_VALUE);
     if (length == 5 && memcmp("score", line, length) == 0)
         model->score = strtod(equals + 1, NULL);
+    if (length == 9 && memcmp("min_score", line, length) == 0) {
+        model->min_score = strtod(equals + 1, NULL);
+        model->has_min_score = 1;
+    }
 }
 
 static int fail_open(struct palme_model *model, int status, const char *path, const char *reason)
@@ -309,6 +317,8 @@ void palme_model_close(palme_model **model)
 {
     if (!model || !*model)
         return;
+    while ((*model)->hold_close[0] && access((*model)->hold_close, F_OK) == 0)
+        sleep_ms(1);
     journal(*model, "close");
     free(*model);
     *model = NULL;
@@ -332,6 +342,8 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->threads = model->threads;
     info->parameters = 1000;
     info->bytes = 4000;
+    info->has_min_score = model->has_min_score;
+    info->min_score = model->min_score;
 }
 
 /* ---- Sessions ----------------------------------------------------------------------------- */

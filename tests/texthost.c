@@ -26,13 +26,13 @@ request_new_pad (GstElement * element, GstPadTemplate * templ, const gchar * nam
 {
   (void) name;
   (void) caps;
-  return gst_palme_text_request_pad (((TextHost *) element)->text, templ);
+  return gst_palme_caption_textpad_request_pad (((TextHost *) element)->text, templ);
 }
 
 static void
 release_pad (GstElement * element, GstPad * pad)
 {
-  gst_palme_text_release_pad (((TextHost *) element)->text, pad);
+  gst_palme_caption_textpad_release_pad (((TextHost *) element)->text, pad);
 }
 
 static GstStateChangeReturn
@@ -41,16 +41,16 @@ change_state (GstElement * element, GstStateChange transition)
   TextHost *host = (TextHost *) element;
 
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED)
-    gst_palme_text_start (host->text);
+    gst_palme_caption_textpad_start (host->text);
   else if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
-    gst_palme_text_stop (host->text);
+    gst_palme_caption_textpad_stop (host->text);
   return GST_ELEMENT_CLASS (text_host_parent_class)->change_state (element, transition);
 }
 
 static void
 finalize (GObject * object)
 {
-  gst_palme_text_free (((TextHost *) object)->text);
+  gst_palme_caption_textpad_free (((TextHost *) object)->text);
   G_OBJECT_CLASS (text_host_parent_class)->finalize (object);
 }
 
@@ -76,7 +76,7 @@ text_host_init (TextHost * host)
   host->src = gst_pad_new_from_static_template (&src_template, "src");
   gst_element_add_pad (GST_ELEMENT (host), host->sink);
   gst_element_add_pad (GST_ELEMENT (host), host->src);
-  host->text = gst_palme_text_new (GST_ELEMENT (host));
+  host->text = gst_palme_caption_textpad_new (GST_ELEMENT (host));
 }
 
 TextHost *
@@ -128,7 +128,7 @@ host_wait_error (TextHost * host, guint ms)
 void
 host_event (TextHost * host, GstEvent * event)
 {
-  gst_palme_text_event (host->text, event);
+  gst_palme_caption_textpad_event (host->text, event);
   gst_event_unref (event);
 }
 
@@ -138,7 +138,7 @@ host_stream_start (TextHost * host, const gchar * id)
   GstEvent *event = gst_event_new_stream_start (id);
 
   gst_event_set_group_id (event, 7);
-  gst_palme_text_event (host->text, event);
+  gst_palme_caption_textpad_event (host->text, event);
   /* The pad keeps it once the handler has returned. */
   if (GST_PAD_MODE (host->sink) != GST_PAD_MODE_NONE)
     gst_pad_store_sticky_event (host->sink, event);
@@ -179,8 +179,8 @@ consumer_chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
 
   (void) parent;
   if (consumer->poke) {
-    gst_palme_text_get_drops (consumer->poke->text);
-    fail_unless (gst_palme_text_is_linked (consumer->poke->text));
+    gst_palme_caption_textpad_get_drops (consumer->poke->text);
+    fail_unless (gst_palme_caption_textpad_is_linked (consumer->poke->text));
   }
   g_mutex_lock (&consumer->lock);
   consumer->calls++;

@@ -2,20 +2,20 @@
  *
  * texthost.h - for check_text.c: a bare element with a text pad, and a
  * consumer that records what arrives and can block or refuse. No engine and no video is needed:
- * the tests call gstpalmetext.h as the element would.
+ * the tests call gstpalmecaption-textpad.h as the element would.
  */
 #ifndef PALME_TEXTHOST_H
 #define PALME_TEXTHOST_H
 
 #include <gst/check/gstcheck.h>
 
-#include "gstpalmetext.h"
+#include "gstpalmecaption-textpad.h"
 
 typedef struct
 {
   GstElement parent;
   GstPad *sink, *src;
-  GstPalmeText *text;
+  GstPalmeCaptionTextpad *text;
 } TextHost;
 
 GType text_host_get_type (void);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmecaption-picture.h - makes the small RGB picture that the engine sees from a video frame of
+ * any raw format. It belongs to the streaming thread. It uses the engine to resize, but no model.
+ */
+#ifndef GST_PALME_CAPTION_PICTURE_H
+#define GST_PALME_CAPTION_PICTURE_H
+
+#include <gst/gst.h>
+#include <gst/video/video.h>
+
+#include "palme.h"
+
+G_BEGIN_DECLS
+
+/* The maximum number of pixels of a frame that GstVideoConverter converts: of any format that the
+ * engine does not read itself, and with no side above 65536. Larger ones cannot be read. Frames
+ * that the engine reads take no memory that grows with them, and have sides of at most 32768. */
+#define GST_PALME_CAPTION_PICTURE_MAX_CONVERTED (1 << 28)
+
+typedef struct
+{
+  gboolean known;               /* the caps describe raw video */
+  gboolean failed;              /* no converter for these caps; not tried again */
+  gint size;                    /* side of the picture that the converter makes */
+  GstVideoInfo in, out;
+  gboolean direct;              /* the engine reads these frames */
+  struct palme_image image;     /* such a frame, but for its planes */
+  palme_preprocessor *preprocessor; /* made with the first due frame, and so is the converter */
+  gint preprocessor_size;
+  GstVideoConverter *converter;
+  GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */
+  GstVideoInfo flat;
+} GstPalmeCaptionPicture;
+
+/* The small picture: RGB of `size` x `size` pixels. Zeroed memory is an empty one. */
+typedef struct
+{
+  gint size;
+  guint8 *rgb;
+} GstPalmeCaptionPixels;
+
+/* Allocates a picture of this size; the content is lost if the size changes. FALSE if out of
+ * memory; then it is empty. */
+gboolean gst_palme_caption_pixels_resize (GstPalmeCaptionPixels * pixels,
+    gint size);
+void gst_palme_caption_pixels_clear (GstPalmeCaptionPixels * pixels);
+
+/* The size in bytes of a row, and of a whole picture, of `size` x `size` pixels RGB. */
+gsize gst_palme_caption_picture_stride (gint size);
+gsize gst_palme_caption_picture_bytes (gint size);
+
+/* New caps. Caps that do not describe pixels are accepted too: their frames cannot be read. */
+void gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture, GstCaps * caps);
+
+/* Forgets caps, preprocessor and converter. */
+void gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture);
+
+/* Draws the frame into `rgb`, which has gst_palme_caption_picture_bytes (size). FALSE if the frame
+ * cannot be read; then *reason is a constant sentence fragment. */
+gboolean gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    gint size, GstBuffer * buffer, const gchar ** reason);
+
+G_END_DECLS
+
+#endif

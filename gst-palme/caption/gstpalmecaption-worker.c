@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmecaption-worker.c - the thread that owns the session.
+ *
+ * The serial makes results worthless: a flush, another segment and a stop raise it, the engine asks
+ * for it while it computes, and a result with an old serial is dropped. The engine is never called with
+ * the lock held, and the stop question takes no lock: serial and halt are read as atomics there, and
+ * written under the lock as well, so that no thread misses the wake-up.
+ *
+ * A job brings the model that it was prepared for. If that is another one than the session's, the
+ * worker opens a session of it, so a model can change between two captions. Closing a model takes
+ * time, so the worker's thread also drops the models of jobs that are never run.
+ */
+#include "gstpalmecaption-worker.h"
+
+#include <string.h>
+
+#include "gstpalmecaption-picture.h"
+#include "gstpalmesanitize.h"
+
+GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
+
+/* A caption is cut to GST_PALME_TEXT_MAX characters later; a model with huge tokens must not
+ * collect megabytes first. */
+#define MAX_RAW_TEXT 65536
+
+typedef enum
+{
+  SLOT_EMPTY,
+  SLOT_FILLED,
+  SLOT_RUNNING,
+  SLOT_DONE
+} Slot;
+
+struct _GstPalmeCaptionWorker
+{
+  GMutex lock;
+  GCond work;                   /* the slot was filled, or halt */
+  GCond news;                   /* the slot changed otherwise, abort, halt */
+
+  /* under the lock */
+  Slot slot;
+  gint job_serial;              /* of the job in the slot */
+  gint begin_serial;            /* at the last begin */
+  gint64 submitted;             /* monotonic, us */
+  GstPalmeCaptionJob job;
+  GstPalmeCaptionResult result; /* when done */
+  GstPalmeCaptionStats stats;
+  gboolean flushing;
+  GQueue discarded;             /* of GstPalmeModel, a reference each: of jobs that will not run */
+
+  /* atomic */
+  gint serial;
+  gint halted;
+
+  /* the worker's own while it runs */
+  gint running_serial;
+  GstPalmeModel *model;         /* a reference: of the session */
+  palme_session *session;
+  gint session_beams;           /* the beams it was opened with */
+  GstPalmeLog log;
+
+  /* constant while the thread runs */
+  GThread *thread;
+};
+
+void
+gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
+{
+  g_free (result->text);
+  g_clear_pointer (&result->model, g_ref_string_release);
+  g_free (result->reason);
+  memset (result, 0, sizeof *result);
+}
+
+GstPalmeCaptionWorker *
+gst_palme_caption_worker_new (GstObject * owner)
+{
+  GstPalmeCaptionWorker *worker = g_new0 (GstPalmeCaptionWorker, 1);
+
+  g_mutex_init (&worker->lock);
+  g_cond_init (&worker->work);
+  g_cond_init (&worker->news);
+  g_queue_init (&worker->discarded);
+  gst_palme_log_init (&worker->log, owner, gst_palme_caption_debug);
+  worker->halted = TRUE;
+  gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
+  return worker;
+}
+
+void
+gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker)
+{
+  if (worker == NULL)
+    return;
+  gst_palme_caption_worker_stop (worker);
+  g_mutex_clear (&worker->lock);
+  g_cond_clear (&worker->work);
+  g_cond_clear (&worker->news);
+  g_free (worker);
+}
+
+/* ---- The engine's side: the worker thread -------------------------------------------------- */
+
+/* The stop question. */
+static gint
+is_cancelled (void *user)
+{
+  GstPalmeCaptionWorker *worker = user;
+
+  return g_atomic_int_get (&worker->halted)
+      || g_atomic_int_get (&worker->serial) != worker->running_serial;
+}
+
+static gint
+beams_of (const GstPalmeModel * model, const struct palme_options *options)
+{
+  return options->beams > 0 ? options->beams :
+      MAX (gst_palme_model_get_info (model)->beams, 1);
+}
+
+static void
+close_session (GstPalmeCaptionWorker * worker)
+{
+  palme_session_close (&worker->session);
+  g_clear_pointer (&worker->model, gst_palme_model_unref);
+  worker->session_beams = 0;
+}
+
+/* Opens a session of the model. It keeps the number of beams that the last one of this model had if
+ * that was larger, so that a number that goes up and down does not reopen it each time. All other
+ * options may change in an open session. On failure the old session stays. */
+static gint
+open_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
+    const struct palme_options *options)
+{
+  struct palme_options wanted = *options;
+  palme_session *session;
+  gint status;
+
+  wanted.beams = beams_of (model, options);
+  if (model == worker->model)
+    wanted.beams = MAX (wanted.beams, worker->session_beams);
+  wanted.cancel = is_cancelled;
+  wanted.cancel_user = worker;
+  wanted.log = gst_palme_log_engine;
+  wanted.log_user = &worker->log;
+  status = palme_session_open (&session, gst_palme_model_get_engine (model),
+      &wanted);
+  if (status < 0)
+    return status;
+  gst_palme_model_ref (model);
+  close_session (worker);
+  worker->model = model;
+  worker->session = session;
+  worker->session_beams = wanted.beams;
+  return PALME_OK;
+}
+
+static gint
+prepare_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
+    struct palme_options *options)
+{
+  gint status;
+
+  if (model != worker->model
+      || beams_of (model, options) > worker->session_beams) {
+    status = open_session (worker, model, options);
+    if (status < 0)
+      return status;
+  }
+  options->cancel = is_cancelled;
+  options->cancel_user = worker;
+  options->log = gst_palme_log_engine;
+  options->log_user = &worker->log;
+  return palme_session_set_options (worker->session, options);
+}
+
+static gchar *
+describe_failure (const GstPalmeCaptionWorker * worker, gint status)
+{
+  const gchar *message = worker->log.last;
+
+  if (message[0] == '\0')
+    message = palme_strerror (status);
+  return gst_palme_sanitize (message, strlen (message));
+}
+
+/* Makes one caption of the job, which is used up. *tokens is set on success. */
+static void
+run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result, guint * tokens)
+{
+  gint size = gst_palme_model_get_info (job->model)->image_size;
+  struct palme_options options = job->options;
+  struct palme_image image = {.format = PALME_FORMAT_RGB };
+  gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
+  GString *raw = g_string_new (NULL);
+  gint status;
+
+  if (job->time_limit > 0
+      && job->time_limit / 1000 < (guint64) (G_MAXINT64 - start))
+    deadline = start + (gint64) (job->time_limit / 1000);
+  image.width = image.height = size;
+  image.planes[0] = job->picture;
+  image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
+  worker->log.last[0] = '\0';
+
+  status = prepare_session (worker, job->model, &options);
+  if (status >= 0)
+    status = palme_look (worker->session, &image);
+  looked = g_get_monotonic_time ();
+  /* The model's own prompt is asked for here as well, so that the others need not wait for it. */
+  if (status >= 0)
+    status = palme_prompt (worker->session, job->prompt);
+  if (status >= 0)
+    status =
+        gst_palme_batcher_generate (gst_palme_model_get_batcher (job->model),
+        worker->session, raw, MAX_RAW_TEXT, deadline);
+
+  result->status = status;
+  result->times.encode = (looked - start) * GST_USECOND;
+  result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
+  result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
+  if (status >= 0) {
+    result->text = gst_palme_sanitize (raw->str, raw->len);
+    result->score = palme_caption_score (worker->session);
+    *tokens = MAX (palme_caption_length (worker->session), 0);
+  } else {
+    result->reason = describe_failure (worker, status);
+  }
+  g_string_free (raw, TRUE);
+  g_clear_pointer (&job->prompt, g_free);
+  g_clear_pointer (&job->model, gst_palme_model_unref);
+}
+
+/* Lock held. The job is not run. */
+static void
+discard_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job)
+{
+  g_clear_pointer (&job->prompt, g_free);
+  if (job->model == NULL)
+    return;
+  g_queue_push_tail (&worker->discarded, g_steal_pointer (&job->model));
+  g_cond_signal (&worker->work);
+}
+
+/* Lock held, but not while a model is closed. */
+static void
+drop_discarded (GstPalmeCaptionWorker * worker)
+{
+  GstPalmeModel *model;
+
+  while ((model = g_queue_pop_head (&worker->discarded)) != NULL) {
+    g_mutex_unlock (&worker->lock);
+    gst_palme_model_unref (model);
+    g_mutex_lock (&worker->lock);
+  }
+}
+
+static gpointer
+run (gpointer data)
+{
+  GstPalmeCaptionWorker *worker = data;
+  GstPalmeCaptionResult result;
+  GstPalmeCaptionJob job;
+  gint64 submitted, now;
+  guint tokens;
+
+  g_mutex_lock (&worker->lock);
+  while (!g_atomic_int_get (&worker->halted)) {
+    if (!g_queue_is_empty (&worker->discarded)) {
+      drop_discarded (worker);
+      continue;
+    }
+    if (worker->slot != SLOT_FILLED) {
+      g_cond_wait (&worker->work, &worker->lock);
+      continue;
+    }
+    memset (&result, 0, sizeof result);
+    job = worker->job;
+    result.frame = job.frame;
+    result.min_score = job.min_score;
+    worker->job.prompt = NULL;
+    worker->job.model = NULL;
+    worker->slot = SLOT_RUNNING;
+    worker->running_serial = worker->job_serial;
+    submitted = worker->submitted;
+    g_mutex_unlock (&worker->lock);
+
+    result.times.queue = (g_get_monotonic_time () - submitted) * GST_USECOND;
+    tokens = 0;
+    run_job (worker, &job, &result, &tokens);
+
+    g_mutex_lock (&worker->lock);
+    now = g_get_monotonic_time ();
+    result.times.latency = (now - submitted) * GST_USECOND;
+    if (is_cancelled (worker)) {
+      worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
+      worker->slot = SLOT_EMPTY;
+      gst_palme_caption_result_clear (&result);
+    } else {
+      if (result.status >= 0)
+        gst_palme_caption_stats_caption (&worker->stats, &result.times, tokens,
+            now);
+      else
+        worker->stats.counts[GST_PALME_CAPTION_COUNT_ERRORS]++;
+      worker->result = result;
+      worker->slot = SLOT_DONE;
+    }
+    g_cond_broadcast (&worker->news);
+  }
+  g_mutex_unlock (&worker->lock);
+  return NULL;
+}
+
+/* ---- Start and stop ------------------------------------------------------------------------ */
+
+gchar *
+gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
+    GstPalmeModel * model, const struct palme_options *options,
+    const gchar * name)
+{
+  GError *error = NULL;
+  gchar *reason = NULL;
+  gint status;
+
+  gst_palme_caption_worker_stop (worker);
+
+  worker->log.last[0] = '\0';
+  status = open_session (worker, model, options);
+  if (status < 0) {
+    gchar *failure = describe_failure (worker, status);
+
+    reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
+        beams_of (model, options), failure);
+    g_free (failure);
+    return reason;
+  }
+  g_mutex_lock (&worker->lock);
+  g_atomic_int_set (&worker->halted, FALSE);
+  worker->flushing = FALSE;
+  gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
+  g_mutex_unlock (&worker->lock);
+  worker->thread = g_thread_try_new (name, run, worker, &error);
+  if (worker->thread == NULL) {
+    reason = g_strdup_printf ("no thread can be started: %s", error->message);
+    g_clear_error (&error);
+    gst_palme_caption_worker_stop (worker);
+  }
+  return reason;
+}
+
+void
+gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
+{
+  g_mutex_lock (&worker->lock);
+  g_atomic_int_set (&worker->halted, TRUE);
+  g_cond_broadcast (&worker->work);
+  g_cond_broadcast (&worker->news);
+  g_mutex_unlock (&worker->lock);
+}
+
+void
+gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker)
+{
+  gst_palme_caption_worker_halt (worker);
+  if (worker->thread != NULL) {
+    g_thread_join (worker->thread);
+    worker->thread = NULL;
+  }
+  close_session (worker);
+  g_mutex_lock (&worker->lock);
+  worker->slot = SLOT_EMPTY;
+  discard_job (worker, &worker->job);
+  drop_discarded (worker);
+  gst_palme_caption_result_clear (&worker->result);
+  g_mutex_unlock (&worker->lock);
+}
+
+/* ---- The element's side --------------------------------------------------------------------- */
+
+static void
+abort_locked (GstPalmeCaptionWorker * worker)
+{
+  g_atomic_int_inc (&worker->serial);
+  if (worker->slot == SLOT_FILLED || worker->slot == SLOT_DONE) {
+    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
+    discard_job (worker, &worker->job);
+    gst_palme_caption_result_clear (&worker->result);
+    worker->slot = SLOT_EMPTY;
+  }
+  g_cond_broadcast (&worker->news);
+}
+
+void
+gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker)
+{
+  g_mutex_lock (&worker->lock);
+  abort_locked (worker);
+  g_mutex_unlock (&worker->lock);
+}
+
+void
+gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
+    gboolean flushing)
+{
+  g_mutex_lock (&worker->lock);
+  worker->flushing = flushing;
+  if (flushing)
+    abort_locked (worker);
+  g_mutex_unlock (&worker->lock);
+}
+
+/* TRUE unless an abort, flush or halt came since this serial. */
+static gboolean
+is_current (GstPalmeCaptionWorker * worker, gint serial)
+{
+  return !worker->flushing && !g_atomic_int_get (&worker->halted)
+      && serial == g_atomic_int_get (&worker->serial);
+}
+
+gboolean
+gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait)
+{
+  gboolean idle;
+
+  g_mutex_lock (&worker->lock);
+  worker->begin_serial = g_atomic_int_get (&worker->serial);
+  while (wait && worker->slot != SLOT_EMPTY
+      && is_current (worker, worker->begin_serial))
+    g_cond_wait (&worker->news, &worker->lock);
+  idle = worker->slot == SLOT_EMPTY
+      && is_current (worker, worker->begin_serial);
+  g_mutex_unlock (&worker->lock);
+  return idle;
+}
+
+gboolean
+gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job, GstClockTime resize)
+{
+  gboolean current;
+
+  g_mutex_lock (&worker->lock);
+  gst_palme_caption_stats_resized (&worker->stats, resize);
+  current = is_current (worker, worker->begin_serial);
+  if (current) {
+    worker->job = *job;
+    worker->job_serial = worker->begin_serial;
+    worker->submitted = g_get_monotonic_time ();
+    worker->slot = SLOT_FILLED;
+    job->prompt = NULL;
+    job->model = NULL;
+    g_cond_signal (&worker->work);
+  } else {
+    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
+    discard_job (worker, job);
+  }
+  g_mutex_unlock (&worker->lock);
+  return current;
+}
+
+void
+gst_palme_caption_worker_cancel (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionJob * job)
+{
+  g_mutex_lock (&worker->lock);
+  discard_job (worker, job);
+  g_mutex_unlock (&worker->lock);
+}
+
+gboolean
+gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
+    GstClockTime timeout, GstPalmeCaptionResult * result)
+{
+  gint64 now = g_get_monotonic_time (), deadline = G_MAXINT64;
+  gboolean taken = FALSE;
+  gint serial;
+
+  if (timeout / 1000 < (guint64) (G_MAXINT64 - now))
+    deadline = now + (gint64) (timeout / 1000);
+
+  g_mutex_lock (&worker->lock);
+  /* A flush between the hand-over and this call has increased the serial already, so the serial of
+   * the hand-over counts. */
+  serial = timeout > 0 ? worker->begin_serial :
+      g_atomic_int_get (&worker->serial);
+  while (timeout > 0
+      && (worker->slot == SLOT_FILLED || worker->slot == SLOT_RUNNING)
+      && is_current (worker, serial)) {
+    if (deadline == G_MAXINT64)
+      g_cond_wait (&worker->news, &worker->lock);
+    else if (!g_cond_wait_until (&worker->news, &worker->lock, deadline))
+      break;
+  }
+  if (worker->slot == SLOT_DONE && is_current (worker, serial)) {
+    *result = worker->result;
+    memset (&worker->result, 0, sizeof worker->result);
+    worker->slot = SLOT_EMPTY;
+    taken = TRUE;
+  }
+  g_mutex_unlock (&worker->lock);
+  return taken;
+}
+
+gboolean
+gst_palme_caption_worker_is_busy (GstPalmeCaptionWorker * worker)
+{
+  gboolean busy;
+
+  g_mutex_lock (&worker->lock);
+  busy = worker->slot != SLOT_EMPTY;
+  g_mutex_unlock (&worker->lock);
+  return busy;
+}
+
+void
+gst_palme_caption_worker_count (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionCount count)
+{
+  g_mutex_lock (&worker->lock);
+  worker->stats.counts[count]++;
+  g_mutex_unlock (&worker->lock);
+}
+
+GstStructure *
+gst_palme_caption_worker_describe (GstPalmeCaptionWorker * worker)
+{
+  GstStructure *structure;
+
+  g_mutex_lock (&worker->lock);
+  structure = gst_palme_caption_stats_describe (&worker->stats,
+      g_get_monotonic_time ());
+  g_mutex_unlock (&worker->lock);
+  return structure;
+}

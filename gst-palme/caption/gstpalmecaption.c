@@ -1,0 +1,680 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gstpalmecaption.c - the element as an object: class, signals, states, events, queries. What happens
+ * to a frame is in gstpalmecaption-frame.c, properties are in gstpalmecaption-settings.c, the engine's
+ * thread is in gstpalmecaption-worker.c.
+ */
+/**
+ * SECTION:element-palmecaption
+ * @title: palmecaption
+ * @short_description: describes video in words
+ *
+ * Captions video with a small transformer on the CPU. The video passes untouched. The caption leaves as
+ * metadata named GstPalmeCaptionMeta on each buffer, as text on the request pad `text`, as an element
+ * message named palmecaption, by the signal #GstPalmeCaption::new-caption and in the property
+ * #GstPalmeCaption:caption. A textoverlay downstream that nobody else uses shows it by itself.
+ *
+ * ## Example launch lines
+ * |[
+ * gst-launch-1.0 v4l2src ! palmecaption ! textoverlay ! videoconvert ! autovideosink
+ * ]| Captions on the picture of a camera.
+ * |[
+ * gst-launch-1.0 filesrc location=a.mp4 ! decodebin ! palmecaption name=c c.text ! webvttenc ! filesink location=a.vtt
+ * ]| Captions of a file as WebVTT, without the video.
+ * |[
+ * gst-launch-1.0 -m videotestsrc num-buffers=90 ! palmecaption ! fakesink
+ * ]| Captions as messages.
+ *
+ * ## Time
+ * A frame is due by its PTS, or by its DTS where it has no PTS. A frame without either, as a camera
+ * that sends JPEG over HTTP gives it, is due by its arrival: the running time at which it comes. Its
+ * message has no timestamp and no stream time, and that running time.
+ *
+ * The text pad is in running time, in a segment of its own that begins at 0 with the rate 1. So a
+ * subtitle file has the times at which a player shows the pictures: from 0 on for an MP4 whose edit
+ * list skips its first seconds, after a seek, and at any rate. Played backwards the video has captions
+ * in its metadata and messages, and the text pad sends GAPs alone.
+ *
+ * Text buffers never overlap and no caption is lost. A text buffer lasts at most
+ * #GstPalmeCaption:cue-duration and ends where the next caption is expected; a caption that comes
+ * earlier waits for that end.
+ *
+ * ## Signals
+ * The arguments of #GstPalmeCaption::new-caption are, in this order: the caption (string), the PTS of
+ * the captioned frame, its running time, and the time that the caption took (all three guint64, in
+ * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming
+ * thread. The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is
+ * captioned, whatever #GstPalmeCaption:interval is.
+ *
+ * Since: 0.1
+ */
+#include "gstpalmecaption-private.h"
+
+#include <string.h>
+
+#include <gst/video/video.h>
+
+#include "gstpalmemeta.h"
+
+GST_DEBUG_CATEGORY (gst_palme_caption_debug);
+#define GST_CAT_DEFAULT gst_palme_caption_debug
+
+enum
+{
+  SIGNAL_NEW_CAPTION,
+  SIGNAL_CAPTION_NOW,
+  SIGNAL_LAST
+};
+
+static guint signals[SIGNAL_LAST];
+
+/* The second structure has no format: memory that only hardware understands passes as well. */
+#define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
+
+static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink",
+    GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS (VIDEO_CAPS));
+
+static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
+    GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS (VIDEO_CAPS));
+
+static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE ("text",
+    GST_PAD_SRC, GST_PAD_REQUEST,
+    GST_STATIC_CAPS ("text/x-raw, format = (string) utf8"));
+
+#define gst_palme_caption_parent_class parent_class
+G_DEFINE_TYPE (GstPalmeCaption, gst_palme_caption, GST_TYPE_BASE_TRANSFORM);
+GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
+    GST_TYPE_PALME_CAPTION);
+
+/* ---- Values and signals ------------------------------------------------------------------ */
+
+void
+gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
+    GstClockTime pts, GstClockTime running_time, GstClockTime latency)
+{
+  g_signal_emit (self, signals[SIGNAL_NEW_CAPTION], 0, text, pts, running_time,
+      latency);
+}
+
+void
+gst_palme_caption_options (GstPalmeCaption * self,
+    struct palme_options *options)
+{
+  const GstPalmeCaptionSettings *settings = &self->settings;
+  guint longest =
+      MAX (gst_palme_model_get_info (self->model)->max_context - 1, 1);
+
+  memset (options, 0, sizeof *options);
+  /* A context that is full ends the caption anyway. */
+  options->max_length = (gint) MIN (settings->max_length, longest);
+  options->beams = (gint) settings->beams;
+  options->temperature = settings->temperature;
+  options->top_k = (gint) MIN (settings->top_k, G_MAXINT);
+  /* For the engine 0 means all tokens, here it means one. */
+  options->top_p = MAX (settings->top_p, G_MINDOUBLE);
+  options->seed = settings->seed;
+}
+
+static void
+gst_palme_caption_set_property (GObject * object, guint id,
+    const GValue * value, GParamSpec * pspec)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (object);
+  const gchar *refused;
+  gboolean locked;
+
+  if (id >= PROP_CAPTION) {
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    return;
+  }
+
+  GST_OBJECT_LOCK (self);
+  /* During READY->PAUSED the values are in use already. */
+  locked = GST_STATE (self) > GST_STATE_READY
+      || GST_STATE_NEXT (self) > GST_STATE_READY;
+  refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL && id <= PROP_PRECISION)
+    self->reload = TRUE;
+  GST_OBJECT_UNLOCK (self);
+
+  if (refused != NULL) {
+    gchar *text = gst_value_serialize (value);
+
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
+        ("The property \"%s\" was not set to %.200s, because %s.",
+            pspec->name, text ? text : "the new value", refused), (NULL));
+    g_free (text);
+  } else if (id == PROP_CUE_DURATION) {
+    gst_palme_caption_textpad_set_cue_duration (self->text,
+        g_value_get_uint64 (value));
+  }
+}
+
+static GstPalmeModel *
+gst_palme_caption_ref_model (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = NULL;
+
+  GST_OBJECT_LOCK (self);
+  if (self->model != NULL)
+    model = gst_palme_model_ref (self->model);
+  GST_OBJECT_UNLOCK (self);
+  return model;
+}
+
+static GstStructure *
+describe_stats (GstPalmeCaption * self)
+{
+  GstStructure *stats = gst_palme_caption_worker_describe (self->worker);
+  guint64 bytes = 0;
+
+  GST_OBJECT_LOCK (self);
+  if (self->model != NULL)
+    bytes = gst_palme_model_get_info (self->model)->bytes;
+  GST_OBJECT_UNLOCK (self);
+  gst_structure_set (stats, "text-drops", G_TYPE_UINT64,
+      gst_palme_caption_textpad_get_drops (self->text), "model-bytes",
+      G_TYPE_UINT64, bytes, NULL);
+  return stats;
+}
+
+/* Described anew each time: other elements come to share the model, and leave it. */
+static GstStructure *
+describe_model (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = gst_palme_caption_ref_model (self);
+  GstStructure *structure = NULL;
+
+  if (model != NULL) {
+    structure = gst_palme_model_describe (model);
+    gst_palme_model_unref (model);
+  }
+  return structure;
+}
+
+static void
+gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
+    GParamSpec * pspec)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (object);
+
+  if (id == PROP_STATS) {
+    g_value_take_boxed (value, describe_stats (self));
+    return;
+  }
+  if (id == PROP_MODEL_INFO) {
+    g_value_take_boxed (value, describe_model (self));
+    return;
+  }
+
+  GST_OBJECT_LOCK (self);
+  switch (id) {
+    case PROP_CAPTION:
+      g_value_set_string (value, self->caption);
+      break;
+    case PROP_LAST_LATENCY:
+      g_value_set_uint64 (value, self->last_latency);
+      break;
+    case PROP_MAX_OBSERVED_DELAY:
+      g_value_set_uint64 (value, self->max_delay);
+      break;
+    default:
+      if (!gst_palme_caption_settings_get (&self->settings, id, value))
+        G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+      break;
+  }
+  GST_OBJECT_UNLOCK (self);
+}
+
+static void
+gst_palme_caption_now (GstPalmeCaption * self)
+{
+  g_atomic_int_set (&self->caption_now, TRUE);
+}
+
+/* ---- The model and the worker ---------------------------------------------------------------- */
+
+/* Captions that are being made go on with the model that they began with. Takes the model. */
+static void
+set_model (GstPalmeCaption * self, GstPalmeModel * model)
+{
+  GstPalmeModel *old;
+
+  GST_OBJECT_LOCK (self);
+  old = self->model;
+  self->model = model;
+  GST_OBJECT_UNLOCK (self);
+  gst_palme_model_cache_close (&old);
+}
+
+static gboolean
+open_model (GstPalmeCaption * self)
+{
+  GstPalmePrecision precision;
+  GstPalmeModel *model;
+  guint threads;
+  gchar *path;
+
+  /* Two models need not be in memory at once. */
+  set_model (self, NULL);
+  GST_OBJECT_LOCK (self);
+  path = g_strdup (self->settings.model);
+  threads = self->settings.threads;
+  precision = self->settings.precision;
+  self->reload = FALSE;
+  GST_OBJECT_UNLOCK (self);
+
+  model = gst_palme_model_open (GST_ELEMENT (self), GST_CAT_DEFAULT, path,
+      threads, gst_palme_precision_name (precision));
+  g_free (path);
+  set_model (self, model);
+  return model != NULL;
+}
+
+static void
+free_pictures (GstPalmeCaption * self)
+{
+  gst_palme_caption_picture_clear (&self->picture);
+  gst_palme_caption_pixels_clear (&self->drawn);
+  gst_palme_caption_pixels_clear (&self->captioned);
+}
+
+static void
+post_cannot_start (GstPalmeCaption * self, const gchar * reason)
+{
+  GST_ELEMENT_ERROR (self, RESOURCE, FAILED,
+      ("Captions cannot be made: %s. Close other programs, or lower "
+          "\"threads\" or \"beams\".", reason), (NULL));
+}
+
+/* Room for both small pictures: a lack of memory is an error before PLAYING. */
+static gboolean
+allocate_pictures (GstPalmeCaption * self, gint size)
+{
+  gchar *reason;
+
+  if (gst_palme_caption_pixels_resize (&self->drawn, size)
+      && gst_palme_caption_pixels_resize (&self->captioned, size))
+    return TRUE;
+  reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
+      " bytes", gst_palme_caption_picture_bytes (size));
+  post_cannot_start (self, reason);
+  g_free (reason);
+  return FALSE;
+}
+
+static gboolean
+start_worker (GstPalmeCaption * self)
+{
+  GstPalmeModel *model = gst_palme_caption_ref_model (self);
+  struct palme_options options;
+  gchar *name, *reason;
+  gboolean ok;
+
+  GST_OBJECT_LOCK (self);
+  gst_palme_caption_options (self, &options);
+  GST_OBJECT_UNLOCK (self);
+  ok = allocate_pictures (self, gst_palme_model_get_info (model)->image_size);
+  if (ok) {
+    name = g_strdup_printf ("palme:%s", GST_OBJECT_NAME (self));
+    reason =
+        gst_palme_caption_worker_start (self->worker, model, &options, name);
+    g_free (name);
+    ok = reason == NULL;
+    if (!ok)
+      post_cannot_start (self, reason);
+    g_free (reason);
+  }
+  gst_palme_model_unref (model);
+  return ok;
+}
+
+static gboolean
+start (GstPalmeCaption * self)
+{
+  gboolean reload, overlay;
+
+  GST_OBJECT_LOCK (self);
+  reload = self->reload;
+  GST_OBJECT_UNLOCK (self);
+  if (reload && !open_model (self))
+    return FALSE;
+
+  GST_OBJECT_LOCK (self);
+  overlay = self->settings.auto_overlay;
+  self->sync = FALSE;
+  self->last_latency = self->max_delay = self->live_latency = 0;
+  GST_OBJECT_UNLOCK (self);
+  self->decided = self->live = FALSE;
+  self->frames = 0;
+  self->no_pictures = 0;
+  self->warned_unmappable = FALSE;
+  self->warned_delay = 0;
+  gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
+  g_atomic_int_set (&self->caption_now, FALSE);
+  gst_palme_caption_frame_forget (self);
+
+  if (!start_worker (self)) {
+    free_pictures (self);
+    return FALSE;
+  }
+  gst_palme_caption_textpad_start (self->text);
+  if (overlay)
+    gst_palme_caption_overlay_attach (self->overlay);
+  self->started = TRUE;
+  return TRUE;
+}
+
+/* Ends every wait. It comes before chaining up, or deactivating the pads would wait for the engine. */
+static void
+interrupt (GstPalmeCaption * self)
+{
+  gst_palme_caption_worker_halt (self->worker);
+  gst_palme_caption_textpad_stop (self->text);
+}
+
+static void
+stop (GstPalmeCaption * self)
+{
+  if (!self->started)
+    return;
+  self->started = FALSE;
+  gst_palme_caption_worker_stop (self->worker);
+  gst_palme_caption_overlay_detach (self->overlay);
+  free_pictures (self);
+}
+
+static GstStateChangeReturn
+gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (element);
+  GstStateChangeReturn ret;
+
+  switch (transition) {
+    case GST_STATE_CHANGE_NULL_TO_READY:
+      if (!open_model (self))
+        return GST_STATE_CHANGE_FAILURE;
+      break;
+    case GST_STATE_CHANGE_READY_TO_PAUSED:
+      if (!start (self))
+        return GST_STATE_CHANGE_FAILURE;
+      break;
+    case GST_STATE_CHANGE_PAUSED_TO_READY:
+      interrupt (self);
+      break;
+    default:
+      break;
+  }
+
+  ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
+
+  switch (transition) {
+    case GST_STATE_CHANGE_NULL_TO_READY:
+      if (ret == GST_STATE_CHANGE_FAILURE)
+        set_model (self, NULL);
+      break;
+    case GST_STATE_CHANGE_READY_TO_PAUSED:
+      if (ret == GST_STATE_CHANGE_FAILURE) {
+        interrupt (self);
+        stop (self);
+      }
+      break;
+    case GST_STATE_CHANGE_PAUSED_TO_READY:
+      stop (self);
+      break;
+    case GST_STATE_CHANGE_READY_TO_NULL:
+      set_model (self, NULL);
+      break;
+    default:
+      break;
+  }
+  return ret;
+}
+
+/* ---- Pads, caps, events, queries ------------------------------------------------------------- */
+
+static GstPad *
+gst_palme_caption_request_new_pad (GstElement * element,
+    GstPadTemplate * templ, const gchar * name, const GstCaps * caps)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (element);
+
+  (void) caps;
+  if (name != NULL && strcmp (name, "text") != 0) {
+    GST_WARNING_OBJECT (self, "the request pad is named \"text\"");
+    return NULL;
+  }
+  return gst_palme_caption_textpad_request_pad (self->text, templ);
+}
+
+static void
+gst_palme_caption_release_pad (GstElement * element, GstPad * pad)
+{
+  gst_palme_caption_textpad_release_pad (GST_PALME_CAPTION (element)->text,
+      pad);
+}
+
+static gboolean
+gst_palme_caption_set_caps (GstBaseTransform * trans, GstCaps * incaps,
+    GstCaps * outcaps)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (trans);
+
+  (void) outcaps;
+  /* A caption that is being made has its own picture and goes on. */
+  gst_palme_caption_picture_set_caps (&self->picture, incaps);
+  self->warned_unmappable = FALSE;
+  return TRUE;
+}
+
+static void
+take_segment (GstPalmeCaption * self, GstEvent * event)
+{
+  GstSegment segment;
+
+  gst_event_copy_segment (event, &segment);
+  /* The position is the sender's bookkeeping and does not concern the frames. */
+  segment.position = 0;
+  if (self->segment.format != GST_FORMAT_UNDEFINED
+      && !gst_segment_is_equal (&segment, &self->segment)) {
+    gst_palme_caption_worker_abort (self->worker);
+    gst_palme_caption_schedule_reset (&self->schedule);
+    gst_palme_caption_schedule_reset (&self->arrivals);
+    self->handed = GST_CLOCK_TIME_NONE;
+  }
+  self->segment = segment;
+}
+
+static gboolean
+gst_palme_caption_sink_event (GstBaseTransform * trans, GstEvent * event)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (trans);
+
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_FLUSH_START:
+      gst_palme_caption_worker_set_flushing (self->worker, TRUE);
+      break;
+    case GST_EVENT_FLUSH_STOP:
+      gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
+      gst_palme_caption_frame_forget (self);
+      gst_palme_caption_worker_set_flushing (self->worker, FALSE);
+      break;
+    case GST_EVENT_SEGMENT:
+      take_segment (self, event);
+      break;
+    case GST_EVENT_GAP:
+      gst_palme_caption_frame_gap (self, event);
+      break;
+    case GST_EVENT_EOS:
+      gst_palme_caption_frame_drain (self);
+      break;
+    default:
+      break;
+  }
+  if (GST_EVENT_IS_SERIALIZED (event)
+      || GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START)
+    gst_palme_caption_textpad_event (self->text, event);
+
+  return GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);
+}
+
+static gboolean
+gst_palme_caption_query (GstBaseTransform * trans, GstPadDirection direction,
+    GstQuery * query)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (trans);
+  GstClockTime min, max, own;
+  gboolean live;
+
+  if (!GST_BASE_TRANSFORM_CLASS (parent_class)->query (trans, direction, query))
+    return FALSE;
+  if (GST_QUERY_TYPE (query) == GST_QUERY_LATENCY && direction == GST_PAD_SRC) {
+    gst_query_parse_latency (query, &live, &min, &max);
+    GST_OBJECT_LOCK (self);
+    own = self->live_latency;
+    GST_OBJECT_UNLOCK (self);
+    if (live && own > 0)
+      gst_query_set_latency (query, live, min + own,
+          GST_CLOCK_TIME_IS_VALID (max) ? max + own : max);
+  }
+  return TRUE;
+}
+
+static gboolean
+gst_palme_caption_propose_allocation (GstBaseTransform * trans,
+    GstQuery * decide_query, GstQuery * query)
+{
+  (void) decide_query;
+  /* The same buffers go on downstream, so what is allocated there serves upstream. */
+  return gst_pad_peer_query (GST_BASE_TRANSFORM_SRC_PAD (trans), query);
+}
+
+static GstFlowReturn
+gst_palme_caption_prepare_output_buffer (GstBaseTransform * trans,
+    GstBuffer * input, GstBuffer ** output)
+{
+  (void) trans;
+  /* Only metadata is added: a shallow copy shares the memories of a buffer that others hold too. */
+  *output = gst_buffer_is_writable (input) ? input : gst_buffer_copy (input);
+  return *output ? GST_FLOW_OK : GST_FLOW_ERROR;
+}
+
+static GstFlowReturn
+gst_palme_caption_transform_ip (GstBaseTransform * trans, GstBuffer * buffer)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (trans);
+  GstFlowReturn flow = gst_palme_caption_frame_process (self, buffer);
+
+  /* Only the text is used: pushing to an unlinked pad would stop the stream. */
+  if (flow == GST_FLOW_OK
+      && !gst_pad_is_linked (GST_BASE_TRANSFORM_SRC_PAD (trans))
+      && gst_palme_caption_textpad_is_linked (self->text))
+    return GST_BASE_TRANSFORM_FLOW_DROPPED;
+  return flow;
+}
+
+/* ---- Class and instance ---------------------------------------------------------------------- */
+
+static void
+gst_palme_caption_init (GstPalmeCaption * self)
+{
+  GstBaseTransform *trans = GST_BASE_TRANSFORM (self);
+
+  gst_palme_caption_settings_init (&self->settings);
+  self->worker = gst_palme_caption_worker_new (GST_OBJECT (self));
+  self->text = gst_palme_caption_textpad_new (GST_ELEMENT (self));
+  self->overlay =
+      gst_palme_caption_overlay_new (GST_ELEMENT (self),
+      GST_BASE_TRANSFORM_SRC_PAD (trans));
+  gst_palme_caption_textpad_set_cue_duration (self->text,
+      self->settings.cue_duration);
+
+  gst_base_transform_set_in_place (trans, TRUE);
+  /* Otherwise the base class drops frames that a sink reports as late. */
+  gst_base_transform_set_qos_enabled (trans, FALSE);
+}
+
+static void
+gst_palme_caption_finalize (GObject * object)
+{
+  GstPalmeCaption *self = GST_PALME_CAPTION (object);
+
+  gst_palme_caption_worker_free (self->worker);
+  gst_palme_caption_textpad_free (self->text);
+  gst_palme_caption_overlay_free (self->overlay);
+  free_pictures (self);
+  set_model (self, NULL);
+  gst_palme_caption_settings_clear (&self->settings);
+  g_free (self->caption);
+  g_clear_pointer (&self->caption_model, g_ref_string_release);
+  G_OBJECT_CLASS (parent_class)->finalize (object);
+}
+
+static void
+install_signals (GType type)
+{
+  /**
+   * GstPalmeCaption::new-caption:
+   * @element: the element
+   * @text: the caption
+   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE if it has neither
+   * @running_time: running time of the captioned frame; without timestamps that of its arrival
+   * @latency: time that the caption took, in nanoseconds
+   *
+   * A caption is ready. The signal is emitted on the streaming thread.
+   *
+   * Since: 0.1
+   */
+  signals[SIGNAL_NEW_CAPTION] = g_signal_new ("new-caption", type,
+      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 4, G_TYPE_STRING,
+      G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
+  /**
+   * GstPalmeCaption::caption-now:
+   * @element: the element
+   *
+   * Captions the next frame, whatever #GstPalmeCaption:interval is.
+   *
+   * Since: 0.1
+   */
+  signals[SIGNAL_CAPTION_NOW] = g_signal_new_class_handler ("caption-now",
+      type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
+      G_CALLBACK (gst_palme_caption_now), NULL, NULL, NULL, G_TYPE_NONE, 0);
+}
+
+static void
+gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  GstElementClass *element_class = GST_ELEMENT_CLASS (klass);
+  GstBaseTransformClass *trans_class = GST_BASE_TRANSFORM_CLASS (klass);
+
+  GST_DEBUG_CATEGORY_INIT (gst_palme_caption_debug, "palmecaption", 0,
+      "video captioner");
+  gst_palme_meta_register ();
+
+  object_class->set_property = gst_palme_caption_set_property;
+  object_class->get_property = gst_palme_caption_get_property;
+  object_class->finalize = gst_palme_caption_finalize;
+  gst_palme_caption_settings_install (object_class);
+  install_signals (G_TYPE_FROM_CLASS (klass));
+
+  gst_element_class_add_static_pad_template (element_class, &sink_template);
+  gst_element_class_add_static_pad_template (element_class, &src_template);
+  gst_element_class_add_static_pad_template (element_class, &text_template);
+  gst_element_class_set_static_metadata (element_class, "Video captioner",
+      "Filter/Analyzer/Video",
+      "Describes video in words with a transformer on the CPU",
+      "The gst-palme authors");
+  gst_element_class_add_metadata (element_class, GST_ELEMENT_METADATA_DOC_URI,
+      GST_PALME_DOC_URI);
+  element_class->change_state = gst_palme_caption_change_state;
+  element_class->request_new_pad = gst_palme_caption_request_new_pad;
+  element_class->release_pad = gst_palme_caption_release_pad;
+
+  trans_class->set_caps = gst_palme_caption_set_caps;
+  trans_class->sink_event = gst_palme_caption_sink_event;
+  trans_class->query = gst_palme_caption_query;
+  trans_class->propose_allocation = gst_palme_caption_propose_allocation;
+  trans_class->prepare_output_buffer = gst_palme_caption_prepare_output_buffer;
+  trans_class->transform_ip = gst_palme_caption_transform_ip;
+}
