@@ -122,6 +122,10 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
         text = weight == SAYS_WHERE ? "the source gives nothing: nobody answers there, or the connection "
                                       "broke or paused for too long"
                                     : "cannot be decoded";
+    } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED) && more &&
+               g_str_has_prefix(text, "Internal data")) {
+        weight = is_error ? SAYS_MUCH : SAYS_PERHAPS; /* by the element that knows why */
+        text = "cannot be decoded";
     } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND) ||
                (more && strstr(more, "Can't typefind"))) {
         weight = SAYS_UNKNOWN;
