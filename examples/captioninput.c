@@ -182,7 +182,15 @@ static int compare_names(gconstpointer a, gconstpointer b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
+/* A sentence about a folder's part, which is named, or about the folder itself. */
+static char *list_words(const char *top, const char *part, const char *what)
+{
+    return part == top ? g_strdup_printf("%s%s", what, g_strerror(errno))
+                       : g_strdup_printf("%s: %s%s", part, what, g_strerror(errno));
+}
+
+/* Lists `folder`, which is `top` or below it. */
+static gboolean list_folder(GPtrArray *files, const char *folder, const char *top, char **why)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     DIR *directory = opendir(folder);
@@ -191,7 +199,7 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
     gboolean ok = directory != NULL;
 
     if (!ok)
-        *why = g_strdup_printf("cannot be entered: %s", g_strerror(errno));
+        *why = list_words(top, folder, "cannot be entered: ");
     while (ok && (entry = readdir(directory)))
         if (entry->d_name[0] != '.')
             g_ptr_array_add(names, g_build_filename(folder, entry->d_name, NULL));
@@ -207,12 +215,12 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
             if (errno == ENOENT) /* it has just gone */
                 continue;
             if (ok)
-                *why = g_strdup_printf("%s: %s", name, g_strerror(errno));
+                *why = list_words(top, name, "");
             ok = FALSE;
         } else if (S_ISDIR(status.st_mode)) {
-            if (!caption_input_list(files, name, &inner)) {
+            if (!list_folder(files, name, top, &inner)) {
                 if (ok)
-                    *why = g_strdup_printf("%s: %s", name, inner);
+                    *why = g_steal_pointer(&inner);
                 ok = FALSE;
                 g_free(inner);
             }
@@ -222,6 +230,11 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
     }
     g_ptr_array_unref(names);
     return ok;
+}
+
+gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
+{
+    return list_folder(files, folder, folder, why);
 }
 
 static gboolean is_media_type(const guint8 *data, gsize size)

@@ -140,10 +140,10 @@ static GstPadProbeReturn drop_not_due(GstPad *pad, GstPadProbeInfo *probe, gpoin
     return GST_PAD_PROBE_OK;
 }
 
-/* Holds the streaming thread until the pipeline ends and the pad refuses what comes. Whoever ends the pipeline
- * may wait for this thread before it comes to this pad: decodebin takes a demuxer down before the parser
- * behind it, which runs in the demuxer's thread. So the wait is not for ever, and a parser's, which takes no
- * memory for frames, is over at once. */
+/* Holds the streaming thread until the pipeline ends and the pad refuses what comes. Whoever ends the
+ * pipeline may wait for this thread before it comes to this pad: decodebin takes a demuxer down before the
+ * parser behind it, which runs in the demuxer's thread. So the wait is not for ever, and a parser's, which
+ * takes no memory for frames, is over at once. */
 static void hold(const struct source *s, const GstPad *pad, gboolean decoder)
 {
     const GstClockTime nap = POLL_TIME / 10;
@@ -159,9 +159,9 @@ static void hold(const struct source *s, const GstPad *pad, gboolean decoder)
     }
 }
 
-/* Where a size in the caps is too large it holds the streaming thread and drops the caps. A decoder sends caps
- * before it takes memory for a frame. (A probe that blocks would count as a blocked pad from the beginning, and
- * decodebin blocks and releases these pads itself.) */
+/* Where a size in the caps is too large it holds the streaming thread and drops the caps. A decoder sends
+ * caps before it takes memory for a frame. (A probe that blocks would count as a blocked pad from the
+ * beginning, and decodebin blocks and releases these pads itself.) */
 static GstPadProbeReturn check_size(GstPad *pad, GstPadProbeInfo *probe, gpointer user)
 {
     struct source *s = user;

@@ -87,17 +87,20 @@ run folder/empty dog.jpg
 check "an empty folder" "$status $(names)$(cat err)" = \
     '1 dog.jpg palme-caption: folder/empty: has no picture or video in it'
 
-mkdir locked && cp same.png locked/a.png && chmod 444 locked
+mkdir -p locked upper/middle/inner && cp same.png locked/a.png && chmod 444 locked && chmod 0 upper/middle/inner
 # Whoever may do everything may not without its capabilities.
 may_not=$([ "$(id -u)" != 0 ] || echo setpriv --bounding-set=-all)
 if [ "$(id -u)" != 0 ] || setpriv --bounding-set=-all true 2>/dev/null; then
     timeout 60 $may_not "$command" locked >out 2>err
     check "a folder whose files cannot be looked at" "$? $(grep -v '^WARNING: Glycin ' err)" = \
         '1 palme-caption: locked: locked/a.png: Permission denied'
+    timeout 60 $may_not "$command" upper >out 2>err
+    check "a folder far below that is locked" "$? $(grep -v '^WARNING: Glycin ' err)" = \
+        '1 palme-caption: upper: upper/middle/inner: cannot be entered: Permission denied'
 else
     echo "no setpriv here: a folder whose files cannot be looked at is left out"
 fi
-chmod 755 locked
+chmod 755 locked upper/middle/inner
 
 # ---- URIs
 run "file://$work/folder/sub" "file://localhost$work/locked/"
