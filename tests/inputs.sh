@@ -145,6 +145,20 @@ END
     check "is captioned once a second" "$(python3 -c 'import re
 t = [int(m[1]) * 60 + float(m[2]) for m in re.finditer(r"@0:(\d\d):(\d\d\.\d{3})\t", open("out").read())]
 print(t[0] == 0 and all(t[i] >= i for i in range(len(t))))')" = True
+    # What no type finder knows is not a source that gives nothing.
+    mkdir served
+    { cat same.tga; head -c 300000 /dev/zero; } >served/long
+    python3 -c 'import functools, http.server as h
+server = h.HTTPServer(("127.0.0.1", 0), functools.partial(h.SimpleHTTPRequestHandler, directory="served"))
+print(server.server_port, flush=True)
+server.handle_request()' >port2 2>served.log &
+    while [ ! -s port2 ]; do sleep 0.1; done
+    run "http://127.0.0.1:$(cat port2)/long"
+    kill $! 2>/dev/null
+    wait
+    check "an unknown format from afar" "$status $(grep -c 'is no picture or video of a format' err)" = '1 1'
+    run "http://127.0.0.1:$(cat port2)/long"
+    check "nobody there" "$status $(grep -c 'nobody answers' err)" = '1 1'
 else
     echo "no souphttpsrc or multipartdemux here: the camera is left out"
 fi
