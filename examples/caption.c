@@ -255,10 +255,13 @@ static int caption_all(palme_session *session, const struct settings *settings, 
                        .text = g_string_new(NULL) };
     int status = EXIT_FINE;
 
-    for (int i = 0; i < count && !run.giving_up && !run.reader_left; i++)
-        if (!(caption_input_is_folder(items[i]) ? caption_folder(&run, items[i])
-                                                : caption_item(&run, items[i])))
+    for (int i = 0; i < count && !run.giving_up && !run.reader_left; i++) {
+        char *folder = caption_input_folder(items[i]);
+
+        if (!(folder ? caption_folder(&run, folder) : caption_item(&run, items[i])))
             status = EXIT_SOME_FAILED;
+        g_free(folder);
+    }
     progress_wipe(&run);
     g_string_free(run.line, TRUE);
     g_string_free(run.text, TRUE);

@@ -83,6 +83,17 @@ static gboolean open_file(struct caption_input *input, const char *path, char **
     return *why == NULL;
 }
 
+/* The name of the file that a file URI means, to be freed; NULL: it names none on this machine. */
+static char *path_of_uri(const char *uri)
+{
+    char *host = NULL, *path = g_filename_from_uri(uri, &host, NULL);
+
+    if (host && g_ascii_strcasecmp(host, "localhost") != 0)
+        g_clear_pointer(&path, g_free);
+    g_free(host);
+    return path;
+}
+
 gboolean caption_input_open(struct caption_input *input, const char *item, char **why)
 {
     struct stat status;
@@ -103,7 +114,7 @@ gboolean caption_input_open(struct caption_input *input, const char *item, char 
             input->uri = g_strdup(item);
             return TRUE;
         }
-        path = g_filename_from_uri(item, NULL, NULL);
+        path = path_of_uri(item);
         if (!path) {
             *why = g_strdup("is no file URI that names a file here");
             return FALSE;
@@ -144,11 +155,26 @@ void caption_input_close(struct caption_input *input)
 
 /* ---- Folders ------------------------------------------------------------------------------ */
 
-gboolean caption_input_is_folder(const char *item)
+static gboolean is_folder(const char *path)
 {
     struct stat status;
 
-    return stat(item, &status) == 0 && S_ISDIR(status.st_mode);
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+char *caption_input_folder(const char *item)
+{
+    struct stat status;
+    char *path;
+
+    if (is_folder(item))
+        return g_strdup(item);
+    if (lstat(item, &status) == 0 || !gst_uri_is_valid(item) || !gst_uri_has_protocol(item, "file"))
+        return NULL;
+    path = path_of_uri(item);
+    if (path && !is_folder(path))
+        g_clear_pointer(&path, g_free);
+    return path;
 }
 
 static int compare_names(gconstpointer a, gconstpointer b)
@@ -156,7 +182,15 @@ static int compare_names(gconstpointer a, gconstpointer b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
+/* A sentence about a folder's part, which is named, or about the folder itself. */
+static char *list_words(const char *top, const char *part, const char *what)
+{
+    return part == top ? g_strdup_printf("%s%s", what, g_strerror(errno))
+                       : g_strdup_printf("%s: %s%s", part, what, g_strerror(errno));
+}
+
+/* Lists `folder`, which is `top` or below it. */
+static gboolean list_folder(GPtrArray *files, const char *folder, const char *top, char **why)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     DIR *directory = opendir(folder);
@@ -165,7 +199,7 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
     gboolean ok = directory != NULL;
 
     if (!ok)
-        *why = g_strdup_printf("cannot be entered: %s", g_strerror(errno));
+        *why = list_words(top, folder, "cannot be entered: ");
     while (ok && (entry = readdir(directory)))
         if (entry->d_name[0] != '.')
             g_ptr_array_add(names, g_build_filename(folder, entry->d_name, NULL));
@@ -177,10 +211,16 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
         char *inner = NULL;
 
         /* A link to a folder may lead back up. */
-        if (lstat(name, &status) == 0 && S_ISDIR(status.st_mode)) {
-            if (!caption_input_list(files, name, &inner)) {
+        if (lstat(name, &status) != 0) {
+            if (errno == ENOENT) /* it has just gone */
+                continue;
+            if (ok)
+                *why = list_words(top, name, "");
+            ok = FALSE;
+        } else if (S_ISDIR(status.st_mode)) {
+            if (!list_folder(files, name, top, &inner)) {
                 if (ok)
-                    *why = g_strdup_printf("%s: %s", name, inner);
+                    *why = g_steal_pointer(&inner);
                 ok = FALSE;
                 g_free(inner);
             }
@@ -190,6 +230,11 @@ gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
     }
     g_ptr_array_unref(names);
     return ok;
+}
+
+gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
+{
+    return list_folder(files, folder, folder, why);
 }
 
 static gboolean is_media_type(const guint8 *data, gsize size)

@@ -24,8 +24,8 @@ gboolean caption_input_read_all(struct caption_input *input, guint64 limit, char
 
 void caption_input_close(struct caption_input *input);
 
-/* Whether `item` is a folder. */
-gboolean caption_input_is_folder(const char *item);
+/* The path of the folder that `item` names, as a path or as a file URI, to be freed; NULL: it names none. */
+char *caption_input_folder(const char *item);
 
 /* Appends the regular files in a folder and in the folders below it to `files`, as new strings, in the
  * order of their names' bytes. Names that begin with a dot and links to folders are left out. FALSE:

@@ -111,7 +111,11 @@ static gboolean read_photo(const GByteArray *bytes, const char *uri, const struc
     } else if (status == CAPTION_PHOTO_TOO_LARGE) {
         *why = g_steal_pointer(&loader);
     } else {
-        if (!gstreamer_first)
+        /* libav's demuxer seeks behind the end of a GIF that is cut short, for ever. What can be read of one,
+         * gdk-pixbuf has read. */
+        gboolean cut_gif = status == CAPTION_PHOTO_BROKEN && kind && strcmp(kind->name, "GIF") == 0;
+
+        if (!gstreamer_first && !cut_gif)
             decoded = caption_stream_read(&stream, options, NULL, &decoder);
         ok = decoded == CAPTION_STREAM_READ;
         if (decoded == CAPTION_STREAM_FAILED && status == CAPTION_PHOTO_UNKNOWN)

@@ -23,6 +23,8 @@
 
 /* A decoder that gives nothing for so long will not give anything any more. */
 #define STALL_TIME (30 * G_USEC_PER_SEC)
+/* How long a decoder is held whose pad does not refuse its frames when the pipeline ends. */
+#define LAST_WAIT (500 * GST_MSECOND)
 /* How often a waiting reader looks at the bus. */
 #define POLL_TIME (50 * GST_MSECOND)
 /* The most that GStreamer's elements can express: a side, and the bytes of a frame (as RGBA). */
@@ -138,9 +140,28 @@ static GstPadProbeReturn drop_not_due(GstPad *pad, GstPadProbeInfo *probe, gpoin
     return GST_PAD_PROBE_OK;
 }
 
-/* Where a size in the caps is too large it holds the streaming thread until the pipeline ends and the pad
- * refuses what comes. A decoder sends caps before it takes memory for a frame. (A probe that blocks would
- * count as a blocked pad from the beginning, and decodebin blocks and releases these pads itself.) */
+/* Holds the streaming thread until the pipeline ends and the pad refuses what comes. Whoever ends the
+ * pipeline may wait for this thread before it comes to this pad: decodebin takes a demuxer down before the
+ * parser behind it, which runs in the demuxer's thread. So the wait is not for ever, and a parser's, which
+ * takes no memory for frames, is over at once. */
+static void hold(const struct source *s, const GstPad *pad, gboolean decoder)
+{
+    const GstClockTime nap = POLL_TIME / 10;
+    GstClockTime left = decoder ? LAST_WAIT : 0;
+
+    while (!GST_PAD_IS_FLUSHING(pad)) {
+        if (g_atomic_int_get(&s->stop)) {
+            if (left < nap)
+                return;
+            left -= nap;
+        }
+        g_usleep((gulong)(nap / GST_USECOND));
+    }
+}
+
+/* Where a size in the caps is too large it holds the streaming thread and drops the caps. A decoder sends
+ * caps before it takes memory for a frame. (A probe that blocks would count as a blocked pad from the
+ * beginning, and decodebin blocks and releases these pads itself.) */
 static GstPadProbeReturn check_size(GstPad *pad, GstPadProbeInfo *probe, gpointer user)
 {
     struct source *s = user;
@@ -161,9 +182,8 @@ static GstPadProbeReturn check_size(GstPad *pad, GstPadProbeInfo *probe, gpointe
     s->width = width;
     s->height = height;
     g_atomic_int_set(&s->too_large, 1);
-    while (!GST_PAD_IS_FLUSHING(pad))
-        g_usleep((gulong)(POLL_TIME / GST_USECOND / 10));
-    return GST_PAD_PROBE_OK;
+    hold(s, pad, gst_structure_has_name(structure, "video/x-raw"));
+    return GST_PAD_PROBE_DROP;
 }
 
 static void watch_pad(GstElement *element, GstPad *pad, gpointer user)

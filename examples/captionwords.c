@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* How much a message says. */
-enum { SAYS_NOTHING, SAYS_LITTLE, SAYS_UNKNOWN, SAYS_WHERE, SAYS_PERHAPS, SAYS_MUCH };
+enum { SAYS_NOTHING, SAYS_LITTLE, SAYS_UNKNOWN, SAYS_WHERE, SAYS_FORMAT, SAYS_PERHAPS, SAYS_MUCH };
 
 /* Which Debian package has the decoder for a type. Most are in libav's. */
 static const char *package_for(const char *type)
@@ -122,9 +122,14 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
         text = weight == SAYS_WHERE ? "the source gives nothing: nobody answers there, or the connection "
                                       "broke or paused for too long"
                                     : "cannot be decoded";
+    } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED) && more &&
+               g_str_has_prefix(text, "Internal data")) {
+        weight = is_error ? SAYS_MUCH : SAYS_PERHAPS; /* by the element that knows why */
+        text = "cannot be decoded";
     } else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND) ||
                (more && strstr(more, "Can't typefind"))) {
-        weight = SAYS_UNKNOWN;
+        /* With nothing to add, there were bytes enough to tell; then the source was stopped by it. */
+        weight = more ? SAYS_UNKNOWN : SAYS_FORMAT;
         text = "is no picture or video of a format that GStreamer or gdk-pixbuf knows";
         more = NULL;
     } else {
@@ -142,7 +147,8 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
 
 gboolean caption_words_is_unknown(const struct caption_words *words)
 {
-    return words->weight == SAYS_UNKNOWN || (words->missing && words->weight < SAYS_MUCH);
+    return words->weight == SAYS_UNKNOWN || words->weight == SAYS_FORMAT ||
+           (words->missing && words->weight < SAYS_MUCH);
 }
 
 char *caption_words_sentence(const struct caption_words *words)

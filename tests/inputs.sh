@@ -87,7 +87,26 @@ run folder/empty dog.jpg
 check "an empty folder" "$status $(names)$(cat err)" = \
     '1 dog.jpg palme-caption: folder/empty: has no picture or video in it'
 
+mkdir -p locked upper/middle/inner && cp same.png locked/a.png && chmod 444 locked && chmod 0 upper/middle/inner
+# Whoever may do everything may not without its capabilities.
+may_not=$([ "$(id -u)" != 0 ] || echo setpriv --bounding-set=-all)
+if [ "$(id -u)" != 0 ] || setpriv --bounding-set=-all true 2>/dev/null; then
+    timeout 60 $may_not "$command" locked >out 2>err
+    check "a folder whose files cannot be looked at" "$? $(grep -v '^WARNING: Glycin ' err)" = \
+        '1 palme-caption: locked: locked/a.png: Permission denied'
+    timeout 60 $may_not "$command" upper >out 2>err
+    check "a folder far below that is locked" "$? $(grep -v '^WARNING: Glycin ' err)" = \
+        '1 palme-caption: upper: upper/middle/inner: cannot be entered: Permission denied'
+else
+    echo "no setpriv here: a folder whose files cannot be looked at is left out"
+fi
+chmod 755 locked upper/middle/inner
+
 # ---- URIs
+run "file://$work/folder/sub" "file://localhost$work/locked/"
+check "folders by URI" "$(names)" = "$work/folder/sub/a.jpg $work/locked/a.png "
+run "file://elsewhere$work/same.png"
+check "a file of another machine" "$status $(grep -c 'names a file here' err)" = '1 1'
 gst-launch-1.0 -q filesrc location=dog.jpg ! jpegdec ! videoscale ! video/x-raw,width=160,height=120 ! jpegenc ! \
     filesink location=small.jpg
 run --format text small.jpg "data:image/jpeg;base64,$(base64 -w 0 small.jpg)"
@@ -126,6 +145,20 @@ END
     check "is captioned once a second" "$(python3 -c 'import re
 t = [int(m[1]) * 60 + float(m[2]) for m in re.finditer(r"@0:(\d\d):(\d\d\.\d{3})\t", open("out").read())]
 print(t[0] == 0 and all(t[i] >= i for i in range(len(t))))')" = True
+    # What no type finder knows is not a source that gives nothing.
+    mkdir served
+    { cat same.tga; head -c 300000 /dev/zero; } >served/long
+    python3 -c 'import functools, http.server as h
+server = h.HTTPServer(("127.0.0.1", 0), functools.partial(h.SimpleHTTPRequestHandler, directory="served"))
+print(server.server_port, flush=True)
+server.handle_request()' >port2 2>served.log &
+    while [ ! -s port2 ]; do sleep 0.1; done
+    run "http://127.0.0.1:$(cat port2)/long"
+    kill $! 2>/dev/null
+    wait
+    check "an unknown format from afar" "$status $(grep -c 'is no picture or video of a format' err)" = '1 1'
+    run "http://127.0.0.1:$(cat port2)/long"
+    check "nobody there" "$status $(grep -c 'nobody answers' err)" = '1 1'
 else
     echo "no souphttpsrc or multipartdemux here: the camera is left out"
 fi
@@ -138,6 +171,20 @@ if gst-inspect-1.0 --exists mpegtsmux && gst-inspect-1.0 --exists tsdemux && gst
     check "a transport stream begins at zero" "$(names)" = 'v.ts@0:00:00.000 v.ts@0:00:01.000 '
 else
     echo "no mpegtsmux, tsdemux, x264enc or avdec_h264 here: the transport stream is left out"
+fi
+
+# ---- Videos that are too large: refused, and the next one is done; a parser of these runs in the demuxer's thread
+if gst-inspect-1.0 --exists x264enc && gst-inspect-1.0 --exists avdec_h264 && gst-inspect-1.0 --exists h264parse; then
+    for mux in matroskamux mp4mux; do
+        gst-launch-1.0 -q videotestsrc num-buffers=20 ! video/x-raw,width=160,height=120,framerate=20/1 ! x264enc ! \
+            h264parse ! $mux ! filesink location=large.$mux
+        run --max-pixels 19199 large.$mux same.png
+        check "$mux: too large" "$status $(names)$(grep -c "^palme-caption: large.$mux: has 160 x 120 pixels" err)" = '1 same.png 1'
+        run --max-pixels 19200 large.$mux
+        check "$mux: not too large" "$status $(names)" = "0 large.$mux@0:00:00.000 "
+    done
+else
+    echo "no x264enc, avdec_h264 or h264parse here: videos that are too large are left out"
 fi
 
 # ---- Names: one line each, nothing that drives a terminal, no two alike; JSON has the name itself

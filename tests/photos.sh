@@ -80,8 +80,10 @@ check "a JPEG cut short" $status = 0
 head -c -40 same-first.gif >cut.gif
 check "a GIF whose second picture is cut" "$(score cut.gif)" = "$same"
 head -c 700 same.gif >cut.gif
-run cut.gif
+GST_DEBUG=GST_ELEMENT_FACTORY:4 GST_DEBUG_NO_COLOR=1 GST_DEBUG_FILE=asked.log run cut.gif
 check "a GIF whose first picture is cut" $status = 1
+# libav's demuxer for GIF would read it without an end.
+check "is not given to GStreamer" "$(grep -c 'creating element "uridecodebin' asked.log)" = 0
 
 # ---- The user's ranks are respected: with GStreamer's own decoder, and without
 for rank in pngdec:MAX pngdec:NONE jpegdec:NONE,avdec_mjpeg:MAX; do
@@ -159,9 +161,10 @@ printf '\377\012 no JPEG XL' >a.jxl
 printf '8BPS\0\1 no Photoshop file' >a.psd
 : >empty.jpg
 echo hello >text.jpg
+{ printf 'FLV\1\1\0\0\0\11'; head -c 100 /dev/zero; } >a.flv
 head -c 200 near.heic >cut.heic
 head -c 300 same.png >cut.png
-for case in 'a.jxl|format JPEG XL.*libjxl-gdk-pixbuf' 'a.psd|format Photoshop' 'empty.jpg|is empty' \
+for case in 'a.jxl|format JPEG XL.*libjxl-gdk-pixbuf' 'a.psd|format Photoshop' 'empty.jpg|is empty' 'a.flv|.' \
     'text.jpg|no picture or video' 'cut.heic|format HEIC' 'cut.png|format PNG: the file ends' \
     'none.jpg|No such file' 'nothing:here|NOTHING' 'http://127.0.0.1:9/a.jpg|.'; do
     file=${case%|*}
