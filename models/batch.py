@@ -32,7 +32,7 @@ class Dropout:
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape)
+        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
 
 
 def same(x):
@@ -54,7 +54,9 @@ def attend(q, k, v, bias=None, rotary=None, qk_norm=False):
     if qk_norm:
         q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
     if rotary is not None:
-        q, k, v = rotate(q, rotary, 1), rotate(k, rotary, -1), rotate(v, rotary, -1)
+        q, k, v = (rotate(x, rotary, sign).to(x.dtype) for x, sign in ((q, 1), (k, -1), (v, -1)))
+    if bias is not None:
+        bias = bias.to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, bias, scale=10.0 if qk_norm else HEAD ** -0.5)
 
 
