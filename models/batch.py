@@ -57,7 +57,12 @@ def attend(q, k, v, bias=None, rotary=None, qk_norm=False):
         q, k, v = (rotate(x, rotary, sign).to(x.dtype) for x, sign in ((q, 1), (k, -1), (v, -1)))
     if bias is not None:
         bias = bias.to(q.dtype)
-    return F.scaled_dot_product_attention(q, k, v, bias, scale=10.0 if qk_norm else HEAD ** -0.5)
+    scale = 10.0 if qk_norm else HEAD ** -0.5
+    if q.dtype == torch.bfloat16 and torch.is_grad_enabled():  # the gradient of torch's fused one is slow on a CPU
+        scores = torch.baddbmm(bias.expand(q.shape[0], -1, -1, -1).flatten(0, 1), q.flatten(0, 1), k.flatten(0, 1).mT, alpha=scale) \
+            if bias is not None else scale * (q.flatten(0, 1) @ k.flatten(0, 1).mT)
+        return (scores.float().softmax(-1).to(q.dtype) @ v.flatten(0, 1)).unflatten(0, q.shape[:2])
+    return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
 
 
 def attention(block, x, source):
@@ -148,18 +153,20 @@ def decode(model, tokens, real, context, drop=same):
 
 
 @torch.no_grad()
-def sample(model, context, per_photo, steps, generator, min_p=0.0):
+def sample(model, context, per_photo, steps, generator, min_p=0.0, prompts=None):
     """Draws captions: B * K lists of ids, those that came to an end with eos_token. Tokens less likely than min_p times
-    the likeliest are left out."""
+    the likeliest are left out. prompts: what stands before bos_token, ids of one length for each photo."""
     config, rows = model.config, context.shape[0] * per_photo
     state = CachedDecoder(model, context, 1)
     for i, kind in enumerate(state.net.kinds):
         if kind == "cross":
             state.keys[i], state.values[i] = (t.repeat_interleave(per_photo, 0) for t in (state.keys[i], state.values[i]))
+    for tokens in zip(*(prompts or ())):
+        state.feed(torch.tensor(tokens, device=context.device).repeat_interleave(per_photo))
     last = torch.full((rows,), config.bos_token, device=context.device)
     alive, out = list(range(rows)), [[] for _ in range(rows)]
     for _ in range(steps):
-        p = state.feed(last).softmax(-1)
+        p = state.feed(last).float().softmax(-1)
         if min_p > 0:
             p = p * (p >= min_p * p.amax(-1, keepdim=True))
         sums = p.cumsum(-1)

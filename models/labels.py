@@ -15,7 +15,7 @@ import re
 from data import DataError
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-MOST, JOINER = 8, ", "
+MOST, JOINER = 8, " "
 # names of COCO's categories that are other words here
 COCO = {"mouse": "computer mouse", "remote": "remote control", "sports ball": "ball", "hair drier": "hair dryer"}
 

@@ -23,6 +23,22 @@ import tokenizer
 import truth
 
 
+class Holder:
+    """What each word costs in a sentence about a photo whose labels have given probabilities (see search.Held)."""
+
+    def __init__(self, words, text, weight, floor, require=0.0, sure=0.6):
+        self.weight, self.floor, self.require, self.sure = weight, floor, require, sure
+        self.ids = [tuple(text.encode(" ".join(phrase))[1:-1]) for phrase in words.of]
+        self.places = list(words.of.values())
+        self.of_label = [[tuple(text.encode(w)[1:-1]) for w in spoken] for spoken in words.spoken]
+
+    def __call__(self, probabilities):
+        most = [max(probabilities[i] for i in places) for places in self.places]
+        nats = self.weight * np.maximum(0.0, np.log(self.floor) - np.log(np.maximum(most, 1e-4)))
+        wanted = [(self.require, self.of_label[i]) for i in np.flatnonzero(probabilities >= self.sure)] if self.require else []
+        return search.Held(dict(zip(self.ids, nats.tolist())), wanted)
+
+
 def captions_of(model, one, names, reader, beams, most=24, alpha=None, hold=None, none=False):
     """name -> (caption, mean log-probability). Photos with labels of the same length are searched together.
     hold: a function of probabilities that gives what search.beam() takes as `cost`."""
@@ -42,7 +58,7 @@ def captions_of(model, one, names, reader, beams, most=24, alpha=None, hold=None
             prompt = [prefix + [tokenizer.BOS] for _, prefix in part]
             costs = None if hold is None else [hold(one.probabilities(n, 0)) for n, _ in part]
             found = search.beam(model, context, prompt, beams, most, alpha, costs) if beams > 1 else \
-                search.greedy(model, context, prompt, most)
+                search.greedy(model, context, prompt, most, costs)
             out.update({n: (reader.text.decode(ids), value) for (n, _), (ids, value) in zip(part, found)})
     return {n: out[n] for n in names}
 
@@ -74,6 +90,8 @@ def main(arguments=None):
     add("--alpha", type=float, help="length penalty (that of the model)")
     add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="as for mixture.py")
     add("--most", type=int, default=labels.MOST, help="labels at most")
+    add("--hold", type=float, nargs=4, metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"), help="words held to the labels: nats for "
+        "each nat that a word's label lies below FLOOR, nats for a label above SURE that is missing")
     add("--no-labels", action="store_true")
     add("--json", help="captions, scores and what is absent, as JSON")
     add("--threads", type=int, default=0)
@@ -88,7 +106,8 @@ def main(arguments=None):
             reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds), o.most)
             one = mixture.Labelled(*o.photos, text)
             names = [n for n in one.names if not o.held_out or labels.held_out(n)][:o.limit]
-            scores, said, true = evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, none=o.no_labels)
+            scores, said, true = evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, none=o.no_labels,
+                                          hold=Holder(words, text, *o.hold) if o.hold else None)
             line = f"{path}: {len(names)} photos, BLEU-4 {scores['bleu4']:.3f} CIDEr {scores['cider']:.3f} words {scores['words']:.1f}"
             if true:
                 line += f" false {true['false']:.3f} right {true['right']:.3f} ({true['wrong']} of {true['named']} things)"
