@@ -52,6 +52,7 @@ class Words:
             for w in words:
                 self.of.setdefault(tuple(split(w)), []).append(i)
         self.longest = max(map(len, self.of))
+        self.table = [[" ".join(phrase), places] for phrase, places in self.of.items()]
 
     def mentions(self, text):
         """[(phrase as a tuple of words, labels)] in the order of the text; the longest phrase counts, so a `hot dog`
@@ -90,6 +91,23 @@ def chosen(probabilities, thresholds, most=MOST):
 def prefix(names, joiner=JOINER):
     """What the decoder reads before the begin token, as text."""
     return joiner.join(names)
+
+
+def describe(words, of, things, thresholds, hold):
+    """What a model file's config says of its labels. of: the label of each class of ImageNet, things: those of the learned
+    rows; hold: the defaults of search.Holder."""
+    return {"names": words.names, "phrases": words.phrases, "classes": list(of), "things": list(things),
+            "thresholds": [round(float(t), 3) for t in thresholds], "most": MOST, "joiner": JOINER,
+            "words": words.table,
+            "hold": dict(zip(("weight", "floor", "require", "sure"), hold)), "cautious": "a photo of "}
+
+
+def cautious(described, places):
+    """A sentence of labels alone: `a photo of a clock, a tower and a building`."""
+    said = [described["phrases"][i] for i in places]
+    if not said:
+        return ""
+    return described["cautious"] + (", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0])
 
 
 def held_out(name, share=18):

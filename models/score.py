@@ -6,7 +6,6 @@ something that is not there. evaluate.py has the scores to report.
     score.py MODEL... --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv --held-out --things coco/labels.tsv
 """
 import argparse
-import collections
 import json
 import sys
 
@@ -23,50 +22,18 @@ import tokenizer
 import truth
 
 
-class Holder:
-    """What each word costs in a sentence about a photo whose labels have given probabilities (see search.Held)."""
-
-    def __init__(self, words, text, weight, floor, require=0.0, sure=0.6):
-        self.weight, self.floor, self.require, self.sure = weight, floor, require, sure
-        self.ids = [tuple(text.encode(" ".join(phrase))[1:-1]) for phrase in words.of]
-        self.places = list(words.of.values())
-        self.of_label = [[tuple(text.encode(w)[1:-1]) for w in spoken] for spoken in words.spoken]
-
-    def __call__(self, probabilities):
-        most = [max(probabilities[i] for i in places) for places in self.places]
-        nats = self.weight * np.maximum(0.0, np.log(self.floor) - np.log(np.maximum(most, 1e-4)))
-        wanted = [(self.require, self.of_label[i]) for i in np.flatnonzero(probabilities >= self.sure)] if self.require else []
-        return search.Held(dict(zip(self.ids, nats.tolist())), wanted)
-
-
 def captions_of(model, one, names, reader, beams, most=24, alpha=None, hold=None, none=False):
-    """name -> (caption, mean log-probability). Photos with labels of the same length are searched together.
-    hold: a function of probabilities that gives what search.beam() takes as `cost`."""
-    first, groups = len(model.encoder.stem.blocks), collections.defaultdict(list)
-    for name in names:
-        groups[tuple(reader.of(one.probabilities(name, 0)) if not none else ())].append(name)
-    by_length = collections.defaultdict(list)
-    for prefix, some in groups.items():
-        by_length[len(prefix)] += [(name, list(prefix)) for name in some]
-    out = {}
-    for some in by_length.values():
-        for i in range(0, len(some), 25):
-            part = some[i:i + 25]
-            rows = torch.from_numpy(one.cache.rows(0, [one.cache.at[n] for n, _ in part]).astype(np.float32))
-            with torch.no_grad():
-                context = batch.encode(model, rows, first)
-            prompt = [prefix + [tokenizer.BOS] for _, prefix in part]
-            costs = None if hold is None else [hold(one.probabilities(n, 0)) for n, _ in part]
-            found = search.beam(model, context, prompt, beams, most, alpha, costs) if beams > 1 else \
-                search.greedy(model, context, prompt, most, costs)
-            out.update({n: (reader.text.decode(ids), value) for (n, _), (ids, value) in zip(part, found)})
-    return {n: out[n] for n in names}
-
-
-def read_things(path):
-    """id -> set of things"""
-    with open(path, encoding="utf-8") as f:
-        return {name: set(found.split(",")) for name, found in (line.rstrip("\n").split("\t") for line in f)}
+    """name -> (caption, mean log-probability). hold: a search.Holder."""
+    first = len(model.encoder.stem.blocks)
+    with torch.no_grad():
+        context = torch.cat([batch.encode(model, torch.from_numpy(
+            one.cache.rows(0, [one.cache.at[n] for n in names[i:i + 32]]).astype(np.float32)), first)
+            for i in range(0, len(names), 32)])
+    p = [one.probabilities(n, 0) for n in names]
+    prompts = [([] if none else reader.of(x)) + [tokenizer.BOS] for x in p]
+    held = None if hold is None else [hold(x) for x in p]
+    found = search.grouped(model, context, prompts, beams, most, alpha, held)
+    return {n: (reader.text.decode(ids), value) for n, (ids, value) in zip(names, found)}
 
 
 def evaluate(model, one, names, reader, beams, things, **options):
@@ -99,7 +66,7 @@ def main(arguments=None):
     try:
         if o.threads:
             torch.set_num_threads(o.threads)
-        things = read_things(o.things) if o.things else None
+        things = truth.read_annotations(o.things) if o.things else None
         words = labels.Words()
         for path in o.models:
             model, text = mixture.load(path)
@@ -107,7 +74,7 @@ def main(arguments=None):
             one = mixture.Labelled(*o.photos, text)
             names = [n for n in one.names if not o.held_out or labels.held_out(n)][:o.limit]
             scores, said, true = evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, none=o.no_labels,
-                                          hold=Holder(words, text, *o.hold) if o.hold else None)
+                                          hold=search.Holder(words.table, lambda t: text.encode(t)[1:-1], *o.hold) if o.hold else None)
             line = f"{path}: {len(names)} photos, BLEU-4 {scores['bleu4']:.3f} CIDEr {scores['cider']:.3f} words {scores['words']:.1f}"
             if true:
                 line += f" false {true['false']:.3f} right {true['right']:.3f} ({true['wrong']} of {true['named']} things)"

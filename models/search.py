@@ -142,6 +142,28 @@ class Held:
                 row[eos] -= cost
 
 
+class Holder:
+    """Makes a Held from the labels' probabilities of a picture. A word costs `weight` nats for each nat that the likeliest label
+    it may speak of lies below `floor`; a sentence that names no word of a label above `sure` costs `require` nats.
+
+    table: [[word or phrase, places of its labels]]; encode: text -> ids"""
+
+    def __init__(self, table, encode, weight, floor, require=0.0, sure=0.6):
+        self.weight, self.floor, self.require, self.sure = weight, floor, require, sure
+        self.table = [(tuple(encode(word)), places) for word, places in table]
+
+    def __call__(self, probabilities):
+        costs, wanted = {}, {}
+        for ids, places in self.table:
+            p = max(float(probabilities[i]) for i in places)
+            costs[ids] = self.weight * max(0.0, math.log(self.floor) - math.log(max(p, 1e-4)))
+            if self.require:
+                for i in places:
+                    if probabilities[i] >= self.sure:
+                        wanted.setdefault(i, []).append(ids)
+        return Held(costs, [(self.require, words) for words in wanted.values()])
+
+
 def contains(text, ids):
     """Whether the sequence `ids` stands in the list `text`."""
     return any(tuple(text[i:i + len(ids)]) == ids for i in range(len(text) - len(ids) + 1))
@@ -277,3 +299,20 @@ def beam(model, context, prompt, beams, steps, alpha=None, held=None):
             logits = decoder.feed(torch.tensor(tokens, device=where))
         alive = left
     return [search.result() for search in searches]
+
+
+def grouped(model, context, prompts, beams, steps, alpha=None, held=None, at_once=25):
+    """As beam() or greedy(), of any number of pictures with a prompt of their own each: those with prompts of one length are
+    searched together. In the order of the pictures."""
+    out, groups = [None] * len(prompts), {}
+    for i, prompt in enumerate(prompts):
+        groups.setdefault(len(prompt), []).append(i)
+    for some in groups.values():
+        for begin in range(0, len(some), at_once):
+            part = some[begin:begin + at_once]
+            own, costs = [prompts[i] for i in part], None if held is None else [held[i] for i in part]
+            found = (greedy(model, context[part], own, steps, costs) if beams == 1
+                     else beam(model, context[part], own, beams, steps, alpha, costs))
+            for i, result in zip(part, found):
+                out[i] = result
+    return out

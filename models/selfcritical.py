@@ -25,8 +25,8 @@ import labels
 import mixture
 import modelfile
 import rewards
-import score
 import tokenizer
+import truth
 
 STEPS = 18  # tokens drawn at most
 
@@ -134,7 +134,7 @@ def main(arguments=None):
         words = labels.Words()
         reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
         sets = [(mixture.Labelled(c, p, t, text, c in o.hold_out), int(n)) for c, p, t, n in o.photos]
-        things = score.read_things(o.things) if o.things else {}
+        things = truth.read_annotations(o.things) if o.things else {}
         reward_of = [rewards.Truthful(rewards.Reward(s.captions, o.bleu), s.captions, things, o.price,
                                       s.captions if s.folder in o.trusted else ()) for s, _ in sets]
         run = mixture.Run(o, model)

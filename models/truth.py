@@ -19,6 +19,11 @@ def read_words(path=None):
     return {word: thing for thing, words in rows for word in words.split(", ")}
 
 
+def read_annotations(path):
+    """id -> set of things, of lines `id<TAB>thing,thing`"""
+    return {name: set(found.split(",")) for name, found in labels.table(path, 2)}
+
+
 def things(text, words):
     """The set of things that a text names."""
     found, tokens, i = set(), re.findall(r"[a-z]+", text.lower()), 0
