@@ -31,8 +31,10 @@ class Dropout:
         n = x.numel()
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
+        if self.buffer.dtype != x.dtype:
+            self.buffer = self.buffer.to(x.dtype)
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
+        return x * self.buffer[at:at + n].view(x.shape)
 
 
 def same(x):

@@ -56,7 +56,7 @@ class Buckets:
 
 
 def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
-    model, first = run.model, len(run.model.encoder.stem.blocks)
+    model, first = run.working, len(run.model.encoder.stem.blocks)
     photos = buckets.draw(rng)
     rows, prefixes, own = [], [], []
     for i, name in photos:
@@ -65,10 +65,10 @@ def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
         rows.append(one.cache.rows(view, [one.cache.at[name]])[0])
         prefixes.append(buckets.prefix[i][name])
         own.append(one.ids[name][rng.integers(len(one.ids[name]))])
-    rows = torch.from_numpy(np.stack(rows).astype(np.float32))
+    rows = torch.from_numpy(np.stack(rows).astype(np.float32)).bfloat16()
     seen = batch.some_tokens(len(rows), model.config.patches, o.seen, generator)
     k, each = o.samples, o.samples + 1
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         context = batch.encode(model, rows, first, seen=seen)
         drawn = batch.sample(model, context, k, STEPS, generator, o.min_p, prefixes)
     values, sequences = np.zeros((len(photos), k), np.float32), []
@@ -83,13 +83,12 @@ def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
             sequences.append((prefixes[p], [tokenizer.BOS] + ids))
         sequences.append((prefixes[p], own[p]))
     advantage = values - (values.sum(1, keepdims=True) - values) / (k - 1)
-    with torch.autocast("cpu", torch.bfloat16):
-        context = batch.encode(model, rows, first, drop, seen)
-        losses, row = mixture.losses_of(model, context, sequences, drop)
-        weight = torch.zeros(len(photos), each)
-        weight[:, :k] = torch.from_numpy(advantage)
-        policy = (losses * weight.flatten()[row]).sum() / (len(photos) * k * 10)
-        likely = losses[row % each == k].mean()
+    context = batch.encode(model, rows, first, drop, seen)
+    losses, row = mixture.losses_of(model, context, sequences, drop)
+    weight = torch.zeros(len(photos), each)
+    weight[:, :k] = torch.from_numpy(advantage)
+    policy = (losses * weight.flatten()[row]).sum() / (len(photos) * k * 10)
+    likely = losses[row % each == k].mean()
     (policy + o.xe * likely).backward()
     return float(values.mean()), wrong / values.size, float(likely)
 
