@@ -65,6 +65,7 @@ class Config:
     min_length: int = 1
     min_score: float = None
     precisions: tuple = ("f32",)
+    labels: dict = None             # what labels there are and how they are read; see models/README.md
 
     def __post_init__(self):
         if self.alibi_num_heads is None:
@@ -139,6 +140,30 @@ class Stem(nn.Module):
         for block in self.blocks:
             x = block(x)
         return F.relu6(convolve(x, self.head, 1)).flatten(2).transpose(1, 2)
+
+
+class Labels(nn.Module):
+    """Probabilities of labels from the stem's last map: [B, cells, 1280] -> [B, L]. Classes exclude one another, things do not;
+    several classes may have one label, whose probability is their sum; of classes and things the larger one counts."""
+
+    def __init__(self, labels):
+        super().__init__()
+        self.count = len(labels["names"])
+        self.class_labels, self.thing_labels = labels.get("classes", []), labels.get("things", [])
+        self.classes = nn.Linear(1280, len(self.class_labels)) if self.class_labels else None
+        self.things = nn.Linear(2 * 1280, len(self.thing_labels)) if self.thing_labels else None
+
+    def forward(self, maps):
+        mean, most = maps.mean(1), maps.amax(1)
+        p = maps.new_zeros(len(maps), self.count)
+        if self.classes is not None:
+            of = torch.tensor(self.class_labels)
+            kept = (of >= 0).nonzero()[:, 0]
+            p = p.index_add(1, of[kept], self.classes(mean).softmax(-1)[:, kept])
+        if self.things is not None:
+            of = torch.tensor(self.thing_labels)
+            p = p.index_copy(1, of, torch.maximum(p[:, of], self.things(torch.cat([mean, most], 1)).sigmoid()))
+        return p
 
 
 # ---- Layers of both stacks --------------------------------------------------------------------
@@ -224,8 +249,14 @@ class Encoder(nn.Module):
         x = image.reshape(b, 3, h // self.p, self.p, w // self.p, self.p)
         return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, 3 * self.p ** 2)
 
+    def maps(self, image):
+        """What stands before the embedding: [B, patches, 1280] of a stem, else [B, patches, 3 p^2]."""
+        return self.patches(image) if self.stem is None else self.stem(image)
+
     def forward(self, image):
-        x = self.patches(image) if self.stem is None else self.stem(image)
+        return self.embed(self.maps(image))
+
+    def embed(self, x):
         x = self.patch_to_embedding(x)
         x = x + self.pos_embedding[:, :x.shape[1]]
         for (norm,), block in self.attn_layers.layers:
@@ -299,6 +330,7 @@ class Palme(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
+        self.labels = Labels(config.labels) if config.labels else None
         self.encoder_to_decoder = None
         if config.encoder_dim != config.decoder_dim:
             self.encoder_to_decoder = nn.Linear(config.encoder_dim, config.decoder_dim, bias=False)
@@ -321,6 +353,11 @@ class Palme(nn.Module):
     def encode(self, image):
         """[B, 3, h, w] in 0..1 -> [B, tokens, E]"""
         return self.encoder(image)
+
+    def look(self, image):
+        """[B, 3, h, w] in 0..1 -> what encode() returns, and the labels' probabilities [B, L] (None without labels)"""
+        maps = self.encoder.maps(image)
+        return self.encoder.embed(maps), None if self.labels is None else self.labels(maps)
 
     def decode(self, tokens, context=None, center=None):
         """tokens [B, n] and what encode() returned (or None) -> logits [B, n, V]"""

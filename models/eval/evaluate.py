@@ -141,7 +141,7 @@ class Torch:
 
     def __init__(self, model, tokenizer, batch=16):
         import tokenizers
-        self.model, self.batch, self.contexts = model, batch, None
+        self.model, self.batch, self.contexts, self.probabilities = model, batch, None, None
         self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer)
         self.tokenizer.encode_special_tokens = True
 
@@ -152,15 +152,34 @@ class Torch:
 
         if self.contexts is None:
             device, found, names = next(self.model.parameters()).device, [], list(squares)
+            seen = []
             bar = data.Progress(len(names), "pictures encoded")
             with torch.no_grad():
                 for i in range(0, len(names), self.batch):
                     pixels = np.stack([squares[name] for name in names[i:i + self.batch]])
                     image = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
-                    found.append(self.model.encode(image))
+                    context, probabilities = self.model.look(image)
+                    found.append(context)
+                    seen.append(probabilities)
                     bar.show(min(i + self.batch, len(names)), end=i + self.batch >= len(names))
             self.contexts = torch.cat(found)
+            self.probabilities = torch.cat(seen).cpu().numpy() if self.model.labels is not None else None
         return self.contexts
+
+    def labels(self, picture):
+        """Places of the labels chosen for a picture."""
+        from models import labels
+        described = self.model.config.labels
+        return labels.chosen(self.probabilities[picture], described["thresholds"], described["most"])
+
+    def read(self, picture):
+        """The ids that stand before the begin token."""
+        described = self.model.config.labels
+        names = [described["names"][i] for i in self.labels(picture)] if described else []
+        return self.encode_text(described["joiner"].join(names))[:30] if names else []
+
+    def encode_text(self, text):
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def captions(self, squares, beams, max_length):
         from models import search
@@ -168,11 +187,16 @@ class Torch:
         prompt = [config.bos_token]
         if config.default_prompt:
             prompt += self.tokenizer.encode(config.default_prompt, add_special_tokens=False).ids
+        holder = None
+        if config.labels and config.labels["hold"]["weight"] + config.labels["hold"]["require"] > 0:
+            holder = search.Holder(config.labels["words"], self.encode_text, **config.labels["hold"])
         bar = data.Progress(len(names), f"captions in torch, {kind_of(beams)}")
         for i in range(0, len(names), 4 * self.batch):
             part = contexts[i:i + 4 * self.batch]
-            found = (search.greedy(self.model, part, prompt, max_length) if beams == 1
-                     else search.beam(self.model, part, prompt, beams, max_length))
+            own = range(i, i + len(part))
+            held = [holder(self.probabilities[j]) for j in own] if holder else None
+            prompts = [self.read(j) + prompt for j in own]
+            found = search.grouped(self.model, part, prompts, beams, max_length, None, held, 4 * self.batch)
             for name, (ids, value) in zip(names[i:], found):
                 out[name] = (" ".join(self.tokenizer.decode(ids).split()), value)
             bar.show(len(out), end=len(out) == len(names))
@@ -263,12 +287,25 @@ def compare(row, other):
     row["score_difference"] = max((abs(mine[name][1] - theirs[name][1]) for name in same), default=0.0)
 
 
+def truth_of(path, captions, references):
+    """How often captions name what is not there (truth.py); path: id<TAB>things of each photo."""
+    from models.eval import truth
+    annotations = truth.read_annotations(path)
+    found = truth.measure({n: text for n, (text, _) in captions.items()}, annotations, references, truth.read_words())
+    if not found["photos"]:
+        raise DataError(f"{path}: none of the photos is in it")
+    return {**found, "each": {name: sorted(absent) for name, absent in found["each"].items() if absent}}
+
+
 def table(rows):
     """Lines of text."""
     width = max(len(row["label"]) for row in rows)
-    lines = [" " * width + "".join(f"{m:>9}" for m in METRICS) + "    equal  CIDEr against"]
+    true = any("truth" in row for row in rows)
+    lines = [" " * width + "".join(f"{m:>9}" for m in METRICS) + ("    false    right" if true else "") + "    equal  CIDEr against"]
     for row in rows:
         line = f"{row['label']:<{width}}" + "".join(f"{row['scores'][m]:9.3f}" for m in METRICS)
+        if "truth" in row:
+            line += f"{row['truth']['false']:9.3f}{row['truth']['right']:9.3f}"
         if "equal" in row:
             line += f"  {100 * row['equal']:6.1f}%  {row['cider_difference']:+.4f} {row['against']}"
         lines.append(line)
@@ -299,6 +336,8 @@ def measure(options, squares, references, lost):
         scores, cider = score(references, {name: text for name, (text, _) in captions.items()}, tokens)
         rows.append({"label": label, "engine": engine, "precision": precision, "beams": beams, "scores": scores,
                      "cider": cider, "captions": captions})
+        if options.labels:
+            rows[-1]["truth"] = truth_of(options.labels, captions, references)
         base = next((r for r in rows[:-1] if r["beams"] == beams and r["precision"] == "f32"), None)
         if base:
             compare(rows[-1], base)
@@ -358,6 +397,8 @@ def parse(arguments):
     parser.add_argument("model", metavar="MODEL", help="model file, or a checkpoint of train.py (.pt)")
     parser.add_argument("--photos", nargs="+", required=True, metavar="PLACE", help="folders and tar files of photos")
     parser.add_argument("--captions", required=True, metavar="TSV", help="tsv with lines of id<TAB>caption, one or several for a photo")
+    parser.add_argument("--labels", metavar="TSV", help="lines id<TAB>things, all of COCO's that are in the photo: counts "
+                        "captions that name one that is not there (`false`), or one that is and none that is not (`right`)")
     parser.add_argument("--beams", type=list_of(beam_count), default=[1, 3], metavar="N,...",
                         help="beam widths, 1 is greedy; default 1,3")
     parser.add_argument("--max-length", type=int, default=32, metavar="N", help="limit of tokens per caption; default 32")

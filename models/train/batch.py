@@ -29,6 +29,8 @@ class Dropout:
         n = x.numel()
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
+        if self.buffer.dtype != x.dtype:
+            self.buffer = self.buffer.to(x.dtype)
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
         return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
 
@@ -88,12 +90,14 @@ def decode(model, tokens, real, context, drop=same):
 
 
 @torch.no_grad()
-def sample(model, context, per_photo, steps, generator, min_p=0.0):
+def sample(model, context, per_photo, steps, generator, min_p=0.0, prompts=None):
     """Draws captions: B * K lists of ids, those that came to an end with eos_token. Tokens less likely than min_p times
-    the likeliest are left out."""
+    the likeliest are left out. prompts: what stands before bos_token, ids of one length for each photo."""
     config, rows = model.config, context.shape[0] * per_photo
     state = CachedDecoder(model, context, per_photo)
     state.separate()
+    for tokens in zip(*(prompts or ())):
+        state.feed(torch.tensor(tokens, device=context.device).repeat_interleave(per_photo))
     last = torch.full((rows,), config.bos_token, device=context.device)
     alive, out = list(range(rows)), [[] for _ in range(rows)]
     for _ in range(steps):

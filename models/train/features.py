@@ -2,22 +2,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """features.py - what the trunk makes of photos, computed once and kept on disk.
 
-    features.py --photos FOLDER_OR_TAR... --out CACHE [--views 6]
+    features.py --photos FOLDER_OR_TAR... --out CACHE [--views 6] [--whole] [--video]
 
 Convolutions are the costly part of training and the trunk's early layers do not learn here, so each view of a photo goes
 through them once. A cache is a folder:
 
-    index.json   ids in order, trunk, picture size, channels
-    mid.f16      [views, photos, tokens, channels]: the map after the block that is last to halve the resolution
+    index.json   ids in order, trunk, picture size, channels, and `blocks` where all of them were computed
+    mid.f16      [views, photos, tokens, channels]: the map after the block that is last to halve the resolution, or
+                 with --whole after the last block, for models whose trunk stays as ImageNet left it
     pixels.u8    in its place if the trunk is `none`: [views, photos, size, size, 3]
     done         how many rows are complete, so that a stopped run goes on where it was
     bad.txt      ids of photos that could not be read; their rows are zero and never used
 
 View 0 is the plain photo, view 1 its mirror image, the others are crops of 60 to 100 % of the area, half of them
-mirrored, with changed brightness, contrast and colour. A view depends on the photo's id and its number alone.
+mirrored, with changed brightness, contrast and colour. With --video half of these are also degraded as the frames of a
+cheap camera are: fewer pixels, motion blur, little light and noise, compression. A view depends on the photo's id and
+its number alone.
 """
 import argparse
 import hashlib
+import io
 import json
 import math
 import os
@@ -57,8 +61,40 @@ def seed_of(*parts):
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "little")
 
 
-def view(image, size, number, name):
-    """uint8 [size, size, 3]: one view of a photo, the plain one for 0, squashed to a square."""
+def motion_blur(pixels, length, angle):
+    """float [S, S, 3] smeared along a line of `length` pixels, by a mean of shifted copies."""
+    total = np.zeros_like(pixels)
+    for t in range(length):
+        d = t - (length - 1) / 2
+        total += np.roll(pixels, (round(d * math.sin(angle)), round(d * math.cos(angle))), (0, 1))
+    return total / length
+
+
+def degrade(image, rng):
+    """A PIL image as a frame of a cheap camera: each fault with a probability of its own."""
+    size = image.size
+    if rng.random() < 0.6:
+        share = rng.uniform(0.3, 0.8)
+        small = (max(16, round(size[0] * share)), max(16, round(size[1] * share)))
+        image = image.resize(small, Image.BILINEAR).resize(size, Image.BILINEAR)
+    x = np.asarray(image, np.float32)
+    if rng.random() < 0.4:
+        x = motion_blur(x, int(rng.integers(3, 10)), rng.uniform(0, math.pi))
+    if rng.random() < 0.5:
+        x = 255 * (x / 255) ** rng.uniform(1.0, 1.8) * rng.uniform(0.4, 1.0)
+    if rng.random() < 0.5:
+        x = x + rng.normal(0, rng.uniform(2, 12), x.shape)
+    image = Image.fromarray(np.clip(np.rint(x), 0, 255).astype(np.uint8))
+    if rng.random() < 0.6:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(rng.integers(12, 50)))
+        image = Image.open(file).convert("RGB")
+    return image
+
+
+def view(image, size, number, name, video=False):
+    """uint8 [size, size, 3]: one view of a photo, the plain one for 0, squashed to a square. video: half of the views
+    beyond the first two are degraded."""
     w, h = image.size
     box = (0, 0, w, h)
     rng = np.random.default_rng(seed_of(name, number))
@@ -73,6 +109,8 @@ def view(image, size, number, name):
     if number > 1:
         for kind in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
             image = kind(image).enhance(rng.uniform(0.7, 1.3))
+        if video and rng.random() < 0.5:
+            image = degrade(image, rng)
     pixels = np.asarray(image)
     return pixels[:, ::-1] if mirrored else pixels
 
@@ -132,9 +170,9 @@ def early(stem, split):
     return Early().eval()
 
 
-def runner(module, size, batch, device, threads):
+def runner(module, size, batch, device, threads, precision="f32"):
     """A function uint8 [B, S, S, 3] -> float16 [B, tokens, channels]: OpenVINO on a CPU if it is installed (several
-    times faster there), torch otherwise."""
+    times faster there), torch otherwise. precision: f32, or bf16 for processors that multiply it faster (OpenVINO)."""
     import torch
     if device == "cpu":
         try:
@@ -143,7 +181,7 @@ def runner(module, size, batch, device, threads):
             with warnings.catch_warnings():  # of tracing; the size is fixed here
                 warnings.simplefilter("ignore")
                 model = ov.convert_model(module, example_input=torch.zeros(batch, 3, size, size))
-            options = {"INFERENCE_PRECISION_HINT": "f32"}
+            options = {"INFERENCE_PRECISION_HINT": precision}
             if threads:
                 options["INFERENCE_NUM_THREADS"] = threads
             compiled = core.compile_model(model, "CPU", options)
@@ -172,15 +210,22 @@ def layout(index):
     return "mid.f16", np.float16, (index["tokens"], index["channels"])
 
 
-def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, device="cpu", threads=0, limit=None):
+def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, device="cpu", threads=0, limit=None,
+          whole=False, video=False, precision="f32"):
+    """Computes what is missing of a cache in the folder `out`; the module's comment says what is in it."""
     index = {"ids": photos.ids[:limit], "trunk": trunk, "size": size}
     if trunk == "none":
         def run(pixels):
             return pixels
     else:
-        stem, split = load_trunk(trunk), split_block(trunk)
+        stem = load_trunk(trunk)
+        split = len(stem.blocks) if whole else split_block(trunk)
+        if whole:
+            index["blocks"] = split
         index |= {"tokens": (size // 32) ** 2, "channels": stem.blocks[split - 1].project.out_channels}
         run = None
+    if video:
+        index["video"] = True
     name, kind, shape = layout(index)
     os.makedirs(out, exist_ok=True)
     index_path, done_path = os.path.join(out, "index.json"), os.path.join(out, "done")
@@ -199,7 +244,7 @@ def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, d
     with open(os.path.join(out, name), "ab") as f:
         f.truncate(max(total, done) * math.prod(shape) * np.dtype(kind).itemsize)
     rows = np.memmap(os.path.join(out, name), kind, "r+", shape=(total, *shape))
-    run = run or runner(early(stem, split), size, batch, device, threads)
+    run = run or runner(early(stem, split), size, batch, device, threads, precision)
     bad = set(open(os.path.join(out, "bad.txt")).read().split("\n")) if os.path.exists(os.path.join(out, "bad.txt")) else set()
     progress = data.Progress(total, "views", done)
     while done < total:
@@ -208,7 +253,7 @@ def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, d
         for i in range(min(batch, total - done)):
             photo = index["ids"][(done + i) % n]
             try:
-                pixels[i] = view(photos.image(photo), size, (done + i) // n, photo)
+                pixels[i] = view(photos.image(photo), size, (done + i) // n, photo, video)
                 keep.append(i)
             except OSError as e:
                 if photo not in bad:
@@ -263,13 +308,17 @@ def main():
     parser.add_argument("--trunk", default="efficientnet_lite2", choices=["none"] + [f"efficientnet_lite{i}" for i in range(3)], help="none: the pixels themselves")
     parser.add_argument("--views", type=int, default=6, help="augmented views of each photo (6)")
     parser.add_argument("--size", type=int, default=256, help="side of the picture (256)")
+    parser.add_argument("--whole", action="store_true", help="all blocks of the trunk, which then cannot learn")
+    parser.add_argument("--video", action="store_true", help="degrade half of the views beyond the second as video is")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="what OpenVINO computes in (f32)")
     parser.add_argument("--batch", type=int, default=2, help="photos at once (2: more is slower on a CPU)")
     parser.add_argument("--limit", type=int, help="only the first LIMIT photos")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threads", type=int, default=0, help="threads (0: as many as there are cores)")
     o = parser.parse_args()
     try:
-        cache(Photos(o.photos), o.out, o.trunk, o.views, o.size, o.batch, o.device, o.threads, o.limit)
+        cache(Photos(o.photos), o.out, o.trunk, o.views, o.size, o.batch, o.device, o.threads, o.limit,
+              o.whole, o.video, o.precision)
     except data.DataError as e:
         sys.exit(f"features.py: {e}")
 

@@ -91,6 +91,24 @@ class Reward:
         return self.known[key]
 
 
+class Truthful:
+    """A Reward less `price` for each thing that a text names and that is not there. annotations: id -> things; photos without
+    them are judged by their captions alone if `trusted` says that those are enough, else not at all."""
+
+    def __init__(self, reward, references, annotations, price, trusted=()):
+        from models.eval import truth
+        self.reward, self.price, self.words, self.things_of = reward, price, truth.read_words(), truth.things
+        self.known = {name: truth.known(annotations.get(name, ()), references[name], self.words)
+                      for name in references if name in annotations or name in trusted}
+
+    def absent(self, name, text):
+        """How many things the text names that are not there."""
+        return len(self.things_of(text, self.words) - self.known[name]) if name in self.known else 0
+
+    def __call__(self, name, text):
+        return self.reward(name, text) - self.price * self.absent(name, text)
+
+
 def clipped(counts, most):
     """matches and totals for n = 1..4"""
     hit, total = [0] * 4, [0] * 4
