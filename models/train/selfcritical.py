@@ -10,6 +10,7 @@ reward is CIDEr-D and BLEU against the photo's own captions, less --price for ea
 five captions tell. A little cross-entropy keeps sentences grammatical. The photos of a step have labels of as many tokens as
 one another, so that their sentences are drawn together.
 """
+
 import argparse
 import math
 import os
@@ -96,10 +97,21 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--init", required=True, help="model file to begin with")
-    add("--photos", nargs=4, action="append", required=True, metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"), help="a set")
-    add("--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on")
+    add(
+        "--photos",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
+        help="a set",
+    )
+    add(
+        "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
+    )
     add("--things", help="id<TAB>things, all that are there")
-    add("--trusted", action="append", default=[], metavar="CACHE", help="sets whose captions tell all that may be named")
+    add(
+        "--trusted", action="append", default=[], metavar="CACHE", help="sets whose captions tell all that may be named"
+    )
     add("--price", type=float, default=0.5, help="of a thing that is not there (0.5)")
     add("--run", required=True, help="folder of the run; a stopped run goes on there")
     add("--steps", type=int, default=400)
@@ -114,7 +126,13 @@ def options_of(arguments):
     add("--min-p", type=float, default=0.15, help="tokens less likely than this share of the likeliest are not drawn")
     add("--bleu", type=float, default=1.0, help="weight of sentence BLEU in the reward (1)")
     add("--xe", type=float, default=0.05, help="weight of cross-entropy (0.05)")
-    add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="of learned things, of ImageNet's classes (0.3 0.15)")
+    add(
+        "--thresholds",
+        type=float,
+        nargs=2,
+        default=(0.3, 0.15),
+        help="of learned things, of ImageNet's classes (0.3 0.15)",
+    )
     add("--save-minutes", type=float, default=4)
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
     add("--seed", type=int, default=1)
@@ -133,8 +151,16 @@ def main(arguments=None):
         reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
         sets = [(mixture.Labelled(c, p, t, text, c in o.hold_out), int(n)) for c, p, t, n in o.photos]
         things = truth.read_annotations(o.things) if o.things else {}
-        reward_of = [rewards.Truthful(rewards.Reward(s.captions, o.bleu), s.captions, things, o.price,
-                                      s.captions if s.folder in o.trusted else ()) for s, _ in sets]
+        reward_of = [
+            rewards.Truthful(
+                rewards.Reward(s.captions, o.bleu),
+                s.captions,
+                things,
+                o.price,
+                s.captions if s.folder in o.trusted else (),
+            )
+            for s, _ in sets
+        ]
         run = mixture.Run(o, model)
         run.resume()
         learn(o, run, Buckets(sets, reader), reader, reward_of)
@@ -152,15 +178,21 @@ def learn(o, run, buckets, reader, reward_of):
         generator.manual_seed(o.seed * 1000003 + run.step)
         notes.append(step_of(o, run, buckets, reader, reward_of, drop, rng, generator))
         along = max(0.0, run.step - o.warmup) / max(1, o.steps - o.warmup)
-        run.update(o.lr * min(1.0, (run.step + 1) / o.warmup) * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along))))
+        run.update(
+            o.lr
+            * min(1.0, (run.step + 1) / o.warmup)
+            * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along)))
+        )
         run.seconds += time.monotonic() - start
         reward, wrong, likely = np.mean(notes[-50:], 0)
         progress.show(run.step, f"reward {reward:.3f} false {wrong:.3f} loss {likely:.3f}", run.step == o.steps)
         if run.step % o.epoch == 0 or run.step == o.steps:
             path = os.path.join(o.run, f"epoch-{run.step:05d}.safetensors")
-            modelfile.write(path, run.averaged(), modelfile.config_dict(run.model.config), reader.text.json, "in training", "f32")
+            modelfile.write(
+                path, run.averaged(), modelfile.config_dict(run.model.config), reader.text.json, "in training", "f32"
+            )
             with open(os.path.join(o.run, "log.tsv"), "a", encoding="utf-8") as f:
-                f.write(f"{run.step}\t{np.mean(notes[-o.epoch:], 0).round(4).tolist()}\t{run.seconds / 60:.1f}\n")
+                f.write(f"{run.step}\t{np.mean(notes[-o.epoch :], 0).round(4).tolist()}\t{run.seconds / 60:.1f}\n")
             for one, _ in buckets.sets:
                 one.refresh()
         if time.monotonic() - saved > 60 * o.save_minutes or run.step == o.steps:
