@@ -360,8 +360,8 @@ def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=
 
 
 def parse(data):
-    """(name -> (dtype name, storage), metadata) of a file's bytes. ValueError, KeyError and others where they are not of
-    this layout."""
+    """(name -> (dtype name, storage), metadata) of a file's bytes. ValueError, KeyError and others where they are not
+    of this layout."""
     size = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
     if not 2 <= size <= len(data) - 8:
         raise ValueError("not in the safetensors layout: there is no header of the length that its first bytes say")
@@ -376,7 +376,7 @@ def parse(data):
 
 
 def read_raw(path):
-    """(name -> (dtype name, storage), metadata). DataError where there is no file, or one that is not of this layout."""
+    """(name -> (dtype name, storage), metadata). DataError if the file is absent or has another layout."""
     try:
         with open(path, "rb") as f:
             return parse(f.read())
@@ -435,8 +435,6 @@ def load(path, config=None):
     from models.palme import Config, Palme
 
     arrays, metadata = read(path)
-    if metadata.get("format") == "palme":
-        parsed = Config.read(metadata["config"])
-    else:
-        parsed = Config.read_plain(config)
+    ours = metadata.get("format") == "palme"
+    parsed = Config.read(metadata["config"]) if ours else Config.read_plain(config)
     return Palme(parsed).load({name: torch.from_numpy(np.array(x)) for name, x in arrays.items()})

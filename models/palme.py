@@ -146,8 +146,9 @@ class Stem(nn.Module):
 
 
 class Labels(nn.Module):
-    """Probabilities of labels from the stem's last map: [B, cells, 1280] -> [B, L]. Classes exclude one another, things do not;
-    several classes may have one label, whose probability is their sum; of classes and things the larger one counts."""
+    """Probabilities of labels from the stem's last map: [B, cells, 1280] -> [B, L]. Classes exclude one another, things
+    do not. Several classes may share a label: their probabilities add up. A label that both a class and a thing have
+    takes the larger probability."""
 
     def __init__(self, labels):
         super().__init__()

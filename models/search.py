@@ -30,8 +30,8 @@ def forbid(scores, texts, config, first_too):
 
 
 class Held:
-    """What words cost in a sentence about one picture, in nats: those whose label its head rejects, and to end without those that
-    it is sure of. Words are sequences of tokens; the longest that ends with a token is the word that it completes."""
+    """What a sentence about one picture pays, in nats: for words whose labels are unlikely, and for ending without a
+    word of a label that is sure. Words are sequences of tokens; the longest that ends with a token counts."""
 
     def __init__(self, costs, wanted=()):
         """costs: {tuple of ids: nats}, those of the words that cost nothing included where they end with another's;
@@ -61,8 +61,9 @@ class Held:
 
 
 class Holder:
-    """Makes a Held from the labels' probabilities of a picture. A word costs `weight` nats for each nat that the likeliest label
-    it may speak of lies below `floor`; a sentence that names no word of a label above `sure` costs `require` nats.
+    """Makes a Held from the labels' probabilities of a picture. A word costs `weight` nats for each nat that the
+    likeliest label it may speak of lies below `floor`; a sentence that names no word of a label above `sure` costs
+    `require` nats.
 
     table: [[word or phrase, places of its labels]]; encode: text -> ids"""
 
@@ -109,8 +110,8 @@ def room(model, context, prompt, steps):
 
 @torch.no_grad()
 def greedy(model, context, prompt, steps, held=None):
-    """(ids without eos_token, mean log-probability with it) of each picture; prompt: ids, ended by bos_token, or such for
-    each picture, all of one length. held: a Held for each picture; what words cost is in the score."""
+    """(ids without eos_token, mean log-probability with it) of each picture; prompt: ids, ended by bos_token, or such
+    for each picture, all of one length. held: a Held for each picture; what words cost is in the score."""
     c, count = model.config, context.shape[0]
     steps = room(model, context, prompt, steps)
     decoder, logits = start(model, context, prompt, 1)
@@ -220,8 +221,8 @@ def beam(model, context, prompt, beams, steps, alpha=None, held=None):
 
 
 def grouped(model, context, prompts, beams, steps, alpha=None, held=None, at_once=25):
-    """As beam() or greedy(), of any number of pictures with a prompt of their own each: those with prompts of one length are
-    searched together. In the order of the pictures."""
+    """As beam() or greedy(), of any number of pictures with a prompt of their own each: those with prompts of one
+    length are searched together. In the order of the pictures."""
     out, groups = [None] * len(prompts), {}
     for i, prompt in enumerate(prompts):
         groups.setdefault(len(prompt), []).append(i)

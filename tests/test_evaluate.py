@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_evaluate.py - captions in bulk against palme.py, photos and tsv files of all kinds, the table and the page.
 
-PALME_CAPTION names the command palme-caption; without it, and without pycocoevalcap or Java, what needs them is skipped.
+PALME_CAPTION names the command palme-caption; without it, and without pycocoevalcap or Java, what needs them is
+skipped.
 """
 
 import io

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_import.py - checkpoints of zeta's classes as model files, and export.py: what they write, and what they refuse.
 
-PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them the engine is left out, without the package
-zetascale the reference.
+PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them the engine is left out, without the
+package zetascale the reference.
 """
 
 import importlib.util

@@ -264,8 +264,9 @@ def test_gradients_are_those_of_palme(other):
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_training_in_bf16(other):
-    """Under autocast, with a gradient and without. Two layers round some 24 times on the way to a number, each time by at
-    most 2^-8 of it; independent errors add up to the root, 5 * 2^-8, and the largest of all numbers may have three times that."""
+    """Under autocast, with a gradient and without. Two layers round some 24 times on the way to a number, each time by
+    at most 2^-8 of it; independent errors add up to the root, 5 * 2^-8, and the largest of all numbers may have three
+    times that."""
     model, image = tiny(**other), pictures()
     real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
     context = batch.encode(model, image).detach()

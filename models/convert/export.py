@@ -7,8 +7,8 @@
     export.py convert OLD NEW [--format-version 2]
 
 `write` takes model files and checkpoints (.pt: a dict with state_dict, config, tokenizer and card, read with
-weights_only) and averages them if there are several. It stores matrices in bf16, f32, f16 or int8, and norms, biases and
-positions in f32. Then it reads the file back and captions a photo three times: with the checkpoint and the file in
+weights_only) and averages them if there are several. It stores matrices in bf16, f32, f16 or int8, and norms, biases
+and positions in f32. Then it reads the file back and captions a photo three times: with the checkpoint and the file in
 torch, and, with --engine, with the file in the engine.
 
 `precisions` captions the photos of a dev set with the engine in each precision. Those that lose at most 0.01 CIDEr
@@ -157,7 +157,7 @@ def first_photo(place):
 
 
 def compare_captions(path, model, tokenizer, photo, engine):
-    """(lines with the captions of a photo by checkpoint, file and engine; whether those of file and engine are equal)"""
+    """(lines with the captions of a photo by checkpoint, file and engine; whether file and engine agree)"""
     import torch
 
     from models.palme import squash
@@ -245,10 +245,10 @@ def markdown(rows, kept, photos, beams):
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        s = row["scores"]
+        s, chosen = row["scores"], "yes" if row["precision"] in kept else "no"
         lines.append(
             f"| {row['precision']} | {100 * row.get('equal', 1.0):.1f} % | {s['BLEU-4']:.3f} | {s['METEOR']:.3f} | "
-            f"{s['CIDEr']:.3f} | {row.get('cider_difference', 0.0):+.4f} | {'yes' if row['precision'] in kept else 'no'} |"
+            f"{s['CIDEr']:.3f} | {row.get('cider_difference', 0.0):+.4f} | {chosen} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -5,10 +5,10 @@
     evaluate.py MODEL --photos FOLDER_OR_TAR... --captions TSV [--beams 1,3]
                 [--engine PALME-CAPTION] [--precision f32,bf16,int8] [--html PAGE] [--json FILE]
 
-All photos are captioned in torch and, with --engine, by `palme-caption`. Both see the same pixels: each photo is squashed to
-the model's square and written as PNG. (--originals gives the engine the photos' own files.) BLEU-1 to 4, METEOR, ROUGE-L
-and CIDEr are those of pycocoevalcap with its PTB tokenizer, which needs a Java runtime. The page shows photos with
-captions and references, best and worst first.
+All photos are captioned in torch and, with --engine, by `palme-caption`. Both see the same pixels: each photo is
+squashed to the model's square and written as PNG. (--originals gives the engine the photos' own files.) BLEU-1 to 4,
+METEOR, ROUGE-L and CIDEr are those of pycocoevalcap with its PTB tokenizer, which needs a Java runtime. The page shows
+photos with captions and references, best and worst first.
 
 MODEL is a model file or a checkpoint (.pt). Nothing is random: --limit takes the first photos.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """batch.py - the model of palme.py for training: many captions of many photos at once, with gradients and dropout.
 
-This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's fused
-one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
+This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's
+fused one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """
@@ -61,8 +61,8 @@ def some_tokens(count, tokens, share, generator):
 
 
 def encode(model, rows, first=None, drop=same, seen=None):
-    """As model.encode(): [B, tokens, E]. rows: pictures [B, 3, S, S] in 0..1; or, if `first` is the block where the stem
-    goes on, [B, tokens, channels] of a cache; or [B, channels, h, w] that late_blocks() made of them. seen: what
+    """As model.encode(): [B, tokens, E]. rows: pictures [B, 3, S, S] in 0..1; or, if `first` is the block where the
+    stem goes on, [B, tokens, channels] of a cache; or [B, channels, h, w] that late_blocks() made of them. seen: what
     some_tokens() chose; the others are as if they were not there."""
     encoder = model.encoder
     if first is not None:
@@ -86,9 +86,9 @@ def encode(model, rows, first=None, drop=same, seen=None):
 
 
 def decode(model, tokens, real, context, drop=same):
-    """tokens int64 [B * K, L], real bool [B * K, L] (which of them count; they come first in each row), context [B, m, E]
-    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and only
-    attention itself, a small part of the work, computes them."""
+    """tokens int64 [B * K, L]; real bool [B * K, L], which of them count (they come first in each row); context
+    [B, m, E] -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and
+    only attention itself, a small part of the work, computes them."""
     return CachedDecoder(model, context, len(tokens) // len(context), drop).read(tokens, real)
 
 

@@ -5,12 +5,12 @@
     distill.py sentences --teacher MODEL... --cache CACHE --out pseudo.tsv
     distill.py encoder --teacher MODEL --teacher-cache CACHE --size small --cache CACHE2 --run RUN
 
-`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search, and the
-one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more than --most photos,
-and those with a mean log-probability below --least.
+`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search,
+and the one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more
+than --most photos, and those with a mean log-probability below --least.
 
-`encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same photos. Both
-have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
+`encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same
+photos. Both have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
 RUN/model.safetensors. If it was stopped, the same command continues it.
 """
 

@@ -4,8 +4,8 @@
 
     features.py --photos FOLDER_OR_TAR... --out CACHE [--views 6] [--whole] [--video]
 
-Convolutions are the costly part of training and the trunk's early layers do not learn here, so each view of a photo goes
-through them once. A cache is a folder:
+Convolutions are the costly part of training and the trunk's early layers do not learn here, so each view of a photo
+goes through them once. A cache is a folder:
 
     index.json   ids in order, trunk, picture size, channels, and `blocks` where all of them were computed
     mid.f16      [views, photos, tokens, channels]: the map after the block that is last to halve the resolution, or
@@ -222,6 +222,12 @@ def layout(index):
     return "mid.f16", np.float16, (index["tokens"], index["channels"])
 
 
+def unreadable(folder):
+    """Ids of the photos of a cache that could not be read."""
+    path = Path(folder, "bad.txt")
+    return set(path.read_text().split("\n")) if path.exists() else set()
+
+
 def cache(
     photos,
     out,
@@ -264,7 +270,7 @@ def cache(
         with open(index_path, "w") as f:
             json.dump(index, f)
     n = len(index["ids"])
-    done = int(open(done_path).read()) if os.path.exists(done_path) else 0
+    done = int(Path(done_path).read_text()) if os.path.exists(done_path) else 0
     total = views * n
     if done >= total:
         return
@@ -272,11 +278,7 @@ def cache(
         f.truncate(max(total, done) * math.prod(shape) * np.dtype(kind).itemsize)
     rows = np.memmap(os.path.join(out, name), kind, "r+", shape=(total, *shape))
     run = run or runner(early(stem, split), size, batch, device, threads, precision)
-    bad = (
-        set(open(os.path.join(out, "bad.txt")).read().split("\n"))
-        if os.path.exists(os.path.join(out, "bad.txt"))
-        else set()
-    )
+    bad = unreadable(out)
     progress = data.Progress(total, "views", done)
     while done < total:
         pixels = np.zeros((batch, size, size, 3), np.uint8)
@@ -312,14 +314,12 @@ class Cache:
         try:
             with open(os.path.join(folder, "index.json")) as f:
                 self.index = json.load(f)
-            done = int(open(os.path.join(folder, "done")).read())
+            done = int(Path(folder, "done").read_text())
         except OSError as e:
             raise data.DataError(
                 f"{folder}: no cache of features there (features.py makes one): {e.strerror}"
             ) from None
-        bad = set()
-        if os.path.exists(os.path.join(folder, "bad.txt")):
-            bad = set(open(os.path.join(folder, "bad.txt")).read().split("\n"))
+        bad = unreadable(folder)
         self.folder, self.ids = folder, self.index["ids"]
         name, kind, shape = layout(self.index)
         self.views = done // len(self.ids)

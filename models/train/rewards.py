@@ -2,9 +2,9 @@
 """rewards.py - CIDEr-D and BLEU for training, fast enough to score each drawn sentence. evaluate.py reports the scores
 of pycocoevalcap; these are for rewards and for choosing between epochs.
 
-CIDEr-D is that of Vedantam et al. (2015): n-grams of 1 to 4 words weighted by tf * idf, clipped, with a penalty for another
-length (sigma 6), times ten. Sentences are lists of words. As is usual for rewards the end of a sentence counts as a word,
-else the best sentences would stop at `in a`.
+CIDEr-D is that of Vedantam et al. (2015): n-grams of 1 to 4 words weighted by tf * idf, clipped, with a penalty for
+another length (sigma 6), times ten. Sentences are lists of words. As is usual for rewards the end of a sentence counts
+as a word, else the best sentences would stop at `in a`.
 """
 
 import math
@@ -93,8 +93,8 @@ class Reward:
 
 
 class Truthful:
-    """A Reward less `price` for each thing that a text names and that is not there. annotations: id -> things; photos without
-    them are judged by their captions alone if `trusted` says that those are enough, else not at all."""
+    """A Reward less `price` for each thing that a text names and that is not there. annotations: id -> things; photos
+    without them are judged by their captions alone if `trusted` says that those are enough, else not at all."""
 
     def __init__(self, reward, references, annotations, price, trusted=()):
         from models.eval import truth

@@ -7,10 +7,11 @@
 
 A run has three stages. If it was stopped, the same command continues it.
 
-    xe     cross-entropy of the next token, with label smoothing, dropout, replaced input tokens, warm-up and cosine decay
-    scst   self-critical training: captions are sampled and scored by CIDEr-D and BLEU against the photo's own captions; each
-           becomes likelier or less likely as it is better or worse than the others sampled for that photo. A little
-           cross-entropy keeps the captions grammatical
+    xe     cross-entropy of the next token, with label smoothing, dropout, replaced input tokens, warm-up and cosine
+           decay
+    scst   self-critical training: captions are sampled and scored by CIDEr-D and BLEU against the photo's own captions;
+           each becomes likelier or less likely as it is better or worse than the others sampled for that photo. A
+           little cross-entropy keeps the captions grammatical
     pack   writes the average of the last epochs as a model file
 
 Scores and files are those of a moving average of the weights (EMA). RUN has last.pt (the state of the training),
@@ -18,8 +19,8 @@ epoch-*.safetensors (weights after each epoch), log.tsv (a line per epoch, which
 model.safetensors.
 
 The cache holds features of the trunk's first blocks (see features.py); --unfreeze also trains the blocks behind them.
---extra CACHE TSV adds photos whose captions are no references, for example captions made by a model. They are used in xe,
-and in scst for cross-entropy only.
+--extra CACHE TSV adds photos whose captions are no references, for example captions made by a model. They are used in
+xe, and in scst for cross-entropy only.
 """
 
 import argparse
@@ -111,7 +112,8 @@ def initialise(model, generator):
 
 
 def borrow(model, path):
-    """Copies weights of equal shape from a model file, and the first rows of longer tables. Returns the names of the rest."""
+    """Copies weights of equal shape from a model file, and the first rows of longer tables. Returns the names of the
+    rest."""
     arrays, _ = modelfile.read(path)
     state, left = model.state_dict(), []
     for name, x in state.items():
@@ -124,7 +126,7 @@ def borrow(model, path):
 
 
 def of_trunk(name):
-    """Whether a parameter belongs to the stem's convolutions, except the last 1x1, which learns like the layers behind it."""
+    """Whether a parameter belongs to the stem's convolutions. The last 1x1 does not: it learns like what follows it."""
     return "stem." in name and "stem.head." not in name
 
 
