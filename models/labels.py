@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""labels.py - labels: everyday words for what is in a photo, and what they have to do with text. Nothing here knows torch.
+"""labels.py - everyday words for what is in a photo, and the words of a text that speak of them. It needs no torch.
 
-Two tables in this folder say what labels there are:
+Two tables in models/words say what labels there are:
 
     label-words.tsv      label<TAB>how a sentence names it (`a dog`)<TAB>the words and phrases that speak of it
     imagenet-words.tsv   class<TAB>name in ImageNet<TAB>label, empty where the class has no everyday word
 
-The decoder of a model with labels reads the most likely ones, most likely first, before the begin token.
+The decoder of a model with labels reads the names of the likely ones before the begin token, the most likely first.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from models.data import DataError
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "words")
 MOST, JOINER = 8, " "
-# names of COCO's categories that are other words here
+# COCO's categories that have another name here
 COCO = {"mouse": "computer mouse", "remote": "remote control", "sports ball": "ball", "hair drier": "hair dryer"}
 
 
@@ -34,13 +34,19 @@ def table(path, columns):
     return rows
 
 
+def listed(name):
+    """The labels of a list in models/words, one per line."""
+    with open(os.path.join(FOLDER, name), encoding="utf-8") as f:
+        return {line.strip() for line in f if line.strip()}
+
+
 def split(text):
     """The words of a text, lower case, without punctuation."""
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
 class Words:
-    """Labels and the words that speak of them. `names` in order, `phrases` beside them, `at` a name's place."""
+    """Labels and the words that speak of them: `names` and `phrases` in the same order; `at`: name -> place."""
 
     def __init__(self, path=None):
         rows = table(path or os.path.join(FOLDER, "label-words.tsv"), 3)
@@ -56,8 +62,8 @@ class Words:
         self.table = [[" ".join(phrase), places] for phrase, places in self.of.items()]
 
     def mentions(self, text):
-        """[(phrase as a tuple of words, labels)] in the order of the text; the longest phrase counts, so a `hot dog`
-        is no dog."""
+        """[(phrase as a tuple of words, labels)] in the order of the text; the longest phrase counts, so `hot dog`
+        does not speak of a dog."""
         words, found, i = split(text), [], 0
         while i < len(words):
             for n in range(min(self.longest, len(words) - i), 0, -1):
@@ -95,8 +101,8 @@ def prefix(names, joiner=JOINER):
 
 
 def describe(words, of, things, thresholds, hold):
-    """What a model file's config says of its labels. of: the label of each class of ImageNet, things: those of the learned
-    rows; hold: the defaults of search.Holder."""
+    """What a model file's config says of its labels. of: the label of each class of ImageNet; things: those of the
+    learned rows; hold: the defaults of search.Holder."""
     return {
         "names": words.names,
         "phrases": words.phrases,

@@ -60,10 +60,10 @@ def test_labels_are_unique_and_name_themselves(words):
     assert len(set(words.names)) == len(words.names)
     for phrase in words.of:
         assert phrase, "a label with an empty word"
-    things = [line.strip() for line in open(ROOT / "models" / "words" / "label-things.txt", encoding="utf-8")]
-    assert len(things) == 80 and not set(things) - set(words.names)
-    spoken = [line.strip() for line in open(ROOT / "models" / "words" / "label-spoken.txt", encoding="utf-8")]
-    assert not set(spoken) - set(words.names)
+    things = labels.listed("label-things.txt")
+    assert len(things) == 80 and not things - set(words.names)
+    spoken = labels.listed("label-spoken.txt")
+    assert spoken and not spoken - set(words.names)
 
 
 @pytest.mark.parametrize(

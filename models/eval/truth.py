@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""truth.py - how often a caption names something that is not there (after CHAIR, Rohrbach et al. 2018): words for the 80 things of
-COCO that neither the photo's annotations nor any of its human captions know. truth-words.tsv has the words; those of two words are
-joined by a hyphen there.
+"""truth.py - how often a caption names something that is not in the photo (after CHAIR, Rohrbach et al. 2018).
+
+It counts words for COCO's 80 things that neither the photo's annotations nor any of its human captions name. The words
+are in truth-words.tsv, where a hyphen joins two words.
 """
 
 import os
@@ -21,7 +22,7 @@ KIN = {
     "teddy bear": {"bear"},
     "couch": {"chair", "bed"},
     "skis": {"snowboard"},
-}  # what may as well be called so
+}  # things that people also call by the name of another
 
 
 def read_words(path=None):
@@ -51,15 +52,16 @@ def things(text, words):
 
 
 def known(annotated, references, words):
-    """What may be named of a photo: its annotations, what its captions name, and their kin."""
+    """What a caption may name: the photo's annotations, what its captions name, and things of the same name."""
     fine = set(annotated).union(*(things(t, words) for t in references))
     return fine.union(*(KIN.get(thing, ()) for thing in fine))
 
 
 def measure(captions, annotations, references, words):
-    """captions: id -> text; annotations: id -> things; references: id -> texts. Photos without annotations do not count.
-    {"photos", "false": share of captions that name something absent, "right": share that name something present and nothing
-    absent, "named", "wrong": things, "each": id -> the absent things it names}"""
+    """captions: id -> text; annotations: id -> things; references: id -> texts. Photos without annotations do not
+    count. Returns {"photos": how many count, "false": share of captions that name something absent, "right": share
+    that name something present and nothing absent, "named": things named, "wrong": those of them that are absent,
+    "each": id -> the absent things it names}"""
     each, named, right = {}, 0, 0
     for name, text in captions.items():
         if name not in annotations:

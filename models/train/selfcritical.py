@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""selfcritical.py - trains a captioner that reads labels on by reward, behind mixture.py.
+"""selfcritical.py - trains a captioner that reads labels further by reward; mixture.py comes first.
 
     selfcritical.py --init RUN/epoch-00600.safetensors --photos FLICKR HEADS/flickr.npy train.tsv 20 \\
-                    --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv 20 --hold-out COCO --things coco/labels.tsv --run RUN2
+                    --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv 20 --hold-out COCO \\
+                    --things coco/labels.tsv --run RUN2
 
-Captions are drawn, scored and made likelier or less likely than the others drawn for that photo (train.py's third stage). The
-reward is CIDEr-D and BLEU against the photo's own captions, less --price for each thing that is not there, where annotations or
-five captions tell. A little cross-entropy keeps sentences grammatical. The photos of a step have labels of as many tokens as
-one another, so that their sentences are drawn together.
+Several captions are drawn for each photo, and each becomes likelier or less likely as its reward is higher or lower
+than that of the others (as in train.py's stage scst). The reward is CIDEr-D and BLEU against the photo's own
+captions, less --price for each thing that is not in the photo, where annotations or trusted captions tell. A little
+cross-entropy keeps sentences grammatical. All photos of a step have labels of the same number of tokens, so that
+captions are drawn for all of them at once.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ import torch
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import data, labels, modelfile
+from models import data, labels
 from models.eval import truth
 from models.train import batch, mixture, rewards, tokenizer
 
@@ -32,7 +33,7 @@ STEPS = 18  # tokens drawn at most
 
 
 class Buckets:
-    """The photos of some sets by the length of their labels' tokens."""
+    """The photos of some sets, by how many tokens their labels have."""
 
     def __init__(self, sets, reader):
         self.sets, self.by_length = sets, []
@@ -44,7 +45,7 @@ class Buckets:
             self.by_length.append(lengths)
 
     def draw(self, rng):
-        """[(set's number, name)] of one step: a length as often as it occurs, photos of each set that have it."""
+        """[(set's number, name)] of one step. A length is drawn as often as it occurs in the first set."""
         first = self.sets[0][0]
         length = len(self.prefix[0][first.names[rng.integers(len(first.names))]])
         out = []
@@ -56,6 +57,7 @@ class Buckets:
 
 
 def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
+    """Computes the gradients of one step. (mean reward, share of captions that name something absent, cross-entropy)"""
     model, first = run.working, len(run.model.encoder.stem.blocks)
     photos = buckets.draw(rng)
     rows, prefixes, own = [], [], []
@@ -96,34 +98,32 @@ def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--init", required=True, help="model file to begin with")
+    add("--init", required=True, help="model file to start from")
     add(
         "--photos",
         nargs=4,
         action="append",
         required=True,
         metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
-        help="a set",
+        help="a set of photos: features, probabilities of heads.py, captions, photos per step",
     )
     add(
         "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
     )
-    add("--things", help="id<TAB>things, all that are there")
-    add(
-        "--trusted", action="append", default=[], metavar="CACHE", help="sets whose captions tell all that may be named"
-    )
-    add("--price", type=float, default=0.5, help="of a thing that is not there (0.5)")
-    add("--run", required=True, help="folder of the run; a stopped run goes on there")
-    add("--steps", type=int, default=400)
+    add("--things", help="lines id<TAB>thing,thing with all of COCO's things in a photo")
+    add("--trusted", action="append", default=[], metavar="CACHE", help="sets whose captions name all that is there")
+    add("--price", type=float, default=0.5, help="reward that is lost for each thing that is not there (0.5)")
+    add("--run", required=True, help="folder of the run; the same command continues it")
+    add("--steps", type=int, default=400, help="steps of the whole run (400)")
     add("--epoch", type=int, default=100, help="steps between two files of averaged weights (100)")
-    add("--lr", type=float, default=3.5e-4)
-    add("--floor", type=float, default=0.1, help="share of the rate that is left at the end (0.1)")
-    add("--warmup", type=int, default=20)
-    add("--dropout", type=float, default=0.1)
+    add("--lr", type=float, default=3.5e-4, help="highest learning rate (0.00035)")
+    add("--floor", type=float, default=0.1, help="learning rate at the end, as a share of --lr (0.1)")
+    add("--warmup", type=int, default=20, help="steps until the learning rate is reached (20)")
+    add("--dropout", type=float, default=0.1, help="dropout of encoder and decoder (0.1)")
     add("--seen", type=float, default=0.75, help="share of a photo's tokens that a step sees (0.75)")
-    add("--ema", type=float, default=0.98)
+    add("--ema", type=float, default=0.98, help="decay of the average of the weights, per step (0.98)")
     add("--samples", type=int, default=5, help="captions drawn for each photo (5)")
-    add("--min-p", type=float, default=0.15, help="tokens less likely than this share of the likeliest are not drawn")
+    add("--min-p", type=float, default=0.15, help="do not draw tokens below this share of the likeliest (0.15)")
     add("--bleu", type=float, default=1.0, help="weight of sentence BLEU in the reward (1)")
     add("--xe", type=float, default=0.05, help="weight of cross-entropy (0.05)")
     add(
@@ -131,11 +131,11 @@ def options_of(arguments):
         type=float,
         nargs=2,
         default=(0.3, 0.15),
-        help="of learned things, of ImageNet's classes (0.3 0.15)",
+        help="least probability of a label that is read: with a learned row, of ImageNet's classes alone (0.3 0.15)",
     )
-    add("--save-minutes", type=float, default=4)
+    add("--save-minutes", type=float, default=4, help="minutes between two states of the training (4)")
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
-    add("--seed", type=int, default=1)
+    add("--seed", type=int, default=1, help="seed of all that is drawn (1)")
     return parser.parse_args(arguments)
 
 
@@ -177,22 +177,12 @@ def learn(o, run, buckets, reader, reward_of):
         rng = np.random.default_rng([o.seed, 7, run.step])
         generator.manual_seed(o.seed * 1000003 + run.step)
         notes.append(step_of(o, run, buckets, reader, reward_of, drop, rng, generator))
-        along = max(0.0, run.step - o.warmup) / max(1, o.steps - o.warmup)
-        run.update(
-            o.lr
-            * min(1.0, (run.step + 1) / o.warmup)
-            * (o.floor + (1 - o.floor) * 0.5 * (1 + math.cos(math.pi * along)))
-        )
+        run.update(mixture.rate_of(o, run.step))
         run.seconds += time.monotonic() - start
         reward, wrong, likely = np.mean(notes[-50:], 0)
         progress.show(run.step, f"reward {reward:.3f} false {wrong:.3f} loss {likely:.3f}", run.step == o.steps)
         if run.step % o.epoch == 0 or run.step == o.steps:
-            path = os.path.join(o.run, f"epoch-{run.step:05d}.safetensors")
-            modelfile.write(
-                path, run.averaged(), modelfile.config_dict(run.model.config), reader.text.json, "in training", "f32"
-            )
-            with open(os.path.join(o.run, "log.tsv"), "a", encoding="utf-8") as f:
-                f.write(f"{run.step}\t{np.mean(notes[-o.epoch :], 0).round(4).tolist()}\t{run.seconds / 60:.1f}\n")
+            run.write_epoch(reader.text.json, str(np.mean(notes[-o.epoch :], 0).round(4).tolist()))
             for one, _ in buckets.sets:
                 one.refresh()
         if time.monotonic() - saved > 60 * o.save_minutes or run.step == o.steps:
