@@ -219,6 +219,8 @@ def config_2(flat):
         nested["precisions"] = list(flat["precisions"])
     if "train_length" in flat:
         nested["training"] = {"length": flat["train_length"]}
+    if "labels" in flat:
+        nested["labels"] = flat["labels"]
     return nested
 
 
@@ -269,6 +271,8 @@ def config_1(nested):
         flat["train_length"] = nested["training"]["length"]
     if "precisions" in nested:
         flat["precisions"] = nested["precisions"]
+    if "labels" in nested:
+        flat["labels"] = nested["labels"]
     return flat
 
 

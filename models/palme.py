@@ -67,7 +67,7 @@ class Config:
     min_length: int = 1
     min_score: float = None
     precisions: tuple = ("f32",)
-    labels: dict = None  # what labels there are and how they are read; see models/README.md
+    labels: dict = None  # what labels there are and how they are read; see models/FORMAT.md
 
     def __post_init__(self):
         if self.alibi_num_heads is None:
