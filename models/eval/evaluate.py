@@ -461,8 +461,8 @@ def parse(arguments):
     parser.add_argument(
         "--labels",
         metavar="TSV",
-        help="lines id<TAB>things, all of COCO's that are in the photo: counts "
-        "captions that name one that is not there (`false`), or one that is and none that is not (`right`)",
+        help="lines id<TAB>thing,thing with all of COCO's things in a photo; tells the share of captions that name "
+        "something absent (`false`), and of those that name something present and nothing absent (`right`)",
     )
     parser.add_argument(
         "--beams",
