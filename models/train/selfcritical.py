@@ -92,7 +92,7 @@ def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
     policy = (losses * weight.flatten()[row]).sum() / (len(photos) * k * 10)
     likely = losses[row % each == k].mean()
     (policy + o.xe * likely).backward()
-    return float(values.mean()), wrong / values.size, float(likely)
+    return float(values.mean()), wrong / values.size, likely.item()
 
 
 def options_of(arguments):
