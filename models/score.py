@@ -74,7 +74,7 @@ def main(arguments=None):
             one = mixture.Labelled(*o.photos, text)
             names = [n for n in one.names if not o.held_out or labels.held_out(n)][:o.limit]
             scores, said, true = evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, none=o.no_labels,
-                                          hold=search.Holder(words.table, lambda t: text.encode(t)[1:-1], *o.hold) if o.hold else None)
+                                          hold=search.Holder(words.table, lambda t: text.encode(t)[1:-1], words.phrases, *o.hold) if o.hold else None)
             line = f"{path}: {len(names)} photos, BLEU-4 {scores['bleu4']:.3f} CIDEr {scores['cider']:.3f} words {scores['words']:.1f}"
             if true:
                 line += f" false {true['false']:.3f} right {true['right']:.3f} ({true['wrong']} of {true['named']} things)"
