@@ -3,7 +3,8 @@
 
 Two tables in models/words say what labels there are:
 
-    label-words.tsv      label<TAB>how a sentence names it (`a dog`)<TAB>the words and phrases that speak of it
+    label-words.tsv      label<TAB>how a sentence names it (`a dog`), empty if the label alone makes no sentence
+                         (`sitting`)<TAB>the words and phrases that speak of it
     imagenet-words.tsv   class<TAB>name in ImageNet<TAB>label, empty where the class has no everyday word
 
 The decoder of a model with labels reads the names of the likely ones before the begin token, the most likely first.
@@ -117,9 +118,22 @@ def describe(words, of, things, thresholds, hold):
     }
 
 
-def cautious(described, places):
-    """A sentence of labels alone: `a photo of a clock, a tower and a building`."""
-    said = [described["phrases"][i] for i in places]
+def redundant(name, others):
+    """Whether a label adds nothing to others: a bottle to a water bottle, a person to a man."""
+    kin = {
+        "person": {"man", "woman", "boy", "girl", "child", "baby", "group of people"},
+        "child": {"boy", "girl", "baby"},
+    }
+    return any(other.endswith(" " + name) or other in kin.get(name, ()) for other in others)
+
+
+def cautious(described, probabilities, least, most=2):
+    """A sentence of labels alone, `a photo of a clock and a building`: the likeliest that have a phrase and at least
+    this probability. Empty if there is none."""
+    able = [i for i, phrase in enumerate(described["phrases"]) if phrase and probabilities[i] >= least]
+    able.sort(key=lambda i: (-probabilities[i], i))
+    names = [described["names"][i] for i in able[: 2 * most]]
+    said = [described["phrases"][i] for i, name in zip(able, names) if not redundant(name, names)][:most]
     if not said:
         return ""
     return described["cautious"] + (", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0])

@@ -65,9 +65,11 @@ class Holder:
     likeliest label it may speak of lies below `floor`; a sentence that names no word of a label above `sure` costs
     `require` nats.
 
-    table: [[word or phrase, places of its labels]]; encode: text -> ids"""
+    table: [[word or phrase, places of its labels]]; encode: text -> ids; phrases: those of the labels, which are never
+    missed where they are empty"""
 
-    def __init__(self, table, encode, weight, floor, require=0.0, sure=0.6):
+    def __init__(self, table, encode, phrases, weight, floor, require=0.0, sure=0.6):
+        self.able = [bool(phrase) for phrase in phrases]
         self.weight, self.floor, self.require, self.sure = weight, floor, require, sure
         self.table = [(tuple(encode(word)), places) for word, places in table]
 
@@ -78,7 +80,7 @@ class Holder:
             costs[ids] = self.weight * max(0.0, math.log(self.floor) - math.log(max(p, 1e-4)))
             if self.require:
                 for i in places:
-                    if probabilities[i] >= self.sure:
+                    if probabilities[i] >= self.sure and self.able[i]:
                         wanted.setdefault(i, []).append(ids)
         return Held(costs, [(self.require, words) for words in wanted.values()])
 

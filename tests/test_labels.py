@@ -18,7 +18,7 @@ from PIL import Image
 from models import ROOT, data, labels, modelfile, search
 from models.eval import truth
 from models.palme import Config, Labels, Palme
-from models.train import extend_tokenizer, features, heads, mixture, pack_labels, rewards, tokenizer
+from models.train import calibrate, extend_tokenizer, features, heads, mixture, pack_labels, rewards, tokenizer
 
 torch.set_num_threads(1)
 
@@ -98,10 +98,19 @@ def test_held_out_photos_are_one_in_eighteen_and_always_the_same():
 
 
 def test_a_cautious_sentence():
-    described = {"phrases": ["a clock", "a tower", "broccoli"], "cautious": "a photo of "}
-    assert labels.cautious(described, []) == ""
-    assert labels.cautious(described, [2]) == "a photo of broccoli"
-    assert labels.cautious(described, [0, 1, 2]) == "a photo of a clock, a tower and broccoli"
+    described = {
+        "names": ["clock", "tower", "sitting", "water bottle", "bottle"],
+        "cautious": "a photo of ",
+        "phrases": ["a clock", "a tower", "", "a water bottle", "a bottle"],
+    }
+    for p, least, wanted in (
+        ([0.1, 0.2, 0.9, 0, 0], 0.5, ""),
+        ([0.7, 0.2, 0.9, 0, 0], 0.5, "a photo of a clock"),
+        ([0.7, 0.8, 0.9, 0, 0], 0.5, "a photo of a tower and a clock"),
+        ([0, 0, 0, 0.5, 0.6], 0.5, "a photo of a water bottle"),
+    ):
+        assert labels.cautious(described, p, least) == wanted
+    assert labels.redundant("person", ["person", "man"]) and not labels.redundant("man", ["person", "man"])
 
 
 # ---- Probabilities ----------------------------------------------------------------------------
@@ -279,7 +288,7 @@ def test_a_sure_label_that_is_missing_costs_at_the_end():
 
 def test_a_word_costs_by_the_likeliest_of_its_labels():
     ids = {"dog": [5], "bike": [6]}
-    holder = search.Holder([["dog", [0]], ["bike", [1, 2]]], ids.get, weight=2.0, floor=0.1)
+    holder = search.Holder([["dog", [0]], ["bike", [1, 2]]], ids.get, ["a dog", "a bicycle", ""], weight=2.0, floor=0.1)
     row = torch.zeros(9)
     holder([0.01, 0.001, 0.5]).apply(row, [], 2)
     assert row[5].item() == pytest.approx(-2 * math.log(10), rel=1e-6) and row[6].item() == 0
@@ -368,6 +377,13 @@ def test_truth_is_that_of_the_tool(tmp_path):
         f"300 photos: {found['false']:.2f} of the captions name something absent "
         f"({found['wrong']} of {found['named']} things named), {found['right']:.2f} name something present"
     )
+
+
+def test_captions_with_higher_scores_are_shown_longest():
+    said = {"a": ("", -2.0), "b": ("", -1.0), "c": ("", -3.0), "d": ("", -0.5), "unknown": ("", 0.0)}
+    each = {"a": {"dog"}, "b": set(), "c": {"cat"}, "d": set()}
+    lines = calibrate.shown(said, each, 4)
+    assert lines == [(-3.0, 1.0, 0.5), (-2.0, 0.75, 1 / 3), (-1.0, 0.5, 0.0), (-0.5, 0.25, 0.0)]
 
 
 def test_what_is_not_there_has_a_price():

@@ -205,7 +205,9 @@ class Torch:
             prompt += self.tokenizer.encode(config.default_prompt, add_special_tokens=False).ids
         holder = None
         if config.labels and config.labels["hold"]["weight"] + config.labels["hold"]["require"] > 0:
-            holder = search.Holder(config.labels["words"], self.encode_text, **config.labels["hold"])
+            holder = search.Holder(
+                config.labels["words"], self.encode_text, config.labels["phrases"], **config.labels["hold"]
+            )
         bar = data.Progress(len(names), f"captions in torch, {kind_of(beams)}")
         for i in range(0, len(names), 4 * self.batch):
             part = contexts[i : i + 4 * self.batch]

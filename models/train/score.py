@@ -39,6 +39,11 @@ def captions_of(model, one, names, reader, beams, most=24, alpha=None, hold=None
     return {n: (reader.text.decode(ids), value) for n, (ids, value) in zip(names, found)}
 
 
+def holder_of(words, text, hold):
+    """The search.Holder of --hold's four numbers."""
+    return search.Holder(words.table, lambda t: text.encode(t)[1:-1], words.phrases, *hold)
+
+
 def evaluate(model, one, names, reader, beams, things, **options):
     """(scores, captions, truth) of some photos"""
     said = captions_of(model, one, names, reader, beams, **options)
@@ -86,7 +91,7 @@ def score(o, path, words, things):
     reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds), o.most)
     one = mixture.Labelled(*o.photos, text)
     names = [n for n in one.names if not o.held_out or labels.held_out(n)][: o.limit]
-    hold = search.Holder(words.table, lambda t: text.encode(t)[1:-1], *o.hold) if o.hold else None
+    hold = holder_of(words, text, o.hold) if o.hold else None
     options = {"alpha": o.alpha, "none": o.no_labels, "hold": hold}
     scores, said, true = evaluate(model, one, names, reader, o.beams, things, **options)
     line = f"{path}: {len(names)} photos, BLEU-4 {scores['bleu4']:.3f} CIDEr {scores['cider']:.3f}"
