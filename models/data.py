@@ -4,6 +4,7 @@
 A tsv has one caption a line, `id<TAB>caption`; a photo's id is its file name without the suffix (with the names of
 the folders it lies in, if there are any below the given one). Nothing here knows the model.
 """
+
 import io
 import sys
 import tarfile
@@ -44,6 +45,7 @@ def read_captions(path):
 def open_photo(content):
     """The bytes of a photo's file -> PIL image, RGB, upright, all of it decoded. OSError if it is none."""
     from PIL import Image, ImageOps
+
     try:
         with Image.open(io.BytesIO(content)) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
@@ -75,8 +77,11 @@ def photo_files(path):
                 for member in tar:
                     name = member.name.removeprefix("./")
                     if member.isfile() and is_photo(name):
-                        yield (Path(name).with_suffix("").as_posix(), f"{path}:{name}",
-                               lambda member=member: tar.extractfile(member).read())
+                        yield (
+                            Path(name).with_suffix("").as_posix(),
+                            f"{path}:{name}",
+                            lambda member=member: tar.extractfile(member).read(),
+                        )
         except (tarfile.TarError, EOFError, OSError) as error:
             raise DataError(f"{path}: neither a folder of photos nor a tar file that can be read ({error})") from None
 
@@ -112,7 +117,13 @@ class Progress:
         speed = (done - self.first) / max(now - self.start, 1e-9)
         left = (self.total - done) / speed if speed > 0 else 0
         bar = "#" * int(20 * done / max(self.total, 1))
-        line = (f"[{bar:<20}] {done}/{self.total} {self.what}  {text}  {speed:.1f}/s  "
-                f"{int(left // 60)}:{int(left % 60):02d} left")
-        print(("\r\033[K" if self.live else "") + line, end="\n" if end or not self.live else "",
-              file=sys.stderr, flush=True)
+        line = (
+            f"[{bar:<20}] {done}/{self.total} {self.what}  {text}  {speed:.1f}/s  "
+            f"{int(left // 60)}:{int(left % 60):02d} left"
+        )
+        print(
+            ("\r\033[K" if self.live else "") + line,
+            end="\n" if end or not self.live else "",
+            file=sys.stderr,
+            flush=True,
+        )

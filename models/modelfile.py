@@ -13,6 +13,7 @@ Files have version 2 of the format (FORMAT.md), or 1. In Python a model always h
 config, which are those of version 1: `read` and `write` translate, by the tables below; read_raw and write_raw do not.
 `convert` puts a file into the other version, with its weights as they are stored.
 """
+
 import hashlib
 import json
 import re
@@ -56,16 +57,29 @@ def is_weight(name, x):
 
 # version 2, palme.py; before the first dot that follows
 BEGINNINGS = [
-    ("stem.conv", "encoder.stem.conv"), ("stem.head", "encoder.stem.head"),
+    ("stem.conv", "encoder.stem.conv"),
+    ("stem.head", "encoder.stem.head"),
     ("encoder.patch.input_norm", "encoder.patch_to_embedding.0"),
-    ("encoder.patch.output_norm", "encoder.patch_to_embedding.2"), ("encoder.patch", "encoder.patch_to_embedding.1"),
-    ("encoder.positions.weight", "encoder.pos_embedding"), ("encoder.final_norm", "encoder.attn_layers.final_norm"),
-    ("projection", "encoder_to_decoder"), ("decoder.embedding", "decoder.net.token_emb.emb"),
-    ("decoder.positions", "decoder.net.pos_emb.emb"), ("decoder.final_norm", "decoder.net.attn_layers.final_norm"),
-    ("decoder.logits", "decoder.net.to_logits"), ("decoder.rotary", "decoder.net.attn_layers.rotary_pos_emb"),
+    ("encoder.patch.output_norm", "encoder.patch_to_embedding.2"),
+    ("encoder.patch", "encoder.patch_to_embedding.1"),
+    ("encoder.positions.weight", "encoder.pos_embedding"),
+    ("encoder.final_norm", "encoder.attn_layers.final_norm"),
+    ("projection", "encoder_to_decoder"),
+    ("decoder.embedding", "decoder.net.token_emb.emb"),
+    ("decoder.positions", "decoder.net.pos_emb.emb"),
+    ("decoder.final_norm", "decoder.net.attn_layers.final_norm"),
+    ("decoder.logits", "decoder.net.to_logits"),
+    ("decoder.rotary", "decoder.net.attn_layers.rotary_pos_emb"),
 ]
-MEMBERS = [("norm", "0.0"), ("q", "1.to_q"), ("k", "1.to_k"), ("v", "1.to_v"), ("out", "1.to_out"),
-           ("up", "1.ff.0.0"), ("down", "1.ff.2")]
+MEMBERS = [
+    ("norm", "0.0"),
+    ("q", "1.to_q"),
+    ("k", "1.to_k"),
+    ("v", "1.to_v"),
+    ("out", "1.to_out"),
+    ("up", "1.ff.0.0"),
+    ("down", "1.ff.2"),
+]
 POSITIONS = ("encoder.positions.weight", "decoder.positions.weight")
 
 
@@ -73,7 +87,7 @@ def swap(table, name, of, to):
     """A name whose first words are in column `of` of the table, with those of column `to`; None if none fit."""
     for row in table:
         if name == row[of] or name.startswith(row[of] + "."):
-            return row[to] + name[len(row[of]):]
+            return row[to] + name[len(row[of]) :]
     return None
 
 
@@ -135,13 +149,31 @@ def translate(tensors, config, version):
 
 # ---- Version 2: configuration -----------------------------------------------------------------
 
-GENERATION = [("bos", "bos_token"), ("eos", "eos_token"), ("pad", "pad_token"), ("prompt", "default_prompt"),
-              ("beams", "default_beams"), ("length_penalty", "length_penalty"), ("no_repeat_ngram", "no_repeat_ngram"),
-              ("min_length", "min_length"), ("min_score", "min_score")]
+GENERATION = [
+    ("bos", "bos_token"),
+    ("eos", "eos_token"),
+    ("pad", "pad_token"),
+    ("prompt", "default_prompt"),
+    ("beams", "default_beams"),
+    ("length_penalty", "length_penalty"),
+    ("no_repeat_ngram", "no_repeat_ngram"),
+    ("min_length", "min_length"),
+    ("min_score", "min_score"),
+]
 # What palme.py computes, whatever else the format can say
-STACK = {"head_dim": 64, "norm": "layer", "norm_order": "pre", "norm_eps": 1e-5, "activation": "gelu_erf",
-         "qkv_bias": False, "out_bias": False, "mlp_bias": True, "position_offset": 0, "first_norm": False,
-         "final_norm": True}
+STACK = {
+    "head_dim": 64,
+    "norm": "layer",
+    "norm_order": "pre",
+    "norm_eps": 1e-5,
+    "activation": "gelu_erf",
+    "qkv_bias": False,
+    "out_bias": False,
+    "mlp_bias": True,
+    "position_offset": 0,
+    "first_norm": False,
+    "final_norm": True,
+}
 ENCODER = {**STACK, "qk_norm": False, "patch_bias": True, "class_tokens": 0}
 DECODER = {**STACK, "tied_logits": False, "logits_bias": True, "logits_head": "linear"}
 
@@ -151,20 +183,35 @@ def config_2(flat):
     flat = {key: value for key, value in flat.items() if value is not None}
     heads, rotary = flat["decoder_heads"], flat["rotary_xpos"]
     patches = (flat["image_size"] // flat["patch_size"]) ** 2
-    decoder = {"vocabulary": flat["num_tokens"], "context": flat["max_seq_len"], "dim": flat["decoder_dim"],
-               "depth": flat["decoder_depth"], "heads": heads,
-               "image": "cross_attention" if flat["cross_attend"] else "prefix", "qk_norm": flat["qk_norm"],
-               "alibi_heads": (flat.get("alibi_num_heads") or heads) if flat["alibi_pos_bias"] else 0,
-               "rotary": "xpos" if rotary else "none",
-               "positions": "learned" if flat["use_abs_pos_emb"] and not rotary else "none"}
+    decoder = {
+        "vocabulary": flat["num_tokens"],
+        "context": flat["max_seq_len"],
+        "dim": flat["decoder_dim"],
+        "depth": flat["decoder_depth"],
+        "heads": heads,
+        "image": "cross_attention" if flat["cross_attend"] else "prefix",
+        "qk_norm": flat["qk_norm"],
+        "alibi_heads": (flat.get("alibi_num_heads") or heads) if flat["alibi_pos_bias"] else 0,
+        "rotary": "xpos" if rotary else "none",
+        "positions": "learned" if flat["use_abs_pos_emb"] and not rotary else "none",
+    }
     length = flat.get("train_length", flat["max_seq_len"])
     decoder["xpos_center"] = flat.get("xpos_center", ((0 if flat["cross_attend"] else patches) + length - 1) // 2)
     nested = {
-        "image": {"size": flat["image_size"], "patch": flat["patch_size"],
-                  "resize": flat.get("image_resize", "squash")},
-        "encoder": {"stem": flat.get("stem", "none"), "dim": flat["encoder_dim"], "depth": flat["encoder_depth"],
-                    "heads": flat["encoder_heads"], "patch_input_norm": True, "patch_output_norm": True,
-                    "positions": "learned"},
+        "image": {
+            "size": flat["image_size"],
+            "patch": flat["patch_size"],
+            "resize": flat.get("image_resize", "squash"),
+        },
+        "encoder": {
+            "stem": flat.get("stem", "none"),
+            "dim": flat["encoder_dim"],
+            "depth": flat["encoder_depth"],
+            "heads": flat["encoder_heads"],
+            "patch_input_norm": True,
+            "patch_output_norm": True,
+            "positions": "learned",
+        },
         "decoder": decoder,
         "generation": {key: flat[old] for key, old in GENERATION if old in flat},
     }
@@ -172,6 +219,8 @@ def config_2(flat):
         nested["precisions"] = list(flat["precisions"])
     if "train_length" in flat:
         nested["training"] = {"length": flat["train_length"]}
+    if "labels" in flat:
+        nested["labels"] = flat["labels"]
     return nested
 
 
@@ -181,23 +230,40 @@ def config_1(nested):
     fixed = [("encoder.", encoder, ENCODER), ("decoder.", decoder, DECODER)]
     for path, stack in (("encoder.", encoder), ("decoder.", decoder)):
         fixed.append((path, stack, {"mlp_dim": 4 * stack["dim"], "kv_heads": stack["heads"], "attention_scale": 0.125}))
-    fixed += [("encoder.", {"patch_input_norm": False, "patch_output_norm": False, "positions": "none", **encoder},
-               {"patch_input_norm": True, "patch_output_norm": True, "positions": "learned"})]
+    fixed += [
+        (
+            "encoder.",
+            {"patch_input_norm": False, "patch_output_norm": False, "positions": "none", **encoder},
+            {"patch_input_norm": True, "patch_output_norm": True, "positions": "learned"},
+        )
+    ]
     fixed += [("projection.", nested.get("projection", {}), {"bias": False}), ("image.", image, {"filter": "triangle"})]
     for path, found, wanted in fixed:
         for key, value in wanted.items():
             if found.get(key, value) != value:
                 raise DataError(f"config: {path}{key} is {found[key]}; palme.py computes {value} only")
     alibi = decoder.get("alibi_heads", 0)
-    flat = {"image_size": image["size"], "patch_size": image["patch"], "encoder_dim": encoder["dim"],
-            "encoder_depth": encoder["depth"], "encoder_heads": encoder["heads"], "num_tokens": decoder["vocabulary"],
-            "max_seq_len": decoder["context"], "decoder_dim": decoder["dim"], "decoder_depth": decoder["depth"],
-            "decoder_heads": decoder["heads"], "alibi_num_heads": alibi or None,
-            "use_abs_pos_emb": decoder.get("positions", "none") == "learned",
-            "cross_attend": decoder.get("image", "cross_attention") == "cross_attention", "alibi_pos_bias": alibi > 0,
-            "rotary_xpos": decoder.get("rotary", "none") == "xpos", "attn_flash": True,
-            "qk_norm": decoder.get("qk_norm", False), "stem": encoder.get("stem", "none"),
-            "image_resize": image.get("resize", "squash")}
+    flat = {
+        "image_size": image["size"],
+        "patch_size": image["patch"],
+        "encoder_dim": encoder["dim"],
+        "encoder_depth": encoder["depth"],
+        "encoder_heads": encoder["heads"],
+        "num_tokens": decoder["vocabulary"],
+        "max_seq_len": decoder["context"],
+        "decoder_dim": decoder["dim"],
+        "decoder_depth": decoder["depth"],
+        "decoder_heads": decoder["heads"],
+        "alibi_num_heads": alibi or None,
+        "use_abs_pos_emb": decoder.get("positions", "none") == "learned",
+        "cross_attend": decoder.get("image", "cross_attention") == "cross_attention",
+        "alibi_pos_bias": alibi > 0,
+        "rotary_xpos": decoder.get("rotary", "none") == "xpos",
+        "attn_flash": True,
+        "qk_norm": decoder.get("qk_norm", False),
+        "stem": encoder.get("stem", "none"),
+        "image_resize": image.get("resize", "squash"),
+    }
     flat.update({old: nested["generation"][key] for key, old in GENERATION if key in nested["generation"]})
     if "xpos_center" in decoder:
         flat["xpos_center"] = decoder["xpos_center"]
@@ -205,6 +271,8 @@ def config_1(nested):
         flat["train_length"] = nested["training"]["length"]
     if "precisions" in nested:
         flat["precisions"] = nested["precisions"]
+    if "labels" in nested:
+        flat["labels"] = nested["labels"]
     return flat
 
 
@@ -280,9 +348,14 @@ def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=
     if version == 2:
         flat = json.loads(config) if isinstance(config, str) else config
         stored, config = translate(stored, flat, 2), config_2(flat)
-    metadata = {"format": "palme", "format_version": str(version),
-                "config": config if isinstance(config, str) else json.dumps(config),
-                "tokenizer": tokenizer, "model_card": card, "sha256": sha256(stored)}
+    metadata = {
+        "format": "palme",
+        "format_version": str(version),
+        "config": config if isinstance(config, str) else json.dumps(config),
+        "tokenizer": tokenizer,
+        "model_card": card,
+        "sha256": sha256(stored),
+    }
     if name:
         metadata["name"] = name
     if language:
@@ -291,12 +364,12 @@ def write(path, arrays, config, tokenizer, card, how="f32", name=None, language=
 
 
 def parse(data):
-    """(name -> (dtype name, storage), metadata) of a file's bytes. ValueError, KeyError and others where they are not of
-    this layout."""
+    """(name -> (dtype name, storage), metadata) of a file's bytes. ValueError, KeyError and others where they are not
+    of this layout."""
     size = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
     if not 2 <= size <= len(data) - 8:
         raise ValueError("not in the safetensors layout: there is no header of the length that its first bytes say")
-    header = json.loads(data[8:8 + size])
+    header = json.loads(data[8 : 8 + size])
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
@@ -307,7 +380,7 @@ def parse(data):
 
 
 def read_raw(path):
-    """(name -> (dtype name, storage), metadata). DataError where there is no file, or one that is not of this layout."""
+    """(name -> (dtype name, storage), metadata). DataError if the file is absent or has another layout."""
     try:
         with open(path, "rb") as f:
             return parse(f.read())
@@ -326,8 +399,12 @@ def convert(source, target, version=2):
     if metadata["format_version"] != str(version):
         flat = flat_config(metadata)
         tensors = translate(tensors, flat, version)
-        metadata = {**metadata, "format_version": str(version), "sha256": sha256(tensors),
-                    "config": json.dumps(config_2(flat) if version == 2 else flat)}
+        metadata = {
+            **metadata,
+            "format_version": str(version),
+            "sha256": sha256(tensors),
+            "config": json.dumps(config_2(flat) if version == 2 else flat),
+        }
     write_raw(target, tensors, metadata)
 
 
@@ -360,9 +437,8 @@ def load(path, config=None):
     import torch
 
     from models.palme import Config, Palme
+
     arrays, metadata = read(path)
-    if metadata.get("format") == "palme":
-        parsed = Config.read(metadata["config"])
-    else:
-        parsed = Config.read_plain(config)
+    ours = metadata.get("format") == "palme"
+    parsed = Config.read(metadata["config"]) if ours else Config.read_plain(config)
     return Palme(parsed).load({name: torch.from_numpy(np.array(x)) for name, x in arrays.items()})

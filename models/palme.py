@@ -8,6 +8,7 @@ named so that state_dict() has exactly the tensor names of a model file.
 Letters: S image_size, p patch_size, P patches, E and D the widths of encoder and decoder, V the
 vocabulary, n tokens, c the xpos centre. Heads are 64 wide. Everything has a batch dimension first.
 """
+
 import json
 import math
 from dataclasses import dataclass, fields
@@ -16,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-HEAD = 64     # width of a head
-ROTARY = 32   # how many of them rotate; the pairs are (k, k + 16)
+HEAD = 64  # width of a head
+ROTARY = 32  # how many of them rotate; the pairs are (k, k + 16)
 
 # kernel, stride, expansion, (channels, blocks) of lite0, lite1 and lite2
 STAGES = [
@@ -34,6 +35,7 @@ STAGES = [
 @dataclass
 class Config:
     """The 17 parameters of the constructor, then those of this project's model files."""
+
     image_size: int = 256
     patch_size: int = 32
     encoder_dim: int = 512
@@ -44,18 +46,18 @@ class Config:
     decoder_dim: int = 512
     decoder_depth: int = 6
     decoder_heads: int = 8
-    alibi_num_heads: int = 4        # None: all heads
+    alibi_num_heads: int = 4  # None: all heads
     use_abs_pos_emb: bool = False
     cross_attend: bool = True
     alibi_pos_bias: bool = True
     rotary_xpos: bool = True
-    attn_flash: bool = True         # chooses a kernel elsewhere; nothing here
+    attn_flash: bool = True  # chooses a kernel elsewhere; nothing here
     qk_norm: bool = True
     stem: str = "none"
-    train_length: int = None        # max_seq_len
-    xpos_center: int = None         # see below
+    train_length: int = None  # max_seq_len
+    xpos_center: int = None  # see below
     bos_token: int = 0
-    eos_token: int = -1             # -1: there is none
+    eos_token: int = -1  # -1: there is none
     pad_token: int = None
     image_resize: str = "squash"
     default_prompt: str = ""
@@ -65,6 +67,7 @@ class Config:
     min_length: int = 1
     min_score: float = None
     precisions: tuple = ("f32",)
+    labels: dict = None  # what labels there are and how they are read; see models/FORMAT.md
 
     def __post_init__(self):
         if self.alibi_num_heads is None:
@@ -92,6 +95,7 @@ class Config:
 
 
 # ---- The convolutional stem: EfficientNet-Lite with batch norm folded into the convolutions ----
+
 
 def convolve(x, conv, size, stride=1, groups=1):
     """A convolution with TensorFlow's SAME padding, which for stride 2 is smaller at the top left."""
@@ -141,7 +145,33 @@ class Stem(nn.Module):
         return F.relu6(convolve(x, self.head, 1)).flatten(2).transpose(1, 2)
 
 
+class Labels(nn.Module):
+    """Probabilities of labels from the stem's last map: [B, cells, 1280] -> [B, L]. Classes exclude one another, things
+    do not. Several classes may share a label: their probabilities add up. A label that both a class and a thing have
+    takes the larger probability."""
+
+    def __init__(self, labels):
+        super().__init__()
+        self.count = len(labels["names"])
+        self.class_labels, self.thing_labels = labels.get("classes", []), labels.get("things", [])
+        self.classes = nn.Linear(1280, len(self.class_labels)) if self.class_labels else None
+        self.things = nn.Linear(2 * 1280, len(self.thing_labels)) if self.thing_labels else None
+
+    def forward(self, maps):
+        mean, most = maps.mean(1), maps.amax(1)
+        p = maps.new_zeros(len(maps), self.count)
+        if self.classes is not None:
+            of = torch.tensor(self.class_labels)
+            kept = (of >= 0).nonzero()[:, 0]
+            p = p.index_add(1, of[kept], self.classes(mean).softmax(-1)[:, kept])
+        if self.things is not None:
+            of = torch.tensor(self.thing_labels)
+            p = p.index_copy(1, of, torch.maximum(p[:, of], self.things(torch.cat([mean, most], 1)).sigmoid()))
+        return p
+
+
 # ---- Layers of both stacks --------------------------------------------------------------------
+
 
 class Attention(nn.Module):
     """Softmax attention without biases; 64 * heads need not equal dim."""
@@ -156,15 +186,19 @@ class Attention(nn.Module):
     def forward(self, x, context=None, bias=None, rotary=None, qk_norm=False):
         """bias [heads, n, n]: what is added to the scaled scores, -inf for what is hidden."""
         source = x if context is None else context
-        q, k, v = (t.unflatten(-1, (-1, HEAD)).transpose(1, 2)
-                   for t in (self.to_q(x), self.to_k(source), self.to_v(source)))
+        q, k, v = (
+            t.unflatten(-1, (-1, HEAD)).transpose(1, 2) for t in (self.to_q(x), self.to_k(source), self.to_v(source))
+        )
         if qk_norm:
             q, k = F.normalize(q, dim=-1, eps=1e-12), F.normalize(k, dim=-1, eps=1e-12)
         if rotary is not None:
             cos, sin, gain = rotary
-            q, k, v = (rotate(q, cos, sin, gain), rotate(k, cos, sin, 1 / gain),
-                       rotate(v, cos, sin, 1 / gain))  # v too, and nothing is rotated back
-        scores = (10 if qk_norm else HEAD ** -0.5) * q @ k.transpose(-1, -2)
+            q, k, v = (
+                rotate(q, cos, sin, gain),
+                rotate(k, cos, sin, 1 / gain),
+                rotate(v, cos, sin, 1 / gain),
+            )  # v too, and nothing is rotated back
+        scores = (10 if qk_norm else HEAD**-0.5) * q @ k.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias
         y = scores.softmax(-1) @ v
@@ -174,8 +208,11 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, dim):
         super().__init__()
-        self.ff = nn.Sequential(nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU()),  # the erf form
-                                nn.Identity(), nn.Linear(4 * dim, dim))
+        self.ff = nn.Sequential(
+            nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU()),  # the erf form
+            nn.Identity(),
+            nn.Linear(4 * dim, dim),
+        )
 
     def forward(self, x):
         return self.ff(x)
@@ -186,8 +223,7 @@ class Layers(nn.Module):
 
     def __init__(self, dim, blocks):
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.ModuleList([nn.ModuleList([nn.LayerNorm(dim)]), b]) for b in blocks)
+        self.layers = nn.ModuleList(nn.ModuleList([nn.ModuleList([nn.LayerNorm(dim)]), b]) for b in blocks)
         self.final_norm = nn.LayerNorm(dim)
 
 
@@ -201,33 +237,41 @@ def alibi_slopes(m):
     """The slopes of m heads; for no power of two, those of the next lower one and some between."""
     r = 1 << (m.bit_length() - 1)
     slopes = [2.0 ** (-8 * (h + 1) / r) for h in range(r)]
-    return slopes if r == m else slopes + alibi_slopes(2 * r)[::2][:m - r]
+    return slopes if r == m else slopes + alibi_slopes(2 * r)[::2][: m - r]
 
 
 # ---- Encoder and decoder ----------------------------------------------------------------------
+
 
 class Encoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         dim, self.p = config.encoder_dim, config.patch_size
-        values = 3 * self.p ** 2 if config.stem == "none" else 1280
+        values = 3 * self.p**2 if config.stem == "none" else 1280
         self.stem = None if config.stem == "none" else Stem(config.stem)
         self.pos_embedding = nn.Parameter(torch.zeros(1, config.patches, dim))
-        self.patch_to_embedding = nn.Sequential(
-            nn.LayerNorm(values), nn.Linear(values, dim), nn.LayerNorm(dim))
-        self.attn_layers = Layers(dim, [b for _ in range(config.encoder_depth)
-                                        for b in (Attention(dim, config.encoder_heads), FeedForward(dim))])
+        self.patch_to_embedding = nn.Sequential(nn.LayerNorm(values), nn.Linear(values, dim), nn.LayerNorm(dim))
+        self.attn_layers = Layers(
+            dim,
+            [b for _ in range(config.encoder_depth) for b in (Attention(dim, config.encoder_heads), FeedForward(dim))],
+        )
 
     def patches(self, image):
         """[B, 3, h, w] -> [B, patches, 3 p^2]; inside a patch: row, column, channel."""
         b, _, h, w = image.shape
         x = image.reshape(b, 3, h // self.p, self.p, w // self.p, self.p)
-        return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, 3 * self.p ** 2)
+        return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, 3 * self.p**2)
+
+    def maps(self, image):
+        """What stands before the embedding: [B, patches, 1280] of a stem, else [B, patches, 3 p^2]."""
+        return self.patches(image) if self.stem is None else self.stem(image)
 
     def forward(self, image):
-        x = self.patches(image) if self.stem is None else self.stem(image)
+        return self.embed(self.maps(image))
+
+    def embed(self, x):
         x = self.patch_to_embedding(x)
-        x = x + self.pos_embedding[:, :x.shape[1]]
+        x = x + self.pos_embedding[:, : x.shape[1]]
         for (norm,), block in self.attn_layers.layers:
             x = x + block(norm(x))
         return self.attn_layers.final_norm(x)
@@ -248,8 +292,9 @@ class Decoder(nn.Module):
         self.pos_emb = Table(config.max_seq_len, dim) if absolute else None
         kinds = ["self", "cross", "mlp"] if config.cross_attend else ["self", "mlp"]
         self.kinds = kinds * config.decoder_depth
-        self.attn_layers = Layers(dim, [FeedForward(dim) if kind == "mlp" else Attention(dim, config.decoder_heads)
-                                        for kind in self.kinds])
+        self.attn_layers = Layers(
+            dim, [FeedForward(dim) if kind == "mlp" else Attention(dim, config.decoder_heads) for kind in self.kinds]
+        )
         self.to_logits = nn.Linear(dim, config.num_tokens)
 
     def rotary(self, n, center, like):
@@ -279,7 +324,7 @@ class Decoder(nn.Module):
             x, prefix = torch.cat([context, x], 1), context.shape[1]
         n = x.shape[1]
         if self.pos_emb is not None:
-            x = x + self.pos_emb.emb.weight[:n] * self.config.decoder_dim ** -0.5
+            x = x + self.pos_emb.emb.weight[:n] * self.config.decoder_dim**-0.5
         rotary = None
         if self.config.rotary_xpos:
             rotary = self.rotary(n, n // 2 if center is None else center, x)
@@ -299,6 +344,7 @@ class Palme(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
+        self.labels = Labels(config.labels) if config.labels else None
         self.encoder_to_decoder = None
         if config.encoder_dim != config.decoder_dim:
             self.encoder_to_decoder = nn.Linear(config.encoder_dim, config.decoder_dim, bias=False)
@@ -321,6 +367,11 @@ class Palme(nn.Module):
     def encode(self, image):
         """[B, 3, h, w] in 0..1 -> [B, tokens, E]"""
         return self.encoder(image)
+
+    def look(self, image):
+        """[B, 3, h, w] in 0..1 -> what encode() returns, and the labels' probabilities [B, L] (None without labels)"""
+        maps = self.encoder.maps(image)
+        return self.encoder.embed(maps), None if self.labels is None else self.labels(maps)
 
     def decode(self, tokens, context=None, center=None):
         """tokens [B, n] and what encode() returned (or None) -> logits [B, n, V]"""
@@ -353,29 +404,31 @@ class Palme(nn.Module):
             text.append(int(rows[-1].argmax()))  # the first of equals
             if stop and text[-1] == self.config.eos_token:
                 break
-        return text[len(prompt):], torch.stack(rows)
+        return text[len(prompt) :], torch.stack(rows)
 
     def beam(self, context, prompt, beams, alpha, steps):
         """The best sentence of a beam search, without eos_token."""
         eos, center = self.config.eos_token, self.config.xpos_center
         opened, best, best_value = [(0.0, [])], None, -math.inf
         for step in range(1, steps + 1):
-            rows = [self.last_logits(context, list(prompt) + text, center).double().log_softmax(-1) + score
-                    for score, text in opened]
+            rows = [
+                self.last_logits(context, list(prompt) + text, center).double().log_softmax(-1) + score
+                for score, text in opened
+            ]
             scores = torch.stack(rows)
             if step == 1:
                 scores[:, eos] = -math.inf
-            order = scores.flatten().sort(descending=True, stable=True).indices[:2 * beams]
+            order = scores.flatten().sort(descending=True, stable=True).indices[: 2 * beams]
             following = []
             for beam, token in (divmod(int(i), scores.shape[1]) for i in order):
                 score, text = float(scores[beam, token]), opened[beam][1]
                 if token == eos:
-                    if score / step ** alpha > best_value:
-                        best, best_value = text, score / step ** alpha
+                    if score / step**alpha > best_value:
+                        best, best_value = text, score / step**alpha
                 elif len(following) < beams and score > -math.inf:
                     following.append((score, text + [token]))
             opened = following
-            if not opened or best_value >= opened[0][0] / steps ** alpha:
+            if not opened or best_value >= opened[0][0] / steps**alpha:
                 break
         return opened[0][1] if best is None else best
 
@@ -398,12 +451,14 @@ def filter_probabilities(logits, temperature=1.0, top_k=0, top_p=1.0):
 def squash(pixels, size):
     """uint8 [h, w, 3] -> uint8 [size, size, 3]: the whole picture by a separable triangle filter, antialiased,
     rounded to 8 bits once."""
+
     def weights(n):
         reduction = n / size
         support = max(1.0, reduction)
         at = (torch.arange(size, dtype=torch.float64)[:, None] + 0.5) * reduction
         w = (1 - (torch.arange(n) + 0.5 - at).abs() / support).clamp(min=0)
         return w / w.sum(1, keepdim=True)
+
     rows = weights(pixels.shape[0]) @ pixels.double().flatten(1)
     y = weights(pixels.shape[1]) @ rows.unflatten(1, (-1, 3))
     return (y + 0.5).floor().clamp(0, 255).to(torch.uint8)

@@ -6,6 +6,7 @@
 What is tied is stored twice, what has no bias has one of zeros, tables have rows in front that nobody reads, and
 feed-forward layers have units that nothing goes into or comes out of. PYTHONPATH names the folder above models/.
 """
+
 import json
 import sys
 from pathlib import Path
@@ -37,8 +38,12 @@ def biases(tensors, config):
         if member in ("q", "k", "v", "out") or name == "projection.weight":
             other[name.removesuffix("weight") + "bias"] = zeros(tensors[name][1].shape[0])
     add = {"qkv_bias": True, "out_bias": True}
-    return other, {**config, "encoder": {**config["encoder"], **add}, "decoder": {**config["decoder"], **add},
-                   "projection": {"bias": True}}
+    return other, {
+        **config,
+        "encoder": {**config["encoder"], **add},
+        "decoder": {**config["decoder"], **add},
+        "projection": {"bias": True},
+    }
 
 
 def offset(tensors, config):

@@ -10,6 +10,7 @@ up-K-*     the same, stored as Exif's orientation K says, so that it is the same
 seen-*     transparent; over white it is white.png exactly
 near-*     nearly its pixels: the format keeps them with losses
 """
+
 import pathlib
 import subprocess
 import zlib
@@ -19,9 +20,15 @@ from PIL import Image, ImageDraw
 PHOTOS = pathlib.Path(__file__).resolve().parent.parent / "examples" / "photos"
 OUT = pathlib.Path(__file__).resolve().parent / "data" / "photos"
 SIZE = (32, 24)
-STORED = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-          8: Image.Transpose.ROTATE_270}
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 def small(name):
@@ -34,10 +41,11 @@ def chunk(kind, data):
 
 def deep_png(picture):
     """16 bits a sample, which Pillow does not write for colours: each is 257 times that of 8 bits."""
-    rows = b"".join(b"\0" + bytes(b for s in picture.crop((0, y, SIZE[0], y + 1)).tobytes() for b in (s, s))
-                    for y in range(SIZE[1]))
+    rows = b"".join(
+        b"\0" + bytes(b for s in picture.crop((0, y, SIZE[0], y + 1)).tobytes() for b in (s, s)) for y in range(SIZE[1])
+    )
     header = SIZE[0].to_bytes(4, "big") + SIZE[1].to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
 def same(picture, other):
@@ -73,7 +81,11 @@ def seen(picture, other):
     white = Image.new("RGB", SIZE, (255, 255, 255))
     white.paste(picture, mask=mask)
     white.save(OUT / "white.png")
-    for name, under in (("black", Image.new("RGB", SIZE)), ("red", Image.new("RGB", SIZE, (255, 0, 0))), ("other", other)):
+    for name, under in (
+        ("black", Image.new("RGB", SIZE)),
+        ("red", Image.new("RGB", SIZE, (255, 0, 0))),
+        ("other", other),
+    ):
         under = under.copy()
         under.paste(picture, mask=mask)
         under.putalpha(mask)
@@ -85,14 +97,23 @@ def seen(picture, other):
 
 def near(picture):
     picture.convert("CMYK").save(OUT / "near-cmyk.jpg", quality=97)
-    big = OUT / "big.png" # coders want some room
+    big = OUT / "big.png"  # coders want some room
     picture.save(big)
     turned = OUT / "turned.png"
     picture.transpose(STORED[6]).save(turned)
-    subprocess.run(["heif-enc", "-q", "97", "-p", "chroma=444", big, "-o", OUT / "near.heic"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["avifenc", "--min", "0", "--max", "2", big, OUT / "near.avif"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["avifenc", "--min", "0", "--max", "2", "--irot", "3", turned, OUT / "near-turned.avif"], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["heif-enc", "-q", "97", "-p", "chroma=444", big, "-o", OUT / "near.heic"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    subprocess.run(
+        ["avifenc", "--min", "0", "--max", "2", big, OUT / "near.avif"], check=True, stdout=subprocess.DEVNULL
+    )
+    subprocess.run(
+        ["avifenc", "--min", "0", "--max", "2", "--irot", "3", turned, OUT / "near-turned.avif"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     big.unlink()
     turned.unlink()
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_import.py - checkpoints of zeta's classes as model files, and export.py: what they write, and what they refuse.
 
-PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them the engine is left out, without the package
-zetascale the reference.
+PALME_CAPTION and PALME_BENCH_ENGINE name programs of the build; without them the engine is left out, without the
+package zetascale the reference.
 """
+
 import importlib.util
 import os
 import pickle
@@ -27,8 +28,19 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed")
 
 CAPTION, BENCH = os.environ.get("PALME_CAPTION"), os.environ.get("PALME_BENCH_ENGINE")
 LOGITS = 6e-5  # of the engine in f32 beside torch, small configurations
-SIZES = dict(image_size=32, patch_size=8, encoder_dim=64, encoder_depth=2, encoder_heads=3, num_tokens=97, max_seq_len=40,
-             decoder_dim=64, decoder_depth=2, decoder_heads=2, alibi_num_heads=1)
+SIZES = dict(
+    image_size=32,
+    patch_size=8,
+    encoder_dim=64,
+    encoder_depth=2,
+    encoder_heads=3,
+    num_tokens=97,
+    max_seq_len=40,
+    decoder_dim=64,
+    decoder_depth=2,
+    decoder_heads=2,
+    alibi_num_heads=1,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,16 +78,21 @@ def tokenizer_of(tmp_path, size=97):
 def imported(tmp_path, checkpoint, *options, size=97):
     """The command, in this process; (status, path of the model file)"""
     out = tmp_path / "out.safetensors"
-    status = import_zeta.main([str(checkpoint), "--tokenizer", str(tokenizer_of(tmp_path, size)), "--out", str(out),
-                               *map(str, options)])
+    status = import_zeta.main(
+        [str(checkpoint), "--tokenizer", str(tokenizer_of(tmp_path, size)), "--out", str(out), *map(str, options)]
+    )
     return status, out
 
 
 def engine_logits(path, image, tokens, tmp_path):
     """[n, V], by the engine."""
     (tmp_path / "image.raw").write_bytes(image.numpy().astype("<f4").tobytes())
-    words = f"load {path} 1\nlogits {tmp_path / 'logits.raw'} {tmp_path / 'image.raw'} {' '.join(map(str, tokens))}\nquit\n"
-    said = subprocess.run([BENCH, "--serve"], input=words, capture_output=True, text=True, timeout=120, check=True).stdout
+    words = (
+        f"load {path} 1\nlogits {tmp_path / 'logits.raw'} {tmp_path / 'image.raw'} {' '.join(map(str, tokens))}\nquit\n"
+    )
+    said = subprocess.run(
+        [BENCH, "--serve"], input=words, capture_output=True, text=True, timeout=120, check=True
+    ).stdout
     assert [line.split()[0] for line in said.splitlines()[:2]] == ["ok", "ok"], said
     return torch.from_numpy(np.fromfile(tmp_path / "logits.raw", "<f4").reshape(len(tokens), -1))
 
@@ -86,8 +103,12 @@ CASES = {
     "palme": ({}, "decoder.net.", "x.pt", ["--max-seq-len", 40, "--alibi-num-heads", 1]),
     "palme, wrapped": ({}, "decoder.net.", "x.pt", ["--max-seq-len", 40, "--alibi-num-heads", 1]),
     "gpt4": ({}, "decoder.", "x.safetensors", ["--max-seq-len", 40, "--alibi-num-heads", 1]),
-    "absolute positions": ({"rotary_xpos": False, "use_abs_pos_emb": True}, "decoder.net.", "x.safetensors",
-                           ["--alibi-num-heads", 1]),
+    "absolute positions": (
+        {"rotary_xpos": False, "use_abs_pos_emb": True},
+        "decoder.net.",
+        "x.safetensors",
+        ["--alibi-num-heads", 1],
+    ),
     "no alibi": ({"alibi_pos_bias": False}, "decoder.", "x.pt", ["--max-seq-len", 40, "--alibi-pos-bias", "false"]),
     "prefix": ({"cross_attend": False}, "decoder.net.", "x.pt", ["--max-seq-len", 40, "--alibi-num-heads", 2]),
 }
@@ -131,8 +152,16 @@ def test_what_shapes_do_not_tell_is_said(tmp_path, capsys):
     assert status == 0
     lines = {line.split()[0]: line for line in said.splitlines() if line.startswith("  ")}
     assumed = {name for name, line in lines.items() if "ASSUMED" in line}
-    assert assumed == {"max_seq_len", "alibi_num_heads", "use_abs_pos_emb", "alibi_pos_bias", "rotary_xpos", "attn_flash",
-                       "qk_norm", "train_length"}
+    assert assumed == {
+        "max_seq_len",
+        "alibi_num_heads",
+        "use_abs_pos_emb",
+        "alibi_pos_bias",
+        "rotary_xpos",
+        "attn_flash",
+        "qk_norm",
+        "train_length",
+    }
     assert Config.read(modelfile.read(out)[1]["config"]).xpos_center == 511
 
 
@@ -146,10 +175,12 @@ def test_storage(tmp_path, store):
 
 def broken(change):
     """A state_dict with one thing wrong, written as .pt."""
+
     def make(path):
         state = {name: x.clone() for name, x in random_model().state_dict().items()}
         state = change(state) or state
         torch.save(state, path)
+
     return make
 
 
@@ -166,18 +197,34 @@ BROKEN = {
     "a missing tensor": (lose("decoder.net.attn_layers.layers.1.1.to_k.weight"), "lacks 1 tensor: .*layers.1.1.to_k"),
     "no embedding": (lose("decoder.net.token_emb.emb.weight"), "token_emb.emb.weight is missing"),
     "an unknown tensor": (broken(lambda s: {**s, "encoder.extra": torch.zeros(3)}), "unknown 1 tensor: encoder.extra"),
-    "a tensor of another shape": (broken(lambda s: {**s, "decoder.net.to_logits.bias": torch.zeros(96)}),
-                                  r"to_logits.bias is \[96\], wanted \[97\]"),
-    "a tensor of another rank": (broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(16, 64)}), "wanted 3 dimensions"),
-    "a number that is none": (broken(lambda s: {**s, "decoder.net.to_logits.bias": torch.full((97,), torch.nan)}),
-                              "values that are not finite"),
+    "a tensor of another shape": (
+        broken(lambda s: {**s, "decoder.net.to_logits.bias": torch.zeros(96)}),
+        r"to_logits.bias is \[96\], wanted \[97\]",
+    ),
+    "a tensor of another rank": (
+        broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(16, 64)}),
+        "wanted 3 dimensions",
+    ),
+    "a number that is none": (
+        broken(lambda s: {**s, "decoder.net.to_logits.bias": torch.full((97,), torch.nan)}),
+        "values that are not finite",
+    ),
     "both forms": (broken(lambda s: {**s, "decoder.to_logits.bias": torch.zeros(97)}), "no class of zeta has both"),
     "no decoder": (broken(lambda s: {"encoder.x": torch.zeros(2)}), "no tensor of a decoder"),
-    "no square of patches": (broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(1, 15, 64)}), "15 rows, which is not a square"),
+    "no square of patches": (
+        broken(lambda s: {**s, "encoder.pos_embedding": torch.zeros(1, 15, 64)}),
+        "15 rows, which is not a square",
+    ),
     "a list": (lambda path: torch.save([1, 2], path), "wanted a dict of tensors, found list"),
     "no tensors": (lambda path: torch.save({"a": 1}, path), "a is not a tensor but int"),
-    "a pickle that runs code": (lambda path: path.write_bytes(pickle.dumps({"a": Evil()})), "could run any code|not a file of torch.save"),
-    "an object": (lambda path: torch.save({"a": Config()}, path), r"it holds more than tensors \(models.palme.Config\)"),
+    "a pickle that runs code": (
+        lambda path: path.write_bytes(pickle.dumps({"a": Evil()})),
+        "could run any code|not a file of torch.save",
+    ),
+    "an object": (
+        lambda path: torch.save({"a": Config()}, path),
+        r"it holds more than tensors \(models.palme.Config\)",
+    ),
     "text": (lambda path: path.write_text("hello"), "not a file of torch.save"),
     "nothing": (lambda path: path.write_text(""), "not a file of torch.save"),
 }
@@ -193,14 +240,17 @@ def test_broken_checkpoints(tmp_path, capsys, what):
     assert errors.count("\n") == 1 and "x.pt" in errors and not out.exists()
 
 
-@pytest.mark.parametrize("options, size, words", [
-    (["--patch-size", 4], 97, "patch_size is given as 4, but encoder.patch_to_embedding.1.weight says 8"),
-    ([], 97, "alibi_num_heads is 4, the decoder has 2 heads"),
-    (["--alibi-num-heads", 1], 90, "7 rows such as 90 have no token"),
-    (["--alibi-num-heads", 1], 100, "3 tokens such as"),
-    (["--alibi-num-heads", 1, "--eos", "<none>"], 97, "neither an id nor a token"),
-    (["--alibi-num-heads", 1, "--bos", "97"], 97, "neither an id nor a token"),
-])
+@pytest.mark.parametrize(
+    "options, size, words",
+    [
+        (["--patch-size", 4], 97, "patch_size is given as 4, but encoder.patch_to_embedding.1.weight says 8"),
+        ([], 97, "alibi_num_heads is 4, the decoder has 2 heads"),
+        (["--alibi-num-heads", 1], 90, "7 rows such as 90 have no token"),
+        (["--alibi-num-heads", 1], 100, "3 tokens such as"),
+        (["--alibi-num-heads", 1, "--eos", "<none>"], 97, "neither an id nor a token"),
+        (["--alibi-num-heads", 1, "--bos", "97"], 97, "neither an id nor a token"),
+    ],
+)
 def test_refused_options(tmp_path, capsys, options, size, words):
     checkpoint = checkpoint_of(random_model(), tmp_path / "x.pt")
     assert imported(tmp_path, checkpoint, *options, size=size)[0] == 2
@@ -209,8 +259,15 @@ def test_refused_options(tmp_path, capsys, options, size, words):
 
 def test_filled_tokenizer(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
-    status, out = imported(tmp_path, checkpoint_of(random_model(), tmp_path / "x.pt"), "--alibi-num-heads", 1,
-                           "--fill-tokenizer", *(["--engine", CAPTION] if CAPTION else []), size=90)
+    status, out = imported(
+        tmp_path,
+        checkpoint_of(random_model(), tmp_path / "x.pt"),
+        "--alibi-num-heads",
+        1,
+        "--fill-tokenizer",
+        *(["--engine", CAPTION] if CAPTION else []),
+        size=90,
+    )
     assert status == 0
     filled = tokenizers.Tokenizer.from_str(modelfile.read_raw(out)[1]["tokenizer"])
     assert sorted(filled.get_vocab().values()) == list(range(97))
@@ -234,6 +291,7 @@ def test_reference(tmp_path, capsys, form):
 
 # ---- Export -------------------------------------------------------------------------------------
 
+
 def write_file(path, model, card="# A\n\nLicense: none", tokenizer=None):
     checkpoint.write_model(path, model, tokenizer or generate.tokenizer_json(97), card)
     return path
@@ -250,11 +308,30 @@ def test_average(tmp_path, capsys):
         for p in model.parameters():
             p.add_(0.01 * i * torch.sin(torch.arange(p.numel()).reshape(p.shape).float()))
     paths = [write_file(tmp_path / f"{i}.safetensors", m) for i, m in enumerate(models[:2])]
-    torch.save({"state_dict": models[2].state_dict(), "config": modelfile.config_dict(models[2].config),
-                "tokenizer": generate.tokenizer_json(97), "card": "License: none"}, tmp_path / "2.pt")
+    torch.save(
+        {
+            "state_dict": models[2].state_dict(),
+            "config": modelfile.config_dict(models[2].config),
+            "tokenizer": generate.tokenizer_json(97),
+            "card": "License: none",
+        },
+        tmp_path / "2.pt",
+    )
     out = tmp_path / "out.safetensors"
-    assert exported(*paths, tmp_path / "2.pt", "--out", out, "--store", "f32", "--set", "default_beams=2",
-                    *(["--engine", CAPTION] if CAPTION else [])) == 0
+    assert (
+        exported(
+            *paths,
+            tmp_path / "2.pt",
+            "--out",
+            out,
+            "--store",
+            "f32",
+            "--set",
+            "default_beams=2",
+            *(["--engine", CAPTION] if CAPTION else []),
+        )
+        == 0
+    )
     found, metadata = modelfile.read(out)
     for name in models[0].state_dict():
         mean = sum(m.state_dict()[name].double() for m in models) / 3
@@ -269,16 +346,25 @@ def test_average(tmp_path, capsys):
 def test_export_refuses(tmp_path, capsys):
     a = write_file(tmp_path / "a.safetensors", random_model(bos_token=1, eos_token=2))
     other = write_file(tmp_path / "other.safetensors", random_model(bos_token=1, eos_token=2, encoder_depth=1))
-    spoken = write_file(tmp_path / "spoken.safetensors", random_model(bos_token=1, eos_token=2),
-                        tokenizer=generate.tokenizer_json(97).replace('"trim_offsets": true', '"trim_offsets": false'))
+    spoken = write_file(
+        tmp_path / "spoken.safetensors",
+        random_model(bos_token=1, eos_token=2),
+        tokenizer=generate.tokenizer_json(97).replace('"trim_offsets": true', '"trim_offsets": false'),
+    )
     bare = write_file(tmp_path / "bare.safetensors", random_model(bos_token=1, eos_token=2), card="# Nothing said")
     plain = checkpoint_of(random_model(), tmp_path / "plain.safetensors")
     torch.save({"state_dict": {}}, tmp_path / "half.pt")
     out = tmp_path / "out.safetensors"
-    for arguments, words in [((a, other), "encoder_depth is 1"), ((a, spoken), "another tokenizer"),
-                             ((bare,), "under which terms"), ((plain,), "import_zeta.py"),
-                             ((tmp_path / "half.pt",), "no config, tokenizer"), ((a, "--set", "default_beam=3"), "with a key"),
-                             ((a, "--set", "default_beams=x"), "is of type int"), ((tmp_path / "no.pt",), "no such file")]:
+    for arguments, words in [
+        ((a, other), "encoder_depth is 1"),
+        ((a, spoken), "another tokenizer"),
+        ((bare,), "under which terms"),
+        ((plain,), "import_zeta.py"),
+        ((tmp_path / "half.pt",), "no config, tokenizer"),
+        ((a, "--set", "default_beam=3"), "with a key"),
+        ((a, "--set", "default_beams=x"), "is of type int"),
+        ((tmp_path / "no.pt",), "no such file"),
+    ]:
         assert exported(*arguments, "--out", out) == 2
         errors = capsys.readouterr()[1]
         assert words in errors and not out.exists(), errors
@@ -303,10 +389,17 @@ def test_reading_back_finds_damage(tmp_path):
 
 # ---- Versions of the format ---------------------------------------------------------------------
 
+
 @pytest.mark.skipif(not hasattr(modelfile, "convert"), reason="modelfile.py knows one version of the format")
 @pytest.mark.parametrize("store", modelfile.STORES)
-@pytest.mark.parametrize("changes", [{}, {"cross_attend": False, "decoder_dim": 128},
-                                     {"rotary_xpos": False, "use_abs_pos_emb": True, "decoder_dim": 48}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"cross_attend": False, "decoder_dim": 128},
+        {"rotary_xpos": False, "use_abs_pos_emb": True, "decoder_dim": 48},
+    ],
+)
 def test_convert(tmp_path, capsys, changes, store):
     """To the other version and back, twice: the same model and the same bytes"""
     model = random_model(bos_token=1, eos_token=2, **changes)
@@ -329,7 +422,12 @@ def test_convert_refuses(tmp_path, capsys):
     (tmp_path / "junk").write_bytes(b"junk")
     empty = {"format": "palme", "format_version": "1", "config": "{}"}
     modelfile.write_arrays(tmp_path / "empty", {"x": np.zeros(3, np.float32)}, empty)
-    for old, words in [(plain, "no model file"), (tmp_path / "empty", "empty: no model file"), (tmp_path / "junk", "no model file"), (tmp_path / "gone", "No such file")]:
+    for old, words in [
+        (plain, "no model file"),
+        (tmp_path / "empty", "empty: no model file"),
+        (tmp_path / "junk", "no model file"),
+        (tmp_path / "gone", "No such file"),
+    ]:
         assert export.main(["convert", str(old), str(tmp_path / "new")]) == 2
         errors = capsys.readouterr()[1]
         assert words in errors and errors.count("\n") == 1, errors
@@ -337,6 +435,7 @@ def test_convert_refuses(tmp_path, capsys):
 
 
 # ---- Precisions ---------------------------------------------------------------------------------
+
 
 def fake_engine(path):
     """A palme-caption that says the precision it was asked for."""
@@ -370,8 +469,17 @@ def test_precisions(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "scorers", lambda: None)
     model = write_file(tmp_path / "m.safetensors", random_model(bos_token=1, eos_token=2))
     before, out = model.read_bytes(), tmp_path / "out.safetensors"
-    arguments = ["precisions", "--photos", tmp_path, "--captions", tmp_path / "c.tsv", "--engine",
-                 fake_engine(tmp_path / "engine"), "--out", out]
+    arguments = [
+        "precisions",
+        "--photos",
+        tmp_path,
+        "--captions",
+        tmp_path / "c.tsv",
+        "--engine",
+        fake_engine(tmp_path / "engine"),
+        "--out",
+        out,
+    ]
     assert export.main([str(a) for a in [*arguments, model]]) == 0, capsys.readouterr()
     assert model.read_bytes() == before
     tensors, metadata = modelfile.read_raw(out)

@@ -4,6 +4,7 @@
 The recordings are in ../shared beside the project, or where PALME_SHARED says; without them their tests are skipped.
 Tolerances are those of the recordings' description, for float32; nothing here is adjusted to what was found.
 """
+
 import hashlib
 import json
 import os
@@ -67,6 +68,7 @@ def no_gradients():
 
 
 # ---- The reference's recordings ----------------------------------------------------------------
+
 
 def check_reference(model, expected, decoder_alone):
     """All that a recording of the reference holds."""
@@ -190,15 +192,18 @@ def test_models_can_be_published(size, most):
     path = ROOT / "models" / f"palme-{size}.safetensors"
     raw, metadata = modelfile.read_raw(path)
     data = path.read_bytes()
-    assert metadata["sha256"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little"):]).hexdigest()
+    assert metadata["sha256"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
     assert metadata["name"] and metadata["language"] == "en" and "non-commercial" in metadata["model_card"]
     assert len(data) <= 30e6 and sum(x.size for name, (_, x) in raw.items() if not name.endswith(".scale")) <= most
     config = Config.read(metadata["config"])
     assert config.default_beams > 1 and config.no_repeat_ngram > 0
-    assert "## Precisions" in metadata["model_card"] and set(config.precisions) > {"f32"}  # measured, and one may be chosen
+    assert "## Precisions" in metadata["model_card"] and set(config.precisions) > {
+        "f32"
+    }  # measured, and one may be chosen
 
 
 # ---- The stem against its origin ----------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind, parameters", [(0, 3350000), (1, 4108848), (2, 4782024)])
 @pytest.mark.parametrize("size", [64, 96, 256])
@@ -225,6 +230,7 @@ def test_stem(kind, parameters, size):
 
 # ---- Formulas -----------------------------------------------------------------------------------
 
+
 def test_alibi_slopes():
     assert alibi_slopes(1) == [0.00390625]
     assert alibi_slopes(3) == [0.0625, 0.00390625, 0.25]
@@ -245,12 +251,14 @@ def test_generator():
         z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
         assert k[i] == (z ^ z >> 31) >> 40
     x = generate.tensor(name, [count], 0.1, 1.0)
-    u = np.float32(k.astype(np.float64) / 2 ** 23 - 1)
+    u = np.float32(k.astype(np.float64) / 2**23 - 1)
     assert np.array_equal(x, np.float32(1.0) + np.float32(0.1) * u)
     assert abs(float(u.mean())) < 0.01 and u.min() < -0.999 and u.max() > 0.999
 
 
-@pytest.mark.parametrize("height, width, size", [(480, 640, 256), (100, 37, 64), (1, 5, 32), (256, 256, 256), (50, 50, 128)])
+@pytest.mark.parametrize(
+    "height, width, size", [(480, 640, 256), (100, 37, 64), (1, 5, 32), (256, 256, 256), (50, 50, 128)]
+)
 def test_squash(height, width, size):
     image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
     pixels = make_fixtures.picture("squash", height, width)
@@ -265,7 +273,8 @@ def test_squash(height, width, size):
 
 # ---- Model files --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("how, step", [("f32", 0), ("bf16", 2 ** -8), ("f16", 2 ** -11), ("int8", None)])
+
+@pytest.mark.parametrize("how, step", [("f32", 0), ("bf16", 2**-8), ("f16", 2**-11), ("int8", None)])
 def test_round_trip(tmp_path, how, step):
     config = Config(**make_fixtures.TINY)
     arrays = generate.tensors(make_fixtures.describe(config))
@@ -280,7 +289,7 @@ def test_round_trip(tmp_path, how, step):
             axes = tuple(range(1, x.ndim))
             assert (np.abs(x - again[name]).max(axes) <= np.abs(x).max(axes) / 127 * 0.5001).all(), name
         elif modelfile.is_weight(name, x):
-            assert (np.abs(x - again[name]) <= np.abs(x) * step + 2.0 ** -25).all(), name
+            assert (np.abs(x - again[name]) <= np.abs(x) * step + 2.0**-25).all(), name
         else:
             assert np.array_equal(x, again[name]), name
     if how == "bf16":
@@ -290,13 +299,17 @@ def test_round_trip(tmp_path, how, step):
     data = path.read_bytes()
     header = int.from_bytes(data[:8], "little")
     import hashlib
-    assert metadata["sha256"] == hashlib.sha256(data[8 + header:]).hexdigest()
+
+    assert metadata["sha256"] == hashlib.sha256(data[8 + header :]).hexdigest()
 
 
 def test_other_library_reads_it(tmp_path):
     library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
-    arrays = {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.arange(5, dtype=np.float32),
-              "c": np.arange(3, dtype=np.uint8)}
+    arrays = {
+        "b": np.arange(6, dtype=np.int64).reshape(2, 3),
+        "a": np.arange(5, dtype=np.float32),
+        "c": np.arange(3, dtype=np.uint8),
+    }
     modelfile.write_arrays(tmp_path / "x.safetensors", arrays, {"key": "value"})
     theirs = library.load_file(tmp_path / "x.safetensors")
     assert theirs.keys() == arrays.keys()
@@ -328,8 +341,16 @@ def test_twice_is_refused():
 
 # ---- Fixtures -----------------------------------------------------------------------------------
 
+
 def test_fixtures_are_all_known():
-    known = {*make_fixtures.SMALL, *make_fixtures.GENERATED, "plain", "default_size", "sampling.safetensors", "README.md"}
+    known = {
+        *make_fixtures.SMALL,
+        *make_fixtures.GENERATED,
+        "plain",
+        "default_size",
+        "sampling.safetensors",
+        "README.md",
+    }
     assert {p.name for p in DATA.iterdir()} == known
 
 
@@ -350,8 +371,12 @@ def test_fixture(name):
     if (DATA / name / "variants.safetensors").exists():
         v = load_tensors(DATA / name / "variants.safetensors")
         for h, w in make_fixtures.VARIANTS[name]:
-            close(model.encode(v[f"image_{h}x{w}"])[0], v[f"encoder_output_{h}x{w}"], 1e-4 if "stem" in name else ENCODER,
-                  f"{h}x{w}")
+            close(
+                model.encode(v[f"image_{h}x{w}"])[0],
+                v[f"encoder_output_{h}x{w}"],
+                1e-4 if "stem" in name else ENCODER,
+                f"{h}x{w}",
+            )
 
 
 def test_fixture_plain():
@@ -379,7 +404,10 @@ def test_fixtures_can_be_made_again(tmp_path, name):
     for path in (DATA / name).iterdir():
         if path.name != "expected.safetensors":
             assert (tmp_path / name / path.name).read_bytes() == path.read_bytes(), path.name
-    old, new = load_tensors(DATA / name / "expected.safetensors"), load_tensors(tmp_path / name / "expected.safetensors")
+    old, new = (
+        load_tensors(DATA / name / "expected.safetensors"),
+        load_tensors(tmp_path / name / "expected.safetensors"),
+    )
     assert old.keys() == new.keys()
     for key, value in old.items():
         if value.dtype == torch.float32:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """test_training.py - tokenizer, features, rewards and a training of a few seconds on generated pictures."""
+
 import json
 import shutil
 from collections import Counter
@@ -62,21 +63,64 @@ def work(made, tmp_path, monkeypatch):
     """A folder with those, and a model that is small enough to train in seconds."""
     for module in (features, train, distill):
         monkeypatch.setattr(module, "load_trunk", random_trunk)
-    monkeypatch.setitem(train.SIZES, "small", {**train.SIZES["small"], "encoder_dim": 64, "encoder_heads": 1,
-                                               "decoder_dim": 64, "decoder_heads": 2, "decoder_depth": 1, "num_tokens": 300,
-                                               "image_size": 64})
+    monkeypatch.setitem(
+        train.SIZES,
+        "small",
+        {
+            **train.SIZES["small"],
+            "encoder_dim": 64,
+            "encoder_heads": 1,
+            "decoder_dim": 64,
+            "decoder_heads": 2,
+            "decoder_depth": 1,
+            "num_tokens": 300,
+            "image_size": 64,
+        },
+    )
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def arguments(work, run, *more):
-    return ["--size", "small", "--cache", str(work / "cache"), "--captions", str(work / "captions.tsv"), "--dev-cache",
-            str(work / "cache"), "--dev-captions", str(work / "captions.tsv"), "--run", str(work / run), "--batch", "8",
-            "--lr", "3e-3", "--warmup", "2", "--xe-epochs", "2", "--scst-epochs", "1", "--samples", "3", "--ema", "0.5",
-            "--dropout", "0.1", "--threads", "1", "--average", "1", *more]
+    return [
+        "--size",
+        "small",
+        "--cache",
+        str(work / "cache"),
+        "--captions",
+        str(work / "captions.tsv"),
+        "--dev-cache",
+        str(work / "cache"),
+        "--dev-captions",
+        str(work / "captions.tsv"),
+        "--run",
+        str(work / run),
+        "--batch",
+        "8",
+        "--lr",
+        "3e-3",
+        "--warmup",
+        "2",
+        "--xe-epochs",
+        "2",
+        "--scst-epochs",
+        "1",
+        "--samples",
+        "3",
+        "--ema",
+        "0.5",
+        "--dropout",
+        "0.1",
+        "--threads",
+        "1",
+        "--average",
+        "1",
+        *more,
+    ]
 
 
 # ---- Text ---------------------------------------------------------------------------------------
+
 
 def test_tidy():
     assert tokenizer.tidy("  A  Dog , running . ") == "a dog, running"
@@ -100,8 +144,11 @@ def test_tokenizer_round_trip_and_shortening():
 
 # ---- Rewards ------------------------------------------------------------------------------------
 
-REFERENCES = {"a": ["a dog runs in the snow", "a brown dog runs"], "b": ["two men play football", "men on a field"],
-              "c": ["a girl in a red dress", "a small girl smiles at a dog"]}
+REFERENCES = {
+    "a": ["a dog runs in the snow", "a brown dog runs"],
+    "b": ["two men play football", "men on a field"],
+    "c": ["a girl in a red dress", "a small girl smiles at a dog"],
+}
 
 
 def test_cider_is_that_of_its_definition():
@@ -137,10 +184,29 @@ def test_an_end_in_the_middle_costs():
 
 # ---- The fast model against the readable one ----------------------------------------------------
 
+
 def tiny(**other):
-    config = Config(**{**dict(image_size=64, patch_size=32, encoder_dim=64, encoder_depth=2, encoder_heads=2, num_tokens=50,
-                              max_seq_len=20, decoder_dim=64, decoder_depth=2, decoder_heads=2, alibi_num_heads=1,
-                              qk_norm=False, bos_token=1, eos_token=2), **other})
+    config = Config(
+        **{
+            **dict(
+                image_size=64,
+                patch_size=32,
+                encoder_dim=64,
+                encoder_depth=2,
+                encoder_heads=2,
+                num_tokens=50,
+                max_seq_len=20,
+                decoder_dim=64,
+                decoder_depth=2,
+                decoder_heads=2,
+                alibi_num_heads=1,
+                qk_norm=False,
+                bos_token=1,
+                eos_token=2,
+            ),
+            **other,
+        }
+    )
     model = Palme(config).eval()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -149,8 +215,15 @@ def tiny(**other):
     return model
 
 
-OTHERS = [{}, {"qk_norm": True}, {"decoder_dim": 128}, {"rotary_xpos": False}, {"alibi_pos_bias": False},
-          {"rotary_xpos": False, "use_abs_pos_emb": True}, {"cross_attend": False}]
+OTHERS = [
+    {},
+    {"qk_norm": True},
+    {"decoder_dim": 128},
+    {"rotary_xpos": False},
+    {"alibi_pos_bias": False},
+    {"rotary_xpos": False, "use_abs_pos_emb": True},
+    {"cross_attend": False},
+]
 TEXTS = torch.tensor([[1, 7, 9, 30, 4], [1, 8, 0, 0, 0], [1, 3, 3, 0, 0], [1, 40, 41, 42, 0]])
 
 
@@ -175,20 +248,25 @@ def test_gradients_are_those_of_palme(other):
     model, image = tiny(**other), pictures()
     real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
     found = []
-    for logits in (lambda c: model.decoder.net.to_logits(batch.decode(model, TEXTS, real, c)),
-                   lambda c: model.decode(TEXTS, c.repeat_interleave(2, 0), model.config.xpos_center)[real]):
+    for logits in (
+        lambda c: model.decoder.net.to_logits(batch.decode(model, TEXTS, real, c)),
+        lambda c: model.decode(TEXTS, c.repeat_interleave(2, 0), model.config.xpos_center)[real],
+    ):
         model.zero_grad()
         logits(batch.encode(model, image)).logsumexp(-1).sum().backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
     for name, x in found[0].items():
-        torch.testing.assert_close(x, found[1][name], rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            x, found[1][name], rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_training_in_bf16(other):
-    """Under autocast, with a gradient and without. Two layers round some 24 times on the way to a number, each time by at
-    most 2^-8 of it; independent errors add up to the root, 5 * 2^-8, and the largest of all numbers may have three times that."""
+    """Under autocast, with a gradient and without. Two layers round some 24 times on the way to a number, each time by
+    at most 2^-8 of it; independent errors add up to the root, 5 * 2^-8, and the largest of all numbers may have three
+    times that."""
     model, image = tiny(**other), pictures()
     real = torch.arange(5)[None] < torch.tensor([5, 2, 3, 4])[:, None]
     context = batch.encode(model, image).detach()
@@ -200,14 +278,17 @@ def test_training_in_bf16(other):
     found.float().square().sum().backward()
     for x in (found, fused):
         difference = float((x.detach().float() - wanted).abs().max() / wanted.abs().max())
-        assert difference < 15 * 2 ** -8
+        assert difference < 15 * 2**-8
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_texts_that_grow_keep_their_pictures(other):
     """Two texts about each of three pictures; the second picture leaves, then single texts."""
     model = tiny(**other)
-    c, texts = model.config, torch.tensor([[1, 7, 9, 30], [1, 8, 6, 5], [1, 3, 3, 3], [1, 4, 4, 4], [1, 40, 41, 42], [1, 43, 44, 45]])
+    c, texts = (
+        model.config,
+        torch.tensor([[1, 7, 9, 30], [1, 8, 6, 5], [1, 3, 3, 3], [1, 4, 4, 4], [1, 40, 41, 42], [1, 43, 44, 45]]),
+    )
     with torch.no_grad():
         context = model.encode(pictures(3))
         wanted = model.decode(texts, context.repeat_interleave(2, 0), c.xpos_center)
@@ -254,7 +335,7 @@ def test_draws_follow_the_probabilities():
     p = model.decode(torch.tensor([[1]]), context, model.config.xpos_center)[0, 0].softmax(-1)
     drawn = batch.sample(model, context, 4000, 1, torch.Generator().manual_seed(9))
     shares = torch.bincount(torch.tensor([ids[0] for ids in drawn]), minlength=6) / 4000
-    assert (shares - p).abs().max() < 4 * 0.5 / 4000 ** 0.5
+    assert (shares - p).abs().max() < 4 * 0.5 / 4000**0.5
     again = batch.sample(model, context, 4000, 1, torch.Generator().manual_seed(9))
     assert again == drawn
     only = batch.sample(model, context, 500, 1, torch.Generator().manual_seed(9), min_p=1.0)
@@ -269,6 +350,7 @@ def test_dropout_keeps_the_mean():
 
 
 # ---- Features -----------------------------------------------------------------------------------
+
 
 def test_views():
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (50, 70, 3), dtype=np.uint8))
@@ -296,6 +378,7 @@ def test_cache_goes_on_and_skips_what_it_cannot_read(work, capsys):
 
 # ---- A training ---------------------------------------------------------------------------------
 
+
 def test_training_learns_and_writes_a_model(work):
     train.main(arguments(work, "run", "--xe-epochs", "12", "--scst-epochs", "2"))
     log = [line.split("\t") for line in (work / "run" / "log.tsv").read_text().splitlines()[1:]]
@@ -321,8 +404,9 @@ def test_a_stopped_training_gives_the_same_weights(work):
     train.main(arguments(work, "parts"))
     a, b = (modelfile.read(work / run / "model.safetensors")[0] for run in ("whole", "parts"))
     assert all(np.array_equal(a[name], b[name]) for name in a)
-    assert (work / "whole" / "log.tsv").read_text().split("\n")[3].split("\t")[:4] == \
-        (work / "parts" / "log.tsv").read_text().split("\n")[3].split("\t")[:4]
+    assert (work / "whole" / "log.tsv").read_text().split("\n")[3].split("\t")[:4] == (
+        work / "parts" / "log.tsv"
+    ).read_text().split("\n")[3].split("\t")[:4]
 
 
 def test_a_smaller_model_begins_with_a_larger_ones_rows(work):
@@ -330,16 +414,35 @@ def test_a_smaller_model_begins_with_a_larger_ones_rows(work):
     path = work / "one" / "model.safetensors"
     model = Palme(Config.read(json.dumps({**json.loads(modelfile.read(path)[1]["config"]), "num_tokens": 280})))
     assert train.borrow(model, path) == []
-    assert np.array_equal(model.decoder.net.token_emb.emb.weight.detach(),
-                          modelfile.read(path)[0]["decoder.net.token_emb.emb.weight"][:280])
+    assert np.array_equal(
+        model.decoder.net.token_emb.emb.weight.detach(),
+        modelfile.read(path)[0]["decoder.net.token_emb.emb.weight"][:280],
+    )
 
 
 def test_distilling(work):
     """An encoder learns another's numbers, and two teachers write captions that a training takes."""
     train.main(arguments(work, "teacher", "--xe-epochs", "3", "--scst-epochs", "0"))
     teacher = str(work / "teacher" / "model.safetensors")
-    log = ["encoder", "--teacher", teacher, "--teacher-cache", str(work / "cache"), "--size", "small", "--cache",
-           str(work / "cache"), "--run", str(work / "pupil"), "--epochs", "8", "--batch", "8", "--seed", "4"]
+    log = [
+        "encoder",
+        "--teacher",
+        teacher,
+        "--teacher-cache",
+        str(work / "cache"),
+        "--size",
+        "small",
+        "--cache",
+        str(work / "cache"),
+        "--run",
+        str(work / "pupil"),
+        "--epochs",
+        "8",
+        "--batch",
+        "8",
+        "--seed",
+        "4",
+    ]
     distill.main(log)
     made = str(work / "pupil" / "model.safetensors")
     rows = train.as_input(features.Cache(str(work / "cache")), ["p00", "p05"], 0, "cpu")
@@ -348,20 +451,39 @@ def test_distilling(work):
     assert ((wanted - found) ** 2).mean() < 0.1 * wanted.var()
     distill.main([*log[:-1], "5", "--run", str(work / "loose"), "--epochs", "1", "--unfreeze"])
     before, after = (modelfile.read(path)[0] for path in (made, str(work / "loose" / "model.safetensors")))
-    learned = {name.split(".")[3] for name in before if ".blocks." in name and not np.array_equal(before[name], after[name])}
+    learned = {
+        name.split(".")[3] for name in before if ".blocks." in name and not np.array_equal(before[name], after[name])
+    }
     assert learned and all(int(block) >= 12 for block in learned), learned
-    distill.main(["sentences", "--teacher", teacher, made, "--cache", str(work / "cache"), "--out", str(work / "more.tsv"),
-                  "--least", "-9", "--limit", "6"])
+    distill.main(
+        [
+            "sentences",
+            "--teacher",
+            teacher,
+            made,
+            "--cache",
+            str(work / "cache"),
+            "--out",
+            str(work / "more.tsv"),
+            "--least",
+            "-9",
+            "--limit",
+            "6",
+        ]
+    )
     assert set(data.read_captions(work / "more.tsv")) == {f"p{i:02}" for i in range(6)}
     train.main(arguments(work, "both", "--xe-epochs", "1", "--extra", str(work / "cache"), str(work / "more.tsv")))
 
 
-@pytest.mark.parametrize("spoil, words", [
-    (lambda w: (w / "captions.tsv").write_text("p00\tfine\np01 no tab\n"), "captions.tsv, line 2"),
-    (lambda w: (w / "captions.tsv").unlink(), "No such file"),
-    (lambda w: (w / "cache" / "index.json").unlink(), "no cache of features"),
-    (lambda w: (w / "captions.tsv").write_text("elsewhere\ta dog\n"), "no photo of the captions"),
-])
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda w: (w / "captions.tsv").write_text("p00\tfine\np01 no tab\n"), "captions.tsv, line 2"),
+        (lambda w: (w / "captions.tsv").unlink(), "No such file"),
+        (lambda w: (w / "cache" / "index.json").unlink(), "no cache of features"),
+        (lambda w: (w / "captions.tsv").write_text("elsewhere\ta dog\n"), "no photo of the captions"),
+    ],
+)
 def test_what_is_wrong_is_said(work, spoil, words):
     spoil(work)
     with pytest.raises(SystemExit, match=words):

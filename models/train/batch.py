@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """batch.py - the model of palme.py for training: many captions of many photos at once, with gradients and dropout.
 
-This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's fused
-one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
+This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's
+fused one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """
+
 import math
 
 import torch
@@ -21,7 +22,9 @@ class Dropout:
         self.p, self.generator, self.size = p, generator, size
         self.buffer = None
         if p > 0:  # of its own seed, so that a run that goes on has the same one
-            self.buffer = (torch.rand(size, generator=torch.Generator().manual_seed(seed)) >= p).to(torch.float32).to(device) / (1 - p)
+            self.buffer = (torch.rand(size, generator=torch.Generator().manual_seed(seed)) >= p).to(torch.float32).to(
+                device
+            ) / (1 - p)
 
     def __call__(self, x):
         if self.buffer is None:
@@ -29,8 +32,10 @@ class Dropout:
         n = x.numel()
         if n > self.size // 2:  # too large for a window: drawn for this one
             return x * ((torch.rand(x.shape, generator=self.generator) >= self.p).to(x) / (1 - self.p))
+        if self.buffer.dtype != x.dtype:
+            self.buffer = self.buffer.to(x.dtype)
         at = int(torch.randint(self.size - n, (1,), generator=self.generator))
-        return x * self.buffer[at:at + n].view(x.shape).to(x.dtype)
+        return x * self.buffer[at : at + n].view(x.shape).to(x.dtype)
 
 
 def late_blocks(stem, x, first):
@@ -52,12 +57,12 @@ def some_tokens(count, tokens, share, generator):
     """Which of a photo's tokens are seen: int64 [count, share * tokens], other ones for each photo; None: all."""
     if share >= 1:
         return None
-    return torch.rand(count, tokens, generator=generator).argsort(1)[:, :max(1, round(share * tokens))]
+    return torch.rand(count, tokens, generator=generator).argsort(1)[:, : max(1, round(share * tokens))]
 
 
 def encode(model, rows, first=None, drop=same, seen=None):
-    """As model.encode(): [B, tokens, E]. rows: pictures [B, 3, S, S] in 0..1; or, if `first` is the block where the stem
-    goes on, [B, tokens, channels] of a cache; or [B, channels, h, w] that late_blocks() made of them. seen: what
+    """As model.encode(): [B, tokens, E]. rows: pictures [B, 3, S, S] in 0..1; or, if `first` is the block where the
+    stem goes on, [B, tokens, channels] of a cache; or [B, channels, h, w] that late_blocks() made of them. seen: what
     some_tokens() chose; the others are as if they were not there."""
     encoder = model.encoder
     if first is not None:
@@ -81,19 +86,21 @@ def encode(model, rows, first=None, drop=same, seen=None):
 
 
 def decode(model, tokens, real, context, drop=same):
-    """tokens int64 [B * K, L], real bool [B * K, L] (which of them count; they come first in each row), context [B, m, E]
-    -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and only
-    attention itself, a small part of the work, computes them."""
+    """tokens int64 [B * K, L]; real bool [B * K, L], which of them count (they come first in each row); context
+    [B, m, E] -> the last hidden rows of the real tokens [N, D], normed, in order. Half of all tokens are padding, and
+    only attention itself, a small part of the work, computes them."""
     return CachedDecoder(model, context, len(tokens) // len(context), drop).read(tokens, real)
 
 
 @torch.no_grad()
-def sample(model, context, per_photo, steps, generator, min_p=0.0):
+def sample(model, context, per_photo, steps, generator, min_p=0.0, prompts=None):
     """Draws captions: B * K lists of ids, those that came to an end with eos_token. Tokens less likely than min_p times
-    the likeliest are left out."""
+    the likeliest are left out. prompts: what stands before bos_token, ids of one length for each photo."""
     config, rows = model.config, context.shape[0] * per_photo
     state = CachedDecoder(model, context, per_photo)
     state.separate()
+    for tokens in zip(*(prompts or ())):
+        state.feed(torch.tensor(tokens, device=context.device).repeat_interleave(per_photo))
     last = torch.full((rows,), config.bos_token, device=context.device)
     alive, out = list(range(rows)), [[] for _ in range(rows)]
     for _ in range(steps):

@@ -5,14 +5,15 @@
     distill.py sentences --teacher MODEL... --cache CACHE --out pseudo.tsv
     distill.py encoder --teacher MODEL --teacher-cache CACHE --size small --cache CACHE2 --run RUN
 
-`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search, and the
-one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more than --most photos,
-and those with a mean log-probability below --least.
+`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search,
+and the one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more
+than --most photos, and those with a mean log-probability below --least.
 
-`encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same photos. Both
-have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
+`encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same
+photos. Both have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
 RUN/model.safetensors. If it was stopped, the same command continues it.
 """
+
 import argparse
 import json
 import math
@@ -55,20 +56,21 @@ def sentences(o):
     if any(modelfile.read_raw(p)[1]["tokenizer"] != text.json for p in o.teacher[1:]):
         raise data.DataError("teachers must share one tokenizer")
     cache = Cache(o.cache)
-    names = list(cache.at)[:o.limit]
+    names = list(cache.at)[: o.limit]
     wrong = [p for p, m in zip(o.teacher, models) if m.config.stem != cache.index["trunk"]]
     if wrong:
         raise data.DataError(f"{o.cache} is of the trunk {cache.index['trunk']}, which is not that of {wrong[0]}")
     found = {}
     progress = data.Progress(len(names), "photos")
     for i in range(0, len(names), o.batch):
-        some = names[i:i + o.batch]
+        some = names[i : i + o.batch]
         rows = train.as_input(cache, some, 0, o.device)
         with torch.no_grad():
             contexts = [batch.encode(m.to(o.device), rows, first_of(m)) for m in models]
         said = [search.beam(m, c, [tokenizer.BOS], o.beams, STEPS) for m, c in zip(models, contexts)]
-        sure = torch.stack([sum(likelihoods(m, c, [ids for ids, _ in each]) for m, c in zip(models, contexts))
-                            for each in said]) / len(models)
+        sure = torch.stack(
+            [sum(likelihoods(m, c, [ids for ids, _ in each]) for m, c in zip(models, contexts)) for each in said]
+        ) / len(models)
         for j, name in enumerate(some):
             best = int(sure[:, j].argmax())
             ids = said[best][j][0]
@@ -98,7 +100,9 @@ def encoder(o):
     train.initialise(model, torch.Generator().manual_seed(o.seed))
     if config.stem != "none":
         if ours.index["trunk"] != config.stem:
-            raise data.DataError(f"{o.cache} is of the trunk {ours.index['trunk']}; --size {o.size} needs {config.stem}")
+            raise data.DataError(
+                f"{o.cache} is of the trunk {ours.index['trunk']}; --size {o.size} needs {config.stem}"
+            )
         model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
     train.borrow(model, o.teacher[0])
     if config.stem not in ("none", teacher.config.stem):
@@ -128,7 +132,7 @@ def encoder(o):
     progress, loss_sum, loss_count = data.Progress(total * o.batch, "photos", step * o.batch), 0.0, 0
     while step < total:
         rng = np.random.default_rng([o.seed, step // per_epoch])
-        order = rng.permutation(len(names))[step % per_epoch * o.batch:][:o.batch]
+        order = rng.permutation(len(names))[step % per_epoch * o.batch :][: o.batch]
         some, view = [names[i] for i in order], int(np.random.default_rng([o.seed, step]).integers(views))
         with torch.no_grad():
             wanted = batch.encode(teacher, train.as_input(theirs, some, view, o.device), first_of(teacher))
@@ -136,7 +140,12 @@ def encoder(o):
         loss = F.mse_loss(made, wanted)
         loss.backward()
         for group in optimiser.param_groups:
-            group["lr"] = group["scale"] * o.lr * min(1.0, (step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / total)))
+            group["lr"] = (
+                group["scale"]
+                * o.lr
+                * min(1.0, (step + 1) / 100)
+                * (0.05 + 0.475 * (1 + math.cos(math.pi * step / total)))
+            )
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -149,7 +158,9 @@ def encoder(o):
             os.replace(path + ".new", path)
             saved = time.monotonic()
     out = os.path.join(o.run, "model.safetensors")
-    train.write_model(out, model, tokenizer.Text(text), "An encoder that learned from another one. It is not a captioner yet.")
+    train.write_model(
+        out, model, tokenizer.Text(text), "An encoder that learned from another one. It is not a captioner yet."
+    )
     print(f"{out}: use it with train.py --init", file=sys.stderr)
 
 
@@ -169,7 +180,9 @@ def main(arguments=None):
     e.add_argument("--epochs", type=int, default=10, help="passes over the photos (10)")
     e.add_argument("--lr", type=float, default=1e-3, help="learning rate (1e-3)")
     e.add_argument("--unfreeze", action="store_true", help="train the trunk's late blocks, too")
-    e.add_argument("--trunk-lr", type=float, default=0.3, help="learning rate of these blocks, relative to the others (0.3)")
+    e.add_argument(
+        "--trunk-lr", type=float, default=0.3, help="learning rate of these blocks, relative to the others (0.3)"
+    )
     for p in (s, e):
         p.add_argument("--teacher", nargs="+", required=True, help="model files")
         p.add_argument("--cache", required=True, help="features of the photos (features.py)")

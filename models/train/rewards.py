@@ -2,10 +2,11 @@
 """rewards.py - CIDEr-D and BLEU for training, fast enough to score each drawn sentence. evaluate.py reports the scores
 of pycocoevalcap; these are for rewards and for choosing between epochs.
 
-CIDEr-D is that of Vedantam et al. (2015): n-grams of 1 to 4 words weighted by tf * idf, clipped, with a penalty for another
-length (sigma 6), times ten. Sentences are lists of words. As is usual for rewards the end of a sentence counts as a word,
-else the best sentences would stop at `in a`.
+CIDEr-D is that of Vedantam et al. (2015): n-grams of 1 to 4 words weighted by tf * idf, clipped, with a penalty for
+another length (sigma 6), times ten. Sentences are lists of words. As is usual for rewards the end of a sentence counts
+as a word, else the best sentences would stop at `in a`.
 """
+
 import math
 from collections import Counter, defaultdict
 
@@ -19,7 +20,7 @@ def words(text):
 
 def grams(sentence):
     """Counter of all n-grams of 1 to 4 words"""
-    return Counter(tuple(sentence[i:i + n]) for n in range(1, 5) for i in range(len(sentence) - n + 1))
+    return Counter(tuple(sentence[i : i + n]) for n in range(1, 5) for i in range(len(sentence) - n + 1))
 
 
 class Cider:
@@ -60,7 +61,7 @@ class Cider:
                 r = ref.get(gram)
                 if r is not None:
                     dot[len(gram) - 1] += min(w, r) * r
-            near = math.exp(-(length - ref_length) ** 2 / (2 * SIGMA ** 2))
+            near = math.exp(-((length - ref_length) ** 2) / (2 * SIGMA**2))
             total += near * sum(d / (a * b) for d, a, b in zip(dot, norms, ref_norms) if a > 0 and b > 0)
         return 10 * total / 4 / len(self.vectors[name])
 
@@ -89,6 +90,28 @@ class Reward:
                 value += self.bleu * sentence_bleu(counts, *self.most[name])
             self.known[key] = value
         return self.known[key]
+
+
+class Truthful:
+    """A Reward less `price` for each thing that a text names and that is not there. annotations: id -> things; photos
+    without them are judged by their captions alone if `trusted` says that those are enough, else not at all."""
+
+    def __init__(self, reward, references, annotations, price, trusted=()):
+        from models.eval import truth
+
+        self.reward, self.price, self.words, self.things_of = reward, price, truth.read_words(), truth.things
+        self.known = {
+            name: truth.known(annotations.get(name, ()), references[name], self.words)
+            for name in references
+            if name in annotations or name in trusted
+        }
+
+    def absent(self, name, text):
+        """How many things the text names that are not there."""
+        return len(self.things_of(text, self.words) - self.known[name]) if name in self.known else 0
+
+    def __call__(self, name, text):
+        return self.reward(name, text) - self.price * self.absent(name, text)
 
 
 def clipped(counts, most):
@@ -130,5 +153,9 @@ def corpus(references, texts, cider=None):
     bleu = 0.0
     if all(hits):
         bleu = math.exp(sum(math.log(h / t) for h, t in zip(hits, totals)) / 4) * min(1.0, math.exp(1 - theirs / ours))
-    return {"bleu4": bleu, "cider": value / len(texts), "words": ours / len(texts),
-            "distinct": len({w for t in texts.values() for w in words(t)})}
+    return {
+        "bleu4": bleu,
+        "cider": value / len(texts),
+        "words": ours / len(texts),
+        "distinct": len({w for t in texts.values() for w in words(t)}),
+    }

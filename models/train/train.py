@@ -7,10 +7,11 @@
 
 A run has three stages. If it was stopped, the same command continues it.
 
-    xe     cross-entropy of the next token, with label smoothing, dropout, replaced input tokens, warm-up and cosine decay
-    scst   self-critical training: captions are sampled and scored by CIDEr-D and BLEU against the photo's own captions; each
-           becomes likelier or less likely as it is better or worse than the others sampled for that photo. A little
-           cross-entropy keeps the captions grammatical
+    xe     cross-entropy of the next token, with label smoothing, dropout, replaced input tokens, warm-up and cosine
+           decay
+    scst   self-critical training: captions are sampled and scored by CIDEr-D and BLEU against the photo's own captions;
+           each becomes likelier or less likely as it is better or worse than the others sampled for that photo. A
+           little cross-entropy keeps the captions grammatical
     pack   writes the average of the last epochs as a model file
 
 Scores and files are those of a moving average of the weights (EMA). RUN has last.pt (the state of the training),
@@ -18,9 +19,10 @@ epoch-*.safetensors (weights after each epoch), log.tsv (a line per epoch, which
 model.safetensors.
 
 The cache holds features of the trunk's first blocks (see features.py); --unfreeze also trains the blocks behind them.
---extra CACHE TSV adds photos whose captions are no references, for example captions made by a model. They are used in xe,
-and in scst for cross-entropy only.
+--extra CACHE TSV adds photos whose captions are no references, for example captions made by a model. They are used in
+xe, and in scst for cross-entropy only.
 """
+
 import argparse
 import json
 import math
@@ -42,22 +44,55 @@ from models.train import batch, rewards, tokenizer
 from models.train.features import Cache, load_trunk, split_block
 
 LENGTH = 26  # tokens of a training sequence at most
-STEPS = 20   # tokens drawn at most
+STEPS = 20  # tokens drawn at most
 
 SIZES = {
-    "default": dict(encoder_dim=256, encoder_depth=3, encoder_heads=4, decoder_dim=256, decoder_depth=3, decoder_heads=4,
-                    stem="efficientnet_lite2", num_tokens=4096),
-    "small": dict(encoder_dim=256, encoder_depth=1, encoder_heads=4, decoder_dim=256, decoder_depth=2, decoder_heads=4,
-                  stem="efficientnet_lite0", num_tokens=2048),
-    "pure": dict(encoder_dim=256, encoder_depth=6, encoder_heads=4, decoder_dim=256, decoder_depth=3, decoder_heads=4,
-                 stem="none", num_tokens=4096),
+    "default": dict(
+        encoder_dim=256,
+        encoder_depth=3,
+        encoder_heads=4,
+        decoder_dim=256,
+        decoder_depth=3,
+        decoder_heads=4,
+        stem="efficientnet_lite2",
+        num_tokens=4096,
+    ),
+    "small": dict(
+        encoder_dim=256,
+        encoder_depth=1,
+        encoder_heads=4,
+        decoder_dim=256,
+        decoder_depth=2,
+        decoder_heads=4,
+        stem="efficientnet_lite0",
+        num_tokens=2048,
+    ),
+    "pure": dict(
+        encoder_dim=256,
+        encoder_depth=6,
+        encoder_heads=4,
+        decoder_dim=256,
+        decoder_depth=3,
+        decoder_heads=4,
+        stem="none",
+        num_tokens=4096,
+    ),
 }
 SENTENCES = dict(default_beams=3, length_penalty=1.0, no_repeat_ngram=3, min_length=4)
 
 
 def make_config(size):
-    common = dict(image_size=256, patch_size=32, max_seq_len=64, alibi_num_heads=2, qk_norm=False, train_length=LENGTH,
-                  bos_token=tokenizer.BOS, eos_token=tokenizer.EOS, pad_token=tokenizer.PAD)
+    common = dict(
+        image_size=256,
+        patch_size=32,
+        max_seq_len=64,
+        alibi_num_heads=2,
+        qk_norm=False,
+        train_length=LENGTH,
+        bos_token=tokenizer.BOS,
+        eos_token=tokenizer.EOS,
+        pad_token=tokenizer.PAD,
+    )
     return Config(**{**common, **SENTENCES, **SIZES[size]})
 
 
@@ -77,20 +112,21 @@ def initialise(model, generator):
 
 
 def borrow(model, path):
-    """Copies weights of equal shape from a model file, and the first rows of longer tables. Returns the names of the rest."""
+    """Copies weights of equal shape from a model file, and the first rows of longer tables. Returns the names of the
+    rest."""
     arrays, _ = modelfile.read(path)
     state, left = model.state_dict(), []
     for name, x in state.items():
         y = arrays.get(name)
         if y is not None and y.shape[1:] == tuple(x.shape[1:]) and y.shape[0] >= x.shape[0]:
-            x.copy_(torch.from_numpy(np.array(y[:x.shape[0]])))
+            x.copy_(torch.from_numpy(np.array(y[: x.shape[0]])))
         else:
             left.append(name)
     return left
 
 
 def of_trunk(name):
-    """Whether a parameter belongs to the stem's convolutions, except the last 1x1, which learns like the layers behind it."""
+    """Whether a parameter belongs to the stem's convolutions. The last 1x1 does not: it learns like what follows it."""
     return "stem." in name and "stem.head." not in name
 
 
@@ -108,6 +144,7 @@ def freeze(model, unfreeze):
 
 # ---- Data -------------------------------------------------------------------------------------
 
+
 def as_input(cache, names, views, device):
     """Input of batch.encode(): rows of features, or pictures in 0..1 if there is no trunk."""
     rows = torch.from_numpy(cache.rows(views, [cache.at[n] for n in names])).to(device).float()
@@ -122,8 +159,11 @@ class Examples:
         self.names = [name for name in captions if name in cache.at]
         missing = len(captions) - len(self.names)
         if missing:
-            print(f"{what}: {missing} of {len(captions)} captioned photos are not in {cache.folder} or cannot be read; "
-                  f"the first is {next(n for n in captions if n not in cache.at)}", file=sys.stderr)
+            print(
+                f"{what}: {missing} of {len(captions)} captioned photos are not in {cache.folder} or cannot be read; "
+                f"the first is {next(n for n in captions if n not in cache.at)}",
+                file=sys.stderr,
+            )
         if not self.names:
             raise data.DataError(f"{what}: no photo of the captions is in {cache.folder}")
         self.captions = {name: captions[name] for name in self.names}
@@ -143,7 +183,7 @@ def padded(sequences, device="cpu"):
     x = torch.full((len(sequences), width), tokenizer.EOS)
     y = torch.full((len(sequences), width), -1)
     for i, s in enumerate(sequences):
-        x[i, :len(s) - 1], y[i, :len(s) - 1] = torch.tensor(s[:-1]), torch.tensor(s[1:])
+        x[i, : len(s) - 1], y[i, : len(s) - 1] = torch.tensor(s[:-1]), torch.tensor(s[1:])
     return x.to(device), y.to(device)
 
 
@@ -156,6 +196,7 @@ def token_losses(model, context, x, y, drop, smoothing=0.0):
 
 # ---- A run ------------------------------------------------------------------------------------
 
+
 class Run:
     """The state of a training: model, averaged weights, optimiser, random numbers and position"""
 
@@ -163,8 +204,11 @@ class Run:
         self.options, self.model, self.device = options, model.to(device), device
         self.generator = torch.Generator().manual_seed(options.seed)
         self.first = freeze(model, options.unfreeze)
-        groups = [dict(params=[], scale=1.0, weight_decay=0.05), dict(params=[], scale=1.0, weight_decay=0.0),
-                  dict(params=[], scale=options.trunk_lr, weight_decay=0.01)]
+        groups = [
+            dict(params=[], scale=1.0, weight_decay=0.05),
+            dict(params=[], scale=1.0, weight_decay=0.0),
+            dict(params=[], scale=options.trunk_lr, weight_decay=0.01),
+        ]
         for name, p in model.named_parameters():
             if p.requires_grad:
                 at = 2 if of_trunk(name) else 0 if p.ndim >= 2 and "emb" not in name else 1
@@ -205,13 +249,25 @@ class Run:
             with torch.no_grad():
                 for n, p in self.learning:
                     p.copy_(kept[n])
+
         return back
 
     def save(self):
         path = os.path.join(self.options.run, "last.pt")
-        torch.save({"learning": dict(self.learning), "average": self.average, "optimiser": self.optimiser.state_dict(),
-                    "generator": self.generator.get_state(), "stage": self.stage, "epoch": self.epoch, "at": self.at,
-                    "seconds": self.seconds, "sums": self.sums}, path + ".new")
+        torch.save(
+            {
+                "learning": dict(self.learning),
+                "average": self.average,
+                "optimiser": self.optimiser.state_dict(),
+                "generator": self.generator.get_state(),
+                "stage": self.stage,
+                "epoch": self.epoch,
+                "at": self.at,
+                "seconds": self.seconds,
+                "sums": self.sums,
+            },
+            path + ".new",
+        )
         os.replace(path + ".new", path)
 
     def resume(self):
@@ -287,7 +343,9 @@ def scst_step(run, examples, names, views, drop, rng, text, reward):
             rows = batch.late_blocks(run.model.encoder.stem, rows, run.first)
     seen = batch.some_tokens(b, run.model.config.patches, o.seen, run.generator)
     with torch.no_grad():
-        drawn = batch.sample(run.model, batch.encode(run.model, rows, run.first, seen=seen), k, STEPS, run.generator, o.min_p)
+        drawn = batch.sample(
+            run.model, batch.encode(run.model, rows, run.first, seen=seen), k, STEPS, run.generator, o.min_p
+        )
     sequences, values = [], np.zeros((b, k))
     for i, name in enumerate(names):
         for j in range(k):
@@ -315,12 +373,15 @@ def captions_of(models, examples, names, beams, device, at_once=25, first=None):
     """name -> caption of the plain view of each photo, by beam or greedy search"""
     text, out = examples.text, {}
     for i in range(0, len(names), at_once):
-        some = names[i:i + at_once]
+        some = names[i : i + at_once]
         with torch.no_grad():
             context = batch.encode(models, examples.features(some, 0, device), first)
         prompt = [models.config.bos_token]
-        found = (search.greedy(models, context, prompt, 32) if beams == 1
-                 else search.beam(models, context, prompt, beams, 32))
+        found = (
+            search.greedy(models, context, prompt, 32)
+            if beams == 1
+            else search.beam(models, context, prompt, beams, 32)
+        )
         out.update({name: text.decode(ids) for name, (ids, _) in zip(some, found)})
     return out
 
@@ -334,7 +395,7 @@ def end_epoch(run, dev, text, cider):
     o, back = run.options, run.averaged()
     scores = {"bleu4": math.nan, "cider": math.nan, "words": math.nan, "distinct": 0}
     if dev is not None:
-        names = dev.names[:o.dev_photos]
+        names = dev.names[: o.dev_photos]
         scores = rewards.corpus(None, captions_of(run.model, dev, names, o.beams, run.device, first=run.first), cider)
     write_model(os.path.join(o.run, f"epoch-{run.stage}-{run.epoch:02d}.safetensors"), run.model, text, "in training")
     back()
@@ -343,10 +404,15 @@ def end_epoch(run, dev, text, cider):
     with open(path, "a") as f:
         if new:
             f.write("stage\tepoch\tloss\treward\tdev_bleu4\tdev_cider\twords\tdistinct\tminutes\n")
-        f.write(f"{run.stage}\t{run.epoch}\t{run.mean('loss'):.4f}\t{run.mean('reward'):.4f}\t{scores['bleu4']:.4f}\t"
-                f"{scores['cider']:.4f}\t{scores['words']:.2f}\t{scores['distinct']}\t{run.seconds / 60:.1f}\n")
-    print(f"{run.stage} epoch {run.epoch}: loss {run.mean('loss'):.3f} reward {run.mean('reward'):.3f} "
-          f"dev BLEU-4 {scores['bleu4']:.4f} CIDEr {scores['cider']:.4f} words {scores['words']:.1f}", file=sys.stderr)
+        f.write(
+            f"{run.stage}\t{run.epoch}\t{run.mean('loss'):.4f}\t{run.mean('reward'):.4f}\t{scores['bleu4']:.4f}\t"
+            f"{scores['cider']:.4f}\t{scores['words']:.2f}\t{scores['distinct']}\t{run.seconds / 60:.1f}\n"
+        )
+    print(
+        f"{run.stage} epoch {run.epoch}: loss {run.mean('loss'):.3f} reward {run.mean('reward'):.3f} "
+        f"dev BLEU-4 {scores['bleu4']:.4f} CIDEr {scores['cider']:.4f} words {scores['words']:.1f}",
+        file=sys.stderr,
+    )
     run.sums = {}
 
 
@@ -358,7 +424,7 @@ def train_stage(run, stage, epochs, examples, extra, dev, text, reward, cider):
     while run.epoch < epochs:
         examples.refresh()
         names, views = order_of(examples, run.epoch + (1000 if stage == "scst" else 0), o.seed)
-        names, views = names[:o.photos or None], views[:o.photos or None]
+        names, views = names[: o.photos or None], views[: o.photos or None]
         size = o.batch
         steps = math.ceil(len(names) / size)
         progress = data.Progress(len(names), "photos", run.at * size)
@@ -376,9 +442,11 @@ def train_stage(run, stage, epochs, examples, extra, dev, text, reward, cider):
             run.update(learning_rate(o, stage, run.epoch * steps + run.at, epochs * steps), decay)
             run.at += 1
             run.seconds += time.monotonic() - start
-            progress.show(min(run.at * size, len(names)),
-                          f"{stage} {run.epoch + 1}/{epochs} loss {run.mean('loss'):.3f} reward {run.mean('reward'):.3f}",
-                          run.at == steps)
+            progress.show(
+                min(run.at * size, len(names)),
+                f"{stage} {run.epoch + 1}/{epochs} loss {run.mean('loss'):.3f} reward {run.mean('reward'):.3f}",
+                run.at == steps,
+            )
             if time.monotonic() - saved > 60 * o.save_minutes:
                 run.save()
                 saved = time.monotonic()
@@ -424,7 +492,12 @@ def options_of(arguments):
     add("--scst-dropout", type=float, default=0.1, help="dropout in scst (0.1)")
     add("--scst-ema", type=float, default=0.99, help="decay of the averaged weights in scst (0.99)")
     add("--samples", type=int, default=5, help="captions sampled for each photo (5)")
-    add("--min-p", type=float, default=0.15, help="do not sample tokens less likely than this share of the likeliest (0.15)")
+    add(
+        "--min-p",
+        type=float,
+        default=0.15,
+        help="do not sample tokens less likely than this share of the likeliest (0.15)",
+    )
     add("--bleu", type=float, default=1.0, help="weight of sentence BLEU-4 in the reward (1)")
     add("--scst-xe", type=float, default=0.05, help="weight of cross-entropy in scst (0.05)")
     add("--scst-xe-captions", type=int, default=1, help="captions of each photo for that (1)")
@@ -443,7 +516,9 @@ def pack(run, text, epochs):
     """Writes the average of the last epochs of scst (or xe) as RUN/model.safetensors."""
     o = run.options
     stage, last = ("scst", o.scst_epochs) if o.scst_epochs else ("xe", o.xe_epochs)
-    paths = [os.path.join(o.run, f"epoch-{stage}-{e:02d}.safetensors") for e in range(max(1, last - epochs + 1), last + 1)]
+    paths = [
+        os.path.join(o.run, f"epoch-{stage}-{e:02d}.safetensors") for e in range(max(1, last - epochs + 1), last + 1)
+    ]
     arrays = [modelfile.read(p)[0] for p in paths]
     mean = {name: np.mean([a[name] for a in arrays], 0, dtype=np.float64).astype(np.float32) for name in arrays[0]}
     run.model.load({name: torch.from_numpy(x) for name, x in mean.items()})
@@ -478,7 +553,7 @@ def prepare(o):
         dev_captions = tokenizer.tidied(data.read_captions(o.dev_captions))
         dev = Examples(Cache(o.dev_cache), dev_captions, text, "dev")
         dev.text = text
-        cider = rewards.Cider({n: dev_captions[n] for n in dev.names[:o.dev_photos]}, end=False)
+        cider = rewards.Cider({n: dev_captions[n] for n in dev.names[: o.dev_photos]}, end=False)
     if o.extra:
         extra = Examples(Cache(o.extra[0]), tokenizer.tidied(data.read_captions(o.extra[1])), text, "extra")
     torch.manual_seed(o.seed)
@@ -486,12 +561,16 @@ def prepare(o):
     initialise(model, torch.Generator().manual_seed(o.seed))
     for cache in [examples.cache] + [x.cache for x in (dev, extra) if x is not None]:
         if cache.index["trunk"] != config.stem:
-            raise data.DataError(f"{cache.folder} is of the trunk {cache.index['trunk']}; --size {o.size} needs {config.stem}")
+            raise data.DataError(
+                f"{cache.folder} is of the trunk {cache.index['trunk']}; --size {o.size} needs {config.stem}"
+            )
     if config.stem != "none":
         model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
     if o.init:
         left = [n for n in borrow(model, o.init) if ".stem." not in n]
-        print(f"from {o.init}: all but {len(left)} tensors{': ' + ', '.join(left[:6]) if left else ''}", file=sys.stderr)
+        print(
+            f"from {o.init}: all but {len(left)} tensors{': ' + ', '.join(left[:6]) if left else ''}", file=sys.stderr
+        )
         if config.stem != "none" and json.loads(modelfile.read(o.init)[1]["config"])["stem"] != config.stem:
             model.encoder.stem.load_state_dict(load_trunk(config.stem).state_dict())
     return examples, dev, extra, cider, text, model

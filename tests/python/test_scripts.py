@@ -43,6 +43,16 @@ def test_imports_point_one_way():
         done |= free
 
 
+def test_files_and_functions_are_short():
+    """The limits of CONTRIBUTING.md: 700 lines a file, 80 a function"""
+    for path in [*(ROOT / "models").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 700, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 80, f"{path}: {node.name}"
+
+
 STARTER = """
 import os, runpy, sys
 import torch  # once for all scripts: it takes longer than everything else here

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""calibrate.py - chooses, on photos that were held out, what words cost and from which score on to show a caption.
+
+    calibrate.py MODEL --photos COCO HEADS/coco.npy captions.tsv,clauses.tsv --things coco/labels.tsv \\
+                 --hold 0,0.05,0,0.6 0.3,0.05,0,0.6
+
+It prints a line of scores for each --hold. Then, for the first --hold, it prints for several scores how many captions
+reach it, and how many of these name something that is not there. Last come sentences made of labels alone, which could
+stand in for captions that are not shown. --tsv writes the scores for a plot.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from models import data, labels
+from models.eval import truth
+from models.train import mixture, score
+
+
+def shown(said, each, steps=20):
+    """[(least score, share shown, share of those false)], from all captions to the twentieth with the highest scores.
+    said: name -> (text, score); each: name -> absent things."""
+    order = sorted((n for n in said if n in each), key=lambda n: -said[n][1])
+    lines = []
+    for k in range(steps, 0, -1):
+        some = order[: max(1, round(len(order) * k / steps))]
+        lines.append((said[some[-1]][1], len(some) / len(order), sum(bool(each[n]) for n in some) / len(some)))
+    return lines
+
+
+def penalties(text):
+    """WEIGHT,FLOOR,REQUIRE,SURE as four numbers."""
+    values = [float(x) for x in text.split(",")]
+    if len(values) != 4:
+        raise ValueError
+    return values
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("model", help="model file of mixture.py or selfcritical.py, without a head")
+    add(
+        "--photos",
+        nargs=3,
+        required=True,
+        metavar=("CACHE", "LABELS", "TSV[,TSV]"),
+        help="features, probabilities of heads.py, captions",
+    )
+    add("--things", required=True, help="lines id<TAB>thing,thing with all of COCO's things in a photo")
+    add(
+        "--hold",
+        type=penalties,
+        nargs="+",
+        default=[penalties("0,0.05,0,0.6")],
+        metavar="WEIGHT,FLOOR,REQUIRE,SURE",
+        help="penalties to compare, as for score.py (0,0.05,0,0.6: none)",
+    )
+    add("--beams", type=int, default=3, help="beam width; 1 is greedy (3)")
+    add("--alpha", type=float, help="length penalty (that of the model)")
+    add("--thresholds", type=float, nargs=2, default=(0.3, 0.15), help="as for mixture.py")
+    add(
+        "--cautious",
+        type=float,
+        nargs="+",
+        default=[0.4, 0.5, 0.6, 0.7],
+        help="least probabilities of a label in a sentence made of labels alone (0.4 0.5 0.6 0.7)",
+    )
+    add("--tsv", help="file for the scores of the first --hold")
+    add("--threads", type=int, default=0, help="threads (0: torch decides)")
+    return parser.parse_args(arguments)
+
+
+def report_cautious(words, probabilities, leasts, things, references):
+    """Prints how true sentences made of labels alone are. probabilities: name -> those of the labels."""
+    described, table = labels.describe(words, [], [], [], []), truth.read_words()
+    for least in leasts:
+        for most in (1, 2):
+            texts = {n: labels.cautious(described, p, least, most) for n, p in probabilities.items()}
+            texts = {n: text for n, text in texts.items() if text}
+            true = truth.measure(texts, things, references, table)
+            print(
+                f"labels from {least}, at most {most}: {len(texts) / len(probabilities):.2f} say something, "
+                f"{true['false']:.3f} of them false, {true['right']:.3f} right"
+            )
+
+
+def main(arguments=None):
+    o = options_of(arguments)
+    try:
+        if o.threads:
+            torch.set_num_threads(o.threads)
+        model, text = mixture.load(o.model)
+        words = labels.Words()
+        reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
+        one = mixture.Labelled(*o.photos, text)
+        names = [n for n in one.names if labels.held_out(n)]
+        if not names:
+            raise data.DataError(f"{o.photos[0]}: none of its photos is held out")
+        things, first = truth.read_annotations(o.things), None
+        for hold in o.hold:
+            holder = score.holder_of(words, text, hold) if hold[0] + hold[2] > 0 else None
+            scores, said, true = score.evaluate(model, one, names, reader, o.beams, things, alpha=o.alpha, hold=holder)
+            first = first or (said, true["each"])
+            print(
+                f"hold {','.join(f'{x:g}' for x in hold)}: CIDEr {scores['cider']:.3f} BLEU-4 {scores['bleu4']:.3f} "
+                f"words {scores['words']:.1f} false {true['false']:.3f} right {true['right']:.3f}",
+                flush=True,
+            )
+        if not first[1]:
+            raise data.DataError(f"{o.things}: none of the photos is annotated")
+        lines = shown(*first)
+        for least, share, false in lines:
+            print(f"score from {least:6.3f}: {share:.2f} shown, {false:.3f} of them false")
+        if o.tsv:
+            with open(o.tsv, "w", encoding="utf-8") as f:
+                f.write("least\tshown\tfalse\n" + "".join(f"{a:.4f}\t{b:.4f}\t{c:.4f}\n" for a, b, c in lines))
+        report_cautious(words, {n: one.probabilities(n, 0) for n in names}, o.cautious, things, one.captions)
+    except (data.DataError, OSError) as error:
+        sys.exit(f"calibrate.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
