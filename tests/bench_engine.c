@@ -149,7 +149,7 @@ struct bench {
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
     float *features; /* [P][1280] of a stem */
-    void *room;            /* of a product */
+    void *room;            /* of a product, and of attention */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
@@ -227,6 +227,7 @@ static void run_tokens(struct bench *b, int rows)
     };
     size_t step = (size_t)LONG * PALME_HEAD;
 
+    b->host.compute.room = b->room;
     palme_attention(&b->host.compute, b->tokens + 3 * step, b->tokens, b->tokens + step, b->tokens + 2 * step, &shape,
                     1, 0, 0, NULL);
 }
@@ -399,16 +400,16 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
-static void *room_of_products(const struct bench *b)
+static void *room_of_layers(const struct bench *b)
 {
     const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp, &b->host.model->weights.decoder.layers[0].mlp };
-    size_t bytes = PALME_ARENA_ALIGNMENT;
+    size_t bytes = palme_attention_room(b->host.model->threads);
 
     for (int i = 0; i < 2; i++) {
         bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
         bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
     }
-    return aligned_alloc(PALME_ARENA_ALIGNMENT, bytes);
+    return aligned_alloc(PALME_ARENA_ALIGNMENT, round_up(bytes, PALME_ARENA_ALIGNMENT));
 }
 
 static int bench_open(struct bench *b)
@@ -426,7 +427,7 @@ static int bench_open(struct bench *b)
     b->features = calloc((size_t)palme_config_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
-    b->room = room_of_products(b);
+    b->room = room_of_layers(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
