@@ -400,7 +400,7 @@ static int vocab_id(const struct reading *r, const char *content)
     return value ? (int)palme_json_integer(value) : -1;
 }
 
-/* Reads merge `index` into *merge. `buffer` has room for two tokens and a NUL. */
+/* Reads merge `index` into *merge. `buffer` holds two tokens and a NUL. */
 static int read_merge(const struct reading *r, struct palme_merge *merge, char *buffer,
                       size_t index, const struct palme_json *entry)
 {

@@ -26,7 +26,7 @@ size_t palme_detokenizer_room(const struct palme_tokenizer *tokenizer);
  * the bytes written without the NUL. */
 size_t palme_detokenizer_token(struct palme_detokenizer *d, char *out, int id);
 
-/* The same for bytes; out has room for 3 * (length + 4) + 1. */
+/* The same for bytes; out has at least 3 * (length + 4) + 1 bytes. */
 size_t palme_detokenizer_bytes(struct palme_detokenizer *d, char *out, const char *bytes, size_t length);
 
 /* The text ends: an incomplete character becomes U+FFFD. */

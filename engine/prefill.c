@@ -27,11 +27,11 @@ int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char
     return count;
 }
 
-int palme_prefill_prompt(palme_session *s, const char *text, int room)
+int palme_prefill_prompt(palme_session *s, const char *text, int left)
 {
     if (!text)
         text = s->model->config.default_prompt;
-    int count = palme_prefill_encode(s, s->prompt.tokens + 1, room - 1, text, "prompt");
+    int count = palme_prefill_encode(s, s->prompt.tokens + 1, left - 1, text, "prompt");
 
     if (count < 0)
         return count;
@@ -72,15 +72,15 @@ static int prompt(palme_session *s, const char *text)
 {
     if (!s || s->hypotheses.state != PALME_STATE_PICTURE)
         return PALME_ERROR_ARGUMENT;
-    int before = s->hypotheses.cache[0].length, room = s->capacity - before;
+    int before = s->hypotheses.cache[0].length, left = s->capacity - before;
     int wanted = s->options.max_length ? s->options.max_length : PALME_DEFAULT_LENGTH;
-    int count = palme_prefill_prompt(s, text, room), status;
+    int count = palme_prefill_prompt(s, text, left), status;
 
     if (count < 0)
         return count;
     palme_session_enter(s);
     /* The last token is never run, so one more fits than the context has positions left. */
-    int most = min_int(room - count + 1, wanted);
+    int most = min_int(left - count + 1, wanted);
 
     if ((status = run(s, palme_draft_propose(&s->hypotheses.draft, 0, most - 1))) < 0) {
         palme_generate_rewind(s, before); /* called again, it starts anew */

@@ -79,7 +79,7 @@ static int score(palme_session *s, const char *text, double *mean)
     count = prompted ? s->prompt.count : palme_prefill_prompt(s, NULL, s->capacity - before);
     if (count < 0)
         return count;
-    /* The last position that has room takes the last token of the text; the end token is not run. */
+    /* The last free position takes the last token of the text; the end token is not run. */
     int *tokens = s->prompt.tokens + count;
     length = palme_prefill_encode(s, tokens, s->capacity - before - (prompted ? 0 : count), text, "text");
     if (length < 0)

@@ -132,8 +132,8 @@ int palme_session_width(const palme_model *model, const struct palme_options *op
 /* Encodes a text for the decoder, at most `capacity` tokens. `what` is what messages call it, "prompt" or
  * "text". Returns the number of tokens or PALME_ERROR_{TEXT, CONTEXT}. */
 int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char *text, const char *what);
-/* Begin token and prompt into s->prompt. `room` is the number of positions left. The same errors. */
-int palme_prefill_prompt(palme_session *s, const char *text, int room);
+/* Begin token and prompt into s->prompt. `left` is the number of positions left. The same errors. */
+int palme_prefill_prompt(palme_session *s, const char *text, int left);
 
 /* ---- Generating (generate.c) -------------------------------------------------------------- */
 

@@ -65,10 +65,8 @@ int main(int argc, char **argv)
     if (pixels && (status = palme_model_open(&model, argv[1], &setup)) == PALME_OK &&
         (status = palme_session_open(&session, model, &options)) == PALME_OK &&
         (status = palme_look(session, &image)) == PALME_OK)
-        while ((status = palme_next(session, &piece)) == PALME_OK) {
+        for (; (status = palme_next(session, &piece)) == PALME_OK; begun |= *piece != 0)
             fputs(begun ? piece : piece + strspn(piece, " "), stdout);
-            begun |= *piece != 0;
-        }
     if (status == PALME_END)
         puts("");
     else

@@ -28,8 +28,9 @@ trap 'rm -rf "$work"' EXIT
 printf '#include <stddef.h>\n#include <stdint.h>\n#define PALME_API palme_api\n' >"$work/probe.c"
 sed '/^#if defined(__GNUC__)/,/^#endif/d; s/^#include.*//' "$header" >>"$work/probe.c"
 $cc -E -P "$work/probe.c" | tr '\n' ' ' | sed 's/;/;\n/g; s/  */ /g' >"$work/flat" || exit 2
+"$check" >"$work/values" || exit 1
 {
-    "$check" || echo "the program $check fails"
+    cat "$work/values"
     sed -n 's/^ *palme_api /function /p' "$work/flat"
     sed -n 's/^ *typedef \(.*palme_[a-z]*_fn.*\)/type \1/p' "$work/flat"
     nm -D --defined-only "$library" | awk '$3 ~ /^palme_/ { print "symbol " $3 }'

@@ -592,7 +592,7 @@ static void check_stop(void)
 
 /* ---- Squarers ------------------------------------------------------------------------------- */
 
-static void check_squarer(const char *level)
+static void check_preprocessor(const char *level)
 {
     static const uint8_t bytes[64];
     palme_preprocessor *preprocessor = NULL;
@@ -711,7 +711,7 @@ int main(int argc, char **argv)
         check_identity();
         check_alpha();
         check_stop();
-        check_squarer(kernels.level);
+        check_preprocessor(kernels.level);
         check_pillow(argv[1]);
     }
     return check_done();

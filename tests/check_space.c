@@ -50,7 +50,7 @@ static size_t space_in_use(void)
 
 static int try(const char *path, const struct palme_setup *setup, const struct told *wanted, size_t space)
 {
-    const struct palme_options options = { .beams = 3, .max_length = 3 };
+    const struct palme_options options = { .beams = 3, .max_length = 3, .log = hear };
     const struct rlimit limit = { space, space };
     struct told told;
 
