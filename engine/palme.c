@@ -2,13 +2,13 @@
  *
  * palme.c - the model as the outside sees it: opening, closing, what it is.
  */
-#include "model.h"
+#include "nn/model.h"
 
 #include "build_config.h"
-#include "floats.h"
-#include "safetensors.h"
-#include "tokenizer.h"
-#include "util.h"
+#include "compute/floats.h"
+#include "io/safetensors.h"
+#include "text/tokenizer.h"
+#include "base/util.h"
 
 #include <stdlib.h>
 #include <string.h>

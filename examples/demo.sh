@@ -20,7 +20,7 @@ sh tests/packages.sh build demo
 echo "== Building in $root/build"
 [ -f build/build.ninja ] || meson setup build >/dev/null
 mkdir -p "$out"
-if ! ninja -C build gst-palme/libgstpalme.so examples/palme-caption >"$out/build.log" 2>&1; then
+if ! ninja -C build gst-palme/libgstpalme.so tools/palme-caption/palme-caption >"$out/build.log" 2>&1; then
     tail -n 30 "$out/build.log"
     echo "demo.sh: the build failed; all of it is in $out/build.log"
     exit 1
@@ -67,7 +67,7 @@ cat <<END
 The model is small and knows people, dogs and the outdoors; what it says of the rest is often wrong.
 
 == To try next: your own photos and videos, and a camera
-  PALME_MODEL=$PALME_MODEL $root/build/examples/palme-caption FILE...
+  PALME_MODEL=$PALME_MODEL $root/build/tools/palme-caption/palme-caption FILE...
   PALME_MODEL=$PALME_MODEL GST_PLUGIN_PATH=$GST_PLUGIN_PATH gst-launch-1.0 v4l2src ! palmecaption ! textoverlay ! videoconvert ! autovideosink
 END
 

@@ -5,7 +5,7 @@
     N bytes    JSON: {"__metadata__": {strings}, NAME: {"dtype", "shape", "data_offsets": [begin, end]}, ...}
     the rest   the tensors, little-endian, row-major, without gaps
 
-The strict reader, which trusts nothing, is engine/safetensors.c; this one is for files of our own. Tensors are
+The strict reader, which trusts nothing, is engine/io/safetensors.c; this one is for files of our own. Tensors are
 numpy arrays. `read` turns every stored type into float32 (integer tensors other than weights stay as they are),
 `write` stores weights of rank 2 and 4 as f32, bf16, f16 or int8 with one scale per row, and the rest as float32.
 

@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-#include "image.h"
-#include "model.h"
+#include "image/image.h"
+#include "nn/model.h"
 
 static inline struct palme_arena arena_of_bytes(size_t bytes)
 {

@@ -21,7 +21,7 @@
 #include "bench_serve.h"
 #include "generated.h"
 #include "roofline.h"
-#include "util.h"
+#include "base/util.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * preprocessors of a model, vocabularies that are padded.
  */
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
 
 static uint8_t noise[16 * 16 * 3];

@@ -9,7 +9,7 @@
 
 #include "allocations.h"
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
 
 /* ---- Models, pictures, ways, prompts --------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "told.h"
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__

@@ -2,9 +2,9 @@
  *
  * check_block.c - attention and feed-forward blocks with each choice that a stack has, against their formulas in double.
  */
-#include "block.h"
+#include "nn/block.h"
 #include "check.h"
-#include "util.h"
+#include "base/util.h"
 
 enum { ROWS = 5, DIM = 20, MLP = 44, MOST = 6 * 65 };
 

@@ -3,7 +3,7 @@
  * check_config.c - a model's configuration in both versions of the format: defaults, limits, wrong types, contradictions.
  */
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
 
 static struct heard heard;

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "arenahost.h"
-#include "model.h"
-#include "safetensors.h"
+#include "nn/model.h"
+#include "io/safetensors.h"
 #include "generated.h"
 
 #include <math.h>

@@ -14,8 +14,8 @@
 
 #include "arenahost.h"
 #include "check.h"
-#include "image.h"
-#include "safetensors.h"
+#include "image/image.h"
+#include "io/safetensors.h"
 
 /* Where the red, green, blue and alpha bytes of a pixel are, alpha from 1 on; or, where `bytes` is 0, YUV. */
 static const struct {

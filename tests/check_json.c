@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "check.h"
-#include "json.h"
+#include "io/json.h"
 #include "model_builder.h"
 
 static struct heard heard;

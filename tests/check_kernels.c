@@ -11,7 +11,7 @@
  */
 #include "check.h"
 #include "kernelhost.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 33, 63, 64, 65, 127,
                              257, 768, 1000 };

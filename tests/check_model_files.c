@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "cpu.h"
+#include "kernels/cpu.h"
 #include "model_builder.h"
 #include "palme.h"
 

@@ -12,7 +12,7 @@
 #include "check.h"
 #include "model_builder.h"
 #include "palme.h"
-#include "processors.h"
+#include "compute/processors.h"
 
 /* A file below the root; folders on the way are made. What is one for a path is there for the next. */
 static char top[] = "/tmp/palme-processors-XXXXXX", root[512];

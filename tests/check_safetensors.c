@@ -13,9 +13,9 @@
 
 #include "check.h"
 #include "model_builder.h"
-#include "report.h"
-#include "safetensors.h"
-#include "sha256.h"
+#include "base/report.h"
+#include "io/safetensors.h"
+#include "io/sha256.h"
 
 static struct heard heard;
 

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "enginehost.h"
 #include "model_builder.h"
-#include "tokenizer.h"
+#include "text/tokenizer.h"
 
 static const char *const kinds[] = {
     "{}",

@@ -15,7 +15,7 @@
 
 #include "check.h"
 #include "enginehost.h"
-#include "safetensors.h"
+#include "io/safetensors.h"
 
 enum { LINE = 65536, MOST = 512, TEXT = 14 /* tokens that are recorded as greedy_tokens */ };
 

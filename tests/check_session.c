@@ -12,7 +12,7 @@
 #include "allocations.h"
 #include "arenahost.h"
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
 
 /* ---- Helpers ------------------------------------------------------------------------------ */

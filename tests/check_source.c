@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
-#include "safetensors.h"
+#include "io/safetensors.h"
 
 static struct heard heard;
 

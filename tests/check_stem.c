@@ -9,9 +9,9 @@
  */
 #include "check.h"
 #include "kernelhost.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
-#include "util.h"
+#include "base/util.h"
 
 static int same_before(int m, int size, int stride)
 {

@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "safetensors.h"
-#include "detokenize.h"
-#include "unicode.h"
+#include "io/safetensors.h"
+#include "text/detokenize.h"
+#include "base/unicode.h"
 
 enum { MOST_IDS = 16384, MOST_TEXT = 16384 };
 

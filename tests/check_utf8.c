@@ -4,8 +4,8 @@
  * the Unicode standard, read here in another way than the engine reads it: as a list of patterns.
  */
 #include "check.h"
-#include "detokenize.h"
-#include "unicode.h"
+#include "text/detokenize.h"
+#include "base/unicode.h"
 
 #define REPLACED "\xEF\xBF\xBD"
 

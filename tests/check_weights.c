@@ -4,9 +4,9 @@
  * builder's own list of tensors; and what it refuses.
  */
 #include "check.h"
-#include "model.h"
+#include "nn/model.h"
 #include "model_builder.h"
-#include "safetensors.h"
+#include "io/safetensors.h"
 
 static struct heard heard;
 static enum palme_precision precision; /* that models are loaded in */

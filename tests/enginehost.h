@@ -7,7 +7,7 @@
 #ifndef PALME_ENGINEHOST_H
 #define PALME_ENGINEHOST_H
 
-#include "model.h"
+#include "nn/model.h"
 
 enum { HOST_ROWS = 64 }; /* most rows of text of one pass, and most sentences that go together */
 

@@ -22,65 +22,18 @@ complain() { echo "$*" | tee -a "$complaints"; }
 ours() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"([^"]*)".*/\1/p' "$1"; }
 theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\1/p' "$1"; }
 
-# ---- Who may include whom. Own header, palme.h and build_config.h are everybody's in engine/. ----------------
-# Arrows point down only:
-#   palme.c session.c look.c prefill.c generate.c batch.c score.c ▶ session.h ▶ model.h ▶ layers.h ▶ compute.h ▶ kernels.h        loader.c ▶ safetensors.h
-#   safetensors.c config.c format1.c tokenizer.c ▶ json.h     anything that can fail ▶ report.h
+# ---- Who may include whom. engine/: the folders, with their own always included; arrows point down only. ---------------
+# palme.h and build_config.h may be included everywhere in engine/.
 engine_may() {
     case $1 in
-    palme.h) ;;
-    palme.c) echo floats.h model.h safetensors.h tokenizer.h report.h util.h ;;
-    session.h) echo detokenize.h model.h ;;
-    draft.c | window.c) echo session.h util.h ;;
-    batch.c | generate.c) echo floats.h session.h ;;
-    look.c) echo floats.h preprocess.h session.h ;;
-    prefill.c | score.c | session.c) echo floats.h session.h util.h ;;
-    arena.[ch] | util.h) ;;
-    scratch.c) echo model.h preprocess.h ;;
-    model.h) echo arena.h config.h decoder.h encoder.h report.h ;;
-    config.h) echo layers.h report.h ;;
-    config.c) echo fields.h format1.h json.h preprocess.h util.h ;;
-    fields.[ch]) echo config.h json.h ;;
-    format1.h) echo config.h json.h loader.h ;;
-    format1.c) echo fields.h preprocess.h safetensors.h ;;
-    loader.h) echo arena.h config.h layers.h report.h ;;
-    loader.c) echo format1.h safetensors.h util.h ;;
-    weights.c) echo model.h safetensors.h util.h ;;
-    block.h) echo arena.h config.h layers.h loader.h ;;
-    block.c) echo util.h ;;
-    stem.h) echo arena.h layers.h ;;
-    stem.c) echo arena.h loader.h model.h safetensors.h util.h ;;
-    encoder.h) echo block.h stem.h ;;
-    encoder.c) echo model.h util.h ;;
-    decoder.h) echo block.h ;;
-    decoder.c) echo model.h safetensors.h util.h ;;
-    sample.c | beam.c) echo model.h ;;
-    layers.h) echo compute.h kernels.h ;;
-    layers.c) echo arena.h util.h ;;
-    kernels.h) echo cpu.h ;;
-    kernels_simd.c | attend_simd.c | pixels_simd.c | tiles.h | filters.h) echo kernels.h vec.h ;;
-    convolutions_simd.c) echo filters.h ;;
-    bf16_simd.c) echo tiles.h ;;
-    int8_simd.c) echo filters.h tiles.h ;;
-    vec.h) ls engine | grep '^vec_.*\.h$' ;;
-    pixels.c | precision.c) echo kernels.h ;;
-    image.h) echo arena.h compute.h kernels.h ;;
-    preprocess.h) echo image.h ;;
-    preprocess.c) echo floats.h util.h ;;
-    image.c) echo util.h ;;
-    compute.h) echo kernels.h report.h ;;
-    compute.c) echo floats.h ;;
-    kernels.c | cpu.[ch] | floats.[ch] | processors.[ch] | vec_*.h | sha256.[ch] | unicode.[ch] | report.[ch]) ;;
-    json.h | source.[ch] | tokenizer.h) echo report.h ;;
-    safetensors.h) echo report.h source.h ;;
-    json.c) echo report.h unicode.h ;;
-    safetensors.c) echo json.h sha256.h report.h ;;
-    tokenizer.c) echo bpe.h json.h unicode.h ;;
-    bpe.h) echo json.h report.h ;;
-    bpe.c) echo unicode.h ;;
-    bpe_load.c) echo bpe.h json.h ;;
-    detokenize.h) echo tokenizer.h ;;
-    detokenize.c) echo unicode.h ;;
+    base | kernels) ;;
+    io) echo base ;;
+    compute) echo base kernels ;;
+    image) echo base kernels compute ;;
+    text) echo base io ;;
+    nn) echo base io kernels compute image ;;
+    generate) echo base kernels compute image text nn ;;
+    .) echo base io kernels compute image text nn generate ;;
     *) return 1 ;;
     esac
 }
@@ -116,16 +69,22 @@ judge() { # FILE FOLDER ALLOWED... ; the own header is always allowed
     done
 }
 
-for file in engine/*.[ch]; do
-    if may=$(engine_may "$(basename "$file")"); then
-        judge "$file" $may palme.h build_config.h
-    else
-        complain "$file: is not in the table of tests/layout.sh"
-    fi
+for file in engine/*.[ch] engine/*/*.[ch]; do
+    folder=$(dirname "${file#engine/}")
+    may=$(engine_may "$folder") || complain "$file: engine/$folder is not in the table of tests/layout.sh"
+    for header in $(ours "$file"); do
+        case $header in
+        palme.h | build_config.h) continue ;;
+        esac
+        case " $may $folder " in
+        *" ${header%/*} "*) ;;
+        *) complain "$file: may not include \"$header\"" ;;
+        esac
+    done
     for header in $(theirs "$file"); do
         case $header in
-        dlfcn.h | omp.h | pthread.h) [ "$file" = engine/compute.c ] ;;
-        immintrin.h | *mmintrin.h | arm_neon.h) case $file in engine/vec_*.h) ;; *) false ;; esac ;;
+        dlfcn.h | omp.h | pthread.h) [ "$file" = engine/compute/compute.c ] ;;
+        immintrin.h | *mmintrin.h | arm_neon.h) case $file in engine/kernels/vec_*.h) ;; *) false ;; esac ;;
         glib* | gst/* | *.hpp | *palme* | jansson.h) false ;;
         esac || complain "$file: may not include <$header>"
     done
@@ -144,9 +103,10 @@ for file in gst-palme/*.[ch] gst-palme/*/*.[ch]; do
     done
 done
 
-for file in examples/*.[ch]; do
+tool_headers=$(ls tools/palme-caption | grep '\.h$')
+for file in tools/*/*.[ch] examples/*.[ch]; do
     case $file in
-    examples/caption*) judge "$file" palme.h gstpalmesanitize.h $(ls examples | grep '^caption.*\.h$') ;;
+    tools/palme-caption/*) judge "$file" palme.h gstpalmesanitize.h $tool_headers ;;
     *) judge "$file" ;;
     esac
     for header in $(theirs "$file"); do

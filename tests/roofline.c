@@ -5,7 +5,7 @@
 #include "roofline.h"
 
 #include "build_config.h"
-#include "cpu.h"
+#include "kernels/cpu.h"
 
 #include <math.h>
 #include <pthread.h>

@@ -3,7 +3,7 @@
  * roofline_simd.c - the loops of roofline.c in vector words. The build compiles this file once per level with
  * that level's flags, as it does with the kernels.
  */
-#include "vec.h"
+#include "kernels/vec.h"
 
 #include "roofline.h"
 

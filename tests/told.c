@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cpu.h"
+#include "kernels/cpu.h"
 
 const char *const told_levels[] = { "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni", "bf16", NULL };
 

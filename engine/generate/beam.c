@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * beam.c - beam search: several sentences grow at once, the best finished one wins. It chooses tokens only;
+ * running the decoder and moving caches is the session's part.
+ */
+#include "nn/model.h"
+
+#include <math.h>
+#include <string.h>
+
+void palme_beams_begin(struct palme_beams *beams)
+{
+    beams->open = 1;
+    beams->length = 0;
+    beams->beam[0].slot = 0;
+    beams->beam[0].score = 0;
+    beams->best_length = 0;
+    beams->best_value = -INFINITY;
+    beams->best_score = 0;
+}
+
+/* Keeps the `most` best of what it is given, best first. Candidates come with rising beam and token, so
+ * among equals the earlier one stays in front. Returns the new count. */
+static int offer(struct palme_candidate *list, int count, int most, const struct palme_candidate *c)
+{
+    int at = count;
+
+    if (count == most && !(c->score > list[count - 1].score))
+        return count;
+    if (count == most)
+        at--;
+    for (; at > 0 && c->score > list[at - 1].score; at--)
+        list[at] = list[at - 1];
+    list[at] = *c;
+    return count < most ? count + 1 : count;
+}
+
+static int collect(struct palme_beams *beams, const struct palme_kernels *kernels, float *logits,
+                   int vocabulary, const struct palme_search *search)
+{
+    int count = 0, most = 2 * search->width;
+
+    for (int b = 0; b < beams->open; b++) {
+        float *row = logits + (size_t)b * (size_t)vocabulary;
+        double all = kernels->log_sum_exp(row, vocabulary);
+
+        palme_forbid_repeats(row, vocabulary, beams->beam[b].tokens, beams->length, search->ngram);
+        if (search->eos >= 0 && (!beams->length || beams->length + 1 < search->min_length))
+            row[search->eos] = -INFINITY;
+        float least = -INFINITY; /* logits below it are no candidates */
+        for (int t = 0; t < search->tokens; t++) {
+            struct palme_candidate c = { beams->beam[b].score + (row[t] - all), b, t };
+
+            if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))
+                continue;
+            count = offer(beams->candidates, count, most, &c);
+            if (count == most && row[t] > least && beams->candidates[count - 1].score >= c.score)
+                least = row[t]; /* it was no better than the worst of them, nor will a smaller one be */
+        }
+    }
+    return count;
+}
+
+static void keep_best(struct palme_beams *beams, const int *tokens, int count, int last, double score,
+                      double value)
+{
+    if (beams->best_length && !(value > beams->best_value))
+        return;
+    memcpy(beams->best, tokens, (size_t)count * sizeof *tokens);
+    if (last >= 0)
+        beams->best[count++] = last;
+    beams->best_length = count;
+    beams->best_score = score;
+    beams->best_value = value;
+}
+
+int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent,
+                     float *logits, int vocabulary, const struct palme_search *search)
+{
+    int count = collect(beams, kernels, logits, vocabulary, search);
+    int length = beams->length + 1, open = 0;
+
+    for (int i = 0; i < count; i++) {
+        const struct palme_candidate *c = &beams->candidates[i];
+        const struct palme_beam *from = &beams->beam[c->beam];
+
+        if (c->token == search->eos) {
+            keep_best(beams, from->tokens, beams->length, c->token, c->score,
+                      c->score / pow(length, search->length_penalty));
+            continue;
+        }
+        if (open == search->width)
+            continue;
+        memcpy(beams->next[open].tokens, from->tokens, (size_t)beams->length * sizeof *from->tokens);
+        beams->next[open].tokens[beams->length] = c->token;
+        beams->next[open].score = c->score;
+        beams->next[open].slot = from->slot;
+        parent[open++] = c->beam;
+    }
+
+    if (open) {
+        struct palme_beam *swap = beams->beam;
+
+        beams->beam = beams->next;
+        beams->next = swap;
+        beams->open = open;
+        beams->length = length;
+    }
+    if (open && length < search->max_length &&
+        !(beams->best_length &&
+          beams->best_value >= beams->beam[0].score / pow(search->max_length, search->length_penalty)))
+        return 0;
+    if (!beams->best_length) /* nothing has ended by itself: the best open sentence stands */
+        keep_best(beams, beams->beam[0].tokens, beams->length, -1, beams->beam[0].score, 0);
+    return 1;
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * image.c - scales a picture to a square by a separable triangle filter, and makes RGB of it.
+ *
+ * A row of the square is the weighted sum of some rows of the picture, taken as the bytes stand in memory;
+ * then it is scaled in width; then its few pixels become RGB. All three are linear, so their order does not
+ * matter to the result, and this one does the least work: no picture of the full size is ever converted.
+ * A colour sample that stands for several pixels has the sum of their weights, so that subsampled planes are
+ * scaled as if each pixel had a copy of its sample.
+ */
+#include "image/image.h"
+
+#include "base/util.h"
+
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    GROUP = 16,  /* rows that are summed in one go */
+    CHUNK = 512, /* pixels of them that are put over white in one go: they stay in the first cache */
+    MAX_PLANES = 3
+};
+
+/* How the bytes of a row become three rows of one colour each. */
+enum kind {
+    PACKED,  /* samples of several bytes: red, green and blue are where `place` says */
+    GRAY,    /* one plane, which is all three */
+    PLANAR,  /* a plane for each */
+    PAIRED,  /* the second plane alternates between the second and third colour */
+    STRIPED  /* Y U Y V */
+};
+
+/* What a sample of a plane is. */
+struct plane {
+    int bytes;
+    int across, down; /* pixels that it stands for */
+};
+
+struct layout {
+    enum kind kind;
+    int yuv;
+    int planes;
+    struct plane plane[MAX_PLANES];
+    int place[3];
+    int alpha; /* its byte of a pixel, counted from 1; 0: the format has none */
+};
+
+static const struct layout layouts[] = {
+    [PALME_FORMAT_RGB] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 0, 1, 2 }, 0 },
+    [PALME_FORMAT_RGBX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 }, 0 },
+    [PALME_FORMAT_BGRX] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 }, 0 },
+    [PALME_FORMAT_XRGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 }, 0 },
+    [PALME_FORMAT_XBGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 }, 0 },
+    [PALME_FORMAT_BGR] = { PACKED, 0, 1, { { 3, 1, 1 } }, { 2, 1, 0 }, 0 },
+    [PALME_FORMAT_GRAY8] = { GRAY, 0, 1, { { 1, 1, 1 } }, { 0 }, 0 },
+    [PALME_FORMAT_I420] = { PLANAR, 1, 3, { { 1, 1, 1 }, { 1, 2, 2 }, { 1, 2, 2 } }, { 0 }, 0 },
+    [PALME_FORMAT_NV12] = { PAIRED, 1, 2, { { 1, 1, 1 }, { 2, 2, 2 } }, { 0 }, 0 },
+    [PALME_FORMAT_YUY2] = { STRIPED, 1, 1, { { 4, 2, 1 } }, { 0 }, 0 },
+    [PALME_FORMAT_RGBA] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 0, 1, 2 }, 4 },
+    [PALME_FORMAT_BGRA] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 2, 1, 0 }, 4 },
+    [PALME_FORMAT_ARGB] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 1, 2, 3 }, 1 },
+    [PALME_FORMAT_ABGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 }, 1 },
+};
+
+static int samples(int pixels, int each)
+{
+    return (pixels + each - 1) / each;
+}
+
+static const char *plane_problem(const struct palme_image *image, int p)
+{
+    const struct plane *plane = &layouts[image->format].plane[p];
+    ptrdiff_t row = (ptrdiff_t)samples(image->width, plane->across) * plane->bytes;
+    ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / PALME_MAX_SIDE;
+
+    if (!image->planes[p])
+        return p == 0 ? "the picture's first plane is NULL"
+             : p == 1 ? "the picture's second plane is NULL"
+                      : "the picture's third plane is NULL";
+    if (samples(image->height, plane->down) > 1 && stride < row && stride > -row)
+        return "the picture's stride is shorter than its rows";
+    if (stride > limit || stride < -limit)
+        return "the picture's stride is too large";
+    return NULL;
+}
+
+const char *palme_image_problem(const struct palme_image *image)
+{
+    const char *problem = NULL;
+
+    if (!image)
+        return "there is no picture";
+    if ((int)image->format < 0 || (size_t)image->format >= sizeof layouts / sizeof layouts[0])
+        return "the pixel format is unknown";
+    if (!all_zero(image->reserved, sizeof image->reserved))
+        return "reserved members are not zero";
+    if (image->width < 1 || image->height < 1)
+        return "the picture's width or height is below 1";
+    if (image->width > PALME_MAX_SIDE || image->height > PALME_MAX_SIDE)
+        return "the picture's width or height is above 32768";
+    for (int p = 0; p < layouts[image->format].planes && !problem; p++)
+        problem = plane_problem(image, p);
+    if (problem || !layouts[image->format].yuv)
+        return problem;
+    if ((int)image->matrix < PALME_MATRIX_BT601 || image->matrix > PALME_MATRIX_BT2020)
+        return "the colour matrix is unknown";
+    if ((int)image->range < PALME_RANGE_LIMITED || image->range > PALME_RANGE_FULL)
+        return "the colour range is unknown";
+    return NULL;
+}
+
+/* ---- The filter ----------------------------------------------------------------------------- */
+
+/* One side of the filter: how the places on the square see `length` pixels. */
+struct axis {
+    double step;    /* pixels of the picture for one of the square */
+    double support; /* reach of the triangle in pixels of the picture */
+    double slope;   /* 1 / support */
+    int length;
+    int block; /* pixels that a sample stands for */
+};
+
+static struct axis axis_of(int length, int size, int block)
+{
+    double step = (double)length / size, support = step > 1 ? step : 1;
+    return (struct axis){ step, support, 1 / support, length, block };
+}
+
+/* The pixels first..end-1 that place i sees; there is always one. */
+static void pixels_seen(int *first, int *end, const struct axis *axis, int i)
+{
+    double centre = (i + 0.5) * axis->step;
+    double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
+    *first = low > 0 ? (int)low : 0;
+    *end = high < axis->length ? (int)high : axis->length;
+}
+
+/* What place i sees: samples first..end-1, and the sum of the weights before they are divided by it. */
+struct window {
+    double centre, sum;
+    int first, end;
+    int first_pixel, end_pixel;
+};
+
+/* Weight of pixel k, before the weights of a place are divided by their sum. */
+static double pixel_weight(const struct axis *axis, double centre, int k)
+{
+    double distance = (k + 0.5 - centre) * axis->slope;
+    if (distance < 0)
+        distance = -distance;
+    return distance < 1 ? 1 - distance : 0;
+}
+
+static struct window window_of(const struct axis *axis, int i)
+{
+    struct window w = { .centre = (i + 0.5) * axis->step };
+    pixels_seen(&w.first_pixel, &w.end_pixel, axis, i);
+    for (int k = w.first_pixel; k < w.end_pixel; k++)
+        w.sum += pixel_weight(axis, w.centre, k);
+    w.first = w.first_pixel / axis->block;
+    w.end = samples(w.end_pixel, axis->block);
+    return w;
+}
+
+/* Weight of sample k: that of all its pixels that the place sees. */
+static double sample_weight(const struct axis *axis, const struct window *w, int k)
+{
+    double sum = 0;
+    for (int j = k * axis->block; j < (k + 1) * axis->block; j++)
+        if (j >= w->first_pixel && j < w->end_pixel)
+            sum += pixel_weight(axis, w->centre, j);
+    return sum;
+}
+
+/* ---- Memory --------------------------------------------------------------------------------- */
+
+/* The weights of all places in width: as many for each, zeros where it sees less. */
+struct columns {
+    float *weights; /* [size][taps] */
+    int *first;     /* [size] */
+    int taps;
+};
+
+/* What a picture is scaled with. */
+struct work {
+    float *row;                /* [PALME_MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
+    float *colour[3];          /* each [PALME_MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
+    float *scaled[3];          /* each [size] */
+    struct columns columns[2]; /* for samples of one pixel and of two */
+    uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
+};
+
+static void lay_out(struct work *work, struct palme_arena *arena, int size)
+{
+    size_t n = (size_t)size;
+
+    work->row = palme_arena_take(arena, 4 * PALME_MAX_SIDE, sizeof(float));
+    for (int c = 0; c < 3; c++)
+        work->colour[c] = palme_arena_take(arena, PALME_MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
+    for (int c = 0; c < 3; c++)
+        work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
+    for (int b = 0; b < 2; b++) {
+        /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
+         * divided by the block, and is filled up to whole portions: */
+        work->columns[b].weights = palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
+        work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
+    }
+    work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
+}
+
+void palme_image_reserve(struct palme_arena *arena, int size)
+{
+    size_t mark = arena->used;
+    struct work work;
+
+    lay_out(&work, arena, size);
+    palme_arena_rewind(arena, mark);
+}
+
+/* ---- The work ------------------------------------------------------------------------------- */
+
+static void prepare_columns(struct columns *columns, int width, int size, int block)
+{
+    struct axis axis = axis_of(width, size, block);
+    int most = 0, count = samples(width, block);
+    float *w = columns->weights;
+
+    for (int i = 0; i < size; i++) {
+        struct window window = window_of(&axis, i);
+        most = window.end - window.first > most ? window.end - window.first : most;
+    }
+    columns->taps = samples(most, PALME_SPAN) * PALME_SPAN;
+    for (int i = 0; i < size; i++) {
+        struct window window = window_of(&axis, i);
+        double factor = 1 / window.sum;
+        int first = window.first < count - columns->taps ? window.first : count - columns->taps;
+
+        /* Near the end of the row a span begins earlier, so that it ends with the row. */
+        first = first > 0 ? first : 0;
+        columns->first[i] = first;
+        for (int k = first; k < first + columns->taps; k++)
+            *w++ = k >= window.first && k < window.end ? (float)(sample_weight(&axis, &window, k) * factor) : 0;
+    }
+}
+
+/* kernels->sum_rows for rows with alpha, seen over white. Pixels are put over it before anything is averaged, so
+ * that the colour of what cannot be seen has no part in the result; where all are opaque nothing is done. */
+static void sum_over_white(float *y, const struct work *work, const struct palme_kernels *kernels,
+                           const struct palme_image *image, const uint8_t *const rows[], const float *weights,
+                           int count, int more)
+{
+    const int alpha = layouts[image->format].alpha - 1;
+
+    for (int x = 0; x < image->width; x += CHUNK) {
+        const uint8_t *parts[GROUP];
+        int n = image->width - x < CHUNK ? image->width - x : CHUNK;
+
+        for (int k = 0; k < count; k++) {
+            uint8_t *flat = work->flat + (size_t)k * CHUNK * 4;
+
+            parts[k] = rows[k] + (ptrdiff_t)x * 4;
+            if (kernels->opaque(parts[k], alpha, n))
+                continue;
+            kernels->over_white(flat, parts[k], alpha, image->premultiplied, n);
+            parts[k] = flat;
+        }
+        kernels->sum_rows(y + (ptrdiff_t)x * 4, parts, weights, count, n * 4, more);
+    }
+}
+
+/* y[n] = the bytes of plane p at place i in height. Returns the work in FLOP. */
+static double sum_plane(float *y, const struct work *work, const struct palme_kernels *kernels,
+                        const struct palme_image *image, int p, int size, int i)
+{
+    const struct plane *plane = &layouts[image->format].plane[p];
+    const int n = samples(image->width, plane->across) * plane->bytes;
+    const struct axis axis = axis_of(image->height, size, plane->down);
+    const struct window window = window_of(&axis, i);
+    const double factor = 1 / window.sum;
+
+    for (int first = window.first; first < window.end; first += GROUP) {
+        const uint8_t *rows[GROUP];
+        float weights[GROUP];
+        int count = window.end - first < GROUP ? window.end - first : GROUP;
+
+        for (int k = 0; k < count; k++) {
+            rows[k] = image->planes[p] + (first + k) * image->strides[p];
+            weights[k] = (float)(sample_weight(&axis, &window, first + k) * factor);
+        }
+        if (layouts[image->format].alpha)
+            sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
+        else
+            kernels->sum_rows(y, rows, weights, count, n, first > window.first);
+    }
+    return 2.0 * n * (window.end - window.first);
+}
+
+/* Row i of the square as three rows of one colour each; returns the work in FLOP. */
+static double sum_colours(float *colour[3], const struct work *work, const struct palme_kernels *kernels,
+                          const struct palme_image *image, int size, int i)
+{
+    const struct layout *layout = &layouts[image->format];
+    const int half = samples(image->width, 2);
+    float *to[4] = { NULL };
+    double flops;
+
+    for (int c = 0; c < 3; c++)
+        colour[c] = work->colour[c];
+    switch (layout->kind) {
+    case PACKED:
+        for (int c = 0; c < 3; c++)
+            to[layout->place[c]] = work->colour[c];
+        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
+        kernels->unzip(to, work->row, layout->plane[0].bytes, image->width);
+        return flops;
+    case PAIRED:
+        to[0] = work->colour[1];
+        to[1] = work->colour[2];
+        flops = sum_plane(work->colour[0], work, kernels, image, 0, size, i);
+        flops += sum_plane(work->row, work, kernels, image, 1, size, i);
+        kernels->unzip(to, work->row, 2, half);
+        return flops;
+    case STRIPED:
+        /* First Y from both others, then those from each other. */
+        to[0] = work->colour[0];
+        to[1] = work->colour[1];
+        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
+        kernels->unzip(to, work->row, 2, 2 * half);
+        to[0] = work->colour[2];
+        to[1] = work->colour[2] + half + PALME_SPAN;
+        kernels->unzip(to, work->colour[1], 2, half);
+        colour[1] = to[0];
+        colour[2] = to[1];
+        return flops;
+    default:
+        flops = 0;
+        for (int p = 0; p < layout->planes; p++)
+            flops += sum_plane(work->colour[p], work, kernels, image, p, size, i);
+        return flops;
+    }
+}
+
+/* RGB = m (x, 1), all in 0..255. */
+static void colours_of(float m[3][4], const struct palme_image *image)
+{
+    static const struct {
+        double red, blue; /* their part in the luma */
+    } matrices[] = {
+        [PALME_MATRIX_BT601] = { 0.299, 0.114 },
+        [PALME_MATRIX_BT709] = { 0.2126, 0.0722 },
+        [PALME_MATRIX_BT2020] = { 0.2627, 0.0593 },
+    };
+
+    for (int c = 0; c < 3; c++)
+        for (int k = 0; k < 4; k++)
+            m[c][k] = c == k;
+    if (!layouts[image->format].yuv)
+        return;
+    const double red = matrices[image->matrix].red, blue = matrices[image->matrix].blue;
+    const double green = 1 - red - blue;
+    const int limited = image->range == PALME_RANGE_LIMITED;
+    const double luma = limited ? 255.0 / 219 : 1, chroma = limited ? 255.0 / 224 : 1;
+    const double u[3] = { 0, -2 * blue * (1 - blue) / green * chroma, 2 * (1 - blue) * chroma };
+    const double v[3] = { 2 * (1 - red) * chroma, -2 * red * (1 - red) / green * chroma, 0 };
+    for (int c = 0; c < 3; c++) {
+        m[c][0] = (float)luma;
+        m[c][1] = (float)u[c];
+        m[c][2] = (float)v[c];
+        m[c][3] = (float)(-luma * (limited ? 16 : 0) - 128 * (u[c] + v[c]));
+    }
+}
+
+int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
+                       struct palme_arena *scratch)
+{
+    const size_t mark = scratch->used;
+    const struct palme_kernels *kernels = compute->kernels;
+    const int subsampled = layouts[image->format].yuv;
+    const int one = layouts[image->format].kind == GRAY;
+    struct work work;
+    float colours[3][4];
+    double flops = 0;
+
+    lay_out(&work, scratch, size);
+    palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
+    if (one)
+        work.scaled[1] = work.scaled[2] = work.scaled[0];
+    colours_of(colours, image);
+    prepare_columns(&work.columns[0], image->width, size, 1);
+    if (subsampled)
+        prepare_columns(&work.columns[1], image->width, size, 2);
+    for (int i = 0; i < size; i++) {
+        float *colour[3];
+
+        flops += sum_colours(colour, &work, kernels, image, size, i);
+        for (int c = 0; c < (one ? 1 : 3); c++) {
+            const struct columns *columns = &work.columns[subsampled && c > 0];
+
+            /* A row shorter than a span is read past its end, where weights are zero: what stands there must
+             * not be NaN. */
+            memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0,
+                   PALME_SPAN * sizeof(float));
+            kernels->sum_spans(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
+                               size);
+        }
+        kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
+                        (const float (*)[4])colours, size);
+        if (flops >= PALME_CANCEL_FLOPS) {
+            flops = 0;
+            if (palme_compute_cancelled(compute))
+                return PALME_ERROR_CANCELLED;
+        }
+    }
+    return PALME_OK;
+}

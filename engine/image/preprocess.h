@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * preprocess.h - the rule by which a picture of any shape becomes the model's square.
+ */
+#ifndef PALME_PREPROCESS_H
+#define PALME_PREPROCESS_H
+
+#include "image/image.h"
+
+/* The names of enum palme_resize in model files, by value, ended by NULL. */
+extern const char *const palme_resize_names[];
+
+/* What palme_preprocess_run takes from its scratch for squares of `size` pixels by any rule. `arena` is where
+ * it was before, and `most` has grown. */
+void palme_preprocess_reserve(struct palme_arena *arena, int size);
+
+/* out[size][size][3], RGB: the picture by this rule. It has passed palme_image_problem. Returns PALME_OK or
+ * PALME_ERROR_CANCELLED; then `out` is undefined. */
+int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
+                         int size, enum palme_resize rule, struct palme_arena *scratch);
+
+#endif

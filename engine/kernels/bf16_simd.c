@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * bf16_simd.c - the loops of precision.c with weights in bf16, in vector words. The build compiles this file once per
+ * level, as it does with kernels_simd.c.
+ *
+ * A row of a product is summed in one order whatever the number of rows: where weights are widened it is one fused
+ * multiply-add per weight in the order of the inputs, so the product is bit for bit the one in single precision with
+ * the same rounded weights.
+ */
+#include "kernels/tiles.h"
+
+enum { PAIR = 2 * PALME_PANEL };
+
+/* Where the vector i of a tile's outputs begins, whose panels are `apart` panels from each other. */
+static inline int output_of(int i, int apart)
+{
+    return i * VF + i / PARTS * (apart - 1) * PALME_PANEL;
+}
+
+static inline __attribute__((always_inline)) void
+store_tile(float *y, const vf *sum, const int rows, const int panels, int apart, int out, ptrdiff_t y_stride,
+           enum palme_activation activation)
+{
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < panels * PARTS && i * VF < out; i++)
+            vf_store_n(y + r * y_stride + output_of(i, apart), activated(sum[r * panels * PARTS + i], activation),
+                       vf_left(out, i * VF));
+}
+
+/* ---- Widened --------------------------------------------------------------------------------- */
+
+#if !VEC_PAIRS
+
+enum {
+    BF16_ROWS = 5, /* rows whose sums stay in registers, beside a pair of weights */
+    BF16_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
+    BF16_WIDE = 8 / PARTS /* panels of a single row: enough sums in flight to hide the latency */
+};
+
+/* One weight of each pair times the value at x of each row. Rows are found from two pointers: with one for each the
+ * compiler runs out of registers for addresses. */
+static inline __attribute__((always_inline)) void add_half(vf *sum, const float *x, const uint16_t *w, size_t panel,
+                                                           const int rows, const int panels, const int odd,
+                                                           ptrdiff_t x_stride)
+{
+    const float *low = x, *high = x + 3 * x_stride;
+    vf weight[MOST_PANELS * PARTS];
+
+    for (int i = 0; i < panels * PARTS; i++) {
+        const uint16_t *at = w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF);
+
+        weight[i] = odd ? vf_load_odd(at) : vf_load_even(at);
+    }
+    for (int r = 0; r < rows; r++) {
+        vf value = vf_set(r < 3 ? low[r * x_stride] : high[(r - 3) * x_stride]);
+
+        for (int i = 0; i < panels * PARTS; i++)
+            sum[r * panels * PARTS + i] = vf_fma(value, weight[i], sum[r * panels * PARTS + i]);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart, int in,
+          int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
+    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
+
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
+    for (int k = in / 2; k > 0; k--, x += 2, w += PAIR) {
+        if (rows < BF16_ROWS)
+            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)k);
+        add_half(sum, x, w, panel, rows, panels, 0, x_stride);
+        add_half(sum, x + 1, w, panel, rows, panels, 1, x_stride);
+    }
+    if (in % 2)
+        add_half(sum, x, w, panel, rows, panels, 0, x_stride);
+    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
+}
+
+#define BF16_TILE(name, rows, panels)                                                                            \
+    static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
+                                               int apart, int in, int out, ptrdiff_t y_stride,                  \
+                                               ptrdiff_t x_stride, enum palme_activation activation)            \
+    {                                                                                                           \
+        tile_bf16(y, x, w, b, rows, panels, apart, in, out, y_stride, x_stride, activation);                    \
+    }
+BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
+BF16_TILE(wide_bf16, 1, BF16_WIDE)
+
+/* All rows of `panels` panels, a constant where this is called. */
+static inline __attribute__((always_inline)) void
+tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
+           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+#define TILE(n) tile_bf16(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
+    for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
+        if (panels == BF16_PANELS)
+            full_bf16(y, x, w, b, 1, in, out, y_stride, x_stride, activation);
+        else
+            TILE(BF16_ROWS);
+    }
+    REST_OF_ROWS(rows, BF16_ROWS, TILE)
+#undef TILE
+}
+
+static void linear_bf16(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
+                        ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    const float *x = values;
+    size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
+    int apart = panels_apart(rows, out, BF16_WIDE), first = 0;
+
+    for (; first < apart * PALME_PANEL; first += PALME_PANEL)
+        wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, apart, in, BF16_WIDE * PALME_PANEL,
+                  y_stride, x_stride, activation);
+    first = apart * BF16_WIDE * PALME_PANEL;
+    EACH_PANEL(BF16_PANELS,
+               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, BF16_PANELS, in, outs,
+                          y_stride, x_stride, activation),
+               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
+                          x_stride, activation))
+}
+
+/* ---- In pairs -------------------------------------------------------------------------------- */
+
+#else
+
+enum {
+    PAIRS_ROWS = MOST_ROWS,
+    PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS,
+    PAIRS_WIDE = 8 / PARTS
+};
+
+static void narrow(uint16_t *q, const float *x, int n)
+{
+    for (int i = 0; i < n; i += VF)
+        vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
+}
+
+static inline __attribute__((always_inline)) void
+tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart,
+           int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
+    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
+
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
+    for (int k = 0; k < in; k += 2, x += 2, w += PAIR) {
+        vp weight[MOST_PANELS * PARTS];
+
+        for (int i = 0; i < panels * PARTS; i++)
+            weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
+        if (rows < PAIRS_ROWS)
+            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)(in - k + 1) / 2);
+        for (int r = 0; r < rows; r++) {
+            vp value = vp_set(x + r * x_stride);
+
+            for (int i = 0; i < panels * PARTS; i++)
+                sum[r * panels * PARTS + i] = vf_dot_pairs(sum[r * panels * PARTS + i], weight[i], value);
+        }
+    }
+    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
+}
+
+/* All rows of `panels` panels, a constant where this is called. */
+static inline __attribute__((always_inline)) void
+tiles_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, int rows, const int panels, int in,
+            int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+#define TILE(n) tile_pairs(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
+    for (; rows >= PAIRS_ROWS; rows -= PAIRS_ROWS, y += PAIRS_ROWS * y_stride, x += PAIRS_ROWS * x_stride)
+        TILE(PAIRS_ROWS);
+    REST_OF_ROWS(rows, PAIRS_ROWS, TILE)
+#undef TILE
+}
+
+static void linear_pairs(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
+                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    const uint16_t *x = values;
+    size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
+    int apart = panels_apart(rows, out, PAIRS_WIDE), first = 0;
+
+    for (; first < apart * PALME_PANEL; first += PALME_PANEL)
+        tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, apart, in,
+                   PAIRS_WIDE * PALME_PANEL, y_stride, x_stride, activation);
+    first = apart * PAIRS_WIDE * PALME_PANEL;
+    EACH_PANEL(PAIRS_PANELS,
+               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, PAIRS_PANELS, in, outs,
+                           y_stride, x_stride, activation),
+               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
+                           x_stride, activation))
+}
+
+#endif
+
+/* ---- The level ------------------------------------------------------------------------------- */
+
+void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels);
+
+void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels)
+{
+    kernels->bf16_pays = 1;
+#if VEC_PAIRS
+    kernels->narrow = narrow;
+    kernels->linear_bf16 = linear_pairs;
+#else
+    kernels->narrow = NULL;
+    kernels->linear_bf16 = linear_bf16;
+#endif
+}

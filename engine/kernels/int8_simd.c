@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * int8_simd.c - the loops of precision.c with numbers of 8 bits, in vector words. The build compiles this file once per
+ * level, as it does with kernels_simd.c. Sums of whole numbers are exact: any order gives the same.
+ */
+#include "kernels/filters.h"
+#include "kernels/tiles.h"
+
+#include <math.h>
+#include <string.h>
+
+static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
+{
+    vf best = vf_set(0), missing = vf_set(0);
+
+    for (int i = 0; i < n; i += VF)
+        best = vf_maximum(best, vf_abs(vf_load_n(x + i, vf_left(n, i))));
+    float most = vf_highest(best);
+
+    if (!(most < INFINITY) || most < PALME_QUANTUM_LEAST) {
+        memset(q, 0, PALME_QUANTIZED((size_t)n));
+        *quantum = (struct palme_quantum){ most < INFINITY ? 0 : NAN, 0 };
+        return;
+    }
+    vf factor = vf_set(127 / most);
+
+    for (int i = 0; i < n; i += VF) {
+        vf v = vf_round(vf_mul(vf_load_n(x + i, vf_left(n, i)), factor));
+
+        missing = vf_add(missing, vq_missing(v)); /* whole numbers below 2^24: exact */
+        vq_store(q + i / 4 * VEC_INT8_BYTES, v);
+    }
+    *quantum = (struct palme_quantum){ most / 127, vq_offset(vf_sum(missing)) };
+}
+
+/* ---- Products -------------------------------------------------------------------------------- */
+
+enum {
+    INT8_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
+    INT8_ROWS = VEC_INT8_SUMS / (INT8_PANELS * PARTS),                       /* whose sums stay in registers */
+    INT8_WIDE = 8 / PARTS, /* panels of a single row: enough sums in flight to hide the latency */
+    GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP,
+    LINES = PALME_ROWS_TOGETHER,
+    PIXELS = PARTS < 2 ? 2 : 1 /* of a tile of a single panel to bytes: enough sums in flight */
+};
+
+/* What goes in and what comes out: quantised rows and floats, quantised rows and bytes, bytes and floats. */
+enum form { PLAIN, TO_BYTES, FROM_BYTES };
+
+/* Where a tile's weights are: another tile has read them just before; in memory, as far as one can tell here, so it asks
+ * ahead for them; or in memory and the panels apart. */
+enum weights { NEAR, FAR, FAR_APART };
+
+struct product {
+    void *y;
+    const void *x;
+    const struct palme_quantum *quantum; /* not FROM_BYTES */
+    const int8_t *w;
+    const float *scale, *b;
+    size_t groups;                    /* of inputs */
+    size_t x_stride;                  /* bytes */
+    ptrdiff_t y_stride;
+    enum palme_activation activation; /* not TO_BYTES */
+    ptrdiff_t line[LINES];            /* TO_BYTES: rows from the first line to each */
+    size_t line_at[LINES];            /* and bytes */
+    int apart;                        /* FAR_APART: panels from one to the next */
+};
+
+static size_t groups_of(int in)
+{
+    return ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP;
+}
+
+/* Vectors of sums as what the layer gives, of outputs `at` and on. */
+static inline __attribute__((always_inline)) vf given(const struct product *p, vi sum, int32_t offset, vf row_scale,
+                                                      int at, const enum form form)
+{
+    vf scale = vf_load(p->scale + at), b = p->b ? vf_load(p->b + at) : vf_set(0);
+
+    if (form == TO_BYTES) {
+        scale = vf_mul(scale, vf_set(PALME_BYTE_FACTOR));
+        b = vf_mul(b, vf_set(PALME_BYTE_FACTOR));
+    }
+    return vf_fma(vi_to_float(sum, offset), vf_mul(row_scale, scale), b);
+}
+
+/* The sums of a tile go to rows row.. and outputs first..first+outs-1. */
+static inline __attribute__((always_inline)) void put(const struct product *p, const vi *sum, int row, int first,
+                                                      int outs, const int rows, const int panels,
+                                                      const enum weights weights, const enum form form)
+{
+    const int apart = weights == FAR_APART ? (p->apart - 1) * PALME_PANEL : 0;
+
+    VEC_UNROLL
+    for (int r = 0; r < rows; r++) {
+        float *y = (float *)p->y + (row + r) * p->y_stride + first;
+        vf row_scale = vf_set(form == FROM_BYTES ? PALME_BYTE_SCALE : p->quantum[row + r].scale);
+        int32_t offset = form == FROM_BYTES ? 0 : p->quantum[row + r].offset;
+
+        VEC_UNROLL
+        for (int i = 0; i < panels * PARTS; i++) {
+            int at = i * VF + i / PARTS * apart;
+
+            if (i * VF < outs)
+                vf_store_n(y + at, activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
+                                             p->activation), vf_left(outs, i * VF));
+        }
+    }
+}
+
+/* The same of a pixel of each line, sum[LINES][panels][PARTS]. */
+static inline __attribute__((always_inline)) void put_lines(const struct product *p, const vi *sum, int pixel, int first,
+                                                            int outs, const int panels)
+{
+    uint8_t *y = (uint8_t *)p->y + (pixel * p->y_stride + first) * LINES;
+    int32_t offset[LINES];
+    vf row_scale[LINES];
+
+    VEC_UNROLL
+    for (int l = 0; l < LINES; l++) {
+        row_scale[l] = vf_set(p->quantum[pixel + p->line[l]].scale);
+        offset[l] = p->quantum[pixel + p->line[l]].offset;
+    }
+    VEC_UNROLL
+    for (int i = 0; i < panels * PARTS; i++) {
+        vf given_4[LINES];
+
+        VEC_UNROLL
+        for (int l = 0; l < LINES; l++)
+            given_4[l] = given(p, sum[l * panels * PARTS + i], offset[l], row_scale[l], first + i * VF, TO_BYTES);
+        if (i * VF < outs)
+            vb_store_4_n(y + i * VF * LINES, given_4, vf_left(outs, i * VF));
+    }
+}
+
+/* `rows`, `panels`, `weights` and `form` are constants where this is called, so that the sums are registers. TO_BYTES:
+ * `row` is a pixel, and the rows are those of it and maybe the next one in each line. */
+static inline __attribute__((always_inline)) void tile(const struct product *p, int row, int first, int outs,
+                                                       const int rows, const int panels,
+                                                       const enum weights weights, const enum form form)
+{
+    size_t panel = (weights == FAR_APART ? (size_t)p->apart : 1) * p->groups * GROUP_BYTES;
+    size_t stride = p->x_stride, k = p->groups;
+    const int8_t *w = p->w + (size_t)first * p->groups * PALME_INT8_GROUP;
+    const int8_t *x = (const int8_t *)p->x + (size_t)row * stride;
+    const int8_t *line[LINES];
+    vi sum[MOST_ROWS * MOST_PANELS * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
+
+    VEC_UNROLL
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = vi_zero();
+    VEC_UNROLL
+    for (int l = 0; l < LINES; l++)
+        line[l] = form == TO_BYTES ? x + p->line_at[l] : x;
+    do {
+        if (weights != NEAR)
+            vec_prefetch(w, panels, panel, weights == FAR ? k : SIZE_MAX);
+        if (form == FROM_BYTES) {
+            vb weight[MOST_PANELS * PARTS];
+
+            for (int i = 0; i < panels * PARTS; i++)
+                weight[i] = vb_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
+            for (int r = 0; r < rows; r++) {
+                vb value = vb_set(x + (size_t)r * stride);
+
+                for (int i = 0; i < panels * PARTS; i++)
+                    sum[r * panels * PARTS + i] = vi_dot_bytes(sum[r * panels * PARTS + i], value, weight[i]);
+            }
+            x += PALME_INT8_GROUP;
+        } else {
+            vw weight[MOST_PANELS * PARTS];
+
+            for (int i = 0; i < panels * PARTS; i++)
+                weight[i] = vw_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
+            for (int r = 0; r < rows; r++) {
+                vq value = vq_load(form == TO_BYTES ? line[r % LINES] + (size_t)(r / LINES) * stride
+                                                    : x + (size_t)r * stride);
+
+                for (int i = 0; i < panels * PARTS; i++)
+                    sum[r * panels * PARTS + i] = vi_dot(sum[r * panels * PARTS + i], weight[i], value);
+            }
+            x += VEC_INT8_BYTES;
+            for (int l = 0; l < LINES; l++)
+                line[l] += VEC_INT8_BYTES;
+        }
+        w += GROUP_BYTES;
+    } while (--k > 0);
+    if (form != TO_BYTES)
+        put(p, sum, row, first, outs, rows, panels, weights, form);
+    for (int pixel = 0; form == TO_BYTES && pixel < rows / LINES; pixel++)
+        put_lines(p, sum + pixel * LINES * panels * PARTS, row + pixel, first, outs, panels);
+}
+
+/* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
+ * memory, though registers are free (gcc 12). */
+#define TILE_FUNCTION(name, rows, panels, weights, form)                                                 \
+    static __attribute__((noinline)) void name(const struct product *p, int row, int first, int outs)    \
+    {                                                                                                    \
+        tile(p, row, first, outs, rows, panels, weights, form);                                          \
+    }
+TILE_FUNCTION(full_int8, INT8_ROWS, INT8_PANELS, NEAR, PLAIN)
+TILE_FUNCTION(few_int8, INT8_ROWS, INT8_PANELS, FAR, PLAIN)
+TILE_FUNCTION(wide_int8, 1, INT8_WIDE, FAR_APART, PLAIN)
+TILE_FUNCTION(full_from_bytes, INT8_ROWS, INT8_PANELS, NEAR, FROM_BYTES)
+TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, NEAR, TO_BYTES)
+TILE_FUNCTION(panel_to_bytes, PIXELS * LINES, 1, NEAR, TO_BYTES)
+TILE_FUNCTION(pixel_to_bytes, LINES, 1, NEAR, TO_BYTES)
+
+/* All rows of `panels` panels; `panels` and `form` are constants where this is called. */
+static inline __attribute__((always_inline)) void tiles(const struct product *p, int all, int first, int outs,
+                                                        const int panels, const enum form form)
+{
+#define TILE(n) tile(p, row, first, outs, n, panels, form == PLAIN ? FAR : NEAR, form)
+    int row = 0;
+
+    for (; all - row >= INT8_ROWS; row += INT8_ROWS) {
+        if (panels != INT8_PANELS)
+            TILE(INT8_ROWS);
+        else if (form == FROM_BYTES)
+            full_from_bytes(p, row, first, outs);
+        else if (row == 0)
+            few_int8(p, row, first, outs);
+        else
+            full_int8(p, row, first, outs);
+    }
+    REST_OF_ROWS(all - row, INT8_ROWS, TILE)
+#undef TILE
+}
+
+static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                        const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                        enum palme_activation activation)
+{
+    const struct product p = { .y = y, .x = x, .quantum = quantum, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
+                               .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride, .activation = activation,
+                               .apart = panels_apart(rows, out, INT8_WIDE) };
+    int first = 0;
+
+    for (int panel = 0; panel < p.apart; panel++)
+        wide_int8(&p, 0, panel * PALME_PANEL, INT8_WIDE * PALME_PANEL);
+    first = p.apart * INT8_WIDE * PALME_PANEL;
+    EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, PLAIN), tiles(&p, rows, first, outs, 1, PLAIN))
+}
+
+static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                                 const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
+                                 int out, ptrdiff_t y_stride)
+{
+    struct product p = { .y = y, .x = x, .quantum = quantum, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
+                         .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride };
+    int first = 0;
+
+    for (int l = 0; l < LINES; l++) {
+        p.line[l] = (ptrdiff_t)(l < lines ? l : 0) * line_stride;
+        p.line_at[l] = (size_t)p.line[l] * p.x_stride;
+    }
+#define PANELS                                                                     \
+    for (int pixel = 0; pixel < pixels; pixel++)                                   \
+        panels_to_bytes(&p, pixel, first, outs)
+#define PANEL                                                                      \
+    int pixel = 0;                                                                 \
+    for (; pixels - pixel >= PIXELS; pixel += PIXELS)                              \
+        panel_to_bytes(&p, pixel, first, outs);                                    \
+    for (; pixel < pixels; pixel++)                                                \
+        pixel_to_bytes(&p, pixel, first, outs)
+    EACH_PANEL(INT8_PANELS, PANELS, PANEL)
+#undef PANELS
+#undef PANEL
+}
+
+static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows, int in,
+                         int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    const struct product p = { .y = y, .x = x, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
+                               .x_stride = (size_t)x_stride, .y_stride = y_stride, .activation = activation };
+    int first = 0;
+
+    EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, FROM_BYTES),
+               tiles(&p, rows, first, outs, 1, FROM_BYTES))
+}
+
+/* ---- Depthwise convolutions ------------------------------------------------------------------ */
+
+/* Some output pixels, `pixels` of them from pixel i on, in one vector of n channels from c on. The rows under the taps are
+ * brought together so that a group is the taps of a column. `pixels`, `size`, `stride` and `inside` are constants where
+ * this is called; `inside`: all columns are in the picture. */
+static inline __attribute__((always_inline)) void
+depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale, const float *b,
+                 const struct palme_depthwise *shape, int i, int c, int n, const int pixels, const int size,
+                 const int stride, const int inside)
+{
+    static const uint32_t bits[16] = { 0,          0x7f,       0x7f00,     0x7f7f,     0x7f0000,   0x7f007f,
+                                       0x7f7f00,   0x7f7f7f,   0x7f000000, 0x7f00007f, 0x7f007f00, 0x7f007f7f,
+                                       0x7f7f0000, 0x7f7f007f, 0x7f7f7f00, 0x7f7f7f7f };
+    const vb upper = vb_fill(bits[x->inside & 15]), lower = vb_fill(bits[x->inside >> 4 & 1]);
+    const int8_t *upper_taps = w + c * PALME_ROWS_TOGETHER;
+    const int8_t *lower_taps = upper_taps + size * shape->w_stride * PALME_ROWS_TOGETHER;
+    int column = stride * i - shape->left;
+    vi sum[DEPTHWISE_PIXELS];
+
+    for (int p = 0; p < pixels; p++)
+        sum[p] = vi_zero();
+    VEC_UNROLL
+    for (int j = 0; j < (pixels - 1) * stride + size; j++) {
+        if (!inside && (column + j < 0 || column + j >= shape->in_width))
+            continue;
+        ptrdiff_t at = ((column + j) * shape->x_stride + c) * PALME_ROWS_TOGETHER;
+        vb near = vb_load_n(x->rows[0] + at, n), next = vb_load_n(x->rows[1] + at, n);
+        vb above = vb_and(vb_after(near, next, x->first), upper), below = vb_and(vb_behind(next, x->first), lower);
+
+        VEC_UNROLL
+        for (int kx = 0; kx < size; kx++) {
+            if (j < kx || (j - kx) % stride != 0 || (j - kx) / stride >= pixels)
+                continue;
+            const int p = (j - kx) / stride;
+            ptrdiff_t tap = kx * shape->w_stride * PALME_ROWS_TOGETHER;
+
+            sum[p] = vi_dot_bytes(sum[p], above, vb_load_n(upper_taps + tap, n));
+            if (size > PALME_ROWS_TOGETHER)
+                sum[p] = vi_dot_bytes(sum[p], below, vb_load_n(lower_taps + tap, n));
+        }
+    }
+    vf factor = vf_load_n(scale + c, n), bias = vf_mul(vf_load_n(b + c, n), vf_set(PALME_BYTE_FACTOR));
+    for (int p = 0; p < pixels; p++)
+        vb_store_n(y + ((i + p) * shape->y_stride + c), vf_fma(vi_to_float(sum[p], 0), factor, bias), n);
+}
+
+#define PIXELS(i, c, n, pixels, size, stride, inside) \
+    depthwise_pixels(y, x, w, scale, b, shape, i, c, n, pixels, size, stride, inside)
+DEPTHWISE_FUNCTIONS(PIXELS, uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale, const float *b)
+#undef PIXELS
+
+static void depthwise_bytes(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+                            const float *b, const struct palme_depthwise *shape)
+{
+    DEPTHWISE_BY_SHAPE(shape, y, x, w, scale, b);
+}
+
+/* ---- The level ------------------------------------------------------------------------------- */
+
+void VEC_NAME(palme_int8_init)(struct palme_kernels *kernels);
+
+void VEC_NAME(palme_int8_init)(struct palme_kernels *kernels)
+{
+    kernels->int8_pays = VEC_INT8_PAYS;
+    kernels->quantize = quantize;
+    kernels->linear_int8 = linear_int8;
+    kernels->linear_int8_to_bytes = linear_int8_to_bytes;
+    kernels->linear_bytes = linear_bytes;
+    kernels->depthwise_bytes = depthwise_bytes;
+}

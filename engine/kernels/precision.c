@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * precision.c - the truth of the kernels that compute with bf16 and int8, in plain C.
+ *
+ * Integers are exact, so every level gives the same bits as these loops: the sums are the same whatever the order,
+ * and what is done to them in floats is written down operation by operation in kernels.h. With bf16 only the
+ * weights are rounded, and sums are kept in double, as in kernels.c.
+ */
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+static float activated(float x, enum palme_activation activation)
+{
+    return activation != PALME_ACTIVATION_RELU6 ? x : x < 0 ? 0 : x > 6 ? 6 : x;
+}
+
+float palme_quantum_scale(float *factor, const float *x, int n)
+{
+    int32_t largest = 0; /* the bits of |x| are in the order of |x|, NaN behind infinity */
+    float most;
+
+    *factor = 0;
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    memcpy(&most, &largest, sizeof most);
+    if (!isfinite(most))
+        return NAN;
+    if (most < PALME_QUANTUM_LEAST)
+        return 0;
+    *factor = 127 / most;
+    return most / 127;
+}
+
+int8_t palme_quantum_round(float x, float factor)
+{
+    const float whole = 12582912; /* 1.5 * 2^23: its neighbours are whole numbers apart, halves go to the even one */
+    float scaled = x * factor;
+
+    return factor > 0 ? (int8_t)((scaled + whole) - whole) : 0;
+}
+
+void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor)
+{
+    for (int i = 0; i < n; i++)
+        q[i] = palme_quantum_round(x[i], factor);
+}
+
+static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
+{
+    float factor;
+
+    *quantum = (struct palme_quantum){ palme_quantum_scale(&factor, x, n), 0 };
+    memset(q, 0, PALME_QUANTIZED((size_t)n));
+    palme_quantum_round_all(q, x, n, factor);
+}
+
+/* The products of a row of numbers with the weights of an output. */
+static int32_t sum_of(const int8_t *x, const int8_t *w, int in, int out)
+{
+    size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP;
+    const int8_t *first = w + ((size_t)(out / PALME_PANEL) * groups * PALME_PANEL + (size_t)(out % PALME_PANEL)) *
+                                  PALME_INT8_GROUP;
+    int32_t sum = 0;
+
+    for (int k = 0; k < in; k++)
+        sum += x[k] * first[k / PALME_INT8_GROUP * PALME_PANEL * PALME_INT8_GROUP + k % PALME_INT8_GROUP];
+    return sum;
+}
+
+static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                          const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                          enum palme_activation activation)
+{
+    for (int row = 0; row < rows; row++) {
+        for (int o = 0; o < out; o++) {
+            int32_t sum = sum_of(x + (size_t)row * PALME_QUANTIZED((size_t)in), w, in, o) + quantum[row].offset;
+
+            y[row * y_stride + o] =
+                activated(fmaf((float)sum, quantum[row].scale * scale[o], b ? b[o] : 0), activation);
+        }
+    }
+}
+
+static uint8_t limited(float x)
+{
+    return x > 0 ? (uint8_t)palme_quantum_round(x < 127 ? x : 127, 1) : 0;
+}
+
+static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+                                   const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
+                                   int out, ptrdiff_t y_stride)
+{
+    for (int row = 0; row < pixels * lines; row++) {
+        int line = row / pixels, pixel = row % pixels, from = line * line_stride + pixel;
+
+        for (int o = 0; o < out; o++) {
+            int32_t sum = sum_of(x + (size_t)from * PALME_QUANTIZED((size_t)in), w, in, o) + quantum[from].offset;
+
+            y[(pixel * y_stride + o) * PALME_ROWS_TOGETHER + line] =
+                limited(fmaf((float)sum, quantum[from].scale * (scale[o] * PALME_BYTE_FACTOR),
+                             b ? b[o] * PALME_BYTE_FACTOR : 0));
+        }
+    }
+}
+
+static void linear_bytes_c(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows,
+                           int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    for (int row = 0; row < rows; row++) {
+        for (int o = 0; o < out; o++) {
+            int32_t sum = sum_of((const int8_t *)x + row * x_stride, w, in, o);
+
+            y[row * y_stride + o] = activated(fmaf((float)sum, PALME_BYTE_SCALE * scale[o], b ? b[o] : 0), activation);
+        }
+    }
+}
+
+static void depthwise_bytes_c(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+                              const float *b, const struct palme_depthwise *shape)
+{
+    for (int i = 0; i < shape->width; i++) {
+        for (int c = 0; c < shape->channels; c++) {
+            int32_t sum = 0;
+
+            for (int tap = 0; tap < shape->size * shape->size; tap++) {
+                int ky = tap / shape->size, kx = tap % shape->size, column = shape->stride * i - shape->left + kx;
+                int place = x->first + ky;
+
+                if (column >= 0 && column < shape->in_width && x->inside >> ky & 1)
+                    sum += x->rows[place / 4][(column * shape->x_stride + c) * 4 + place % 4] *
+                           w[((ky / 4 * shape->size + kx) * shape->w_stride + c) * 4 + ky % 4];
+            }
+            y[i * shape->y_stride + c] = limited(fmaf((float)sum, scale[c], b[c] * PALME_BYTE_FACTOR));
+        }
+    }
+}
+
+static void linear_bf16_c(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                          ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+{
+    size_t pairs = ((size_t)in + 1) / 2;
+
+    for (int o = 0; o < out; o++) {
+        const uint16_t *panel = w + (size_t)(o / PALME_PANEL) * pairs * PALME_PANEL * 2;
+
+        for (int row = 0; row < rows; row++) {
+            const float *values = (const float *)x + row * x_stride;
+            double sum = 0;
+
+            for (size_t k = 0; k < (size_t)in; k++)
+                sum += (double)values[k] *
+                       palme_bf16_widen(panel[(k / 2 * PALME_PANEL + (size_t)(o % PALME_PANEL)) * 2 + k % 2]);
+            y[row * y_stride + o] = activated((float)(sum + (b ? b[o] : 0)), activation);
+        }
+    }
+}
+
+void palme_precision_init_c(struct palme_kernels *kernels); /* kernels.c calls it */
+
+void palme_precision_init_c(struct palme_kernels *kernels)
+{
+    kernels->quantize = quantize_c;
+    kernels->linear_int8 = linear_int8_c;
+    kernels->linear_int8_to_bytes = linear_int8_to_bytes_c;
+    kernels->linear_bytes = linear_bytes_c;
+    kernels->depthwise_bytes = depthwise_bytes_c;
+    kernels->narrow = NULL;
+    kernels->linear_bf16 = linear_bf16_c;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * block.c - the two blocks of a transformer layer.
+ */
+#include "nn/block.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+/* ---- Loading ------------------------------------------------------------------------------ */
+
+void palme_attention_load(struct palme_loader *l, struct palme_attention_block *block, const struct palme_stack *stack,
+                          const char *name, int flags, int kv_flags)
+{
+    int inner = palme_stack_inner(stack), dim = stack->dim, bias = stack->qkv_bias ? PALME_LOAD_BIAS : 0;
+    int out_bias = stack->out_bias ? PALME_LOAD_BIAS : 0;
+
+    palme_load_norm(l, &block->norm, palme_name("%s.norm", name).text, dim, 1);
+    palme_load_linear(l, &block->q, palme_name("%s.q", name).text, inner, dim, flags | bias, PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->k, palme_name("%s.k", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->v, palme_name("%s.v", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->out, palme_name("%s.out", name).text, dim, inner, flags | out_bias, PALME_ACTIVATION_NONE);
+}
+
+void palme_mlp_load(struct palme_loader *l, struct palme_mlp_block *block, const struct palme_stack *stack, const char *name,
+                    int flags)
+{
+    int dim = stack->dim, wide = stack->mlp_dim;
+
+    flags |= stack->mlp_bias ? PALME_LOAD_BIAS : 0;
+    palme_load_norm(l, &block->norm, palme_name("%s.norm", name).text, dim, 1);
+    palme_load_linear(l, &block->up, palme_name("%s.up", name).text, wide, dim, flags, stack->activation);
+    palme_load_linear(l, &block->down, palme_name("%s.down", name).text, dim, wide, flags, PALME_ACTIVATION_NONE);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *arena, const struct palme_stack *stack, int rows)
+{
+    size_t n = (size_t)rows, inner = (size_t)palme_stack_inner(stack) * sizeof(float);
+
+    work->y = palme_arena_take(arena, n, (size_t)stack->dim * sizeof(float));
+    work->q = palme_arena_take(arena, n, inner);
+    work->k = palme_arena_take(arena, n, inner);
+    work->v = palme_arena_take(arena, n, inner);
+    work->o = palme_arena_take(arena, n, inner);
+}
+
+size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows)
+{
+    return max_size(palme_linear_room(kernels, &block->q, rows), palme_linear_room(kernels, &block->out, rows));
+}
+
+size_t palme_mlp_block_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows)
+{
+    return max_size(palme_linear_room(kernels, &block->up, rows), palme_linear_room(kernels, &block->down, rows));
+}
+
+/* ---- The blocks --------------------------------------------------------------------------- */
+
+void palme_norm_run(struct palme_compute *c, const struct palme_stack *stack, float *y, const float *x,
+                    const struct palme_norm *norm, int rows)
+{
+    if (norm->w)
+        palme_layernorm(c, y, x, norm->w, norm->b, rows, stack->dim, stack->norm_eps);
+    else if (y != x)
+        memcpy(y, x, (size_t)rows * (size_t)stack->dim * sizeof *y);
+}
+
+/* What a block reads: x, or y, which is then x behind the block's norm. */
+static const float *input_of(struct palme_compute *c, const struct palme_stack *stack, const struct palme_norm *norm,
+                             float *y, const float *x, int rows)
+{
+    if (stack->norm_order == PALME_NORM_POST)
+        return x;
+    palme_norm_run(c, stack, y, x, norm, rows);
+    return y;
+}
+
+void palme_attention_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_attention_block *block,
+                         float *x, const struct palme_block_work *work, int rows, const struct palme_mix *mix)
+{
+    const struct palme_product products[] = { { work->q, &block->q, NULL }, { work->k, &block->k, NULL },
+                                              { work->v, &block->v, NULL } };
+    const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
+
+    palme_products(c, products, mix->has_keys ? 1 : 3, in, rows);
+    if (c->cancelled)
+        return;
+    mix->run(mix->user, work);
+    palme_products(c, &(struct palme_product){ work->y, &block->out, x }, 1, work->o, rows);
+    if (stack->norm_order == PALME_NORM_POST)
+        palme_norm_run(c, stack, x, x, &block->norm, rows);
+}
+
+void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block, float *x,
+                   const struct palme_block_work *work, int rows)
+{
+    const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
+
+    palme_linear(c, work->wide, in, &block->up, rows);
+    palme_products(c, &(struct palme_product){ work->y, &block->down, x }, 1, work->wide, rows);
+    if (stack->norm_order == PALME_NORM_POST)
+        palme_norm_run(c, stack, x, x, &block->norm, rows);
+}
+
+/* ---- Heads of any width ------------------------------------------------------------------- */
+
+struct plain_job {
+    const struct palme_attend *shape;
+    float *out;
+    const float *q, *k, *v, *slopes;
+    int heads, width;
+};
+
+static double plain_score(const struct plain_job *job, const float *q, int head, int row, int key)
+{
+    const struct palme_attend *shape = job->shape;
+    const float *k = job->k + key * shape->k_stride + (ptrdiff_t)head * job->width;
+    int distance = shape->first + row - key;
+    double sum = 0;
+
+    for (int d = 0; d < job->width; d++)
+        sum += (double)q[d] * k[d];
+    return sum * shape->scale - (job->slopes ? (double)job->slopes[head] * abs(distance) : 0);
+}
+
+/* One row of one head: the sums are kept for the largest score so far, and scaled down when a larger one comes. */
+static void plain_part(void *user, int i)
+{
+    const struct plain_job *job = user;
+    const struct palme_attend *shape = job->shape;
+    int head = i % job->heads, row = i / job->heads;
+    const float *q = job->q + row * shape->q_stride + (ptrdiff_t)head * job->width;
+    float *out = job->out + row * shape->out_stride + (ptrdiff_t)head * job->width;
+    double sums[PALME_MOST_HEAD_DIM] = { 0 }, largest = -INFINITY, all = 0;
+
+    for (int key = 0; key < shape->keys; key++) {
+        if (key >= shape->visible && key > shape->first + row)
+            continue;
+        const float *v = job->v + key * shape->v_stride + (ptrdiff_t)head * job->width;
+        double score = plain_score(job, q, head, row, key), before = score > largest ? exp(largest - score) : 1;
+
+        largest = score > largest ? score : largest;
+        double weight = exp(score - largest);
+
+        all = all * before + weight;
+        for (int d = 0; d < job->width; d++)
+            sums[d] = sums[d] * before + weight * v[d];
+    }
+    for (int d = 0; d < job->width; d++)
+        out[d] = all > 0 ? (float)(sums[d] / all) : 0;
+}
+
+void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, float *out, const float *q, const float *k,
+                     const float *v, struct palme_attend shape, const float *slopes)
+{
+    shape.out_stride = shape.q_stride = shape.k_stride = shape.v_stride = palme_stack_inner(stack);
+    if (stack->head_dim == PALME_HEAD) {
+        palme_attention(c, out, q, k, v, &shape, stack->heads, PALME_HEAD, PALME_HEAD, slopes);
+        return;
+    }
+    struct plain_job job = { &shape, out, q, k, v, slopes, stack->heads, stack->head_dim };
+
+    palme_parallel(c, shape.rows * stack->heads, 4.0 * shape.rows * stack->heads * shape.keys * stack->head_dim, plain_part,
+                   &job);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * config.h - what a model is made of: two stacks, how they see a picture, how captions are generated. Files of version 1
+ * and 2 fill the same structs (format1.c, config.c); models/FORMAT.md says what each key means.
+ */
+#ifndef PALME_CONFIG_H
+#define PALME_CONFIG_H
+
+#include "nn/layers.h"
+#include "palme.h"
+#include "base/report.h"
+
+enum palme_stem_kind { PALME_STEM_NONE, PALME_STEM_LITE0, PALME_STEM_LITE1, PALME_STEM_LITE2 };
+enum palme_norm_order { PALME_NORM_PRE, PALME_NORM_POST };
+
+enum {
+    PALME_MOST_HEAD_DIM = 256,
+    PALME_STEM_FEATURES = 1280 /* values that a stem makes of a patch */
+};
+
+/* A stack of transformer layers, the same for encoder and decoder. */
+struct palme_stack {
+    int dim, depth;
+    int heads, head_dim; /* heads * head_dim need not be dim */
+    int mlp_dim;
+    enum palme_norm_order norm_order;
+    double norm_eps;
+    enum palme_activation activation; /* of the feed-forward block */
+    int qkv_bias, out_bias, mlp_bias;
+    int qk_norm;            /* of self-attention, whose factor of q.k is then 10 */
+    double attention_scale; /* of all other attention */
+    int positions;          /* a table of them is learned */
+    int position_offset;    /* rows before that of the first token */
+    int first_norm, final_norm;
+};
+
+/* Columns of queries, keys and values. */
+static inline int palme_stack_inner(const struct palme_stack *stack)
+{
+    return stack->heads * stack->head_dim;
+}
+
+struct palme_config {
+    int image_size, patch_size;
+    int resize; /* enum palme_resize */
+    enum palme_stem_kind stem;
+    int patch_input_norm, patch_bias, patch_output_norm;
+    struct palme_stack encoder;
+    int projection_bias; /* of the layer between stacks of different widths */
+    struct palme_stack decoder;
+    int vocabulary, context;
+    int cross_attend; /* else the image tokens stand before the text */
+    int rotary_xpos, xpos_center;
+    int alibi_heads;  /* the first ones; 0: none */
+    int tied_logits, logits_bias;
+
+    int bos_token, eos_token, pad_token; /* pad_token: -1 if absent */
+    int default_beams, no_repeat_ngram, min_length;
+    double length_penalty;
+    int has_min_score;
+    double min_score;
+    unsigned precisions;  /* a bit for each enum palme_precision in which captions are as good; never 0 */
+    char *default_prompt; /* owned, never NULL once it is read */
+};
+
+/* Reads and validates the config JSON of a model file of version 1 or 2. On failure nothing is owned. */
+int palme_config_read(struct palme_config *config, int version, const char *json, size_t length,
+                      const struct palme_report *report);
+/* The arguments of a plain reference checkpoint: the 17 of version 1 alone, qk_norm is taken as false, and there is no begin
+ * or end token (bos_token 0, eos_token -1). For tests and tools. */
+int palme_config_read_plain(struct palme_config *config, const char *json, size_t length,
+                            const struct palme_report *report);
+void palme_config_clear(struct palme_config *config);
+
+/* P: patches of the square picture. */
+int palme_config_patches(const struct palme_config *config);
+/* Image tokens that stand before the text: P of a prefix decoder, else 0. */
+int palme_config_prefix(const struct palme_config *config);
+/* Values of a patch vector: 3 p^2, or 1280 behind a stem. */
+int palme_config_patch_values(const struct palme_config *config);
+const char *palme_stem_name(enum palme_stem_kind kind);
+
+#endif

@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * layers.c - whole layers over many rows: they cut the work into portions for the threads and leave the
+ * numbers to the kernels. A portion is whole rows, whole panels of outputs or whole heads.
+ */
+#include "nn/layers.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/util.h"
+
+/* ---- Precisions --------------------------------------------------------------------------- */
+
+static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8" };
+
+const char *palme_precision_name(enum palme_precision precision)
+{
+    return precisions[precision];
+}
+
+int palme_precision_find(enum palme_precision *precision, const char *name)
+{
+    for (int i = 0; i < PALME_PRECISIONS; i++) {
+        if (strcmp(name, precisions[i]) == 0) {
+            *precision = (enum palme_precision)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+/* ---- Linear layers ------------------------------------------------------------------------ */
+
+enum palme_layout palme_linear_layout(int blas)
+{
+    return blas && palme_blas() ? PALME_LAYOUT_ROWS : PALME_LAYOUT_PANELS;
+}
+
+enum palme_precision palme_linear_precision(enum palme_precision wanted, int in)
+{
+    return wanted == PALME_INT8 && in > PALME_INT8_MOST ? PALME_BF16 : wanted;
+}
+
+static size_t panels(const struct palme_linear *l)
+{
+    return ((size_t)l->out + PALME_PANEL - 1) / PALME_PANEL;
+}
+
+size_t palme_linear_outputs(const struct palme_linear *l)
+{
+    return panels(l) * PALME_PANEL;
+}
+
+/* Inputs of a panel, the padding included, and bytes of a weight. */
+static size_t padded_in(const struct palme_linear *l)
+{
+    size_t group = l->precision == PALME_INT8 ? PALME_INT8_GROUP : l->precision == PALME_BF16 ? 2 : 1;
+
+    return ((size_t)l->in + group - 1) / group * group;
+}
+
+static size_t weight_bytes(const struct palme_linear *l)
+{
+    return l->precision == PALME_INT8 ? 1 : l->precision == PALME_BF16 ? 2 : 4;
+}
+
+size_t palme_linear_size(const struct palme_linear *l)
+{
+    size_t rows = l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS ? (size_t)l->out : palme_linear_outputs(l);
+
+    return rows * padded_in(l) * weight_bytes(l);
+}
+
+/* The last panel is zero before its rows come, and every panel has zeros behind the last input. */
+static void clear_padding(const struct palme_linear *l, void *w, float *scale, int first, int count)
+{
+    size_t panel = padded_in(l) * PALME_PANEL * weight_bytes(l);
+    int begin = (first + PALME_PANEL - 1) / PALME_PANEL, end = (first + count - 1) / PALME_PANEL;
+
+    for (int p = begin; p <= end; p++)
+        if (l->in != (int)padded_in(l) || p == (l->out - 1) / PALME_PANEL)
+            memset((char *)w + (size_t)p * panel, 0, panel);
+    if (scale && first + count == l->out)
+        for (size_t o = (size_t)l->out; o < palme_linear_outputs(l); o++)
+            scale[o] = 0;
+}
+
+/* What a panel is made of: the inputs of a group of one output, four bytes in every precision. They are packed SOME at
+ * a time, so that what is read, rounded and written stays in the nearest cache. */
+enum { UNIT = 4, SOME = 64 };
+
+struct units {
+    uint32_t row[PALME_PANEL][SOME];
+};
+
+/* The place of the first unit of output `row`; the next one of it is PALME_PANEL units further on. */
+static uint32_t *place_of(const struct palme_linear *l, void *w, int row)
+{
+    size_t panel = padded_in(l) * weight_bytes(l) / UNIT * PALME_PANEL;
+
+    return (uint32_t *)w + (size_t)(row / PALME_PANEL) * panel + row % PALME_PANEL;
+}
+
+/* `count` units of `rows` rows to their places. By memcpy, since they are read as floats or smaller numbers. */
+static void put_units(uint32_t *to, const struct units *units, int count, int rows)
+{
+    if (rows == PALME_PANEL) { /* a whole panel is written from its begin to its end */
+        for (int k = 0; k < count; k++, to += PALME_PANEL)
+            for (int r = 0; r < PALME_PANEL; r++)
+                memcpy(to + r, &units->row[r][k], UNIT);
+        return;
+    }
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < count; k++)
+            memcpy(to + (size_t)k * PALME_PANEL + (size_t)r, &units->row[r][k], UNIT);
+}
+
+/* How many rows from `row` on are packed together: a whole panel, or one. */
+static int rows_together(int row, int end)
+{
+    return row % PALME_PANEL == 0 && end - row >= PALME_PANEL ? PALME_PANEL : 1;
+}
+
+void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
+                              const float *scales, int first, int count)
+{
+    const char *rows = stored;
+    size_t bytes = (size_t)l->in * weight_bytes(l);
+
+    if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS) {
+        memcpy((char *)w + (size_t)first * bytes, rows, (size_t)count * bytes);
+        return;
+    }
+    clear_padding(l, w, scale, first, count);
+    if (scale)
+        memcpy(scale + first, scales, (size_t)count * sizeof *scale);
+    for (int row = first, n; row < first + count; row += n, rows += (size_t)n * bytes) {
+        n = rows_together(row, first + count);
+        for (size_t at = 0; at < bytes; at += SOME * UNIT) {
+            size_t part = bytes - at < SOME * UNIT ? bytes - at : SOME * UNIT;
+            struct units units;
+
+            for (int r = 0; r < n; r++) {
+                units.row[r][(part - 1) / UNIT] = 0;
+                memcpy(units.row[r], rows + (size_t)r * bytes + at, part);
+            }
+            put_units(place_of(l, w, row) + at / UNIT * PALME_PANEL, &units, (int)((part + UNIT - 1) / UNIT), n);
+        }
+    }
+}
+
+/* Some weights of a row, rounded to bf16, or to int8 by the row's factor. */
+static void round_units(uint32_t *units, enum palme_precision precision, const float *x, int n, float factor)
+{
+    size_t bytes = (size_t)n * weight_bytes(&(struct palme_linear){ .precision = precision });
+
+    units[(bytes - 1) / UNIT] = 0;
+    if (precision == PALME_BF16) {
+        uint16_t values[SOME * 2];
+
+        for (int i = 0; i < n; i++)
+            values[i] = palme_bf16_round(x[i]);
+        memcpy(units, values, bytes);
+    } else {
+        palme_quantum_round_all((int8_t *)units, x, n, factor);
+    }
+}
+
+void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, const float *rows, int first, int count)
+{
+    int group = UNIT / (int)weight_bytes(l), in = l->in;
+
+    if (l->precision == PALME_F32) {
+        palme_linear_pack_stored(l, w, NULL, rows, NULL, first, count);
+        return;
+    }
+    clear_padding(l, w, scale, first, count);
+    for (int row = first, n; row < first + count; row += n, rows += (size_t)n * (size_t)in) {
+        float factor[PALME_PANEL] = { 0 };
+
+        n = rows_together(row, first + count);
+        for (int r = 0; scale && r < n; r++)
+            scale[row + r] = palme_quantum_scale(&factor[r], rows + (size_t)r * (size_t)in, in);
+        for (int k = 0; k < in; k += SOME * group) {
+            int part = in - k < SOME * group ? in - k : SOME * group;
+            struct units units;
+
+            for (int r = 0; r < n; r++)
+                round_units(units.row[r], l->precision, rows + (size_t)r * (size_t)in + k, part, factor[r]);
+            put_units(place_of(l, w, row) + (size_t)(k / group) * PALME_PANEL, &units, (part + group - 1) / group, n);
+        }
+    }
+}
+
+/* A few rows that are a multiple of 1 KiB apart share sets of the nearest cache, and beside them the processor no
+ * longer foresees where the weights come from: on a Zen 3 six rows of 1024 values in f32 times weights from the L3 make
+ * 39 GFLOP/s, and 91 once they are a line further apart. Of many rows the weights are near. */
+enum { CROWDED = 1024, CROWDED_LEAST = 3, CROWDED_MOST = 16, LINE = 64 };
+
+static size_t apart(size_t bytes)
+{
+    return bytes % CROWDED ? bytes : bytes + LINE;
+}
+
+/* Whether as many rows of f32 are better read from a copy. */
+static int crowded(const struct palme_linear *l, int rows)
+{
+    return rows >= CROWDED_LEAST && rows <= CROWDED_MOST && (size_t)l->in * sizeof(float) % CROWDED == 0;
+}
+
+/* ---- Inputs in another precision */
+
+struct input {
+    const struct palme_kernels *kernels;
+    const float *x;
+    int rows, in, step;
+    void (*part)(void *user, int i); /* NULL: the kernels of the precision read x itself */
+    void *room;
+    struct palme_quantum *quantum;
+    struct palme_rows brought;
+};
+
+static void quantize_part(void *user, int i)
+{
+    const struct input *input = user;
+    int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
+
+    for (; row < end; row++)
+        input->kernels->quantize((int8_t *)input->room + (size_t)row * input->brought.stride, &input->quantum[row],
+                                 input->x + (size_t)row * input->in, input->in);
+}
+
+static void narrow_part(void *user, int i)
+{
+    const struct input *input = user;
+    int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
+
+    for (; row < end; row++)
+        input->kernels->narrow((uint16_t *)(void *)((char *)input->room + (size_t)row * input->brought.stride),
+                               input->x + (size_t)row * input->in, input->in);
+}
+
+static void copy_part(void *user, int i)
+{
+    const struct input *input = user;
+    int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
+
+    for (; row < end; row++)
+        memcpy((char *)input->room + (size_t)row * input->brought.stride, input->x + (size_t)row * input->in,
+               (size_t)input->in * sizeof *input->x);
+}
+
+/* Where rows go, one portion for all of them. */
+/* What a layer makes of its inputs first, and the memory that it takes for that. */
+static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *room, const float *x,
+                             const struct palme_linear *l, int rows)
+{
+    struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
+                           .brought = { (const char *)x, (size_t)l->in * sizeof *x, NULL } };
+
+    if (l->precision == PALME_INT8) {
+        input.part = quantize_part;
+        input.brought.stride = PALME_QUANTIZED((size_t)l->in);
+    } else if (l->precision == PALME_BF16 && kernels->narrow) {
+        input.part = narrow_part;
+        input.brought.stride = apart(padded_in(l) * sizeof(uint16_t));
+    } else if (crowded(l, rows)) {
+        input.part = copy_part;
+        input.brought.stride = apart(input.brought.stride);
+    } else {
+        return input;
+    }
+    input.room = palme_arena_take(room, (size_t)rows, input.brought.stride);
+    input.brought.values = input.room;
+    if (l->precision == PALME_INT8)
+        input.brought.quantum = input.quantum = palme_arena_take(room, (size_t)rows, sizeof *input.quantum);
+    return input;
+}
+
+size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows)
+{
+    struct palme_arena arena = { 0 };
+
+    if (!l->w || rows < 1)
+        return 0;
+    input_of(kernels, &arena, NULL, l, min_int(rows, CROWDED_MOST)); /* in f32 more rows take none */
+    palme_arena_rewind(&arena, 0);
+    input_of(kernels, &arena, NULL, l, rows);
+    return arena.most;
+}
+
+struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
+                                        const struct palme_linear *l, int rows)
+{
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(kernels, &arena, x, l, rows);
+
+    if (input.part)
+        input.part(&input, 0);
+    return input.brought;
+}
+
+struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
+                                   const struct palme_linear *l, int rows)
+{
+    enum { COST = 4 }; /* FLOP of a value or so */
+    double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
+    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct input input = input_of(c->kernels, &arena, x, l, rows);
+
+    input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
+    if (input.part)
+        palme_parallel(c, (rows + input.step - 1) / input.step, (double)COST * rows * l->in, input.part, &input);
+    return input.brought;
+}
+
+/* ---- Products */
+
+void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
+                       const struct palme_linear *l, int first, int count, ptrdiff_t y_stride)
+{
+    const void *w = (const char *)l->w + (size_t)first * padded_in(l) * weight_bytes(l);
+    const void *values = x->values + (size_t)row * x->stride;
+    const float *b = l->b ? l->b + first : NULL;
+
+    if (l->precision == PALME_INT8 && !x->quantum)
+        kernels->linear_bytes(y, values, w, l->scale + first, b, rows, l->in, count, y_stride, (ptrdiff_t)x->stride,
+                              l->activation);
+    else if (l->precision == PALME_INT8)
+        kernels->linear_int8(y, values, x->quantum + row, w, l->scale + first, b, rows, l->in, count, y_stride,
+                             l->activation);
+    else if (l->precision == PALME_BF16)
+        kernels->linear_bf16(y, values, w, b, rows, l->in, count, y_stride,
+                             (ptrdiff_t)(x->stride / (kernels->narrow ? sizeof(uint16_t) : sizeof(float))),
+                             l->activation);
+    else
+        kernels->linear(y, values, w, b, rows, l->in, count, y_stride, (ptrdiff_t)(x->stride / sizeof(float)),
+                        l->activation);
+}
+
+void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y, const struct palme_rows *x, int row,
+                                int lines, int line_stride, int pixels, const struct palme_linear *l, int first,
+                                int count, ptrdiff_t y_stride)
+{
+    const int8_t *w = (const int8_t *)l->w + (size_t)first * padded_in(l);
+    const int8_t *values = (const int8_t *)x->values + (size_t)row * x->stride;
+
+    kernels->linear_int8_to_bytes(y, values, x->quantum + row, w, l->scale + first, l->b ? l->b + first : NULL, lines,
+                                  line_stride, pixels, l->in, count, y_stride);
+}
+
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation);
+
+struct part {
+    const struct palme_product *product;
+    int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
+};
+
+struct product_job {
+    const struct palme_kernels *kernels;
+    struct palme_rows input;
+    int rows;
+    struct part part[PALME_PRODUCTS];
+    int row_step, parts; /* rows of a block; portions of a block */
+};
+
+/* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
+static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
+{
+    if (activation == PALME_ACTIVATION_GELU)
+        kernels->gelu(x, n);
+    else if (activation == PALME_ACTIVATION_GELU_TANH)
+        for (int i = 0; i < n; i++)
+            x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+    else if (activation == PALME_ACTIVATION_QUICK_GELU)
+        for (int i = 0; i < n; i++)
+            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
+}
+
+/* What comes after the sums, while they are still in the caches: rows x out values at y. */
+static void finish(const struct palme_kernels *kernels, const struct palme_product *product, size_t at, int rows,
+                   int out)
+{
+    const struct palme_linear *l = product->l;
+
+    for (int r = 0; r < rows; r++, at += (size_t)l->out) {
+        activate(kernels, product->y + at, out, l->activation);
+        if (product->into)
+            kernels->add(product->into + at, product->y + at, out);
+    }
+}
+
+static void product_part(void *user, int i)
+{
+    const struct product_job *job = user;
+    const struct part *part = job->part;
+    int row = i / job->parts * job->row_step, rest = i % job->parts;
+    int rows = job->rows - row < job->row_step ? job->rows - row : job->row_step;
+
+    while (rest >= part->end)
+        part++;
+    const struct palme_linear *l = part->product->l;
+    int first = (rest - part->begin) * part->panel_step * PALME_PANEL, most = part->panel_step * PALME_PANEL;
+    int out = l->out - first < most ? l->out - first : most;
+    size_t at = (size_t)row * (size_t)l->out + (size_t)first;
+
+    palme_linear_part(job->kernels, part->product->y + at, &job->input, row, rows, l, first, out, l->out);
+    finish(job->kernels, part->product, at, rows, out);
+}
+
+/* What waits for memory costs as many FLOP as could be done in the time of a byte, on the machines that we know. */
+#define READ_FLOPS 5.0
+
+/* The cost of a product in FLOP of single precision. */
+static double cost_of(const struct palme_linear *l, int rows)
+{
+    double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision == PALME_INT8 ? 0.6 : 1);
+    double read = READ_FLOPS * weights * (double)weight_bytes(l);
+
+    return compute > read ? compute : read;
+}
+
+/* Cuts each product into portions of about the same cost: enough of them that every thread has as many. */
+static void products_in_panels(struct palme_compute *c, const struct palme_product *products, int count,
+                               const struct palme_rows *x, int rows)
+{
+    struct product_job job = { .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows < 64 ? rows : 64 };
+    int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
+    double all = 0;
+
+    for (int p = 0; p < count; p++) {
+        const struct palme_linear *l = products[p].l;
+        double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;
+        int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
+
+        if (rows == 1) { /* the kernels read a portion as some long streams, and few portions are enough */
+            int few = threads > 1 ? 2 * threads : 1, stops = (int)(cost / PALME_CANCEL_FLOPS);
+
+            few = few > stops ? few : stops;
+            parts = parts < few ? parts : few;
+        }
+        if (blocks == 1 && parts > 1)
+            parts = (parts + threads - 1) / threads * threads;
+        int step = (most + parts - 1) / parts;
+        /* Of a single row the kernels do several panels at a time; of more rows two threads write the lines at the border
+         * of two portions. */
+        if (rows == 1 || most >= 8 * threads)
+            step = (step + 3) / 4 * 4;
+        job.part[p] = (struct part){ &products[p], step, job.parts, job.parts + (most + step - 1) / step };
+        job.parts = job.part[p].end;
+        all += cost * blocks;
+    }
+    palme_parallel(c, blocks * job.parts, all, product_part, &job);
+}
+
+void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x, int rows)
+{
+    if (c->cancelled || rows <= 0)
+        return;
+    if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
+        struct palme_rows brought = palme_rows_bring(c, c->room, x, products[0].l, rows);
+
+        products_in_panels(c, products, count, &brought, rows);
+        return;
+    }
+    for (int p = 0; p < count; p++) {
+        const struct palme_linear *l = products[p].l;
+
+        palme_blas_linear(c, products[p].y, x, l->w, l->b, rows, l->in, l->out);
+        if (l->activation == PALME_ACTIVATION_RELU6)
+            palme_relu6(c, products[p].y, rows, l->out);
+        else if (l->activation != PALME_ACTIVATION_NONE)
+            activate_rows(c, products[p].y, rows, l->out, l->activation);
+        if (products[p].into)
+            palme_add(c, products[p].into, products[p].y, rows, l->out);
+    }
+}
+
+void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows)
+{
+    palme_products(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+}
+
+void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_rows *x, const struct palme_linear *l,
+                       int rows)
+{
+    products_in_panels(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+}
+
+/* ---- Tables -------------------------------------------------------------------------------- */
+
+size_t palme_table_row_size(enum palme_precision precision, int n)
+{
+    return (size_t)n * weight_bytes(&(struct palme_linear){ .precision = precision });
+}
+
+void palme_table_pack(void *place, float *scale, enum palme_precision precision, const float *row, int n)
+{
+    float factor;
+
+    if (precision == PALME_F32) {
+        memcpy(place, row, (size_t)n * sizeof *row);
+    } else if (precision == PALME_BF16) {
+        for (int i = 0; i < n; i++)
+            ((uint16_t *)place)[i] = palme_bf16_round(row[i]);
+    } else {
+        *scale = palme_quantum_scale(&factor, row, n);
+        palme_quantum_round_all((int8_t *)place, row, n, factor);
+    }
+}
+
+void palme_table_row(float *out, const struct palme_table *table, size_t row, int n)
+{
+    size_t at = row * (size_t)n;
+
+    if (table->precision == PALME_F32) {
+        memcpy(out, (const float *)table->rows + at, (size_t)n * sizeof *out);
+    } else if (table->precision == PALME_BF16) {
+        for (int i = 0; i < n; i++)
+            out[i] = palme_bf16_widen(((const uint16_t *)table->rows)[at + (size_t)i]);
+    } else {
+        for (int i = 0; i < n; i++)
+            out[i] = (float)((const int8_t *)table->rows)[at + (size_t)i] * table->scale[row];
+    }
+}
+
+/* ---- Layers that go row by row ------------------------------------------------------------- */
+
+struct rows_job {
+    const struct palme_kernels *kernels;
+    float *y;
+    const float *x, *w, *b;
+    double eps;
+    enum palme_activation activation;
+    int rows, n, step;
+};
+
+/* Runs body over portions of rows; `cost` is a guess of the FLOP per value. */
+static void by_rows(struct palme_compute *c, struct rows_job *job, double cost,
+                    void (*body)(void *user, int i))
+{
+    double step = PALME_PORTION_FLOPS / 4 / (cost * job->n);
+
+    job->kernels = c->kernels;
+    job->step = step < 1 ? 1 : step > job->rows ? job->rows : (int)step;
+    palme_parallel(c, (job->rows + job->step - 1) / job->step, cost * job->rows * job->n, body, job);
+}
+
+static int rows_part(const struct rows_job *job, int i, size_t *offset)
+{
+    int row = i * job->step;
+
+    *offset = (size_t)row * job->n;
+    return job->rows - row < job->step ? job->rows - row : job->step;
+}
+
+static void layernorm_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+
+    for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
+        job->kernels->layernorm(job->y + at, job->x + at, job->w, job->b, job->n, job->eps);
+}
+
+static void normalize_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+
+    for (int count = rows_part(job, i, &at); count > 0; count--, at += job->n)
+        job->kernels->normalize(job->y + at, job->n);
+}
+
+static void activate_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+    int count = rows_part(job, i, &at);
+
+    activate(job->kernels, job->y + at, count * job->n, job->activation);
+}
+
+static void add_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+    int count = rows_part(job, i, &at);
+
+    job->kernels->add(job->y + at, job->x + at, count * job->n);
+}
+
+static void relu6_part(void *user, int i)
+{
+    const struct rows_job *job = user;
+    size_t at;
+    int count = rows_part(job, i, &at);
+
+    job->kernels->relu6(job->y + at, count * job->n);
+}
+
+void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
+                     int rows, int n, double eps)
+{
+    by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n }, 8,
+            layernorm_part);
+}
+
+static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .activation = activation, .rows = rows, .n = n }, 40, activate_part);
+}
+
+void palme_gelu(struct palme_compute *c, float *x, int rows, int n)
+{
+    activate_rows(c, x, rows, n, PALME_ACTIVATION_GELU);
+}
+
+void palme_normalize(struct palme_compute *c, float *x, int rows, int n)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 3, normalize_part);
+}
+
+void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .x = y, .rows = rows, .n = n }, 1, add_part);
+}
+
+void palme_relu6(struct palme_compute *c, float *x, int rows, int n)
+{
+    by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 1, relu6_part);
+}
+
+/* ---- Attention ---------------------------------------------------------------------------- */
+
+struct attention_job {
+    const struct palme_kernels *kernels;
+    char *rooms;           /* of the threads */
+    atomic_ullong in_use;  /* a bit for each */
+    const struct palme_attend *shape;
+    float *out;
+    const float *q, *k, *v, *slopes;
+    ptrdiff_t k_head, v_head;
+    int step, parts; /* query rows of a portion; portions of a head */
+};
+
+/* At a multiple of 64 in whatever memory it is. */
+static char *aligned(void *memory)
+{
+    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+}
+
+size_t palme_attention_room(int threads)
+{
+    return 64 + (size_t)threads * PALME_ATTEND_ROOM;
+}
+
+/* There is a room for each thread, so one is free. */
+static int room_take(struct attention_job *job)
+{
+    unsigned long long before = atomic_load(&job->in_use);
+
+    while (!atomic_compare_exchange_weak(&job->in_use, &before, before | (before + 1)))
+        ;
+    return __builtin_ctzll(~before);
+}
+
+static void room_give(struct attention_job *job, int room)
+{
+    atomic_fetch_and(&job->in_use, ~(1ULL << room));
+}
+
+static void attention_part(void *user, int i)
+{
+    struct attention_job *job = user;
+    struct palme_attend shape = *job->shape;
+    int head = i / job->parts, row = i % job->parts * job->step;
+
+    shape.rows = job->shape->rows - row < job->step ? job->shape->rows - row : job->step;
+    shape.first += row;
+    if (job->slopes)
+        shape.slope = job->slopes[head];
+    int room = room_take(job);
+    shape.room = job->rooms + (size_t)room * PALME_ATTEND_ROOM;
+    job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
+                         job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD,
+                         job->k + head * job->k_head, job->v + head * job->v_head, &shape);
+    room_give(job, room);
+}
+
+void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
+                     const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
+                     const float *slopes)
+{
+    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
+     * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
+    enum { LEAST = 30, MOST = 64 };
+    double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
+    double step = PALME_CANCEL_FLOPS / row_flops;
+    struct attention_job job = { .kernels = c->kernels, .rooms = aligned(c->room), .shape = shape, .out = out, .q = q,
+                                 .k = k, .v = v, .slopes = slopes, .k_head = k_head, .v_head = v_head };
+
+    job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
+    job.parts = (shape->rows + job.step - 1) / job.step;
+    double cost = row_flops * shape->rows > read ? row_flops * shape->rows : read;
+
+    palme_parallel(c, heads * job.parts, cost * heads, attention_part, &job);
+}

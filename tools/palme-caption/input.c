@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * input.c - files, pipes, URIs and folders, before anything is decoded.
+ */
+#include "input.h"
+#include "kind.h"
+#include "photo.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gst/base/gsttypefindhelper.h>
+#include <gst/gst.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What GStreamer's type finders want to see of a file. */
+#define TYPE_HEAD (128 * 1024)
+#define PIECE (256 * 1024)
+
+/* Appends up to `size` bytes of input->fd; FALSE: errno says why. */
+static gboolean append(struct caption_input *input, gsize size)
+{
+    gsize begin = input->bytes->len, filled = 0;
+    ssize_t got = 1;
+
+    g_byte_array_set_size(input->bytes, (guint)(begin + size));
+    while (filled < size && got != 0) {
+        got = read(input->fd, input->bytes->data + begin + filled, size - filled);
+        if (got < 0 && errno != EINTR)
+            break;
+        filled += got > 0 ? (gsize)got : 0;
+    }
+    g_byte_array_set_size(input->bytes, (guint)(begin + filled));
+    input->complete = got == 0;
+    return got >= 0;
+}
+
+/* The URI of a file that is open. Its name is resolved by the system, so that ".." behind a symbolic
+ * link means what it means to everybody else; what has no name any more has one in /proc. */
+static char *uri_of_file(const char *path, int fd)
+{
+    char *real = realpath(path, NULL), *uri = NULL;
+    struct stat named, opened;
+
+    if (!real || stat(real, &named) != 0 || fstat(fd, &opened) != 0 || named.st_ino != opened.st_ino ||
+        named.st_dev != opened.st_dev)
+        uri = g_strdup_printf("file:///proc/self/fd/%d", fd);
+    else
+        uri = g_filename_to_uri(real, NULL, NULL);
+    free(real);
+    return uri;
+}
+
+static gboolean open_file(struct caption_input *input, const char *path, char **why)
+{
+    struct stat status;
+
+    if (strcmp(path, "-") == 0) {
+        input->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+        path = "/dev/stdin";
+    } else {
+        input->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    }
+    if (input->fd < 0 || fstat(input->fd, &status) != 0) {
+        *why = g_strdup(g_strerror(errno));
+        return FALSE;
+    }
+    if (S_ISDIR(status.st_mode)) {
+        *why = g_strdup("is a folder");
+        return FALSE;
+    }
+    if (S_ISREG(status.st_mode)) {
+        input->uri = uri_of_file(path, input->fd);
+        lseek(input->fd, 0, SEEK_SET); /* somebody may have read from the standard input */
+    }
+    if (!append(input, CAPTION_HEAD))
+        *why = g_strdup_printf("cannot be read: %s", g_strerror(errno));
+    else if (input->bytes->len == 0)
+        *why = g_strdup("is empty");
+    return *why == NULL;
+}
+
+/* The name of the file that a file URI means, to be freed; NULL: it names none on this machine. */
+static char *path_of_uri(const char *uri)
+{
+    char *host = NULL, *path = g_filename_from_uri(uri, &host, NULL);
+
+    if (host && g_ascii_strcasecmp(host, "localhost") != 0)
+        g_clear_pointer(&path, g_free);
+    g_free(host);
+    return path;
+}
+
+gboolean caption_input_open(struct caption_input *input, const char *item, char **why)
+{
+    struct stat status;
+    char *path = NULL;
+    gboolean ok;
+
+    *why = NULL;
+    *input = (struct caption_input){ .fd = -1, .bytes = g_byte_array_new() };
+    if (strcmp(item, "-") != 0 && stat(item, &status) != 0) {
+        int error = errno;
+
+        /* A URI may be longer than any name of a file. */
+        if ((error != ENOENT && error != ENAMETOOLONG && error != ENOTDIR) || !gst_uri_is_valid(item)) {
+            *why = g_strdup(g_strerror(error));
+            return FALSE;
+        }
+        if (!gst_uri_has_protocol(item, "file")) {
+            input->uri = g_strdup(item);
+            return TRUE;
+        }
+        path = path_of_uri(item);
+        if (!path) {
+            *why = g_strdup("is no file URI that names a file here");
+            return FALSE;
+        }
+    }
+    ok = open_file(input, path ? path : item, why);
+    g_free(path);
+    return ok;
+}
+
+gboolean caption_input_read_all(struct caption_input *input, guint64 limit, char **why)
+{
+    *why = NULL;
+    limit = MIN(limit, (guint64)G_MAXUINT - PIECE);
+    while (!input->complete) {
+        if (!append(input, PIECE)) {
+            *why = g_strdup_printf("cannot be read: %s", g_strerror(errno));
+            return FALSE;
+        }
+        if (input->bytes->len > limit) {
+            *why = g_strdup_printf("is larger than %" G_GUINT64_FORMAT " MB, which a photo of --max-pixels"
+                                   " does not need",
+                                   limit >> 20);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+void caption_input_close(struct caption_input *input)
+{
+    g_clear_pointer(&input->uri, g_free);
+    g_clear_pointer(&input->bytes, g_byte_array_unref);
+    if (input->fd >= 0)
+        close(input->fd);
+    input->fd = -1;
+}
+
+/* ---- Folders ------------------------------------------------------------------------------ */
+
+static gboolean is_folder(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+char *caption_input_folder(const char *item)
+{
+    struct stat status;
+    char *path;
+
+    if (is_folder(item))
+        return g_strdup(item);
+    if (lstat(item, &status) == 0 || !gst_uri_is_valid(item) || !gst_uri_has_protocol(item, "file"))
+        return NULL;
+    path = path_of_uri(item);
+    if (path && !is_folder(path))
+        g_clear_pointer(&path, g_free);
+    return path;
+}
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A sentence about a folder's part, which is named, or about the folder itself. */
+static char *list_words(const char *top, const char *part, const char *what)
+{
+    return part == top ? g_strdup_printf("%s%s", what, g_strerror(errno))
+                       : g_strdup_printf("%s: %s%s", part, what, g_strerror(errno));
+}
+
+/* Lists `folder`, which is `top` or below it. */
+static gboolean list_folder(GPtrArray *files, const char *folder, const char *top, char **why)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    DIR *directory = opendir(folder);
+    struct dirent *entry;
+    struct stat status;
+    gboolean ok = directory != NULL;
+
+    if (!ok)
+        *why = list_words(top, folder, "cannot be entered: ");
+    while (ok && (entry = readdir(directory)))
+        if (entry->d_name[0] != '.')
+            g_ptr_array_add(names, g_build_filename(folder, entry->d_name, NULL));
+    if (directory)
+        closedir(directory);
+    g_ptr_array_sort(names, compare_names);
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = names->pdata[i];
+        char *inner = NULL;
+
+        /* A link to a folder may lead back up. */
+        if (lstat(name, &status) != 0) {
+            if (errno == ENOENT) /* it has just gone */
+                continue;
+            if (ok)
+                *why = list_words(top, name, "");
+            ok = FALSE;
+        } else if (S_ISDIR(status.st_mode)) {
+            if (!list_folder(files, name, top, &inner)) {
+                if (ok)
+                    *why = g_steal_pointer(&inner);
+                ok = FALSE;
+                g_free(inner);
+            }
+        } else if (stat(name, &status) == 0 && S_ISREG(status.st_mode)) {
+            g_ptr_array_add(files, g_strdup(name));
+        }
+    }
+    g_ptr_array_unref(names);
+    return ok;
+}
+
+gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
+{
+    return list_folder(files, folder, folder, why);
+}
+
+static gboolean is_media_type(const guint8 *data, gsize size)
+{
+    static const char *const others[] = { "application/mxf", "application/vnd.rn-realmedia" };
+    GstTypeFindProbability probability = 0;
+    GstCaps *caps = gst_type_find_helper_for_data(NULL, data, size, &probability);
+    gboolean is = FALSE;
+    const char *name;
+
+    if (!caps)
+        return FALSE;
+    name = gst_structure_get_name(gst_caps_get_structure(caps, 0));
+    is = g_str_has_prefix(name, "image/") || g_str_has_prefix(name, "video/");
+    for (gsize i = 0; i < G_N_ELEMENTS(others); i++)
+        is = is || strcmp(name, others[i]) == 0;
+    gst_caps_unref(caps);
+    return is && probability >= GST_TYPE_FIND_POSSIBLE;
+}
+
+gboolean caption_input_is_media(const char *file)
+{
+    struct caption_input input;
+    char *why, *lower = NULL;
+    gboolean is = TRUE;
+
+    if (caption_input_open(&input, file, &why)) {
+        lower = g_ascii_strdown(file, -1);
+        is = caption_kind_of(input.bytes->data, input.bytes->len) ||
+             (g_str_has_suffix(lower, ".tga") &&
+              caption_photo_recognised(input.bytes->data, input.bytes->len)) ||
+             !append(&input, TYPE_HEAD) || is_media_type(input.bytes->data, input.bytes->len);
+    } else {
+        /* Nobody looks for a picture in an empty file. */
+        is = strcmp(why, "is empty") != 0;
+    }
+    g_free(why);
+    g_free(lower);
+    caption_input_close(&input);
+    return is;
+}
