@@ -2,7 +2,7 @@
 """decoder.py - the decoder of palme.py with a cache of keys and values, for many texts at a time.
 
 palme.py is short and computes every row anew; this is what search, evaluation and training run.
-tests/test_evaluate.py and tests/test_training.py compare the two.
+tests/python/test_evaluate.py and tests/python/test_training.py compare the two.
 
 R texts grow together, K of them about each picture: text r is about picture r // K. Heads are 64 wide. D is the
 decoder's width, E the encoder's, N counts rows of texts of all lengths.

@@ -2,7 +2,7 @@
 """batch.py - the model of palme.py for training: many captions of many photos at once, with gradients and dropout.
 
 This computes what palme.py computes, but faster: a photo is encoded once for all its captions, attention is torch's
-fused one, and the stem can start in the middle, from cached maps. tests/test_training.py compares the two.
+fused one, and the stem can start in the middle, from cached maps. tests/python/test_training.py compares the two.
 
 Rows: B photos, K captions of each, L tokens of the longest; captions of one photo stand next to each other.
 """

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * check_worker.c - the worker thread by itself, over the stand-in engine: what a pipeline meets
+ * only by chance, such as a flush that comes between two steps of the streaming thread, is done
+ * here in order.
+ */
+#include <string.h>
+
+#include "support/captionhost.h"
+#include "gstpalmecaption-stats.h"
+#include "gstpalmecaption-worker.h"
+#include "gstpalmemodel.h"
+
+GST_DEBUG_CATEGORY (gst_palme_caption_debug);
+
+static GstPalmeModel *model;
+static guint8 picture[32 * 32 * 3];
+static GstPalmeCaptionWorker *worker;
+
+static void
+start (const gchar * lines)
+{
+  struct palme_options options = { 0 };
+  struct palme_setup setup = { 0 };
+
+  GST_DEBUG_CATEGORY_INIT (gst_palme_caption_debug, "palmecaption", 0, "");
+  fail_unless (gst_palme_model_cache_open (&model, caption_model (lines),
+          &setup) == PALME_OK);
+  worker = gst_palme_caption_worker_new (NULL);
+  fail_if (gst_palme_caption_worker_begin (worker, TRUE),
+      "a worker that was not started takes nothing");
+  fail_unless (gst_palme_caption_worker_start (worker, model, &options,
+          "test") == NULL);
+}
+
+static void
+end (void)
+{
+  gst_palme_caption_worker_free (worker);
+  gst_palme_model_cache_close (&model);
+}
+
+static void
+submit (GstClockTime pts)
+{
+  GstPalmeCaptionJob job = {.frame = {.pts = pts},.prompt = g_strdup ("words"),
+    .model = gst_palme_model_ref (model),.picture = picture
+  };
+
+  gst_palme_caption_worker_submit (worker, &job, 5);
+  fail_unless (job.prompt == NULL && job.model == NULL);
+}
+
+static guint64
+stat (const gchar * field)
+{
+  GstStructure *stats = gst_palme_caption_worker_describe (worker);
+  guint64 value;
+
+  fail_unless (gst_structure_get_uint64 (stats, field, &value));
+  gst_structure_free (stats);
+  return value;
+}
+
+GST_START_TEST (test_slot)
+{
+  GstPalmeCaptionResult result;
+
+  caption_hold ();
+  start ("hold=@/hold\ntext={n} {prompt}\n");
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_unless (gst_palme_caption_worker_begin (worker, FALSE));
+  submit (7);
+  fail_unless (gst_palme_caption_worker_is_busy (worker));
+  /* One slot: nothing queues behind it. */
+  fail_if (gst_palme_caption_worker_begin (worker, FALSE));
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_if (gst_palme_caption_worker_take (worker, GST_MSECOND, &result));
+  caption_release ();
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless_equals_string (result.text, "0 words");
+  fail_unless_equals_uint64 (result.frame.pts, 7);
+  fail_unless (result.reason == NULL);
+  fail_unless (result.times.latency >= result.times.queue
+      + result.times.encode + result.times.decode);
+  gst_palme_caption_result_clear (&result);
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_unless_equals_uint64 (stat ("captions"), 1);
+  fail_unless_equals_uint64 (stat ("resize-mean"), 5);
+  end ();
+}
+
+GST_END_TEST;
+
+/* Between begin and submit, and between submit and take. */
+GST_START_TEST (test_abort_between)
+{
+  GstPalmeCaptionResult result;
+
+  start (NULL);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  gst_palme_caption_worker_abort (worker);
+  submit (1);
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_unless_equals_uint64 (stat ("stale"), 1);
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit (2);
+  gst_palme_caption_worker_abort (worker);
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  fail_unless_equals_uint64 (stat ("stale"), 2);
+  submit (3);
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless_equals_uint64 (result.frame.pts, 3);
+  gst_palme_caption_result_clear (&result);
+  end ();
+}
+
+GST_END_TEST;
+
+/* A frame that reaches the worker after the flush began is not captioned, however late it comes. */
+GST_START_TEST (test_flushing)
+{
+  GstPalmeCaptionResult result;
+
+  start (NULL);
+  gst_palme_caption_worker_set_flushing (worker, TRUE);
+  fail_if (gst_palme_caption_worker_begin (worker, FALSE));
+  fail_if (gst_palme_caption_worker_begin (worker, TRUE));
+  gst_palme_caption_worker_set_flushing (worker, FALSE);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit (1);
+  while (stat ("captions") == 0)
+    g_usleep (1000);
+  /* A result that is ready is worthless as well. */
+  gst_palme_caption_worker_set_flushing (worker, TRUE);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  gst_palme_caption_worker_set_flushing (worker, FALSE);
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_unless_equals_uint64 (stat ("stale"), 1);
+  end ();
+}
+
+GST_END_TEST;
+
+static gpointer
+take (gpointer data)
+{
+  GstPalmeCaptionResult result;
+
+  return GINT_TO_POINTER (gst_palme_caption_worker_take (data, GST_CLOCK_TIME_NONE,
+          &result));
+}
+
+static gint over;
+
+static gpointer
+begin (gpointer data)
+{
+  gboolean begun = gst_palme_caption_worker_begin (data, TRUE);
+
+  g_atomic_int_set (&over, TRUE);
+  return GINT_TO_POINTER (begun);
+}
+
+/* Who waits is woken by abort, flush and halt; an engine that does not listen holds only its own
+ * thread. */
+GST_START_TEST (test_wake)
+{
+  GThread *thread;
+  gint way;
+
+  for (way = 0; way < 3; way++) {
+    caption_hold ();
+    start ("hold=@/hold\ndeaf=1\njournal=@/journal\n");
+    fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+    submit (1);
+    caption_wait_journal ("look", way + 1);
+    thread = g_thread_new ("take", take, worker);
+    g_usleep (5000);
+    if (way == 0)
+      gst_palme_caption_worker_abort (worker);
+    else if (way == 1)
+      gst_palme_caption_worker_set_flushing (worker, TRUE);
+    else
+      gst_palme_caption_worker_halt (worker);
+    fail_unless (g_thread_join (thread) == NULL);
+
+    /* Nor does anybody wait who comes after that. */
+    fail_unless (take (worker) == NULL);
+
+    /* The engine still works on the old picture, so nothing can be begun; the wait for that ends
+     * too. */
+    if (way == 0) {
+      g_atomic_int_set (&over, FALSE);
+      thread = g_thread_new ("begin", begin, worker);
+      /* Once is enough, but only when the thread waits already, which nobody can see from here. */
+      while (!g_atomic_int_get (&over)) {
+        g_usleep (5000);
+        gst_palme_caption_worker_abort (worker);
+      }
+      fail_unless (g_thread_join (thread) == NULL);
+    }
+    caption_release ();
+    if (way < 2) {
+      gst_palme_caption_worker_set_flushing (worker, FALSE);
+      fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+      fail_unless_equals_uint64 (stat ("captions"), 0);
+      fail_unless_equals_uint64 (stat ("stale"), 1);
+    }
+    end ();
+  }
+}
+
+GST_END_TEST;
+
+/* A job brings its model: the session follows, and the strings are those of that model. The old model is
+ * closed, on no other thread than the worker's, when the session of the new one is open. */
+GST_START_TEST (test_model_change)
+{
+  struct palme_setup setup = { 0 };
+  GstPalmeCaptionResult result;
+
+  start ("name=old\ntext=old {opened}\njournal=@/journal\n");
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit (1);
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
+  fail_unless_equals_string (result.text, "old 1");
+  fail_unless_equals_string (result.model, "old");
+  gst_palme_caption_result_clear (&result);
+
+  gst_palme_model_cache_close (&model);
+  fail_unless_equals_int (caption_journal ("close"), 0);
+  fail_unless (gst_palme_model_cache_open (&model,
+          caption_model ("name=new\ntext=new {opened}\nscore=-2\n"),
+          &setup) == PALME_OK);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit (2);
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
+  fail_unless_equals_string (result.text, "new 1");
+  fail_unless_equals_string (result.model, "new");
+  fail_unless_equals_float (result.score, -2);
+  gst_palme_caption_result_clear (&result);
+  fail_unless_equals_int (caption_journal ("close"), 1);
+  end ();
+}
+
+GST_END_TEST;
+
+/* The last reference may be in a job that is not run. Closing the model never holds the thread that
+ * hands over: the close of this one does not return before the hold file is gone. */
+GST_START_TEST (test_model_discarded)
+{
+  GstPalmeCaptionJob job = { 0 };
+  struct palme_setup setup = { 0 };
+  GstPalmeModel *other;
+  guint way;
+
+  for (way = 0; way < 3; way++) {
+    start (NULL);
+    fail_unless (gst_palme_model_cache_open (&other,
+            caption_model ("hold_close=@/hold\njournal=@/journal\n"),
+            &setup) == PALME_OK);
+    fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+    job.model = gst_palme_model_ref (other);
+    job.picture = picture;
+    gst_palme_model_cache_close (&other);
+    caption_hold ();
+    if (way == 0) {
+      gst_palme_caption_worker_cancel (worker, &job);
+    } else if (way == 1) {
+      gst_palme_caption_worker_abort (worker);
+      fail_if (gst_palme_caption_worker_submit (worker, &job, 0));
+    } else {
+      gst_palme_caption_worker_set_flushing (worker, TRUE);
+      fail_if (gst_palme_caption_worker_submit (worker, &job, 0));
+    }
+    fail_unless (job.model == NULL);
+    fail_unless_equals_int (caption_journal ("close"), way);
+    caption_release ();
+    caption_wait_journal ("close", way + 1);
+    end ();
+  }
+}
+
+GST_END_TEST;
+
+GST_START_TEST (test_counters)
+{
+  GstPalmeCaptionStats stats;
+  GstPalmeCaptionTimes times = { 1, 2, 3, 0 };
+  GstStructure *y;
+  guint64 value;
+  gdouble rate;
+  guint i;
+
+  gst_palme_caption_stats_reset (&stats, 100 * G_USEC_PER_SEC);
+  for (i = 1; i <= 1000; i++) {
+    times.latency = i;
+    gst_palme_caption_stats_caption (&stats, &times, 3,
+        (100 + i / 10) * (gint64) G_USEC_PER_SEC);
+  }
+  y = gst_palme_caption_stats_describe (&stats, 200 * (gint64) G_USEC_PER_SEC);
+  gst_structure_get_uint64 (y, "captions", &value);
+  fail_unless_equals_uint64 (value, 1000);
+  gst_structure_get_uint64 (y, "tokens", &value);
+  fail_unless_equals_uint64 (value, 3000);
+  gst_structure_get_uint64 (y, "latency-mean", &value);
+  fail_unless_equals_uint64 (value, 500);
+  gst_structure_get_uint64 (y, "latency-max", &value);
+  fail_unless_equals_uint64 (value, 1000);
+  /* Of the newest 256, 745 to 1000, 99 in 100 are at most the 254th. */
+  gst_structure_get_uint64 (y, "latency-p99", &value);
+  fail_unless_equals_uint64 (value, 998);
+  gst_structure_get_uint64 (y, "decode-mean", &value);
+  fail_unless_equals_uint64 (value, 3);
+  /* Ten a second from second 171 on, one in second 200. */
+  gst_structure_get_double (y, "captions-per-second", &rate);
+  fail_unless_equals_float (rate, (29 * 10 + 1) / 30.0);
+  gst_structure_free (y);
+  /* Long after that nothing is left of the rate. */
+  y = gst_palme_caption_stats_describe (&stats, 900 * (gint64) G_USEC_PER_SEC);
+  gst_structure_get_double (y, "captions-per-second", &rate);
+  fail_unless_equals_float (rate, 0);
+  gst_structure_free (y);
+}
+
+GST_END_TEST;
+
+/* What is said of a model comes from its file, and so does what is said of a file that is none: both may
+ * hold anything. */
+GST_START_TEST (test_hostile_names)
+{
+  GstElement *element = caption_element (NULL, NULL);
+  GstPalmeModel *hostile;
+  GstStructure *info;
+  gchar *text;
+
+  hostile = gst_palme_model_open (element, gst_palme_caption_debug,
+          caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto");
+  fail_unless (hostile != NULL);
+  fail_unless_equals_string (gst_palme_model_get_name (hostile), "ti[31mny");
+  info = gst_palme_model_describe (hostile);
+  fail_unless_equals_string (gst_structure_get_string (info, "name"),
+      "ti[31mny");
+  gst_structure_free (info);
+  gst_palme_model_cache_close (&hostile);
+
+  fail_if (gst_palme_model_open (element, gst_palme_caption_debug, "/nowhere/a\x1b]0;b\u2066",
+          1, "auto") != NULL);
+  text = caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_NOT_FOUND);
+  fail_unless (strstr (text, "/nowhere/a]0;b") != NULL, text);
+  fail_if (strchr (text, '\x1b') != NULL || strstr (text, "\u2066") != NULL);
+  g_free (text);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+static Suite *
+worker_suite (void)
+{
+  Suite *suite = suite_create ("worker");
+  TCase *tcase = tcase_create ("all");
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_checked_fixture (tcase, caption_setup, caption_teardown);
+  tcase_add_test (tcase, test_slot);
+  tcase_add_test (tcase, test_abort_between);
+  tcase_add_test (tcase, test_flushing);
+  tcase_add_test (tcase, test_wake);
+  tcase_add_test (tcase, test_model_change);
+  tcase_add_test (tcase, test_model_discarded);
+  tcase_add_test (tcase, test_counters);
+  tcase_add_test (tcase, test_hostile_names);
+  return suite;
+}
+
+GST_CHECK_MAIN (worker);
