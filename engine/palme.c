@@ -54,13 +54,13 @@ static char *metadata_copy(const struct palme_safetensors *file, const char *key
     return copy;
 }
 
-static int no_memory(const struct palme_report *report)
+static int no_memory(const struct palme_log *log)
 {
-    return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
+    return palme_fail(log, PALME_ERROR_MEMORY, "out of memory");
 }
 
 /* Everything that is not weights: format, parameters, tokenizer, names. */
-static int read_metadata(struct palme_model *model, const struct palme_safetensors *file, const struct palme_report *report)
+static int read_metadata(struct palme_model *model, const struct palme_safetensors *file, const struct palme_log *log)
 {
     size_t length = 0;
     const char *value = palme_safetensors_metadata(file, "format", &length);
@@ -68,7 +68,7 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     int status;
 
     if (!value || strcmp(value, "palme") != 0)
-        return palme_fail(report, PALME_ERROR_KIND,
+        return palme_fail(log, PALME_ERROR_KIND,
                           "a safetensors file, but not a model file: its metadata key format is %s%s%s, "
                           "wanted \"palme\"; convert a checkpoint with the scripts in models/",
                           value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
@@ -76,34 +76,34 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     value = palme_safetensors_metadata(file, "format_version", &length);
     model->format_version = value && strcmp(value, "1") == 0 ? 1 : value && strcmp(value, "2") == 0 ? 2 : 0;
     if (!model->format_version)
-        return palme_fail(report, PALME_ERROR_VERSION,
+        return palme_fail(log, PALME_ERROR_VERSION,
                           "the metadata key format_version is %s%s%s, this library reads \"1\" and \"2\"",
                           value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
                           value ? "\"" : "");
     value = palme_safetensors_metadata(file, "config", &length);
     if (!value)
-        return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key config is absent");
-    if ((status = palme_config_read(&model->config, model->format_version, value, length, report)) < 0)
+        return palme_fail(log, PALME_ERROR_FORMAT, "the metadata key config is absent");
+    if ((status = palme_config_read(&model->config, model->format_version, value, length, log)) < 0)
         return status;
     value = palme_safetensors_metadata(file, "tokenizer", &length);
     if (!value)
-        return palme_fail(report, PALME_ERROR_FORMAT, "the metadata key tokenizer is absent");
-    if ((status = palme_tokenizer_open(&model->tokenizer, value, length, model->config.vocabulary, report)) < 0)
+        return palme_fail(log, PALME_ERROR_FORMAT, "the metadata key tokenizer is absent");
+    if ((status = palme_tokenizer_open(&model->tokenizer, value, length, model->config.vocabulary, log)) < 0)
         return status;
     if (model->config.eos_token >= palme_tokenizer_count(model->tokenizer)) /* no caption could end */
-        return palme_fail(report, PALME_ERROR_FORMAT, "tokenizer: the end token has the id %d, and there are %d tokens",
+        return palme_fail(log, PALME_ERROR_FORMAT, "tokenizer: the end token has the id %d, and there are %d tokens",
                           model->config.eos_token, palme_tokenizer_count(model->tokenizer));
     return PALME_OK;
 }
 
 /* What to compute with: what is asked for, or the fastest by its kernels of those that the model allows. */
-static int choose_precision(struct palme_model *model, const char *name, const struct palme_report *report)
+static int choose_precision(struct palme_model *model, const char *name, const struct palme_log *log)
 {
     struct palme_shown shown;
 
     if (name && strcmp(name, "auto") != 0) {
         if (palme_precision_find(&model->precision, name) < 0)
-            return palme_fail(report, PALME_ERROR_ARGUMENT,
+            return palme_fail(log, PALME_ERROR_ARGUMENT,
                               "there is no precision \"%s\"; auto, f32, bf16 and int8 are known",
                               palme_show(&shown, name, strlen(name)));
         return PALME_OK;
@@ -127,33 +127,33 @@ struct origin {
 
 /* Kernels, weights and names, from the file. */
 static int read_model(struct palme_model *model, struct palme_safetensors **file, const struct origin *origin,
-                      const struct palme_setup *setup, const struct palme_report *report)
+                      const struct palme_setup *setup, const struct palme_log *log)
 {
     enum palme_cpu_level level;
     struct palme_shown shown;
     int status;
 
     if (palme_cpu_choose(&level, setup->level) < 0)
-        return palme_fail(report, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
+        return palme_fail(log, PALME_ERROR_ARGUMENT, "there are no kernels of the level \"%s\"",
                           palme_show(&shown, setup->level, strlen(setup->level)));
     palme_kernels_init(&model->kernels, level);
-    status = origin->source ? palme_safetensors_open_source(file, origin->source, setup->verify, report)
-                            : palme_safetensors_open(file, origin->name, setup->verify, report);
+    status = origin->source ? palme_safetensors_open_source(file, origin->source, setup->verify, log)
+                            : palme_safetensors_open(file, origin->name, setup->verify, log);
     if (status < 0)
         return status;
-    status = origin->plain ? palme_config_read_plain(&model->config, origin->plain, origin->plain_length, report)
-                           : read_metadata(model, *file, report);
-    if (status < 0 || (status = choose_precision(model, setup->precision, report)) < 0)
+    status = origin->plain ? palme_config_read_plain(&model->config, origin->plain, origin->plain_length, log)
+                           : read_metadata(model, *file, log);
+    if (status < 0 || (status = choose_precision(model, setup->precision, log)) < 0)
         return status;
-    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, report);
+    int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, log);
     model->kernels.blas = blas ? &model->blas : NULL;
-    status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, *file, report);
+    status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, *file, log);
     if (status < 0)
         return status;
     model->name = metadata_copy(origin->plain ? NULL : *file, "name");
     model->language = metadata_copy(origin->plain ? NULL : *file, "language");
     model->card = metadata_copy(origin->plain ? NULL : *file, "model_card");
-    return model->name && model->language && model->card ? PALME_OK : no_memory(report);
+    return model->name && model->language && model->card ? PALME_OK : no_memory(log);
 }
 
 static int open_model(struct palme_model **out, const struct origin *origin, const struct palme_setup *setup)
@@ -166,25 +166,25 @@ static int open_model(struct palme_model **out, const struct origin *origin, con
     *out = NULL;
     if (!setup)
         setup = &none;
-    const struct palme_report report = { setup->log, setup->log_user, origin->name };
+    const struct palme_log log = { setup->log, setup->log_user, origin->name };
     if (!all_zero(setup->reserved, sizeof setup->reserved) ||
         (origin->source && !all_zero(origin->source->reserved, sizeof origin->source->reserved)))
-        return palme_fail(&report, PALME_ERROR_ARGUMENT,
+        return palme_fail(&log, PALME_ERROR_ARGUMENT,
                           "reserved members are not zero: they were not initialised, or this library is older than the "
                           "program's header");
     if (!(model = calloc(1, sizeof *model)))
-        return no_memory(&report);
+        return no_memory(&log);
     model->format_version = 1; /* of a plain checkpoint */
-    status = (model->path = strdup(origin->name)) ? read_model(model, &file, origin, setup, &report) : no_memory(&report);
+    status = (model->path = strdup(origin->name)) ? read_model(model, &file, origin, setup, &log) : no_memory(&log);
     palme_safetensors_close(&file);
     if (status == PALME_OK && (status = palme_pool_open(&model->pool, setup->threads, &model->threads)) < 0)
-        no_memory(&report);
+        no_memory(&log);
     if (status < 0) {
         palme_model_close(&model);
         return status;
     }
     if (setup->threads > model->threads)
-        palme_say(&report, PALME_LOG_WARNING, "%d threads were asked for, the system allows %d", setup->threads,
+        palme_log_message(&log, PALME_LOG_WARNING, "%d threads were asked for, the system allows %d", setup->threads,
                   model->threads);
     *out = model;
     return PALME_OK;

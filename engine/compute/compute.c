@@ -377,7 +377,7 @@ void palme_parallel(struct palme_compute *c, int count, double flops, void (*bod
 
     if (palme_compute_cancelled(c))
         return;
-    if (c->pool && c->pool->threads > 1 && count > 1 && flops >= 2 * PALME_PORTION_FLOPS) {
+    if (c->pool && c->pool->threads > 1 && count > 1 && flops >= 2 * PALME_TASK_FLOPS) {
         int each = (int)(PALME_CANCEL_FLOPS / 2 / (portion > 1 ? portion : 1));
 
         if (parallel(c, &job, each > 1 ? each : 1))
@@ -453,7 +453,7 @@ static void *load_blas(void)
 }
 
 /* The dynamic linker counts who has loaded it and guards itself; it is never unloaded, since its threads go on. */
-int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_log *log)
 {
     const char *why = NULL;
     void *library;
@@ -470,13 +470,13 @@ int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const s
     else if (!(blas->sgemm = (palme_sgemm_fn)dlsym(library, "cblas_sgemm")))
         why = "it has no cblas_sgemm";
     if (why) {
-        palme_say(report, PALME_LOG_INFO, "computes without OpenBLAS, for %s", why);
+        palme_log_message(log, PALME_LOG_INFO, "computes without OpenBLAS, for %s", why);
         return 0;
     }
     /* There are these where BLAS has an OpenMP, whichever that is. */
     blas->set_threads = (void (*)(int))dlsym(library, "omp_set_num_threads");
     blas->get_threads = (int (*)(void))dlsym(library, "omp_get_max_threads");
-    palme_say(report, PALME_LOG_INFO, "OpenBLAS computes the products of many rows");
+    palme_log_message(log, PALME_LOG_INFO, "OpenBLAS computes the products of many rows");
     return 1;
 }
 
@@ -526,7 +526,7 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     /* As few portions as the cancel callback and the threads allow, because BLAS packs its operands anew in
      * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
      * the longer side. */
-    if (threads > 1 && parts < threads && flops >= 2 * PALME_PORTION_FLOPS)
+    if (threads > 1 && parts < threads && flops >= 2 * PALME_TASK_FLOPS)
         parts = threads;
     if (parts > 1 && rows > out)
         job.row_step = at_least(rows / parts + 1, 64, rows, 16);
@@ -543,9 +543,9 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
 #endif
 }
 #else
-int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report)
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_log *log)
 {
-    (void)level, (void)report;
+    (void)level, (void)log;
     memset(blas, 0, sizeof *blas);
     return 0;
 }

@@ -9,7 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 
 /* The threads of a model, beside those that call it. They sleep while there is no work, but for a
  * moment after the last. */
@@ -32,7 +32,7 @@ struct palme_compute {
     palme_cancel_fn cancel;
     void *cancel_user;
     int cancelled;
-    void *room; /* where linear layers put their inputs in another precision or further apart, and where attention has
+    void *workspace; /* where linear layers put their inputs in another precision or further apart, and where attention has
                    what it works on (layers.h) */
 };
 
@@ -44,7 +44,7 @@ int palme_compute_cancelled(struct palme_compute *c);
 
 /* Work in FLOP between two calls of the cancel callback, and of a portion that is worth a thread's attention. */
 #define PALME_CANCEL_FLOPS 20e6
-#define PALME_PORTION_FLOPS 0.4e6
+#define PALME_TASK_FLOPS 0.4e6
 
 /* body(user, i) for i in 0..count-1, in any order, spread over the threads where `flops` (of the whole) is
  * worth it. The calling thread takes part and calls the cancel callback in between. If another session computes
@@ -72,7 +72,7 @@ struct palme_blas {
  * reaches 76 % from 512 to 2048 and 72 % from 2048 to 512, the AVX2 kernel 92 % and 93 %, the plain one below 10 %.
  * Wider registers change nothing in that: a tile of 6 rows by 64 outputs in AVX-512 reached 97 % on Zen 4 where
  * OpenBLAS, which packs both operands again in every call, reached 60 to 78 %. */
-int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_report *report);
+int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const struct palme_log *log);
 
 /* y[rows][out] = x[rows][in] W^T + b with W stored as [out][in], by c->kernels->blas: for layers that see many rows.
  * The sum of a row may depend on how many rows go with it. */

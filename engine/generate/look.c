@@ -50,7 +50,7 @@ static int look(palme_session *s, const struct palme_image *image)
 
     palme_generate_forget(s);
     if ((problem = palme_image_problem(image)) != NULL)
-        return palme_fail(&s->report, PALME_ERROR_ARGUMENT, "the picture cannot be read: %s", problem);
+        return palme_fail(&s->log, PALME_ERROR_ARGUMENT, "the picture cannot be read: %s", problem);
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))
         return PALME_ERROR_CANCELLED;
@@ -81,17 +81,17 @@ static int look_planar(palme_session *s, const float *pixels, int height, int wi
 
     palme_generate_forget(s);
     if (height <= 0 || width <= 0 || height % patch || width % patch)
-        return palme_fail(&s->report, PALME_ERROR_ARGUMENT,
+        return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
                           "a picture of %d x %d pixels is not made of patches of %d x %d", width, height,
                           patch, patch);
     if ((int64_t)(height / patch) * (width / patch) > most)
-        return palme_fail(&s->report, PALME_ERROR_ARGUMENT,
+        return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
                           "a picture of %d x %d pixels has more than the model's %d patches", width, height,
                           most);
     size_t area = (size_t)height * (size_t)width;
     for (size_t i = 0; i < 3 * area; i++)
         if (!isfinite(pixels[i]))
-            return palme_fail(&s->report, PALME_ERROR_ARGUMENT,
+            return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
                               "the picture cannot be read: value %zu is NaN or infinite", i);
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))

@@ -15,15 +15,15 @@ int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char
     size_t length = strnlen(text, PALME_MAX_PROMPT_BYTES + 1);
 
     if (length > PALME_MAX_PROMPT_BYTES)
-        return palme_fail(&s->report, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what,
+        return palme_fail(&s->log, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what,
                           PALME_MAX_PROMPT_BYTES);
     int count = palme_tokenizer_encode(s->model->tokenizer, tokens, capacity, text, length, s->work.encode);
 
     if (count == PALME_ERROR_CONTEXT)
-        return palme_fail(&s->report, count, "the %s does not fit into the context of %d tokens", what,
+        return palme_fail(&s->log, count, "the %s does not fit into the context of %d tokens", what,
                           s->model->config.context);
     if (count < 0)
-        return palme_fail(&s->report, count, "the %s is not valid UTF-8", what);
+        return palme_fail(&s->log, count, "the %s is not valid UTF-8", what);
     return count;
 }
 

@@ -74,7 +74,7 @@ static int score(palme_session *s, const char *text, double *mean)
     double sum = 0;
 
     if (h->state == PALME_STATE_DECIDED || (h->state == PALME_STATE_GENERATING && h->generated))
-        return palme_fail(&s->report, PALME_ERROR_ARGUMENT,
+        return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
                           "a text cannot be scored while a caption is being generated");
     count = prompted ? s->prompt.count : palme_prefill_prompt(s, NULL, s->capacity - before);
     if (count < 0)

@@ -108,7 +108,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
 
 static const struct palme_options no_options;
 
-static int usable_options(const struct palme_options *o, const struct palme_report *report)
+static int usable_options(const struct palme_options *o, const struct palme_log *log)
 {
     const char *wrong = NULL;
 
@@ -132,7 +132,7 @@ static int usable_options(const struct palme_options *o, const struct palme_repo
         wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
                 "header";
     if (wrong)
-        return palme_fail(report, PALME_ERROR_ARGUMENT, "the option %s", wrong);
+        return palme_fail(log, PALME_ERROR_ARGUMENT, "the option %s", wrong);
     return PALME_OK;
 }
 
@@ -143,9 +143,9 @@ int palme_session_width(const palme_model *model, const struct palme_options *o)
     return o->beams ? o->beams : model->config.default_beams;
 }
 
-static struct palme_report report_of(const palme_model *model, const struct palme_options *options)
+static struct palme_log report_of(const palme_model *model, const struct palme_options *options)
 {
-    return (struct palme_report){ options->log, options->log_user, model->path };
+    return (struct palme_log){ options->log, options->log_user, model->path };
 }
 
 static int set_options(palme_session *s, const struct palme_options *options)
@@ -154,16 +154,16 @@ static int set_options(palme_session *s, const struct palme_options *options)
         return PALME_ERROR_ARGUMENT;
     if (!options)
         options = &no_options;
-    const struct palme_report report = report_of(s->model, options);
-    int status = usable_options(options, &report), width = palme_session_width(s->model, options);
+    const struct palme_log log = report_of(s->model, options);
+    int status = usable_options(options, &log), width = palme_session_width(s->model, options);
 
     if (status < 0)
         return status;
     if (width > s->beams_capacity)
-        return palme_fail(&report, PALME_ERROR_ARGUMENT,
+        return palme_fail(&log, PALME_ERROR_ARGUMENT,
                           "%d beams are asked of a session that was opened for %d", width, s->beams_capacity);
     s->options = *options;
-    s->report = report;
+    s->log = log;
     s->compute.cancel = options->cancel;
     s->compute.cancel_user = options->cancel_user;
     palme_generate_forget(s); /* a caption is made under one set of options */
@@ -201,13 +201,13 @@ static int open_session(palme_session **session, const palme_model *model,
         return PALME_ERROR_ARGUMENT;
     if (!options)
         options = &no_options;
-    const struct palme_report report = report_of(model, options);
-    if ((status = usable_options(options, &report)) < 0)
+    const struct palme_log log = report_of(model, options);
+    if ((status = usable_options(options, &log)) < 0)
         return status;
 
     palme_session *s = calloc(1, sizeof *s);
     if (!s)
-        return palme_fail(&report, PALME_ERROR_MEMORY, "out of memory for a session");
+        return palme_fail(&log, PALME_ERROR_MEMORY, "out of memory for a session");
     s->model = model;
     s->compute = (struct palme_compute){ .kernels = &model->kernels, .pool = model->pool };
     s->beams_capacity = max_int(palme_session_width(model, options), options->beams);
@@ -216,7 +216,7 @@ static int open_session(palme_session **session, const palme_model *model,
     if (!arena.overflow)
         s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
     if (!s->memory) {
-        status = palme_fail(&report, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
+        status = palme_fail(&log, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
                             arena.most >> 20);
         palme_session_close(&s);
         return status;

@@ -105,7 +105,7 @@ struct palme_work {
 struct palme_session {
     const palme_model *model;
     struct palme_options options;
-    struct palme_report report;
+    struct palme_log log;
     struct palme_compute compute;
     int beams_capacity;         /* beams that there is memory for */
     int capacity;               /* positions of a cache */

@@ -184,7 +184,7 @@ struct columns {
 /* What a picture is scaled with. */
 struct work {
     float *row;                /* [PALME_MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
-    float *colour[3];          /* each [PALME_MAX_SIDE + 2 PALME_SPAN]: the same, one colour each */
+    float *colour[3];          /* each [PALME_MAX_SIDE + 2 PALME_TAPS_STEP]: the same, one colour each */
     float *scaled[3];          /* each [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
     uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
@@ -196,13 +196,13 @@ static void lay_out(struct work *work, struct palme_arena *arena, int size)
 
     work->row = palme_arena_take(arena, 4 * PALME_MAX_SIDE, sizeof(float));
     for (int c = 0; c < 3; c++)
-        work->colour[c] = palme_arena_take(arena, PALME_MAX_SIDE + 2 * PALME_SPAN, sizeof(float));
+        work->colour[c] = palme_arena_take(arena, PALME_MAX_SIDE + 2 * PALME_TAPS_STEP, sizeof(float));
     for (int c = 0; c < 3; c++)
         work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
     for (int b = 0; b < 2; b++) {
         /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
          * divided by the block, and is filled up to whole portions: */
-        work->columns[b].weights = palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_SPAN) * n, sizeof(float));
+        work->columns[b].weights = palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_TAPS_STEP) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
@@ -229,7 +229,7 @@ static void prepare_columns(struct columns *columns, int width, int size, int bl
         struct window window = window_of(&axis, i);
         most = window.end - window.first > most ? window.end - window.first : most;
     }
-    columns->taps = samples(most, PALME_SPAN) * PALME_SPAN;
+    columns->taps = samples(most, PALME_TAPS_STEP) * PALME_TAPS_STEP;
     for (int i = 0; i < size; i++) {
         struct window window = window_of(&axis, i);
         double factor = 1 / window.sum;
@@ -243,7 +243,7 @@ static void prepare_columns(struct columns *columns, int width, int size, int bl
     }
 }
 
-/* kernels->sum_rows for rows with alpha, seen over white. Pixels are put over it before anything is averaged, so
+/* kernels->filter_vertical for rows with alpha, seen over white. Pixels are put over it before anything is averaged, so
  * that the colour of what cannot be seen has no part in the result; where all are opaque nothing is done. */
 static void sum_over_white(float *y, const struct work *work, const struct palme_kernels *kernels,
                            const struct palme_image *image, const uint8_t *const rows[], const float *weights,
@@ -264,7 +264,7 @@ static void sum_over_white(float *y, const struct work *work, const struct palme
             kernels->over_white(flat, parts[k], alpha, image->premultiplied, n);
             parts[k] = flat;
         }
-        kernels->sum_rows(y + (ptrdiff_t)x * 4, parts, weights, count, n * 4, more);
+        kernels->filter_vertical(y + (ptrdiff_t)x * 4, parts, weights, count, n * 4, more);
     }
 }
 
@@ -290,7 +290,7 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
         if (layouts[image->format].alpha)
             sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
         else
-            kernels->sum_rows(y, rows, weights, count, n, first > window.first);
+            kernels->filter_vertical(y, rows, weights, count, n, first > window.first);
     }
     return 2.0 * n * (window.end - window.first);
 }
@@ -311,24 +311,24 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
         for (int c = 0; c < 3; c++)
             to[layout->place[c]] = work->colour[c];
         flops = sum_plane(work->row, work, kernels, image, 0, size, i);
-        kernels->unzip(to, work->row, layout->plane[0].bytes, image->width);
+        kernels->deinterleave(to, work->row, layout->plane[0].bytes, image->width);
         return flops;
     case PAIRED:
         to[0] = work->colour[1];
         to[1] = work->colour[2];
         flops = sum_plane(work->colour[0], work, kernels, image, 0, size, i);
         flops += sum_plane(work->row, work, kernels, image, 1, size, i);
-        kernels->unzip(to, work->row, 2, half);
+        kernels->deinterleave(to, work->row, 2, half);
         return flops;
     case STRIPED:
         /* First Y from both others, then those from each other. */
         to[0] = work->colour[0];
         to[1] = work->colour[1];
         flops = sum_plane(work->row, work, kernels, image, 0, size, i);
-        kernels->unzip(to, work->row, 2, 2 * half);
+        kernels->deinterleave(to, work->row, 2, 2 * half);
         to[0] = work->colour[2];
-        to[1] = work->colour[2] + half + PALME_SPAN;
-        kernels->unzip(to, work->colour[1], 2, half);
+        to[1] = work->colour[2] + half + PALME_TAPS_STEP;
+        kernels->deinterleave(to, work->colour[1], 2, half);
         colour[1] = to[0];
         colour[2] = to[1];
         return flops;
@@ -399,8 +399,8 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
             /* A row shorter than a span is read past its end, where weights are zero: what stands there must
              * not be NaN. */
             memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0,
-                   PALME_SPAN * sizeof(float));
-            kernels->sum_spans(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
+                   PALME_TAPS_STEP * sizeof(float));
+            kernels->filter_horizontal(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
                                size);
         }
         kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,

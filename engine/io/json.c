@@ -328,7 +328,7 @@ const struct palme_json *palme_json_get(const struct palme_json *object, const c
 
 /* ---- The document ------------------------------------------------------------------------- */
 
-/* Whether so many values can be meant. The texts of a model file have room for names between their brackets. */
+/* Whether so many values can be meant. The texts of a model file have names between their brackets. */
 static int count_value(struct reader *r, int is_container)
 {
     r->values++;
@@ -412,50 +412,50 @@ static int read_document(struct reader *r)
     return r->at == r->length || fail(r, "something follows the value");
 }
 
-static int not_json(const struct reader *r, const char *what, const struct palme_report *report)
+static int not_json(const struct reader *r, const char *what, const struct palme_log *log)
 {
     struct palme_shown shown;
 
     if (r->twice)
-        return palme_fail(report, PALME_ERROR_FORMAT, "%s: not valid JSON: duplicate key %s", what,
+        return palme_fail(log, PALME_ERROR_FORMAT, "%s: not valid JSON: duplicate key %s", what,
                           palme_show(&shown, r->twice, strlen(r->twice)));
     if (!r->problem)
-        return palme_fail(report, PALME_ERROR_MEMORY, "%s: out of memory", what);
-    return palme_fail(report, PALME_ERROR_FORMAT, "%s: not valid JSON at byte %zu: %s", what, r->at, r->problem);
+        return palme_fail(log, PALME_ERROR_MEMORY, "%s: out of memory", what);
+    return palme_fail(log, PALME_ERROR_FORMAT, "%s: not valid JSON at byte %zu: %s", what, r->at, r->problem);
 }
 
 int palme_json_load(struct palme_json **root, const char *text, size_t length, const char *what,
-                    const struct palme_report *report)
+                    const struct palme_log *log)
 {
     struct reader r = { .text = text, .length = length };
     size_t values_size, members_size;
 
     *root = NULL;
     if (length > MAX_BYTES)
-        return palme_fail(report, PALME_ERROR_FORMAT, "%s: JSON of more than 16 MiB", what);
+        return palme_fail(log, PALME_ERROR_FORMAT, "%s: JSON of more than 16 MiB", what);
     if (!palme_utf8_valid(text, length))
-        return palme_fail(report, PALME_ERROR_FORMAT, "%s: not valid JSON: it is not UTF-8", what);
+        return palme_fail(log, PALME_ERROR_FORMAT, "%s: not valid JSON: it is not UTF-8", what);
     if (!read_document(&r))
-        return not_json(&r, what, report);
+        return not_json(&r, what, log);
 
     /* No product overflows: each value and each byte stands for at least one byte of the text. */
     values_size = r.values * sizeof *r.value;
     members_size = r.members * sizeof *r.member;
     if (!(*root = malloc(values_size + members_size + r.bytes)))
-        return palme_fail(report, PALME_ERROR_MEMORY, "%s: out of memory", what);
+        return palme_fail(log, PALME_ERROR_MEMORY, "%s: out of memory", what);
     r.value = *root;
     r.member = (const struct palme_json **)(void *)((char *)*root + values_size);
     r.byte = (char *)*root + values_size + members_size;
     r.at = r.values = r.containers = r.members = r.bytes = 0;
     if (!read_document(&r)) {
-        int status = not_json(&r, what, report);
+        int status = not_json(&r, what, log);
 
         palme_json_close(root);
         return status;
     }
     if ((*root)->kind != PALME_JSON_OBJECT) {
         palme_json_close(root);
-        return palme_fail(report, PALME_ERROR_FORMAT, "%s: not a JSON object", what);
+        return palme_fail(log, PALME_ERROR_FORMAT, "%s: not a JSON object", what);
     }
     return PALME_OK;
 }

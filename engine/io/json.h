@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 
 enum palme_json_kind {
     PALME_JSON_NULL,
@@ -43,7 +43,7 @@ struct palme_json {
  * bits, bytes after the object and text that is not UTF-8 are errors. On success *root is the caller's, to
  * palme_json_close; on failure it is NULL. Returns PALME_OK or PALME_ERROR_{FORMAT, MEMORY}, with a message. */
 int palme_json_load(struct palme_json **root, const char *text, size_t length, const char *what,
-                    const struct palme_report *report);
+                    const struct palme_log *log);
 void palme_json_close(struct palme_json **root);
 
 /* The value of a key, in logarithmic time; NULL if `object` is no object or has no such key. */

@@ -136,7 +136,7 @@ static const char *other_kind(const unsigned char *s, size_t length, int *is_che
 /* Reads the length of the header, which is then known to be sane: 2 <= length <= MAX_HEADER, all of
  * it inside the file, beginning with a brace. */
 static int read_length(struct palme_safetensors *file, uint64_t *length,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
     unsigned char s[MAGIC_BYTES];
     size_t known = file->size < sizeof s ? (size_t)file->size : sizeof s;
@@ -145,10 +145,10 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
     int error, begins, is_checkpoint;
 
     if (size == 0)
-        return palme_fail(report, PALME_ERROR_KIND, "is empty, not a model file");
+        return palme_fail(log, PALME_ERROR_KIND, "is empty, not a model file");
     error = read_at(file, s, known, 0);
     if (error)
-        return palme_fail(report, PALME_ERROR_READ, "cannot be read: %s", palme_source_failure(error));
+        return palme_fail(log, PALME_ERROR_READ, "cannot be read: %s", palme_source_failure(error));
     for (int i = 7; i >= 0 && known >= 8; i--)
         n = n << 8 | s[i];
     begins = known >= 8 && (known == 8 || s[8] == '{');
@@ -157,41 +157,41 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
         return PALME_OK;
     kind = other_kind(s, known, &is_checkpoint);
     if (kind)
-        return palme_fail(report, PALME_ERROR_KIND, "is not a model file: it looks like %s%s", kind,
+        return palme_fail(log, PALME_ERROR_KIND, "is not a model file: it looks like %s%s", kind,
                           is_checkpoint ? convertible : "");
     if (size < 8)
-        return palme_fail(report, PALME_ERROR_KIND, "is not a model file: it has only %llu bytes",
+        return palme_fail(log, PALME_ERROR_KIND, "is not a model file: it has only %llu bytes",
                           size);
     if (!begins)
-        return palme_fail(report, PALME_ERROR_KIND,
+        return palme_fail(log, PALME_ERROR_KIND,
                           "is not a model file: no safetensors header begins at byte 8");
     if (n < 2 || n > MAX_HEADER)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "is damaged: its header would have %llu bytes; 2 to %d are allowed", n,
                           MAX_HEADER);
-    return palme_fail(report, PALME_ERROR_READ,
+    return palme_fail(log, PALME_ERROR_READ,
                       "is cut short: its header has %llu bytes, and only %llu follow the length", n,
                       size - 8);
 }
 
 /* ---- The header --------------------------------------------------------------------------- */
 
-static int judge_metadata(const struct palme_json *metadata, const struct palme_report *report)
+static int judge_metadata(const struct palme_json *metadata, const struct palme_log *log)
 {
     struct palme_shown shown;
 
     if (!palme_json_is(metadata, PALME_JSON_OBJECT))
-        return palme_fail(report, PALME_ERROR_FORMAT, "header: __metadata__ is not an object");
+        return palme_fail(log, PALME_ERROR_FORMAT, "header: __metadata__ is not an object");
     for (const struct palme_json *value = palme_json_first(metadata); value; value = value->next)
         if (!palme_json_is(value, PALME_JSON_STRING))
-            return palme_fail(report, PALME_ERROR_FORMAT, "header: __metadata__ key %s is not a string",
+            return palme_fail(log, PALME_ERROR_FORMAT, "header: __metadata__ key %s is not a string",
                               palme_show(&shown, value->key, strlen(value->key)));
     return PALME_OK;
 }
 
 /* Judges one tensor by itself. Its offsets are still relative to the data. */
 static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *entry,
-                        const struct palme_report *report)
+                        const struct palme_log *log)
 {
     const struct palme_json *dtype = palme_json_get(entry, "dtype"), *shape = palme_json_get(entry, "shape");
     const struct palme_json *offsets = palme_json_get(entry, "data_offsets");
@@ -202,33 +202,33 @@ static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *en
     palme_show(&name, tensor->name, strlen(tensor->name));
     if (!palme_json_is(entry, PALME_JSON_OBJECT) || palme_json_size(entry) != 3 || !dtype || !shape || !offsets)
         return palme_fail(
-            report, PALME_ERROR_FORMAT,
+            log, PALME_ERROR_FORMAT,
             "tensor %s: its header entry must have dtype, shape and data_offsets, nothing else",
             name.text);
     if (!palme_json_is(dtype, PALME_JSON_STRING))
-        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string",
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string",
                           name.text);
     for (type = 0; type < DTYPES; type++)
         if (strcmp(palme_json_text(dtype), dtypes[type].name) == 0)
             break;
     if (type == DTYPES)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "tensor %s: unknown dtype %s", name.text,
                           palme_show(&found, palme_json_text(dtype), palme_json_size(dtype)));
     tensor->dtype = (enum palme_dtype)type;
 
     if (!palme_json_is(shape, PALME_JSON_ARRAY))
-        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: shape is not a list of dimensions", name.text);
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: shape is not a list of dimensions", name.text);
     tensor->count = 1;
     for (const struct palme_json *dimension = palme_json_first(shape); dimension; dimension = dimension->next) {
         int64_t size = palme_json_integer(dimension);
 
         if (!palme_json_is(dimension, PALME_JSON_INTEGER) || size < 0)
-            return palme_fail(report, PALME_ERROR_FORMAT,
+            return palme_fail(log, PALME_ERROR_FORMAT,
                               "tensor %s: dimension %d of its shape is not an integer of 0 or more",
                               name.text, tensor->rank);
         if (__builtin_mul_overflow(tensor->count, size, &tensor->count))
-            return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
+            return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
                               name.text);
         if (tensor->rank < PALME_MAX_RANK)
             tensor->shape[tensor->rank] = size;
@@ -237,27 +237,27 @@ static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *en
     /* Eighths of bytes, or bytes where an element has at least one. */
     int narrow = dtypes[type].bits < 8;
     if (__builtin_mul_overflow(tensor->count, (int64_t)(narrow ? dtypes[type].bits : dtypes[type].bits / 8), &bytes))
-        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
                           name.text);
     rest = narrow ? bytes % 8 : 0;
     bytes = narrow ? bytes / 8 : bytes;
     if (rest)
-        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s: its shape in %s does not fill whole bytes",
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape in %s does not fill whole bytes",
                           name.text, dtypes[type].name);
 
     if (!palme_json_is(offsets, PALME_JSON_ARRAY) || palme_json_size(offsets) != 2 ||
         !palme_json_is(palme_json_at(offsets, 0), PALME_JSON_INTEGER) ||
         !palme_json_is(palme_json_at(offsets, 1), PALME_JSON_INTEGER))
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "tensor %s: data_offsets must be two integers", name.text);
     begin = palme_json_integer(palme_json_at(offsets, 0));
     end = palme_json_integer(palme_json_at(offsets, 1));
     if (begin < 0 || end < begin)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "tensor %s: data_offsets [%lld, %lld) are negative or run backwards",
                           name.text, (long long)begin, (long long)end);
     if (end - begin != bytes)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "tensor %s: its shape in %s takes %lld bytes, but data_offsets span %lld",
                           name.text, dtypes[type].name, (long long)bytes, (long long)(end - begin));
     tensor->offset = (uint64_t)begin;
@@ -285,7 +285,7 @@ static int by_name(const void *a, const void *b)
 
 /* Judges the tensors together: sorted, they must cover the data without gap or overlap.
  */
-static int judge_layout(struct palme_safetensors *file, const struct palme_report *report)
+static int judge_layout(struct palme_safetensors *file, const struct palme_log *log)
 {
     unsigned long long at = 0, total = file->size - file->data;
     struct palme_shown name, before;
@@ -297,38 +297,38 @@ static int judge_layout(struct palme_safetensors *file, const struct palme_repor
         palme_show(&name, tensor->name, strlen(tensor->name));
         if (begin < at)
             return palme_fail(
-                report, PALME_ERROR_FORMAT,
+                log, PALME_ERROR_FORMAT,
                 "tensor %s: its data from byte %llu overlaps tensor %s, which ends at %llu",
                 name.text, begin, palme_show(&before, tensor[-1].name, strlen(tensor[-1].name)),
                 at);
         if (begin > at)
-            return palme_fail(report, PALME_ERROR_FORMAT,
+            return palme_fail(log, PALME_ERROR_FORMAT,
                               "tensor %s: its data begins at byte %llu and leaves a gap after %llu",
                               name.text, begin, at);
         if (end > total)
             return palme_fail(
-                report, PALME_ERROR_READ,
+                log, PALME_ERROR_READ,
                 "is cut short: tensor %s is bytes %llu to %llu of the data, which has %llu",
                 name.text, begin, end, total);
         tensor->offset += file->data;
         at = end;
     }
     if (at != total)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "%llu bytes follow the last tensor, which ends at byte %llu of the data",
                           total - at, at);
     return PALME_OK;
 }
 
 /* Takes the tensors out of the parsed header, which keeps their names. */
-static int take_tensors(struct palme_safetensors *file, const struct palme_report *report)
+static int take_tensors(struct palme_safetensors *file, const struct palme_log *log)
 {
     size_t most = palme_json_size(file->header);
 
     file->tensors = calloc(most + 1, sizeof *file->tensors);
     file->sorted = calloc(most + 1, sizeof *file->sorted);
     if (!file->tensors || !file->sorted)
-        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory for the header of %zu tensors", most);
+        return palme_fail(log, PALME_ERROR_MEMORY, "out of memory for the header of %zu tensors", most);
     for (const struct palme_json *value = palme_json_first(file->header); value; value = value->next) {
         struct palme_tensor *tensor = &file->tensors[file->count];
         int status;
@@ -336,7 +336,7 @@ static int take_tensors(struct palme_safetensors *file, const struct palme_repor
         if (strcmp(value->key, "__metadata__") == 0)
             continue;
         tensor->name = value->key;
-        status = judge_tensor(tensor, value, report);
+        status = judge_tensor(tensor, value, log);
         if (status < 0)
             return status;
         file->count++;
@@ -345,40 +345,40 @@ static int take_tensors(struct palme_safetensors *file, const struct palme_repor
     for (size_t i = 0; i < file->count; i++)
         file->sorted[i] = &file->tensors[i];
     qsort(file->sorted, file->count, sizeof *file->sorted, by_name);
-    return judge_layout(file, report);
+    return judge_layout(file, log);
 }
 
 static int read_header(struct palme_safetensors *file, uint64_t length,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
     char *text = malloc((size_t)length);
     int status, error;
 
     if (!text)
-        return palme_fail(report, PALME_ERROR_MEMORY,
+        return palme_fail(log, PALME_ERROR_MEMORY,
                           "out of memory for a header of %llu bytes",
                           (unsigned long long)length);
     error = read_at(file, text, (size_t)length, 8);
     if (error)
-        status = palme_fail(report, PALME_ERROR_READ, "its header cannot be read: %s",
+        status = palme_fail(log, PALME_ERROR_READ, "its header cannot be read: %s",
                             palme_source_failure(error));
     else
-        status = palme_json_load(&file->header, text, (size_t)length, "header", report);
+        status = palme_json_load(&file->header, text, (size_t)length, "header", log);
     free(text);
     if (status < 0)
         return status;
     file->data = 8 + length;
     file->metadata = palme_json_get(file->header, "__metadata__");
     if (file->metadata)
-        status = judge_metadata(file->metadata, report);
+        status = judge_metadata(file->metadata, log);
     if (status == PALME_OK)
-        status = take_tensors(file, report);
+        status = take_tensors(file, log);
     return status;
 }
 
 /* ---- The digest --------------------------------------------------------------------------- */
 
-static int verify_digest(const struct palme_safetensors *file, const struct palme_report *report)
+static int verify_digest(const struct palme_safetensors *file, const struct palme_log *log)
 {
     const char *wanted = palme_safetensors_metadata(file, "sha256", NULL);
     struct palme_sha256 sum;
@@ -387,7 +387,7 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
     char found[65];
 
     if (!wanted)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "cannot be verified: its metadata has no sha256");
     palme_sha256_start(&sum);
     for (uint64_t at = file->data; at < file->size;) {
@@ -395,14 +395,14 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
         int error = read_at(file, bytes, part, at);
 
         if (error)
-            return palme_fail(report, PALME_ERROR_READ, "cannot be read at byte %llu: %s",
+            return palme_fail(log, PALME_ERROR_READ, "cannot be read at byte %llu: %s",
                               (unsigned long long)at, palme_source_failure(error));
         palme_sha256_feed(&sum, bytes, part);
         at += part;
     }
     palme_sha256_finish(&sum, found);
     if (strcmp(wanted, found) != 0)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "is damaged: its sha256 is %s, and the metadata says %s", found,
                           palme_show(&shown, wanted, strlen(wanted)));
     return PALME_OK;
@@ -410,43 +410,43 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
 
 /* ---- For everyone ------------------------------------------------------------------------- */
 
-static int open_source(struct palme_safetensors *file, int verify, const struct palme_report *report)
+static int open_source(struct palme_safetensors *file, int verify, const struct palme_log *log)
 {
     uint64_t length = 0;
     int status;
 
     file->size = file->source.size;
-    status = read_length(file, &length, report);
+    status = read_length(file, &length, log);
     if (status == PALME_OK)
-        status = read_header(file, length, report);
+        status = read_header(file, length, log);
     if (status == PALME_OK && verify)
-        status = verify_digest(file, report);
+        status = verify_digest(file, log);
     return status;
 }
 
 int palme_safetensors_open_source(struct palme_safetensors **file, const struct palme_source *source, int verify,
-                                  const struct palme_report *report)
+                                  const struct palme_log *log)
 {
     *file = calloc(1, sizeof **file);
     if (!*file)
-        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
+        return palme_fail(log, PALME_ERROR_MEMORY, "out of memory");
     (*file)->source = *source;
-    int status = open_source(*file, verify, report);
+    int status = open_source(*file, verify, log);
     if (status < 0)
         palme_safetensors_close(file);
     return status;
 }
 
 int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
-                           const struct palme_report *report)
+                           const struct palme_log *log)
 {
     *file = calloc(1, sizeof **file);
     if (!*file)
-        return palme_fail(report, PALME_ERROR_MEMORY, "out of memory");
-    int status = palme_source_open(&(*file)->source, path, report);
+        return palme_fail(log, PALME_ERROR_MEMORY, "out of memory");
+    int status = palme_source_open(&(*file)->source, path, log);
     (*file)->owned = status == PALME_OK;
     if (status == PALME_OK)
-        status = open_source(*file, verify, report);
+        status = open_source(*file, verify, log);
     if (status < 0)
         palme_safetensors_close(file);
     return status;
@@ -533,12 +533,12 @@ static void convert(float *out, const unsigned char *bytes, enum palme_dtype dty
 }
 
 static int check_range(const struct palme_tensor *tensor, int64_t first, int64_t count,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
     struct palme_shown name;
 
     if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
-        return palme_fail(report, PALME_ERROR_ARGUMENT, "tensor %s: %lld elements from %lld are not all there",
+        return palme_fail(log, PALME_ERROR_ARGUMENT, "tensor %s: %lld elements from %lld are not all there",
                           palme_show(&name, tensor->name, strlen(tensor->name)), (long long)count,
                           (long long)first);
     return PALME_OK;
@@ -546,10 +546,10 @@ static int check_range(const struct palme_tensor *tensor, int64_t first, int64_t
 
 int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
                           const struct palme_tensor *tensor, int64_t first, int64_t count,
-                          const struct palme_report *report)
+                          const struct palme_log *log)
 {
     size_t size = palme_dtype_size(tensor->dtype);
-    int error, status = check_range(tensor, first, count, report);
+    int error, status = check_range(tensor, first, count, log);
     struct palme_shown name;
 
     if (status < 0)
@@ -557,13 +557,13 @@ int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
     palme_show(&name, tensor->name, strlen(tensor->name));
     error = read_at(file, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
     if (error)
-        return palme_fail(report, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
+        return palme_fail(log, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
                           name.text, (long long)first, palme_source_failure(error));
     return PALME_OK;
 }
 
 int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
-                      int64_t first, int64_t count, const struct palme_report *report)
+                      int64_t first, int64_t count, const struct palme_log *log)
 {
     size_t size = palme_dtype_size(tensor->dtype);
     unsigned char block[BLOCK], *bytes;
@@ -571,17 +571,17 @@ int palme_tensor_read(struct palme_safetensors *file, float *out, const struct p
     int status;
 
     if (tensor->dtype == PALME_DTYPE_F32)
-        return palme_tensor_read_raw(file, out, tensor, first, count, report);
+        return palme_tensor_read_raw(file, out, tensor, first, count, log);
     if (tensor->dtype > PALME_DTYPE_I8)
-        return palme_fail(report, PALME_ERROR_ARGUMENT, "tensor %s: %s is not read as float",
+        return palme_fail(log, PALME_ERROR_ARGUMENT, "tensor %s: %s is not read as float",
                           palme_show(&name, tensor->name, strlen(tensor->name)),
                           dtypes[tensor->dtype].name);
-    if ((status = check_range(tensor, first, count, report)) < 0)
+    if ((status = check_range(tensor, first, count, log)) < 0)
         return status;
     /* The narrower elements are read into the end of the floats' own memory. A float that is written covers only
      * elements that were read before it. */
     bytes = (unsigned char *)out + (size_t)count * (sizeof *out - size);
-    status = palme_tensor_read_raw(file, bytes, tensor, first, count, report);
+    status = palme_tensor_read_raw(file, bytes, tensor, first, count, log);
     for (int64_t part; count > 0 && status == PALME_OK; count -= part) {
         part = count < (int64_t)(BLOCK / size) ? count : (int64_t)(BLOCK / size);
         memcpy(block, bytes, (size_t)part * size);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 #include "io/source.h"
 
 /* Those that somebody reads. U8, I32 and I64 are for files of test data; a model never uses them. A tensor of another
@@ -45,10 +45,10 @@ struct palme_safetensors;
  * after the header; a file without one is PALME_ERROR_FORMAT then.
  * Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN, READ, KIND, FORMAT, MEMORY}. */
 int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
-                           const struct palme_report *report);
+                           const struct palme_log *log);
 /* The same of another source, which is asked until the file is closed. */
 int palme_safetensors_open_source(struct palme_safetensors **file, const struct palme_source *source, int verify,
-                                  const struct palme_report *report);
+                                  const struct palme_log *log);
 void palme_safetensors_close(struct palme_safetensors **file);
 
 /* The value of a key of __metadata__, with its length, or NULL. NUL-terminated. */
@@ -64,11 +64,11 @@ struct palme_tensor *palme_safetensors_list(struct palme_safetensors *file, size
 /* Reads elements first..first+count-1 of an F32, F16, BF16 or I8 tensor as float (I8 without its scale).
  * Returns PALME_OK or PALME_ERROR_READ, which names the tensor and the position. */
 int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
-                      int64_t first, int64_t count, const struct palme_report *report);
+                      int64_t first, int64_t count, const struct palme_log *log);
 
 /* The same bytes as they are in the file, count elements of the tensor's own type. */
 int palme_tensor_read_raw(struct palme_safetensors *file, void *out, const struct palme_tensor *tensor,
-                          int64_t first, int64_t count, const struct palme_report *report);
+                          int64_t first, int64_t count, const struct palme_log *log);
 
 const char *palme_dtype_name(enum palme_dtype dtype);
 size_t palme_dtype_size(enum palme_dtype dtype);

@@ -45,19 +45,19 @@ static int read_descriptor(void *user, uint64_t offset, void *buffer, size_t byt
     return 0;
 }
 
-int palme_source_descriptor(struct palme_source *source, int descriptor, const struct palme_report *report)
+int palme_source_descriptor(struct palme_source *source, int descriptor, const struct palme_log *log)
 {
     struct stat status;
     const char *kind;
 
     if (fstat(descriptor, &status) < 0)
-        return palme_fail(report, PALME_ERROR_OPEN, "cannot be examined: %s", strerror(errno));
+        return palme_fail(log, PALME_ERROR_OPEN, "cannot be examined: %s", strerror(errno));
     if (!S_ISREG(status.st_mode)) {
         kind = S_ISDIR(status.st_mode)                              ? "a directory"
                : S_ISFIFO(status.st_mode)                           ? "a fifo"
                : S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) ? "a device"
                                                                     : "no regular file";
-        return palme_fail(report, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
+        return palme_fail(log, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
     }
     *source = (struct palme_source){ .size = (uint64_t)status.st_size,
                                      .read_at = read_descriptor, .user = (void *)(intptr_t)descriptor };
@@ -66,7 +66,7 @@ int palme_source_descriptor(struct palme_source *source, int descriptor, const s
 
 /* A fifo without a writer does not block, and a device is refused after the open, which O_NONBLOCK and O_NOCTTY keep from
  * waiting and from taking a terminal. */
-int palme_source_open(struct palme_source *source, const char *path, const struct palme_report *report)
+int palme_source_open(struct palme_source *source, const char *path, const struct palme_log *log)
 {
     int descriptor, flags, status;
 
@@ -77,16 +77,16 @@ int palme_source_open(struct palme_source *source, const char *path, const struc
         int error = errno;
 
         if ((error == ENOENT || error == ENOTDIR) && strstr(path, "://"))
-            return palme_fail(report, PALME_ERROR_NOT_FOUND,
+            return palme_fail(log, PALME_ERROR_NOT_FOUND,
                               "there is no such file; this is a URI, and a file name is wanted");
         if (error == ENOENT || error == ENOTDIR)
-            return palme_fail(report, PALME_ERROR_NOT_FOUND, "there is no such file");
+            return palme_fail(log, PALME_ERROR_NOT_FOUND, "there is no such file");
         if (error == ENXIO)
-            return palme_fail(report, PALME_ERROR_OPEN,
+            return palme_fail(log, PALME_ERROR_OPEN,
                               "is a socket or a device, not a regular file");
-        return palme_fail(report, PALME_ERROR_OPEN, "cannot be opened: %s", strerror(error));
+        return palme_fail(log, PALME_ERROR_OPEN, "cannot be opened: %s", strerror(error));
     }
-    status = palme_source_descriptor(source, descriptor, report);
+    status = palme_source_descriptor(source, descriptor, log);
     if (status < 0) {
         close(descriptor);
         return status;

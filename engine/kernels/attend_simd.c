@@ -88,7 +88,7 @@ static void tile_fill(struct tile_of_keys *tile, const float *k, const float *v,
         for (int d = 0; d < PALME_HEAD; d += VF) {
             vf column[VF];
 
-            vf_load_turned(column, key, d);
+            vf_load_transposed(column, key, d);
             for (int i = 0; i < VF; i++)
                 vf_store(&tile->turned[d + i][j], column[i]);
         }
@@ -145,7 +145,7 @@ static inline __attribute__((always_inline)) void products_in_step(float (*y)[KE
     }
 }
 
-/* Products become the weights of keys first..first+count-1, and what the row has is brought to their scale. Returns 0 if
+/* Products become the weights of keys first..first+count-1, and what the row has is result to their scale. Returns 0 if
  * nothing can be weighed: there was only -infinity so far, or a sum overflowed. */
 static int weigh(float *weights, struct attended *row, const struct palme_attend *shape, int first, int count)
 {
@@ -289,18 +289,18 @@ static void attend_tile(struct attended *row, int rows, struct tile_of_keys *tur
 }
 
 /* What is too large for the stack. */
-struct attend_room {
+struct attend_workspace {
     struct attended row[ROWS_WAITING];
     _Alignas(64) struct tile_of_keys turned;
 };
-_Static_assert(sizeof(struct attend_room) <= PALME_ATTEND_ROOM, "the room of attention is too small");
+_Static_assert(sizeof(struct attend_workspace) <= PALME_ATTEND_WORKSPACE, "the workspace of attention is too small");
 
 /* Rows first..first+rows-1 over all of their keys. */
 static void attend_rows(float *out, const float *q, const float *k, const float *v,
                         const struct palme_attend *shape, int first, int rows)
 {
-    struct attend_room *room = shape->room;
-    struct attended *row = room->row;
+    struct attend_workspace *workspace = shape->workspace;
+    struct attended *row = workspace->row;
     int end = 0;
 
     for (int r = 0; r < rows; r++) {
@@ -318,8 +318,8 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
         end = row[r].end > end ? row[r].end : end;
     }
     for (int tile = 0; tile < end; tile += KEY_TILE) {
-        room->turned.count = 0;
-        attend_tile(row, rows, &room->turned, k + tile * shape->k_stride, v + tile * shape->v_stride, shape, tile);
+        workspace->turned.count = 0;
+        attend_tile(row, rows, &workspace->turned, k + tile * shape->k_stride, v + tile * shape->v_stride, shape, tile);
     }
     for (int r = 0; r < rows; r++) {
         float all = vf_sum_lanes(row[r].total);

@@ -110,7 +110,7 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
 {
     const float *x = values;
     size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
-    int apart = panels_apart(rows, out, BF16_WIDE), first = 0;
+    int apart = panel_stride(rows, out, BF16_WIDE), first = 0;
 
     for (; first < apart * PALME_PANEL; first += PALME_PANEL)
         wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, apart, in, BF16_WIDE * PALME_PANEL,
@@ -133,7 +133,7 @@ enum {
     PAIRS_WIDE = 8 / PARTS
 };
 
-static void narrow(uint16_t *q, const float *x, int n)
+static void to_bf16(uint16_t *q, const float *x, int n)
 {
     for (int i = 0; i < n; i += VF)
         vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
@@ -182,7 +182,7 @@ static void linear_pairs(float *y, const void *values, const uint16_t *w, const 
 {
     const uint16_t *x = values;
     size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
-    int apart = panels_apart(rows, out, PAIRS_WIDE), first = 0;
+    int apart = panel_stride(rows, out, PAIRS_WIDE), first = 0;
 
     for (; first < apart * PALME_PANEL; first += PALME_PANEL)
         tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, apart, in,
@@ -205,10 +205,10 @@ void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels)
 {
     kernels->bf16_pays = 1;
 #if VEC_PAIRS
-    kernels->narrow = narrow;
+    kernels->to_bf16 = to_bf16;
     kernels->linear_bf16 = linear_pairs;
 #else
-    kernels->narrow = NULL;
+    kernels->to_bf16 = NULL;
     kernels->linear_bf16 = linear_bf16;
 #endif
 }

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
+static void quantize(int8_t *q, struct palme_quantization *quantization, const float *x, int n)
 {
     vf best = vf_set(0), missing = vf_set(0);
 
@@ -17,9 +17,9 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
         best = vf_maximum(best, vf_abs(vf_load_n(x + i, vf_left(n, i))));
     float most = vf_highest(best);
 
-    if (!(most < INFINITY) || most < PALME_QUANTUM_LEAST) {
-        memset(q, 0, PALME_QUANTIZED((size_t)n));
-        *quantum = (struct palme_quantum){ most < INFINITY ? 0 : NAN, 0 };
+    if (!(most < INFINITY) || most < PALME_QUANTIZATION_MIN) {
+        memset(q, 0, PALME_QUANTIZED_BYTES((size_t)n));
+        *quantization = (struct palme_quantization){ most < INFINITY ? 0 : NAN, 0 };
         return;
     }
     vf factor = vf_set(127 / most);
@@ -30,7 +30,7 @@ static void quantize(int8_t *q, struct palme_quantum *quantum, const float *x, i
         missing = vf_add(missing, vq_missing(v)); /* whole numbers below 2^24: exact */
         vq_store(q + i / 4 * VEC_INT8_BYTES, v);
     }
-    *quantum = (struct palme_quantum){ most / 127, vq_offset(vf_sum(missing)) };
+    *quantization = (struct palme_quantization){ most / 127, vq_offset(vf_sum(missing)) };
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */
@@ -40,7 +40,7 @@ enum {
     INT8_ROWS = VEC_INT8_SUMS / (INT8_PANELS * PARTS),                       /* whose sums stay in registers */
     INT8_WIDE = 8 / PARTS, /* panels of a single row: enough sums in flight to hide the latency */
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP,
-    LINES = PALME_ROWS_TOGETHER,
+    LINES = PALME_INTERLEAVED_ROWS,
     PIXELS = PARTS < 2 ? 2 : 1 /* of a tile of a single panel to bytes: enough sums in flight */
 };
 
@@ -54,7 +54,7 @@ enum weights { NEAR, FAR, FAR_APART };
 struct product {
     void *y;
     const void *x;
-    const struct palme_quantum *quantum; /* not FROM_BYTES */
+    const struct palme_quantization *quantization; /* not FROM_BYTES */
     const int8_t *w;
     const float *scale, *b;
     size_t groups;                    /* of inputs */
@@ -94,8 +94,8 @@ static inline __attribute__((always_inline)) void put(const struct product *p, c
     VEC_UNROLL
     for (int r = 0; r < rows; r++) {
         float *y = (float *)p->y + (row + r) * p->y_stride + first;
-        vf row_scale = vf_set(form == FROM_BYTES ? PALME_BYTE_SCALE : p->quantum[row + r].scale);
-        int32_t offset = form == FROM_BYTES ? 0 : p->quantum[row + r].offset;
+        vf row_scale = vf_set(form == FROM_BYTES ? PALME_BYTE_SCALE : p->quantization[row + r].scale);
+        int32_t offset = form == FROM_BYTES ? 0 : p->quantization[row + r].offset;
 
         VEC_UNROLL
         for (int i = 0; i < panels * PARTS; i++) {
@@ -118,8 +118,8 @@ static inline __attribute__((always_inline)) void put_lines(const struct product
 
     VEC_UNROLL
     for (int l = 0; l < LINES; l++) {
-        row_scale[l] = vf_set(p->quantum[pixel + p->line[l]].scale);
-        offset[l] = p->quantum[pixel + p->line[l]].offset;
+        row_scale[l] = vf_set(p->quantization[pixel + p->line[l]].scale);
+        offset[l] = p->quantization[pixel + p->line[l]].offset;
     }
     VEC_UNROLL
     for (int i = 0; i < panels * PARTS; i++) {
@@ -227,13 +227,13 @@ static inline __attribute__((always_inline)) void tiles(const struct product *p,
 #undef TILE
 }
 
-static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+static void linear_int8(float *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation)
 {
-    const struct product p = { .y = y, .x = x, .quantum = quantum, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                               .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride, .activation = activation,
-                               .apart = panels_apart(rows, out, INT8_WIDE) };
+    const struct product p = { .y = y, .x = x, .quantization = quantization, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
+                               .x_stride = PALME_QUANTIZED_BYTES((size_t)in), .y_stride = y_stride, .activation = activation,
+                               .apart = panel_stride(rows, out, INT8_WIDE) };
     int first = 0;
 
     for (int panel = 0; panel < p.apart; panel++)
@@ -242,12 +242,12 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantum *q
     EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, PLAIN), tiles(&p, rows, first, outs, 1, PLAIN))
 }
 
-static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                                  const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
                                  int out, ptrdiff_t y_stride)
 {
-    struct product p = { .y = y, .x = x, .quantum = quantum, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                         .x_stride = PALME_QUANTIZED((size_t)in), .y_stride = y_stride };
+    struct product p = { .y = y, .x = x, .quantization = quantization, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
+                         .x_stride = PALME_QUANTIZED_BYTES((size_t)in), .y_stride = y_stride };
     int first = 0;
 
     for (int l = 0; l < LINES; l++) {
@@ -282,10 +282,10 @@ static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const floa
 /* ---- Depthwise convolutions ------------------------------------------------------------------ */
 
 /* Some output pixels, `pixels` of them from pixel i on, in one vector of n channels from c on. The rows under the taps are
- * brought together so that a group is the taps of a column. `pixels`, `size`, `stride` and `inside` are constants where
+ * result together so that a group is the taps of a column. `pixels`, `size`, `stride` and `inside` are constants where
  * this is called; `inside`: all columns are in the picture. */
 static inline __attribute__((always_inline)) void
-depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale, const float *b,
+depthwise_pixels(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale, const float *b,
                  const struct palme_depthwise *shape, int i, int c, int n, const int pixels, const int size,
                  const int stride, const int inside)
 {
@@ -293,8 +293,8 @@ depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, 
                                        0x7f7f00,   0x7f7f7f,   0x7f000000, 0x7f00007f, 0x7f007f00, 0x7f007f7f,
                                        0x7f7f0000, 0x7f7f007f, 0x7f7f7f00, 0x7f7f7f7f };
     const vb upper = vb_fill(bits[x->inside & 15]), lower = vb_fill(bits[x->inside >> 4 & 1]);
-    const int8_t *upper_taps = w + c * PALME_ROWS_TOGETHER;
-    const int8_t *lower_taps = upper_taps + size * shape->w_stride * PALME_ROWS_TOGETHER;
+    const int8_t *upper_taps = w + c * PALME_INTERLEAVED_ROWS;
+    const int8_t *lower_taps = upper_taps + size * shape->w_stride * PALME_INTERLEAVED_ROWS;
     int column = stride * i - shape->left;
     vi sum[DEPTHWISE_PIXELS];
 
@@ -304,7 +304,7 @@ depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, 
     for (int j = 0; j < (pixels - 1) * stride + size; j++) {
         if (!inside && (column + j < 0 || column + j >= shape->in_width))
             continue;
-        ptrdiff_t at = ((column + j) * shape->x_stride + c) * PALME_ROWS_TOGETHER;
+        ptrdiff_t at = ((column + j) * shape->x_stride + c) * PALME_INTERLEAVED_ROWS;
         vb near = vb_load_n(x->rows[0] + at, n), next = vb_load_n(x->rows[1] + at, n);
         vb above = vb_and(vb_after(near, next, x->first), upper), below = vb_and(vb_behind(next, x->first), lower);
 
@@ -313,10 +313,10 @@ depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, 
             if (j < kx || (j - kx) % stride != 0 || (j - kx) / stride >= pixels)
                 continue;
             const int p = (j - kx) / stride;
-            ptrdiff_t tap = kx * shape->w_stride * PALME_ROWS_TOGETHER;
+            ptrdiff_t tap = kx * shape->w_stride * PALME_INTERLEAVED_ROWS;
 
             sum[p] = vi_dot_bytes(sum[p], above, vb_load_n(upper_taps + tap, n));
-            if (size > PALME_ROWS_TOGETHER)
+            if (size > PALME_INTERLEAVED_ROWS)
                 sum[p] = vi_dot_bytes(sum[p], below, vb_load_n(lower_taps + tap, n));
         }
     }
@@ -327,10 +327,10 @@ depthwise_pixels(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, 
 
 #define PIXELS(i, c, n, pixels, size, stride, inside) \
     depthwise_pixels(y, x, w, scale, b, shape, i, c, n, pixels, size, stride, inside)
-DEPTHWISE_FUNCTIONS(PIXELS, uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale, const float *b)
+DEPTHWISE_FUNCTIONS(PIXELS, uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale, const float *b)
 #undef PIXELS
 
-static void depthwise_bytes(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+static void depthwise_bytes(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,
                             const float *b, const struct palme_depthwise *shape)
 {
     DEPTHWISE_BY_SHAPE(shape, y, x, w, scale, b);

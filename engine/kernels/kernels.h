@@ -22,8 +22,8 @@ enum {
     PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
     PALME_INT8_GROUP = 4, /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536, /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
-    PALME_ROWS_TOGETHER = 4, /* rows of a map of bytes that stand together */
-    PALME_SPAN = 8,   /* the taps of a filter come in portions of it */
+    PALME_INTERLEAVED_ROWS = 4, /* rows of a map of bytes that stand together */
+    PALME_TAPS_STEP = 8,   /* the taps of a filter come in portions of it */
     PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
 
@@ -38,25 +38,25 @@ enum palme_activation {
 
 /* A row of activations in int8: what its whole numbers are multiplied with, and what a level has to add to its sums
  * of products, since its instructions want numbers other than these. */
-struct palme_quantum {
+struct palme_quantization {
     float scale;
     int32_t offset;
 };
 
 /* Rows whose largest value is below this count as zero. */
-#define PALME_QUANTUM_LEAST 1e-30f
+#define PALME_QUANTIZATION_MIN 1e-30f
 
 /* Bytes from a quantised row of `in` values to the next, a size_t: up to two for each, whole vectors of them, and an
  * odd number of cache lines, since rows some powers of two apart share few sets of the nearest cache. */
-#define PALME_QUANTIZED(in) (64 * ((2 * (((in) + 15) & ~(size_t)15) + 63) / 64 | 1))
+#define PALME_QUANTIZED_BYTES(in) (64 * ((2 * (((in) + 15) & ~(size_t)15) + 63) / 64 | 1))
 
 /* A row x[n] in int8 is x / scale, rounded to the nearest whole number, halves to the even one: -127..127. Returns
  * the scale, the largest |x| / 127, and the factor to multiply x with, which is what is rounded. Of a row that counts
  * as zero both are 0. Of a row with NaN or infinity the scale is NaN, and all numbers are 0. */
-float palme_quantum_scale(float *factor, const float *x, int n);
-int8_t palme_quantum_round(float x, float factor);
+float palme_quantization_scale(float *factor, const float *x, int n);
+int8_t palme_quantize_value(float x, float factor);
 /* The same for x[n]. */
-void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor);
+void palme_quantize_values(int8_t *q, const float *x, int n, float factor);
 
 /* What ReLU6 leaves, 0..6, as a byte: the whole number nearest to x * PALME_BYTE_FACTOR, halves to the even one, limited to
  * 0..127; NaN is 0. Seven bits, so that two products with weights of eight fit into 16. */
@@ -91,11 +91,11 @@ struct palme_attend {
     ptrdiff_t out_stride, q_stride, k_stride, v_stride; /* floats from a row to the next */
     float scale;                                        /* of q.k */
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
-    void *room; /* PALME_ATTEND_ROOM bytes of the kernel's own, at a multiple of 64; untouched by plain C */
+    void *workspace; /* PALME_ATTEND_WORKSPACE bytes of the kernel's own, at a multiple of 64; untouched by plain C */
 };
 
 /* What the widest vectors need for the rows that wait and a tile of keys: too much for the stack of a host's thread. */
-enum { PALME_ATTEND_ROOM = 76 * 1024 };
+enum { PALME_ATTEND_WORKSPACE = 76 * 1024 };
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {
@@ -105,9 +105,9 @@ struct palme_depthwise {
     ptrdiff_t y_stride, x_stride, w_stride; /* channels from a pixel, or a tap, to the next */
 };
 
-/* The input of such a row as bytes. Four rows of a map stand together, [pixels][channels][PALME_ROWS_TOGETHER], row r of
+/* The input of such a row as bytes. Four rows of a map stand together, [pixels][channels][PALME_INTERLEAVED_ROWS], row r of
  * the map at place r % 4, so that the taps of a column are neighbours as the products of int8 want them. */
-struct palme_rows_under {
+struct palme_depthwise_window {
     const uint8_t *rows[2]; /* the rows under the first tap, and the next four */
     int first;              /* the place of the first tap in rows[0] */
     unsigned inside;        /* bit ky: row ky is in the map; the others are zeros, whatever is there */
@@ -155,23 +155,23 @@ struct palme_kernels {
                    ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
     /* A row of activations for linear_int8 of the same table: x[n] in the numbers and with the scale that
-     * palme_quantum_scale speaks of, bit for bit, in the level's own form of PALME_QUANTIZED(n) bytes. What is behind
+     * palme_quantization_scale speaks of, bit for bit, in the level's own form of PALME_QUANTIZED_BYTES(n) bytes. What is behind
      * the n values counts as zero. n <= PALME_INT8_MOST. */
-    void (*quantize)(int8_t *q, struct palme_quantum *quantum, const float *x, int n);
+    void (*quantize)(int8_t *q, struct palme_quantization *quantization, const float *x, int n);
 
-    /* y[rows][out] = f(fma(sum, quantum.scale * scale[out], b)), where sum is that of the whole numbers of a
+    /* y[rows][out] = f(fma(sum, quantization.scale * scale[out], b)), where sum is that of the whole numbers of a
      * quantised row and of an output, exactly, turned into a float, and a missing b counts as 0: all levels give
      * the same bits. A panel is [ceil(in / 4)][16][4] int8, padded with zeros; scale and b have 16 values a
      * panel. */
-    void (*linear_int8)(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+    void (*linear_int8)(float *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation);
 
     /* The same with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4 lines of
-     * pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantum.scale * (scale[out] *
+     * pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantization.scale * (scale[out] *
      * PALME_BYTE_FACTOR), b[out] * PALME_BYTE_FACTOR), rounded and limited. What stands for lines that there are not
      * means nothing. y_stride counts outputs. */
-    void (*linear_int8_to_bytes)(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+    void (*linear_int8_to_bytes)(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                                  const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
                                  int out, ptrdiff_t y_stride);
 
@@ -183,15 +183,15 @@ struct palme_kernels {
     /* `depthwise` from bytes to bytes, y[width][channels]: of the whole number that the taps make of the input, exactly,
      * fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky / 4][kx][channels][ky % 4],
      * zeros behind the last tap. */
-    void (*depthwise_bytes)(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+    void (*depthwise_bytes)(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,
                             const float *b, const struct palme_depthwise *shape);
 
     /* y[rows][out] = f(x W^T + b) with weights in bf16. A panel is [ceil(in / 2)][16][2], padded with zeros. x are
-     * floats, x_stride of them a row, where `narrow` is NULL, and each row is then summed in the order of `linear`;
-     * else they are what `narrow` made of each row of n floats: bf16, n rounded up to a multiple of 2. */
+     * floats, x_stride of them a row, where `to_bf16` is NULL, and each row is then summed in the order of `linear`;
+     * else they are what `to_bf16` made of each row of n floats: bf16, n rounded up to a multiple of 2. */
     void (*linear_bf16)(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
-    void (*narrow)(uint16_t *q, const float *x, int n);
+    void (*to_bf16)(uint16_t *q, const float *x, int n);
 
     /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */
@@ -214,14 +214,14 @@ struct palme_kernels {
      * picture becomes the same square of bytes everywhere. Inputs are read to their last element and not past it. */
 
     /* y[n] = sum of w[k] * x[k][n] over k < rows, one fused multiply-add after the other, from y[n] on if `more`. */
-    void (*sum_rows)(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more);
+    void (*filter_vertical)(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more);
 
     /* y[c][n] = x[n][channels] for each c < channels, 2..4; a y[c] that is NULL is not wanted. */
-    void (*unzip)(float *const y[], const float *x, int channels, int n);
+    void (*deinterleave)(float *const y[], const float *x, int channels, int n);
 
-    /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_SPAN: as many sums, of every
-     * PALME_SPAN-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring sums, ... */
-    void (*sum_spans)(float *y, const float *x, const float *w, const int *first, int taps, int n);
+    /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_TAPS_STEP: as many sums, of every
+     * PALME_TAPS_STEP-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring sums, ... */
+    void (*filter_horizontal)(float *y, const float *x, const float *w, const int *first, int taps, int n);
 
     /* Non-zero if the alpha of all of x[n][4] is 255. `alpha` is its byte, 0 or 3. */
     int (*opaque)(const uint8_t *x, int alpha, int n);

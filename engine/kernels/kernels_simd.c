@@ -22,7 +22,7 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
 {
     static const float q[] = { -0.130650282f, 0.491199851f, -0.524303675f, 0.561992526f, -0.104937889f,
                                0.219528645f,  0.147092924f, 0.170901701f,  0.169176206f };
-    vf t[VEC_ABREAST], e[VEC_ABREAST], tail[VEC_ABREAST];
+    vf t[VEC_INTERLEAVED], e[VEC_INTERLEAVED], tail[VEC_INTERLEAVED];
 
     VEC_UNROLL
     for (int i = 0; i < count; i++) {
@@ -109,16 +109,16 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
 
 static void gelu(float *x, int n)
 {
-    vf a[VEC_ABREAST];
+    vf a[VEC_INTERLEAVED];
     int i = 0;
 
-    for (; n - i >= VEC_ABREAST * VF; i += VEC_ABREAST * VF) {
+    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
         VEC_UNROLL
-        for (int k = 0; k < VEC_ABREAST; k++)
+        for (int k = 0; k < VEC_INTERLEAVED; k++)
             a[k] = vf_load(x + i + k * VF);
-        vec_gelu(a, VEC_ABREAST);
+        vec_gelu(a, VEC_INTERLEAVED);
         VEC_UNROLL
-        for (int k = 0; k < VEC_ABREAST; k++)
+        for (int k = 0; k < VEC_INTERLEAVED; k++)
             vf_store(x + i + k * VF, a[k]);
     }
     for (; i < n; i += VF) {
@@ -166,18 +166,18 @@ static double log_sum_exp(const float *x, int n)
         return top;
     for (int first = 0; first < n; first += BLOCK) {
         int end = n - first < BLOCK ? n : first + BLOCK;
-        vf lanes[LANE_VECTORS], e[VEC_ABREAST];
+        vf lanes[LANE_VECTORS], e[VEC_INTERLEAVED];
         int i = first;
 
         clear(lanes);
 
-        for (; end - i >= VEC_ABREAST * VF; i += VEC_ABREAST * VF) {
+        for (; end - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
             VEC_UNROLL
-            for (int k = 0; k < VEC_ABREAST; k++)
+            for (int k = 0; k < VEC_INTERLEAVED; k++)
                 e[k] = vf_sub(vf_load(x + i + k * VF), vf_set(top));
-            vf_exps(e, VEC_ABREAST);
+            vf_exps(e, VEC_INTERLEAVED);
             VEC_UNROLL
-            for (int k = 0; k < VEC_ABREAST; k++)
+            for (int k = 0; k < VEC_INTERLEAVED; k++)
                 lanes[k % LANE_VECTORS] = vf_add(lanes[k % LANE_VECTORS], e[k]);
         }
         for (int k = 0; i < end; k++, i += VF) {

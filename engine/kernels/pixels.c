@@ -55,14 +55,14 @@ static void sum_spans_c(float *y, const float *x, const float *w, const int *fir
 {
     for (int i = 0; i < n; i++, w += taps) {
         const float *from = x + first[i];
-        float lane[PALME_SPAN];
+        float lane[PALME_TAPS_STEP];
 
-        for (int k = 0; k < PALME_SPAN; k++)
+        for (int k = 0; k < PALME_TAPS_STEP; k++)
             lane[k] = w[k] * from[k];
-        for (int k = PALME_SPAN; k < taps; k++)
-            lane[k % PALME_SPAN] = fused(w[k], from[k], lane[k % PALME_SPAN]);
-        for (int width = 1; width < PALME_SPAN; width *= 2)
-            for (int l = 0; l < PALME_SPAN; l += 2 * width)
+        for (int k = PALME_TAPS_STEP; k < taps; k++)
+            lane[k % PALME_TAPS_STEP] = fused(w[k], from[k], lane[k % PALME_TAPS_STEP]);
+        for (int width = 1; width < PALME_TAPS_STEP; width *= 2)
+            for (int l = 0; l < PALME_TAPS_STEP; l += 2 * width)
                 lane[l] += lane[l + width];
         y[i] = lane[0];
     }
@@ -105,9 +105,9 @@ void palme_pixels_init_c(struct palme_kernels *kernels); /* kernels.c calls it *
 
 void palme_pixels_init_c(struct palme_kernels *kernels)
 {
-    kernels->sum_rows = sum_rows_c;
-    kernels->unzip = unzip_c;
-    kernels->sum_spans = sum_spans_c;
+    kernels->filter_vertical = sum_rows_c;
+    kernels->deinterleave = unzip_c;
+    kernels->filter_horizontal = sum_spans_c;
     kernels->opaque = opaque_c;
     kernels->over_white = over_white_c;
     kernels->colour = colour_c;

@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
-_Static_assert(PALME_SPAN == 8, "a span has the lanes of a short row");
+_Static_assert(PALME_TAPS_STEP == 8, "a span has the lanes of a short row");
 
 /* Masked stores are slow on some machines, so only the last vector of a row has one. */
 static inline void store_left(float *y, vf a, int count)
@@ -19,7 +19,7 @@ static inline void store_left(float *y, vf a, int count)
         vf_store_n(y, a, count);
 }
 
-static void sum_rows(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more)
+static void filter_vertical(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more)
 {
     enum { WIDE = 4 }; /* vectors whose sums stay in registers */
     int i = 0;
@@ -65,18 +65,18 @@ static inline __attribute__((always_inline)) void unzip_by(float *const y[], con
                                             rest < 0 ? 0 : rest < VF ? rest : VF);
         }
         if (channels == 2)
-            vf_unzip_2(out, in);
+            vf_deinterleave_2(out, in);
         else if (channels == 3)
-            vf_unzip_3(out, in);
+            vf_deinterleave_3(out, in);
         else
-            vf_unzip_4(out, in);
+            vf_deinterleave_4(out, in);
         for (int c = 0; c < channels; c++)
             if (y[c])
                 store_left(y[c] + i, out[c], count);
     }
 }
 
-static void unzip(float *const y[], const float *x, int channels, int n)
+static void deinterleave(float *const y[], const float *x, int channels, int n)
 {
     if (channels == 2)
         unzip_by(y, x, 2, n);
@@ -90,7 +90,7 @@ static void unzip(float *const y[], const float *x, int channels, int n)
 static inline __attribute__((always_inline)) void spans_by(float *y, const float *x, const float *w,
                                                            const int *first, const int portions, int taps, int n)
 {
-    const int end = portions ? portions * PALME_SPAN : taps;
+    const int end = portions ? portions * PALME_TAPS_STEP : taps;
 
     for (int i = 0; i < n; i += VF) {
         vf sum[8];
@@ -107,10 +107,10 @@ static inline __attribute__((always_inline)) void spans_by(float *y, const float
                 weight[r] = w + (ptrdiff_t)place * end;
             }
             sum[j] = vf_mul(vf_load_eights(weight, j), vf_load_eights(from, j));
-            for (int k = PALME_SPAN; k < end; k += PALME_SPAN) {
+            for (int k = PALME_TAPS_STEP; k < end; k += PALME_TAPS_STEP) {
                 for (int r = 0; r < EIGHTS_ROWS; r++) {
-                    from[r] += PALME_SPAN;
-                    weight[r] += PALME_SPAN;
+                    from[r] += PALME_TAPS_STEP;
+                    weight[r] += PALME_TAPS_STEP;
                 }
                 sum[j] = vf_fma(vf_load_eights(weight, j), vf_load_eights(from, j), sum[j]);
             }
@@ -119,9 +119,9 @@ static inline __attribute__((always_inline)) void spans_by(float *y, const float
     }
 }
 
-static void sum_spans(float *y, const float *x, const float *w, const int *first, int taps, int n)
+static void filter_horizontal(float *y, const float *x, const float *w, const int *first, int taps, int n)
 {
-    switch (taps / PALME_SPAN) {
+    switch (taps / PALME_TAPS_STEP) {
     case 1: spans_by(y, x, w, first, 1, taps, n); break;
     case 2: spans_by(y, x, w, first, 2, taps, n); break;
     case 3: spans_by(y, x, w, first, 3, taps, n); break;
@@ -208,9 +208,9 @@ void VEC_NAME(palme_pixels_init)(struct palme_kernels *kernels);
 
 void VEC_NAME(palme_pixels_init)(struct palme_kernels *kernels)
 {
-    kernels->sum_rows = sum_rows;
-    kernels->unzip = unzip;
-    kernels->sum_spans = sum_spans;
+    kernels->filter_vertical = filter_vertical;
+    kernels->deinterleave = deinterleave;
+    kernels->filter_horizontal = filter_horizontal;
     kernels->opaque = opaque;
     kernels->over_white = over_white;
     kernels->colour = colour;

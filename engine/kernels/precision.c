@@ -16,7 +16,7 @@ static float activated(float x, enum palme_activation activation)
     return activation != PALME_ACTIVATION_RELU6 ? x : x < 0 ? 0 : x > 6 ? 6 : x;
 }
 
-float palme_quantum_scale(float *factor, const float *x, int n)
+float palme_quantization_scale(float *factor, const float *x, int n)
 {
     int32_t largest = 0; /* the bits of |x| are in the order of |x|, NaN behind infinity */
     float most;
@@ -32,13 +32,13 @@ float palme_quantum_scale(float *factor, const float *x, int n)
     memcpy(&most, &largest, sizeof most);
     if (!isfinite(most))
         return NAN;
-    if (most < PALME_QUANTUM_LEAST)
+    if (most < PALME_QUANTIZATION_MIN)
         return 0;
     *factor = 127 / most;
     return most / 127;
 }
 
-int8_t palme_quantum_round(float x, float factor)
+int8_t palme_quantize_value(float x, float factor)
 {
     const float whole = 12582912; /* 1.5 * 2^23: its neighbours are whole numbers apart, halves go to the even one */
     float scaled = x * factor;
@@ -46,19 +46,19 @@ int8_t palme_quantum_round(float x, float factor)
     return factor > 0 ? (int8_t)((scaled + whole) - whole) : 0;
 }
 
-void palme_quantum_round_all(int8_t *q, const float *x, int n, float factor)
+void palme_quantize_values(int8_t *q, const float *x, int n, float factor)
 {
     for (int i = 0; i < n; i++)
-        q[i] = palme_quantum_round(x[i], factor);
+        q[i] = palme_quantize_value(x[i], factor);
 }
 
-static void quantize_c(int8_t *q, struct palme_quantum *quantum, const float *x, int n)
+static void quantize_c(int8_t *q, struct palme_quantization *quantization, const float *x, int n)
 {
     float factor;
 
-    *quantum = (struct palme_quantum){ palme_quantum_scale(&factor, x, n), 0 };
-    memset(q, 0, PALME_QUANTIZED((size_t)n));
-    palme_quantum_round_all(q, x, n, factor);
+    *quantization = (struct palme_quantization){ palme_quantization_scale(&factor, x, n), 0 };
+    memset(q, 0, PALME_QUANTIZED_BYTES((size_t)n));
+    palme_quantize_values(q, x, n, factor);
 }
 
 /* The products of a row of numbers with the weights of an output. */
@@ -74,26 +74,26 @@ static int32_t sum_of(const int8_t *x, const int8_t *w, int in, int out)
     return sum;
 }
 
-static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                           const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                           enum palme_activation activation)
 {
     for (int row = 0; row < rows; row++) {
         for (int o = 0; o < out; o++) {
-            int32_t sum = sum_of(x + (size_t)row * PALME_QUANTIZED((size_t)in), w, in, o) + quantum[row].offset;
+            int32_t sum = sum_of(x + (size_t)row * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[row].offset;
 
             y[row * y_stride + o] =
-                activated(fmaf((float)sum, quantum[row].scale * scale[o], b ? b[o] : 0), activation);
+                activated(fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0), activation);
         }
     }
 }
 
 static uint8_t limited(float x)
 {
-    return x > 0 ? (uint8_t)palme_quantum_round(x < 127 ? x : 127, 1) : 0;
+    return x > 0 ? (uint8_t)palme_quantize_value(x < 127 ? x : 127, 1) : 0;
 }
 
-static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                                    const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
                                    int out, ptrdiff_t y_stride)
 {
@@ -101,10 +101,10 @@ static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct pal
         int line = row / pixels, pixel = row % pixels, from = line * line_stride + pixel;
 
         for (int o = 0; o < out; o++) {
-            int32_t sum = sum_of(x + (size_t)from * PALME_QUANTIZED((size_t)in), w, in, o) + quantum[from].offset;
+            int32_t sum = sum_of(x + (size_t)from * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[from].offset;
 
-            y[(pixel * y_stride + o) * PALME_ROWS_TOGETHER + line] =
-                limited(fmaf((float)sum, quantum[from].scale * (scale[o] * PALME_BYTE_FACTOR),
+            y[(pixel * y_stride + o) * PALME_INTERLEAVED_ROWS + line] =
+                limited(fmaf((float)sum, quantization[from].scale * (scale[o] * PALME_BYTE_FACTOR),
                              b ? b[o] * PALME_BYTE_FACTOR : 0));
         }
     }
@@ -122,7 +122,7 @@ static void linear_bytes_c(float *y, const uint8_t *x, const int8_t *w, const fl
     }
 }
 
-static void depthwise_bytes_c(uint8_t *y, const struct palme_rows_under *x, const int8_t *w, const float *scale,
+static void depthwise_bytes_c(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,
                               const float *b, const struct palme_depthwise *shape)
 {
     for (int i = 0; i < shape->width; i++) {
@@ -171,6 +171,6 @@ void palme_precision_init_c(struct palme_kernels *kernels)
     kernels->linear_int8_to_bytes = linear_int8_to_bytes_c;
     kernels->linear_bytes = linear_bytes_c;
     kernels->depthwise_bytes = depthwise_bytes_c;
-    kernels->narrow = NULL;
+    kernels->to_bf16 = NULL;
     kernels->linear_bf16 = linear_bf16_c;
 }

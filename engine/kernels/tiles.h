@@ -36,7 +36,7 @@ enum {
  * first panels of each part go together, then the next ones. What is read is then as many long streams, which the
  * processor foresees. Returns how many panels are in a part, 0 if there are several rows. (Measured on Zen 3 with the
  * weights of a step in int8, four panels at a time: 1.08 times the bytes a second of neighbours.) */
-static inline int panels_apart(int rows, int out, int wide)
+static inline int panel_stride(int rows, int out, int wide)
 {
     return rows == 1 ? out / PALME_PANEL / wide : 0;
 }

@@ -22,7 +22,7 @@
  * vf_sum(a), vf_largest(a)   over all lanes
  * vf_maximum(a, b)           the larger one where neither has a sign, and NaN where one is
  * vf_highest(a)              such a maximum over all lanes
- * vf_load_turned(y, x, at)   y[d] = x[0][at + d], x[1][at + d], ...; VF of each
+ * vf_load_transposed(y, x, at)   y[d] = x[0][at + d], x[1][at + d], ...; VF of each
  * vf_left(n, i)              how many lanes are left of n at i, at most VF
  * vf_exp(x), vf_exps(x, count), vf_polynomials   see below
  *
@@ -45,7 +45,7 @@
  *
  * vf_load_bytes(p), vf_load_bytes_n(p, n)
  * vf_store_colours_n(p, r, g, b, n)   p[n][3] = r, g, b, which are 0..255, rounded to the nearest
- * vf_unzip_2(y, x)                    y[c] = the elements c, c + 2, ... of x[0], x[1] in a row; so for 3 and 4
+ * vf_deinterleave_2(y, x)                    y[c] = the elements c, c + 2, ... of x[0], x[1] in a row; so for 3 and 4
  *
  * Weights of 16 bits: p holds 2 VF of them, the upper halves of floats.
  *
@@ -152,7 +152,7 @@ static inline void vec_prefetch(const void *w, const int panels, size_t panel, s
 }
 
 /* A chain of operations is many times as long as one of them: so many vectors go through it in step. */
-enum { VEC_ABREAST = 4 };
+enum { VEC_INTERLEAVED = 4 };
 
 /* y[count] = a polynomial in x[count], its highest coefficient first. */
 static inline __attribute__((always_inline)) void vf_polynomials(vf *y, const vf *x, const float *coefficients,
@@ -169,14 +169,14 @@ static inline __attribute__((always_inline)) void vf_polynomials(vf *y, const vf
     }
 }
 
-/* exp(x) of x[count], count <= VEC_ABREAST, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a
+/* exp(x) of x[count], count <= VEC_INTERLEAVED, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a
  * polynomial for e^r (its coefficients are those of the Taylor series, whose rest is below half a unit in the last place
  * there). */
 static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count)
 {
     static const float taylor[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1 };
     const vf low = vf_set(-87.3f);
-    vf n[VEC_ABREAST], r[VEC_ABREAST], y[VEC_ABREAST];
+    vf n[VEC_INTERLEAVED], r[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
 
     VEC_UNROLL
     for (int i = 0; i < count; i++) {
@@ -200,17 +200,17 @@ static inline vf vf_exp(vf x)
     return x;
 }
 
-static inline void vf_unzip_4(vf y[4], const vf x[4])
+static inline void vf_deinterleave_4(vf y[4], const vf x[4])
 {
     vf low[2], high[2];
 
-    vf_unzip_2(low, x);
-    vf_unzip_2(high, x + 2);
+    vf_deinterleave_2(low, x);
+    vf_deinterleave_2(high, x + 2);
     vf even[2] = { low[0], high[0] }, odd[2] = { low[1], high[1] }, part[2];
-    vf_unzip_2(part, even);
+    vf_deinterleave_2(part, even);
     y[0] = part[0];
     y[2] = part[1];
-    vf_unzip_2(part, odd);
+    vf_deinterleave_2(part, odd);
     y[1] = part[0];
     y[3] = part[1];
 }

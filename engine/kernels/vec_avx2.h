@@ -111,7 +111,7 @@ static inline vf vf_sum_eights(const vf a[8])
     return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 
-static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at)
 {
     vf a[VF], b[VF];
 
@@ -359,7 +359,7 @@ static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
         memcpy(p, bytes, 3 * (size_t)n);
 }
 
-static inline void vf_unzip_2(vf y[2], const vf x[2])
+static inline void vf_deinterleave_2(vf y[2], const vf x[2])
 {
     __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0x88));
     __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(x[0], x[1], 0xDD));
@@ -368,7 +368,7 @@ static inline void vf_unzip_2(vf y[2], const vf x[2])
     y[1] = _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xD8));
 }
 
-static inline void vf_unzip_3(vf y[3], const vf x[3])
+static inline void vf_deinterleave_3(vf y[3], const vf x[3])
 {
     /* Element 3 i + c is in lane (3 i + c) % 8 of a vector that no other of the same c shares a lane with. */
     vf a = _mm256_blend_ps(_mm256_blend_ps(x[0], x[1], 0x92), x[2], 0x24);

@@ -120,7 +120,7 @@ static inline vf vf_sum_eights(const vf a[8])
     return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
 }
 
-static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at)
 {
     for (int d = 0; d < VF; d += 4) {
         vf a[4], b[4];
@@ -357,7 +357,7 @@ static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
     _mm512_mask_storeu_epi8(p, ((__mmask64)1 << 3 * n) - 1, colours);
 }
 
-static inline void vf_unzip_2(vf y[2], const vf x[2])
+static inline void vf_deinterleave_2(vf y[2], const vf x[2])
 {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -366,7 +366,7 @@ static inline void vf_unzip_2(vf y[2], const vf x[2])
     y[1] = _mm512_permutex2var_ps(x[0], odd, x[1]);
 }
 
-static inline void vf_unzip_3(vf y[3], const vf x[3])
+static inline void vf_deinterleave_3(vf y[3], const vf x[3])
 {
     /* Element 3 i + c: the first eleven or ten from x[0] and x[1], the others from x[2]. */
     const __m512i first = _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 1, 4, 7, 10, 13);

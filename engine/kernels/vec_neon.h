@@ -103,7 +103,7 @@ static inline vf vf_sum_eights(const vf a[8])
                      vpaddq_f32(vpaddq_f32(a[4], a[5]), vpaddq_f32(a[6], a[7])));
 }
 
-static inline void vf_load_turned(vf y[VF], const float *const x[VF], int at)
+static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at)
 {
     vf a = vld1q_f32(x[0] + at), b = vld1q_f32(x[1] + at), c = vld1q_f32(x[2] + at), d = vld1q_f32(x[3] + at);
     float64x2_t even_ab = vreinterpretq_f64_f32(vtrn1q_f32(a, b)), odd_ab = vreinterpretq_f64_f32(vtrn2q_f32(a, b));
@@ -281,13 +281,13 @@ static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
         memcpy(p, bytes, 3 * (size_t)n);
 }
 
-static inline void vf_unzip_2(vf y[2], const vf x[2])
+static inline void vf_deinterleave_2(vf y[2], const vf x[2])
 {
     y[0] = vuzp1q_f32(x[0], x[1]);
     y[1] = vuzp2q_f32(x[0], x[1]);
 }
 
-static inline void vf_unzip_3(vf y[3], const vf x[3])
+static inline void vf_deinterleave_3(vf y[3], const vf x[3])
 {
     static const uint8_t start[16] = { 0, 1, 2, 3, 12, 13, 14, 15, 24, 25, 26, 27, 36, 37, 38, 39 };
     const uint8x16x3_t bytes = { { vreinterpretq_u8_f32(x[0]), vreinterpretq_u8_f32(x[1]),

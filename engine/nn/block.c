@@ -51,12 +51,12 @@ void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *aren
 
 size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows)
 {
-    return max_size(palme_linear_room(kernels, &block->q, rows), palme_linear_room(kernels, &block->out, rows));
+    return max_size(palme_linear_workspace(kernels, &block->q, rows), palme_linear_workspace(kernels, &block->out, rows));
 }
 
 size_t palme_mlp_block_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows)
 {
-    return max_size(palme_linear_room(kernels, &block->up, rows), palme_linear_room(kernels, &block->down, rows));
+    return max_size(palme_linear_workspace(kernels, &block->up, rows), palme_linear_workspace(kernels, &block->down, rows));
 }
 
 /* ---- The blocks --------------------------------------------------------------------------- */
@@ -83,15 +83,15 @@ static const float *input_of(struct palme_compute *c, const struct palme_stack *
 void palme_attention_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_attention_block *block,
                          float *x, const struct palme_block_work *work, int rows, const struct palme_mix *mix)
 {
-    const struct palme_product products[] = { { work->q, &block->q, NULL }, { work->k, &block->k, NULL },
+    const struct palme_linear_op products[] = { { work->q, &block->q, NULL }, { work->k, &block->k, NULL },
                                               { work->v, &block->v, NULL } };
     const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
-    palme_products(c, products, mix->has_keys ? 1 : 3, in, rows);
+    palme_linear_multi(c, products, mix->has_keys ? 1 : 3, in, rows);
     if (c->cancelled)
         return;
     mix->run(mix->user, work);
-    palme_products(c, &(struct palme_product){ work->y, &block->out, x }, 1, work->o, rows);
+    palme_linear_multi(c, &(struct palme_linear_op){ work->y, &block->out, x }, 1, work->o, rows);
     if (stack->norm_order == PALME_NORM_POST)
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }
@@ -102,7 +102,7 @@ void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, con
     const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
     palme_linear(c, work->wide, in, &block->up, rows);
-    palme_products(c, &(struct palme_product){ work->y, &block->down, x }, 1, work->wide, rows);
+    palme_linear_multi(c, &(struct palme_linear_op){ work->y, &block->down, x }, 1, work->wide, rows);
     if (stack->norm_order == PALME_NORM_POST)
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }

@@ -41,7 +41,7 @@ struct palme_block_work {
 };
 void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *arena, const struct palme_stack *stack, int rows);
 
-/* Bytes of compute->room for so many rows. */
+/* Bytes of compute->workspace for so many rows. */
 size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows);
 size_t palme_mlp_block_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows);
 

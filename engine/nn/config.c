@@ -117,11 +117,11 @@ static const struct palme_field generation_fields[] = {
 
 /* An object of the config; an absent one counts as empty. */
 static int open_keys(struct palme_keys *keys, const struct palme_json *json, const char *name, const char *path,
-                     const struct palme_report *report)
+                     const struct palme_log *log)
 {
-    struct palme_keys root = { .object = json, .path = "", .report = report };
+    struct palme_keys root = { .object = json, .path = "", .log = log };
 
-    *keys = (struct palme_keys){ .object = palme_json_get(json, name), .path = path, .report = report };
+    *keys = (struct palme_keys){ .object = palme_json_get(json, name), .path = path, .log = log };
     if (keys->object && !palme_json_is(keys->object, PALME_JSON_OBJECT))
         return palme_keys_wrong_kind(&root, name, keys->object, "an object");
     return PALME_OK;
@@ -142,7 +142,7 @@ static int read_stack(struct draft *draft, struct palme_stack *out, const struct
         (status = palme_keys_read(draft, keys, own, count)) < 0)
         return status;
     if (draft->part.kv_heads && draft->part.kv_heads != stack->heads)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT,
+        return palme_fail(keys->log, PALME_ERROR_FORMAT,
                           "config: %skv_heads is %d; this version knows only as many as heads, %d", keys->path,
                           draft->part.kv_heads, stack->heads);
     stack->activation = of[draft->part.activation];
@@ -184,7 +184,7 @@ static void warn_unknown(const struct palme_json *json, const struct palme_keys 
     for (int i = 0; i < COUNT(stack_fields); i++)
         stack[i] = stack_fields[i].key;
     stack[COUNT(stack_fields)] = NULL;
-    palme_keys_warn_unknown(&(struct palme_keys){ .object = json, .path = "", .report = image->report }, NULL, 0, objects);
+    palme_keys_warn_unknown(&(struct palme_keys){ .object = json, .path = "", .log = image->log }, NULL, 0, objects);
     palme_keys_warn_unknown(image, image_fields, COUNT(image_fields), NULL);
     palme_keys_warn_unknown(encoder, encoder_fields, COUNT(encoder_fields), stack);
     palme_keys_warn_unknown(decoder, decoder_fields, COUNT(decoder_fields), stack);
@@ -198,20 +198,20 @@ static const struct palme_config_names names2 = {
     .xpos_center = "decoder.xpos_center", .prefix = "with decoder.image \"prefix\"",
 };
 
-static int read_version2(struct palme_config *config, const struct palme_json *json, const struct palme_report *report)
+static int read_version2(struct palme_config *config, const struct palme_json *json, const struct palme_log *log)
 {
-    struct palme_keys root = { .object = json, .path = "", .report = report };
+    struct palme_keys root = { .object = json, .path = "", .log = log };
     struct palme_keys image, encoder, decoder, projection, generation;
     struct draft draft = { .config = *config };
     int status;
 
     draft.config.patch_input_norm = draft.config.patch_output_norm = 0;
     draft.config.xpos_center = -1;
-    if ((status = open_keys(&image, json, "image", "image.", report)) < 0 ||
-        (status = open_keys(&encoder, json, "encoder", "encoder.", report)) < 0 ||
-        (status = open_keys(&decoder, json, "decoder", "decoder.", report)) < 0 ||
-        (status = open_keys(&projection, json, "projection", "projection.", report)) < 0 ||
-        (status = open_keys(&generation, json, "generation", "generation.", report)) < 0 ||
+    if ((status = open_keys(&image, json, "image", "image.", log)) < 0 ||
+        (status = open_keys(&encoder, json, "encoder", "encoder.", log)) < 0 ||
+        (status = open_keys(&decoder, json, "decoder", "decoder.", log)) < 0 ||
+        (status = open_keys(&projection, json, "projection", "projection.", log)) < 0 ||
+        (status = open_keys(&generation, json, "generation", "generation.", log)) < 0 ||
         (status = palme_keys_read(&draft, &image, image_fields, COUNT(image_fields))) < 0 ||
         (status = read_stack(&draft, &draft.config.encoder, &encoder, encoder_fields, COUNT(encoder_fields))) < 0 ||
         (status = read_stack(&draft, &draft.config.decoder, &decoder, decoder_fields, COUNT(decoder_fields))) < 0 ||
@@ -224,11 +224,11 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
     draft.config.stem = (enum palme_stem_kind)draft.stem;
     *config = draft.config;
     if (draft.class_tokens)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: encoder.class_tokens is %d; this version knows only 0",
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: encoder.class_tokens is %d; this version knows only 0",
                           draft.class_tokens);
     if (config->rotary_xpos && config->xpos_center < 0)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: decoder.xpos_center is missing");
-    if ((status = palme_config_validate(config, &names2, report)) == PALME_OK)
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: decoder.xpos_center is missing");
+    if ((status = palme_config_validate(config, &names2, log)) == PALME_OK)
         warn_unknown(json, &image, &encoder, &decoder, &projection, &generation);
     return status;
 }
@@ -259,60 +259,60 @@ const char *palme_stem_name(enum palme_stem_kind kind)
 
 /* Rotation scales by s^((i - c) / 512), and an extreme centre would make infinities of it. */
 static int validate_rotary(const struct palme_config *config, const struct palme_config_names *names,
-                           const struct palme_report *report)
+                           const struct palme_log *log)
 {
     if (!config->rotary_xpos)
         return PALME_OK;
     if (config->xpos_center > MAX_DISTANCE || config->context - config->xpos_center > MAX_DISTANCE)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: with %s no position of %s %d may be further than %d from %s %d", names->rotary,
                           names->context, config->context, MAX_DISTANCE, names->xpos_center, config->xpos_center);
     if (config->decoder.head_dim < ROTATED)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s needs heads of at least %d values, and they have %d",
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s needs heads of at least %d values, and they have %d",
                           names->rotary, ROTATED, config->decoder.head_dim);
     return PALME_OK;
 }
 
 /* The largest buffers of a session follow from these products; file size bounds none of them. */
 static int validate_sizes(const struct palme_config *config, const struct palme_config_names *names,
-                          const struct palme_report *report)
+                          const struct palme_log *log)
 {
     double patches = palme_config_patches(config), kv = 2.0 * config->decoder.depth * palme_stack_inner(&config->decoder);
     double wide = max_int(max_int(palme_stack_inner(&config->encoder), config->encoder.mlp_dim), config->encoder.dim);
 
     if (kv * config->context > max_values)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: %s %d with %s %d and %s %d needs more memory than is allowed", names->context,
                           config->context, names->depth, config->decoder.depth, names->heads, config->decoder.heads);
     if ((config->cross_attend && kv * patches > max_values) || wide * patches > max_values)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s %d in patches of %d needs more memory than is allowed",
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d in patches of %d needs more memory than is allowed",
                           names->image_size, config->image_size, config->patch_size);
     return PALME_OK;
 }
 
 int palme_config_validate(const struct palme_config *config, const struct palme_config_names *names,
-                          const struct palme_report *report)
+                          const struct palme_log *log)
 {
     int patches = palme_config_patches(config), status; /* at most 4096 a side, so that the square fits */
 
     if (config->image_size % config->patch_size != 0)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s %d is not a multiple of %s %d", names->image_size,
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d is not a multiple of %s %d", names->image_size,
                           config->image_size, names->patch_size, config->patch_size);
     if (patches > MAX_PATCHES)
-        return palme_fail(report, PALME_ERROR_FORMAT,
+        return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: %s %d in patches of %d makes %d patches; at most %d are allowed", names->image_size,
                           config->image_size, config->patch_size, patches, MAX_PATCHES);
     if (config->stem != PALME_STEM_NONE && config->patch_size != 32)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s %s needs %s 32, and it is %d", names->stem,
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %s needs %s 32, and it is %d", names->stem,
                           palme_stem_name(config->stem), names->patch_size, config->patch_size);
     if (config->alibi_heads > config->decoder.heads)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s %d is more than %s %d", names->alibi_heads,
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d is more than %s %d", names->alibi_heads,
                           config->alibi_heads, names->heads, config->decoder.heads);
     if (!config->cross_attend && patches >= config->context)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: %s the %d image tokens and the text share %s, which is %d",
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: %s the %d image tokens and the text share %s, which is %d",
                           names->prefix, patches, names->context, config->context);
-    status = validate_rotary(config, names, report);
-    return status == PALME_OK ? validate_sizes(config, names, report) : status;
+    status = validate_rotary(config, names, log);
+    return status == PALME_OK ? validate_sizes(config, names, log) : status;
 }
 
 /* ---- For everyone ------------------------------------------------------------------------- */
@@ -332,17 +332,17 @@ void palme_config_defaults(struct palme_config *config)
 }
 
 static int read_config(struct palme_config *config, int version, int plain, const char *text, size_t length,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
     struct palme_json *json = NULL;
     int status;
 
     palme_config_defaults(config);
     if (length > MAX_CONFIG)
-        return palme_fail(report, PALME_ERROR_FORMAT, "config: has %zu bytes; %d are allowed", length, MAX_CONFIG);
-    status = palme_json_load(&json, text, length, "config", report);
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: has %zu bytes; %d are allowed", length, MAX_CONFIG);
+    status = palme_json_load(&json, text, length, "config", log);
     if (status == PALME_OK)
-        status = version == 1 ? palme_format1_read(config, json, plain, report) : read_version2(config, json, report);
+        status = version == 1 ? palme_format1_read(config, json, plain, log) : read_version2(config, json, log);
     if (status < 0)
         palme_config_clear(config);
     palme_json_close(&json);
@@ -350,15 +350,15 @@ static int read_config(struct palme_config *config, int version, int plain, cons
 }
 
 int palme_config_read(struct palme_config *config, int version, const char *json, size_t length,
-                      const struct palme_report *report)
+                      const struct palme_log *log)
 {
-    return read_config(config, version, 0, json, length, report);
+    return read_config(config, version, 0, json, length, log);
 }
 
 int palme_config_read_plain(struct palme_config *config, const char *json, size_t length,
-                            const struct palme_report *report)
+                            const struct palme_log *log)
 {
-    return read_config(config, 1, 1, json, length, report);
+    return read_config(config, 1, 1, json, length, log);
 }
 
 void palme_config_clear(struct palme_config *config)

@@ -8,7 +8,7 @@
 
 #include "nn/layers.h"
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 
 enum palme_stem_kind { PALME_STEM_NONE, PALME_STEM_LITE0, PALME_STEM_LITE1, PALME_STEM_LITE2 };
 enum palme_norm_order { PALME_NORM_PRE, PALME_NORM_POST };
@@ -65,11 +65,11 @@ struct palme_config {
 
 /* Reads and validates the config JSON of a model file of version 1 or 2. On failure nothing is owned. */
 int palme_config_read(struct palme_config *config, int version, const char *json, size_t length,
-                      const struct palme_report *report);
+                      const struct palme_log *log);
 /* The arguments of a plain reference checkpoint: the 17 of version 1 alone, qk_norm is taken as false, and there is no begin
  * or end token (bos_token 0, eos_token -1). For tests and tools. */
 int palme_config_read_plain(struct palme_config *config, const char *json, size_t length,
-                            const struct palme_report *report);
+                            const struct palme_log *log);
 void palme_config_clear(struct palme_config *config);
 
 /* P: patches of the square picture. */

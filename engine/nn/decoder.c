@@ -56,10 +56,10 @@ static void load_buffer(struct palme_loader *l, float out[PALME_ROTARY], const c
     }
     if (!l->arena.base)
         return;
-    l->status = palme_tensor_read(l->file, values, tensor, 0, PALME_ROTARY, l->report);
+    l->status = palme_tensor_read(l->file, values, tensor, 0, PALME_ROTARY, l->log);
     for (int k = 0; k < PALME_ROTARY && l->status == PALME_OK; k++)
         if (!isfinite(values[k]) || values[k] <= 0) {
-            palme_say(l->report, PALME_LOG_WARNING,
+            palme_log_message(l->log, PALME_LOG_WARNING,
                       "tensor %s: value %d is %g; all of it is computed instead", tensor->name, k,
                       values[k]);
             return;
@@ -157,12 +157,12 @@ struct pass {
     int count, layer;
     float *x;   /* [rows][D] */
     struct palme_block_work block;
-    void *room; /* inputs of the linear layers in their precision, and what attention works on */
+    void *workspace; /* inputs of the linear layers in their precision, and what attention works on */
 };
 
-static size_t room_of(const struct palme_model *model, int rows)
+static size_t workspace_of(const struct palme_model *model, int rows)
 {
-    size_t most = palme_attention_room(model->threads);
+    size_t most = palme_attention_workspace(model->threads);
 
     for (int l = 0; l < model->config.decoder.depth; l++) {
         const struct palme_decoder_layer *layer = &model->weights.decoder.layers[l];
@@ -178,36 +178,36 @@ static void lay_out(struct pass *pass, struct palme_arena *arena, const struct p
 {
     const struct palme_stack *stack = &model->config.decoder;
 
-    pass->room = palme_arena_take(arena, room_of(model, rows), 1);
+    pass->workspace = palme_arena_take(arena, workspace_of(model, rows), 1);
     pass->x = palme_arena_take(arena, (size_t)rows, (size_t)stack->dim * sizeof(float));
     pass->block.wide = palme_arena_take(arena, (size_t)rows, (size_t)stack->mlp_dim * sizeof(float));
     palme_block_lay_out(&pass->block, arena, stack, rows);
 }
 
 /* For a picture of so many tokens: the context in the decoder's width, and the inputs of the layers that read it. */
-static float *lay_out_see(void **room, struct palme_arena *arena, const struct palme_model *model, int tokens)
+static float *lay_out_see(void **workspace, struct palme_arena *arena, const struct palme_model *model, int tokens)
 {
     const struct palme_decoder *decoder = &model->weights.decoder;
-    size_t bytes = palme_linear_room(&model->kernels, &decoder->projection, tokens);
+    size_t bytes = palme_linear_workspace(&model->kernels, &decoder->projection, tokens);
 
     for (int l = 0; l < model->config.decoder.depth; l++)
-        bytes = max_size(bytes, palme_linear_room(&model->kernels, &decoder->layers[l].cross.k, tokens));
-    *room = palme_arena_take(arena, bytes, 1);
+        bytes = max_size(bytes, palme_linear_workspace(&model->kernels, &decoder->layers[l].cross.k, tokens));
+    *workspace = palme_arena_take(arena, bytes, 1);
     return palme_arena_take(arena, (size_t)tokens, (size_t)model->config.decoder.dim * sizeof(float));
 }
 
 static void *lay_out_logits(struct palme_arena *arena, const struct palme_model *model, int rows)
 {
-    return palme_arena_take(arena, palme_linear_room(&model->kernels, &model->weights.decoder.logits, rows), 1);
+    return palme_arena_take(arena, palme_linear_workspace(&model->kernels, &model->weights.decoder.logits, rows), 1);
 }
 
 void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens)
 {
     size_t mark = arena->used;
     struct pass pass;
-    void *room;
+    void *workspace;
 
-    lay_out_see(&room, arena, model, tokens);
+    lay_out_see(&workspace, arena, model, tokens);
     palme_arena_rewind(arena, mark);
     lay_out(&pass, arena, model, rows);
     lay_out_logits(arena, model, rows); /* palme_decode has both at once */
@@ -223,7 +223,7 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
     const struct palme_config *config = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
     size_t part = (size_t)picture->capacity * (size_t)palme_stack_inner(&config->decoder), mark = scratch->used;
-    float *own = lay_out_see(&c->room, scratch, model, tokens);
+    float *own = lay_out_see(&c->workspace, scratch, model, tokens);
 
     palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
     if (decoder->projection.w) {
@@ -241,7 +241,7 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         const struct palme_attention_block *cross = &decoder->layers[l].cross;
         float *k = picture->kv + 2 * (size_t)l * part;
 
-        palme_products(c, (struct palme_product[]){ { k, &cross->k, NULL }, { k + part, &cross->v, NULL } }, 2,
+        palme_linear_multi(c, (struct palme_linear_op[]){ { k, &cross->k, NULL }, { k + part, &cross->v, NULL } }, 2,
                        context, tokens);
     }
 }
@@ -377,7 +377,7 @@ static void run(struct pass *pass, float *out, int first)
     const struct palme_decoder *decoder = &pass->model->weights.decoder;
     struct palme_compute *c = pass->c;
 
-    c->room = pass->room;
+    c->workspace = pass->workspace;
     embed(pass);
     palme_norm_run(c, stack, pass->x, pass->x, &decoder->first_norm, pass->count);
     for (pass->layer = 0; pass->layer < stack->depth; pass->layer++) {
@@ -436,7 +436,7 @@ void palme_decode_logits(const struct palme_model *model, struct palme_compute *
 {
     size_t mark = scratch->used;
 
-    c->room = lay_out_logits(scratch, model, rows);
+    c->workspace = lay_out_logits(scratch, model, rows);
     palme_linear(c, logits, hidden, &model->weights.decoder.logits, rows);
     palme_arena_rewind(scratch, mark);
 }

@@ -54,13 +54,13 @@ struct work {
     float *features;         /* [tokens][values]; done with before block.wide begins, at the same place */
     struct palme_arena stem; /* the stem's scratch, done with before the block's other buffers begin */
     struct palme_block_work block;
-    void *room;              /* inputs of the linear layers in their precision */
+    void *workspace;              /* inputs of the linear layers in their precision */
 };
 
-static size_t room_of(const struct palme_model *model, int tokens)
+static size_t workspace_of(const struct palme_model *model, int tokens)
 {
     const struct palme_encoder *encoder = &model->weights.encoder;
-    size_t most = max_size(palme_attention_room(model->threads), palme_linear_room(&model->kernels, &encoder->patch, tokens));
+    size_t most = max_size(palme_attention_workspace(model->threads), palme_linear_workspace(&model->kernels, &encoder->patch, tokens));
 
     for (int l = 0; l < model->config.encoder.depth; l++) {
         most = max_size(most, palme_attention_block_room(&model->kernels, &encoder->layers[l].attention, tokens));
@@ -75,7 +75,7 @@ static void lay_out(struct work *work, struct palme_arena *arena, const struct p
     int tokens = token_count(model, height, width);
     size_t mark, end;
 
-    work->room = palme_arena_take(arena, room_of(model, tokens), 1);
+    work->workspace = palme_arena_take(arena, workspace_of(model, tokens), 1);
     mark = arena->used;
     work->features = palme_arena_take(arena, (size_t)tokens, (size_t)palme_config_patch_values(config) * sizeof(float));
     end = arena->used;
@@ -151,7 +151,7 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
         patches(work.features, pixels, height, width, config->patch_size);
     else
         palme_stem_run(model, c, work.features, pixels, height, width, &work.stem);
-    c->room = work.room;
+    c->workspace = work.workspace;
 
     if (e->patch_input_norm.w)
         palme_layernorm(c, work.features, work.features, e->patch_input_norm.w, e->patch_input_norm.b, tokens, values,

@@ -29,7 +29,7 @@ static const char *json_kind(const struct palme_json *value)
 
 int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const struct palme_json *value, const char *wanted)
 {
-    return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s must be %s, and is %s", keys->path, key, wanted,
+    return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s must be %s, and is %s", keys->path, key, wanted,
                       json_kind(value));
 }
 
@@ -41,7 +41,7 @@ static int take_integer(int *out, const struct palme_keys *keys, const char *key
     if (!palme_json_is(value, PALME_JSON_INTEGER))
         return palme_keys_wrong_kind(keys, key, value, "an integer");
     if (found < least || found > most)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is %lld; %d to %d are allowed", keys->path, key,
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is %lld; %d to %d are allowed", keys->path, key,
                           (long long)found, least, most);
     *out = (int)found;
     return PALME_OK;
@@ -55,7 +55,7 @@ static int take_number(double *out, const struct palme_keys *keys, const char *k
     if (!palme_json_is_number(value))
         return palme_keys_wrong_kind(keys, key, value, "a number");
     if (!isfinite(found) || found < least || found > most)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is %g; %g to %g are allowed", keys->path, key, found,
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is %g; %g to %g are allowed", keys->path, key, found,
                           least, most);
     *out = found;
     return PALME_OK;
@@ -78,7 +78,7 @@ static int take_choice(int *out, const struct palme_keys *keys, const struct pal
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i == 0 ? "" : choices[i + 1] ? ", " : " and ",
                                  choices[i]);
     }
-    return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is \"%s\"; this version knows %s%s", keys->path,
+    return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is \"%s\"; this version knows %s%s", keys->path,
                       field->key, palme_show(&shown, palme_json_text(value), palme_json_size(value)),
                       choices[1] ? "" : "only ", known);
 }
@@ -118,7 +118,7 @@ int palme_keys_read(void *out, const struct palme_keys *keys, const struct palme
         int status = PALME_OK;
 
         if (!value && fields[i].required && !keys->lenient)
-            status = palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is missing", keys->path, fields[i].key);
+            status = palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is missing", keys->path, fields[i].key);
         else if (value)
             status = take_field(out, keys, &fields[i], value);
         if (status < 0)
@@ -132,7 +132,7 @@ int palme_keys_token(int *out, const struct palme_keys *keys, const char *key, i
     const struct palme_json *value = palme_json_get(keys->object, key);
 
     if (!value && required)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is missing", keys->path, key);
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is missing", keys->path, key);
     return value ? take_integer(out, keys, key, value, 0, vocabulary - 1) : PALME_OK;
 }
 
@@ -147,18 +147,18 @@ int palme_keys_precisions(unsigned *out, const struct palme_keys *keys, const ch
     if (!palme_json_is(list, PALME_JSON_ARRAY))
         return palme_keys_wrong_kind(keys, key, list, "an array of strings");
     if (palme_json_size(list) == 0)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s is empty", keys->path, key);
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is empty", keys->path, key);
     for (value = palme_json_first(list); value; value = value->next) {
         enum palme_precision found;
 
         if (!palme_json_is(value, PALME_JSON_STRING))
-            return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: an entry of %s%s must be a string, and is %s",
+            return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: an entry of %s%s must be a string, and is %s",
                               keys->path, key, json_kind(value));
         if (palme_precision_find(&found, palme_json_text(value)) < 0)
-            return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s has \"%s\"; f32, bf16 and int8 are known",
+            return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has \"%s\"; f32, bf16 and int8 are known",
                               keys->path, key, palme_show(&shown, palme_json_text(value), palme_json_size(value)));
         if (seen & 1u << found)
-            return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s has %s twice", keys->path, key,
+            return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has %s twice", keys->path, key,
                               palme_precision_name(found));
         seen |= 1u << found;
     }
@@ -173,11 +173,11 @@ int palme_keys_prompt(char **out, const struct palme_keys *keys, const char *key
     if (value && !palme_json_is(value, PALME_JSON_STRING))
         return palme_keys_wrong_kind(keys, key, value, "a string");
     if (palme_json_size(value) > MAX_PROMPT)
-        return palme_fail(keys->report, PALME_ERROR_FORMAT, "config: %s%s has %zu bytes; %d are allowed", keys->path, key,
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has %zu bytes; %d are allowed", keys->path, key,
                           palme_json_size(value), MAX_PROMPT);
     *out = strdup(value ? palme_json_text(value) : "");
     if (!*out)
-        return palme_fail(keys->report, PALME_ERROR_MEMORY, "out of memory");
+        return palme_fail(keys->log, PALME_ERROR_MEMORY, "out of memory");
     return PALME_OK;
 }
 
@@ -195,9 +195,9 @@ void palme_keys_warn_unknown(const struct palme_keys *keys, const struct palme_f
         for (int i = 0; names && names[i] && !known; i++)
             known = strcmp(value->key, names[i]) == 0;
         if (!known && unknown++ < SHOWN_UNKNOWN)
-            palme_say(keys->report, PALME_LOG_WARNING, "config: unknown key %s%s is ignored", keys->path,
+            palme_log_message(keys->log, PALME_LOG_WARNING, "config: unknown key %s%s is ignored", keys->path,
                       palme_show(&shown, value->key, strlen(value->key)));
     }
     if (unknown > SHOWN_UNKNOWN)
-        palme_say(keys->report, PALME_LOG_WARNING, "config: %zu more unknown keys are ignored", unknown - SHOWN_UNKNOWN);
+        palme_log_message(keys->log, PALME_LOG_WARNING, "config: %zu more unknown keys are ignored", unknown - SHOWN_UNKNOWN);
 }

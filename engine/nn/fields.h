@@ -32,7 +32,7 @@ struct palme_keys {
     const struct palme_json *object; /* NULL counts as empty */
     const char *path;
     int lenient; /* no key is required */
-    const struct palme_report *report;
+    const struct palme_log *log;
 };
 
 /* A failure that says that `key` must be `wanted`. */
@@ -64,6 +64,6 @@ extern const char *const palme_stem_names[];
 void palme_config_defaults(struct palme_config *config);
 /* Judges the values against each other and bounds every size that follows from them. */
 int palme_config_validate(const struct palme_config *config, const struct palme_config_names *names,
-                          const struct palme_report *report);
+                          const struct palme_log *log);
 
 #endif

@@ -117,9 +117,9 @@ static void warn_unknown(const struct palme_keys *keys)
 }
 
 int palme_format1_read(struct palme_config *config, const struct palme_json *json, int plain,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
-    struct palme_keys keys = { .object = json, .path = "", .lenient = plain, .report = report };
+    struct palme_keys keys = { .object = json, .path = "", .lenient = plain, .log = log };
     struct draft draft = { .config = *config, .alibi_num_heads = 4, .alibi_pos_bias = 1, .attn_flash = 1,
                            .train_length = -1 };
     struct palme_config *c = &draft.config;
@@ -142,9 +142,9 @@ int palme_format1_read(struct palme_config *config, const struct palme_json *jso
     if (status == PALME_OK)
         finish(&draft);
     if (status == PALME_OK)
-        status = palme_config_validate(c, &names, report);
+        status = palme_config_validate(c, &names, log);
     if (status == PALME_OK)
-        status = palme_keys_prompt(&c->default_prompt, &(struct palme_keys){ plain ? NULL : json, "", 0, report },
+        status = palme_keys_prompt(&c->default_prompt, &(struct palme_keys){ plain ? NULL : json, "", 0, log },
                                    "default_prompt");
     if (status == PALME_OK)
         warn_unknown(&keys);
@@ -224,7 +224,7 @@ struct palme_name palme_format1_name(const struct palme_config *config, const ch
 }
 
 int palme_format1_find(struct palme_tensor **tensor, struct palme_safetensors *file, const char *name,
-                       const struct palme_report *report)
+                       const struct palme_log *log)
 {
     static const char long_form[] = "decoder.net.", short_form[] = "decoder.";
     struct palme_tensor *other;
@@ -236,7 +236,7 @@ int palme_format1_find(struct palme_tensor **tensor, struct palme_safetensors *f
     other_name = palme_name("%s%s", short_form, name + sizeof long_form - 1);
     other = palme_safetensors_find(file, other_name.text);
     if (*tensor && other)
-        return palme_fail(report, PALME_ERROR_FORMAT, "tensor %s is there twice, as %s too", name, other_name.text);
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s is there twice, as %s too", name, other_name.text);
     if (!*tensor)
         *tensor = other;
     return PALME_OK;

@@ -165,7 +165,7 @@ static void round_units(uint32_t *units, enum palme_precision precision, const f
             values[i] = palme_bf16_round(x[i]);
         memcpy(units, values, bytes);
     } else {
-        palme_quantum_round_all((int8_t *)units, x, n, factor);
+        palme_quantize_values((int8_t *)units, x, n, factor);
     }
 }
 
@@ -183,7 +183,7 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 
         n = rows_together(row, first + count);
         for (int r = 0; scale && r < n; r++)
-            scale[row + r] = palme_quantum_scale(&factor[r], rows + (size_t)r * (size_t)in, in);
+            scale[row + r] = palme_quantization_scale(&factor[r], rows + (size_t)r * (size_t)in, in);
         for (int k = 0; k < in; k += SOME * group) {
             int part = in - k < SOME * group ? in - k : SOME * group;
             struct units units;
@@ -198,17 +198,17 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 /* A few rows that are a multiple of 1 KiB apart share sets of the nearest cache, and beside them the processor no
  * longer foresees where the weights come from: on a Zen 3 six rows of 1024 values in f32 times weights from the L3 make
  * 39 GFLOP/s, and 91 once they are a line further apart. Of many rows the weights are near. */
-enum { CROWDED = 1024, CROWDED_LEAST = 3, CROWDED_MOST = 16, LINE = 64 };
+enum { CONFLICTING = 1024, CONFLICTING_MIN = 3, CONFLICTING_MAX = 16, LINE = 64 };
 
 static size_t apart(size_t bytes)
 {
-    return bytes % CROWDED ? bytes : bytes + LINE;
+    return bytes % CONFLICTING ? bytes : bytes + LINE;
 }
 
 /* Whether as many rows of f32 are better read from a copy. */
-static int crowded(const struct palme_linear *l, int rows)
+static int conflicting(const struct palme_linear *l, int rows)
 {
-    return rows >= CROWDED_LEAST && rows <= CROWDED_MOST && (size_t)l->in * sizeof(float) % CROWDED == 0;
+    return rows >= CONFLICTING_MIN && rows <= CONFLICTING_MAX && (size_t)l->in * sizeof(float) % CONFLICTING == 0;
 }
 
 /* ---- Inputs in another precision */
@@ -218,9 +218,9 @@ struct input {
     const float *x;
     int rows, in, step;
     void (*part)(void *user, int i); /* NULL: the kernels of the precision read x itself */
-    void *room;
-    struct palme_quantum *quantum;
-    struct palme_rows brought;
+    void *workspace;
+    struct palme_quantization *quantization;
+    struct palme_rows result;
 };
 
 static void quantize_part(void *user, int i)
@@ -229,17 +229,17 @@ static void quantize_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->quantize((int8_t *)input->room + (size_t)row * input->brought.stride, &input->quantum[row],
+        input->kernels->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride, &input->quantization[row],
                                  input->x + (size_t)row * input->in, input->in);
 }
 
-static void narrow_part(void *user, int i)
+static void to_bf16_part(void *user, int i)
 {
     const struct input *input = user;
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->narrow((uint16_t *)(void *)((char *)input->room + (size_t)row * input->brought.stride),
+        input->kernels->to_bf16((uint16_t *)(void *)((char *)input->workspace + (size_t)row * input->result.stride),
                                input->x + (size_t)row * input->in, input->in);
 }
 
@@ -249,72 +249,72 @@ static void copy_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        memcpy((char *)input->room + (size_t)row * input->brought.stride, input->x + (size_t)row * input->in,
+        memcpy((char *)input->workspace + (size_t)row * input->result.stride, input->x + (size_t)row * input->in,
                (size_t)input->in * sizeof *input->x);
 }
 
 /* Where rows go, one portion for all of them. */
 /* What a layer makes of its inputs first, and the memory that it takes for that. */
-static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *room, const float *x,
+static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *workspace, const float *x,
                              const struct palme_linear *l, int rows)
 {
     struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
-                           .brought = { (const char *)x, (size_t)l->in * sizeof *x, NULL } };
+                           .result = { (const char *)x, (size_t)l->in * sizeof *x, NULL } };
 
     if (l->precision == PALME_INT8) {
         input.part = quantize_part;
-        input.brought.stride = PALME_QUANTIZED((size_t)l->in);
-    } else if (l->precision == PALME_BF16 && kernels->narrow) {
-        input.part = narrow_part;
-        input.brought.stride = apart(padded_in(l) * sizeof(uint16_t));
-    } else if (crowded(l, rows)) {
+        input.result.stride = PALME_QUANTIZED_BYTES((size_t)l->in);
+    } else if (l->precision == PALME_BF16 && kernels->to_bf16) {
+        input.part = to_bf16_part;
+        input.result.stride = apart(padded_in(l) * sizeof(uint16_t));
+    } else if (conflicting(l, rows)) {
         input.part = copy_part;
-        input.brought.stride = apart(input.brought.stride);
+        input.result.stride = apart(input.result.stride);
     } else {
         return input;
     }
-    input.room = palme_arena_take(room, (size_t)rows, input.brought.stride);
-    input.brought.values = input.room;
+    input.workspace = palme_arena_take(workspace, (size_t)rows, input.result.stride);
+    input.result.values = input.workspace;
     if (l->precision == PALME_INT8)
-        input.brought.quantum = input.quantum = palme_arena_take(room, (size_t)rows, sizeof *input.quantum);
+        input.result.quantization = input.quantization = palme_arena_take(workspace, (size_t)rows, sizeof *input.quantization);
     return input;
 }
 
-size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows)
+size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct palme_linear *l, int rows)
 {
     struct palme_arena arena = { 0 };
 
     if (!l->w || rows < 1)
         return 0;
-    input_of(kernels, &arena, NULL, l, min_int(rows, CROWDED_MOST)); /* in f32 more rows take none */
+    input_of(kernels, &arena, NULL, l, min_int(rows, CONFLICTING_MAX)); /* in f32 more rows take none */
     palme_arena_rewind(&arena, 0);
     input_of(kernels, &arena, NULL, l, rows);
     return arena.most;
 }
 
-struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
+struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels, void *workspace, const float *x,
                                         const struct palme_linear *l, int rows)
 {
-    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    struct palme_arena arena = palme_arena_over(workspace, SIZE_MAX);
     struct input input = input_of(kernels, &arena, x, l, rows);
 
     if (input.part)
         input.part(&input, 0);
-    return input.brought;
+    return input.result;
 }
 
-struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
+struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
                                    const struct palme_linear *l, int rows)
 {
     enum { COST = 4 }; /* FLOP of a value or so */
-    double step = PALME_PORTION_FLOPS / 4 / ((double)COST * l->in);
-    struct palme_arena arena = palme_arena_over(room, SIZE_MAX);
+    double step = PALME_TASK_FLOPS / 4 / ((double)COST * l->in);
+    struct palme_arena arena = palme_arena_over(workspace, SIZE_MAX);
     struct input input = input_of(c->kernels, &arena, x, l, rows);
 
     input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
     if (input.part)
         palme_parallel(c, (rows + input.step - 1) / input.step, (double)COST * rows * l->in, input.part, &input);
-    return input.brought;
+    return input.result;
 }
 
 /* ---- Products */
@@ -326,15 +326,15 @@ void palme_linear_part(const struct palme_kernels *kernels, float *y, const stru
     const void *values = x->values + (size_t)row * x->stride;
     const float *b = l->b ? l->b + first : NULL;
 
-    if (l->precision == PALME_INT8 && !x->quantum)
+    if (l->precision == PALME_INT8 && !x->quantization)
         kernels->linear_bytes(y, values, w, l->scale + first, b, rows, l->in, count, y_stride, (ptrdiff_t)x->stride,
                               l->activation);
     else if (l->precision == PALME_INT8)
-        kernels->linear_int8(y, values, x->quantum + row, w, l->scale + first, b, rows, l->in, count, y_stride,
+        kernels->linear_int8(y, values, x->quantization + row, w, l->scale + first, b, rows, l->in, count, y_stride,
                              l->activation);
     else if (l->precision == PALME_BF16)
         kernels->linear_bf16(y, values, w, b, rows, l->in, count, y_stride,
-                             (ptrdiff_t)(x->stride / (kernels->narrow ? sizeof(uint16_t) : sizeof(float))),
+                             (ptrdiff_t)(x->stride / (kernels->to_bf16 ? sizeof(uint16_t) : sizeof(float))),
                              l->activation);
     else
         kernels->linear(y, values, w, b, rows, l->in, count, y_stride, (ptrdiff_t)(x->stride / sizeof(float)),
@@ -348,14 +348,14 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
     const int8_t *w = (const int8_t *)l->w + (size_t)first * padded_in(l);
     const int8_t *values = (const int8_t *)x->values + (size_t)row * x->stride;
 
-    kernels->linear_int8_to_bytes(y, values, x->quantum + row, w, l->scale + first, l->b ? l->b + first : NULL, lines,
+    kernels->linear_int8_to_bytes(y, values, x->quantization + row, w, l->scale + first, l->b ? l->b + first : NULL, lines,
                                   line_stride, pixels, l->in, count, y_stride);
 }
 
 static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation);
 
 struct part {
-    const struct palme_product *product;
+    const struct palme_linear_op *product;
     int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
 };
 
@@ -363,7 +363,7 @@ struct product_job {
     const struct palme_kernels *kernels;
     struct palme_rows input;
     int rows;
-    struct part part[PALME_PRODUCTS];
+    struct part part[PALME_LINEAR_MULTI_MAX];
     int row_step, parts; /* rows of a block; portions of a block */
 };
 
@@ -381,7 +381,7 @@ static void activate(const struct palme_kernels *kernels, float *x, int n, enum 
 }
 
 /* What comes after the sums, while they are still in the caches: rows x out values at y. */
-static void finish(const struct palme_kernels *kernels, const struct palme_product *product, size_t at, int rows,
+static void finish(const struct palme_kernels *kernels, const struct palme_linear_op *product, size_t at, int rows,
                    int out)
 {
     const struct palme_linear *l = product->l;
@@ -424,7 +424,7 @@ static double cost_of(const struct palme_linear *l, int rows)
 }
 
 /* Cuts each product into portions of about the same cost: enough of them that every thread has as many. */
-static void products_in_panels(struct palme_compute *c, const struct palme_product *products, int count,
+static void products_in_panels(struct palme_compute *c, const struct palme_linear_op *products, int count,
                                const struct palme_rows *x, int rows)
 {
     struct product_job job = { .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows < 64 ? rows : 64 };
@@ -433,7 +433,7 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
 
     for (int p = 0; p < count; p++) {
         const struct palme_linear *l = products[p].l;
-        double cost = cost_of(l, job.row_step), wanted = cost / PALME_PORTION_FLOPS;
+        double cost = cost_of(l, job.row_step), wanted = cost / PALME_TASK_FLOPS;
         int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
 
         if (rows == 1) { /* the kernels read a portion as some long streams, and few portions are enough */
@@ -456,14 +456,14 @@ static void products_in_panels(struct palme_compute *c, const struct palme_produ
     palme_parallel(c, blocks * job.parts, all, product_part, &job);
 }
 
-void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x, int rows)
+void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x, int rows)
 {
     if (c->cancelled || rows <= 0)
         return;
     if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
-        struct palme_rows brought = palme_rows_bring(c, c->room, x, products[0].l, rows);
+        struct palme_rows result = palme_quantize_rows(c, c->workspace, x, products[0].l, rows);
 
-        products_in_panels(c, products, count, &brought, rows);
+        products_in_panels(c, products, count, &result, rows);
         return;
     }
     for (int p = 0; p < count; p++) {
@@ -481,13 +481,13 @@ void palme_products(struct palme_compute *c, const struct palme_product *product
 
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows)
 {
-    palme_products(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+    palme_linear_multi(c, &(struct palme_linear_op){ .y = y, .l = l }, 1, x, rows);
 }
 
 void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_rows *x, const struct palme_linear *l,
                        int rows)
 {
-    products_in_panels(c, &(struct palme_product){ .y = y, .l = l }, 1, x, rows);
+    products_in_panels(c, &(struct palme_linear_op){ .y = y, .l = l }, 1, x, rows);
 }
 
 /* ---- Tables -------------------------------------------------------------------------------- */
@@ -507,8 +507,8 @@ void palme_table_pack(void *place, float *scale, enum palme_precision precision,
         for (int i = 0; i < n; i++)
             ((uint16_t *)place)[i] = palme_bf16_round(row[i]);
     } else {
-        *scale = palme_quantum_scale(&factor, row, n);
-        palme_quantum_round_all((int8_t *)place, row, n, factor);
+        *scale = palme_quantization_scale(&factor, row, n);
+        palme_quantize_values((int8_t *)place, row, n, factor);
     }
 }
 
@@ -542,7 +542,7 @@ struct rows_job {
 static void by_rows(struct palme_compute *c, struct rows_job *job, double cost,
                     void (*body)(void *user, int i))
 {
-    double step = PALME_PORTION_FLOPS / 4 / (cost * job->n);
+    double step = PALME_TASK_FLOPS / 4 / (cost * job->n);
 
     job->kernels = c->kernels;
     job->step = step < 1 ? 1 : step > job->rows ? job->rows : (int)step;
@@ -638,7 +638,7 @@ void palme_relu6(struct palme_compute *c, float *x, int rows, int n)
 
 struct attention_job {
     const struct palme_kernels *kernels;
-    char *rooms;           /* of the threads */
+    char *workspaces;           /* of the threads */
     atomic_ullong in_use;  /* a bit for each */
     const struct palme_attend *shape;
     float *out;
@@ -653,13 +653,13 @@ static char *aligned(void *memory)
     return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
 }
 
-size_t palme_attention_room(int threads)
+size_t palme_attention_workspace(int threads)
 {
-    return 64 + (size_t)threads * PALME_ATTEND_ROOM;
+    return 64 + (size_t)threads * PALME_ATTEND_WORKSPACE;
 }
 
-/* There is a room for each thread, so one is free. */
-static int room_take(struct attention_job *job)
+/* There is a workspace for each thread, so one is free. */
+static int workspace_take(struct attention_job *job)
 {
     unsigned long long before = atomic_load(&job->in_use);
 
@@ -668,9 +668,9 @@ static int room_take(struct attention_job *job)
     return __builtin_ctzll(~before);
 }
 
-static void room_give(struct attention_job *job, int room)
+static void workspace_give(struct attention_job *job, int workspace)
 {
-    atomic_fetch_and(&job->in_use, ~(1ULL << room));
+    atomic_fetch_and(&job->in_use, ~(1ULL << workspace));
 }
 
 static void attention_part(void *user, int i)
@@ -683,12 +683,12 @@ static void attention_part(void *user, int i)
     shape.first += row;
     if (job->slopes)
         shape.slope = job->slopes[head];
-    int room = room_take(job);
-    shape.room = job->rooms + (size_t)room * PALME_ATTEND_ROOM;
+    int workspace = workspace_take(job);
+    shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE;
     job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
                          job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD,
                          job->k + head * job->k_head, job->v + head * job->v_head, &shape);
-    room_give(job, room);
+    workspace_give(job, workspace);
 }
 
 void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
@@ -700,7 +700,7 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
     enum { LEAST = 30, MOST = 64 };
     double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
     double step = PALME_CANCEL_FLOPS / row_flops;
-    struct attention_job job = { .kernels = c->kernels, .rooms = aligned(c->room), .shape = shape, .out = out, .q = q,
+    struct attention_job job = { .kernels = c->kernels, .workspaces = aligned(c->workspace), .shape = shape, .out = out, .q = q,
                                  .k = k, .v = v, .slopes = slopes, .k_head = k_head, .v_head = v_head };
 
     job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;

@@ -46,25 +46,25 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
                               const float *scales, int first, int count);
 
-/* Bytes that compute->room must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for a layer
+/* Bytes that compute->workspace must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for a layer
  * that there is not. */
-size_t palme_linear_room(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
+size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
 
 /* The same for attention by so many threads. */
-size_t palme_attention_room(int threads);
+size_t palme_attention_workspace(int threads);
 
 /* y[rows][out] = f(x[rows][in] W^T + b); `into` [rows][out], if it is not NULL, has it added. */
-struct palme_product {
+struct palme_linear_op {
     float *y;
     const struct palme_linear *l;
     float *into;
 };
 
-enum { PALME_PRODUCTS = 4 };
+enum { PALME_LINEAR_MULTI_MAX = 4 };
 
-/* Up to PALME_PRODUCTS products of the same x, by layers of the same precision: x is brought to it once, and the
+/* Up to PALME_LINEAR_MULTI_MAX products of the same x, by layers of the same precision: x is result to it once, and the
  * threads share the work of all. */
-void palme_products(struct palme_compute *c, const struct palme_product *products, int count, const float *x,
+void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
                     int rows);
 
 /* One of them: y[rows][out] = f(x[rows][in] W^T + b) */
@@ -72,12 +72,12 @@ void palme_linear(struct palme_compute *c, float *y, const float *x, const struc
                   int rows);
 
 /* For stages that cut their work themselves: rows of inputs in the precision of a layer, which are the floats
- * themselves or stand in a room of palme_linear_room bytes. A layer in int8 also takes rows of what ReLU6 left, as bytes
+ * themselves or stand in a workspace of palme_linear_workspace bytes. A layer in int8 also takes rows of what ReLU6 left, as bytes
  * (PALME_BYTE_FACTOR in kernels.h). */
 struct palme_rows {
     const char *values;
     size_t stride;                       /* bytes from a row to the next */
-    const struct palme_quantum *quantum; /* [rows], int8 only; NULL there: bytes */
+    const struct palme_quantization *quantization; /* [rows], int8 only; NULL there: bytes */
 };
 
 /* palme_linear of rows that are in the precision of `l` already. */
@@ -85,9 +85,9 @@ void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_row
                        int rows);
 
 /* Brings x[rows][in] to the precision of `l`, by all threads or in the calling one. */
-struct palme_rows palme_rows_bring(struct palme_compute *c, void *room, const float *x,
+struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
                                    const struct palme_linear *l, int rows);
-struct palme_rows palme_rows_bring_here(const struct palme_kernels *kernels, void *room, const float *x,
+struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels, void *workspace, const float *x,
                                         const struct palme_linear *l, int rows);
 
 /* The outputs first..first+count-1 of `rows` such rows from `row` on, in the calling thread: y[rows][y_stride]
@@ -96,7 +96,7 @@ void palme_linear_part(const struct palme_kernels *kernels, float *y, const stru
                        const struct palme_linear *l, int first, int count, ptrdiff_t y_stride);
 
 /* The same of a layer in int8 that ends in ReLU6 and gives bytes, for 1..4 lines of `pixels` rows, the first of them `row`
- * and the next ones `line_stride` further on: y[pixels][y_stride][PALME_ROWS_TOGETHER] (linear_int8_to_bytes in
+ * and the next ones `line_stride` further on: y[pixels][y_stride][PALME_INTERLEAVED_ROWS] (linear_int8_to_bytes in
  * kernels.h). */
 void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y, const struct palme_rows *x, int row,
                                 int lines, int line_stride, int pixels, const struct palme_linear *l, int first,
@@ -126,7 +126,7 @@ void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int 
 void palme_relu6(struct palme_compute *c, float *x, int rows, int n);
 
 /* All heads of one attention. Head h reads columns 64 h.. of q and out, and k + h * k_head, v + h * v_head.
- * slopes is NULL or [heads]. shape->room is not looked at: that of each thread is in compute->room. */
+ * slopes is NULL or [heads]. shape->workspace is not looked at: that of each thread is in compute->workspace. */
 void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
                      const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
                      const float *slopes);

@@ -50,7 +50,7 @@ int palme_loader_wrong_shape(const struct palme_loader *l, const struct palme_te
 {
     struct shape_text wanted, found;
 
-    return palme_fail(l->report, PALME_ERROR_FORMAT, "tensor %s: wanted shape %s and found %s", tensor->name,
+    return palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: wanted shape %s and found %s", tensor->name,
                       show_shape(&wanted, shape, rank), show_shape(&found, tensor->shape, tensor->rank));
 }
 
@@ -69,7 +69,7 @@ struct palme_tensor *palme_loader_find(struct palme_loader *l, const char *name)
         return NULL;
     if (l->version != 1)
         return palme_safetensors_find(l->file, found.text);
-    l->status = palme_format1_find(&tensor, l->file, found.text, l->report);
+    l->status = palme_format1_find(&tensor, l->file, found.text, l->log);
     return l->status == PALME_OK ? tensor : NULL;
 }
 
@@ -83,18 +83,18 @@ static struct palme_tensor *find_scale(struct palme_loader *l, const struct palm
 
     if (!scale) {
         l->status =
-            palme_fail(l->report, PALME_ERROR_FORMAT,
+            palme_fail(l->log, PALME_ERROR_FORMAT,
                        "tensor %s is I8, and its scales %s are missing", tensor->name, name.text);
         return NULL;
     }
     if (scale->dtype != PALME_DTYPE_F32) {
-        l->status = palme_fail(l->report, PALME_ERROR_FORMAT, "tensor %s: is %s, and F32 is wanted",
+        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: is %s, and F32 is wanted",
                                name.text, palme_dtype_name(scale->dtype));
         return NULL;
     }
     if (scale->rank != 1 || scale->shape[0] != tensor->shape[0]) {
         l->status = palme_fail(
-            l->report, PALME_ERROR_FORMAT, "tensor %s: wanted shape [%lld] and found %s", name.text,
+            l->log, PALME_ERROR_FORMAT, "tensor %s: wanted shape [%lld] and found %s", name.text,
             (long long)tensor->shape[0], show_shape(&found, scale->shape, scale->rank));
         return NULL;
     }
@@ -119,7 +119,7 @@ struct palme_source_tensor palme_loader_require(struct palme_loader *l, const ch
     }
     if (!tensor) {
         if (l->status == PALME_OK)
-            l->status = palme_fail(l->report, PALME_ERROR_FORMAT, "tensor %s is missing; wanted shape %s",
+            l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s is missing; wanted shape %s",
                                    file_name(l, name).text, show_shape(&wanted, shape, rank));
         return source;
     }
@@ -129,7 +129,7 @@ struct palme_source_tensor palme_loader_require(struct palme_loader *l, const ch
     }
     if (tensor->dtype > PALME_DTYPE_I8 || (tensor->dtype == PALME_DTYPE_I8 && !is_weight)) {
         l->status = palme_fail(
-            l->report, PALME_ERROR_FORMAT, "tensor %s: wanted F32, F16%s and found %s",
+            l->log, PALME_ERROR_FORMAT, "tensor %s: wanted F32, F16%s and found %s",
             tensor->name, is_weight ? ", BF16 or I8" : " or BF16", palme_dtype_name(tensor->dtype));
         return source;
     }
@@ -137,7 +137,7 @@ struct palme_source_tensor palme_loader_require(struct palme_loader *l, const ch
     source.columns = tensor->count / source.rows;
     /* Only where addresses have 32 bits can packing, which rounds rows up to a panel, overflow. */
     if ((uint64_t)tensor->count + (uint64_t)source.columns * PALME_PANEL > SIZE_MAX / 8) {
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit",
+        l->status = palme_fail(l->log, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit",
                                tensor->name);
         return source;
     }
@@ -159,17 +159,17 @@ void *palme_loader_take(struct palme_loader *l, size_t count, size_t size)
     void *part = l->status == PALME_OK ? palme_arena_take(&l->arena, count, size) : NULL;
 
     if (l->arena.overflow && l->status == PALME_OK)
-        l->status = palme_fail(l->report, PALME_ERROR_MEMORY, "out of memory: its weights do not fit");
+        l->status = palme_fail(l->log, PALME_ERROR_MEMORY, "out of memory: its weights do not fit");
     return part;
 }
 
 /* l->scales = those of rows first..first+count-1 of an I8 tensor; they are numbers above 0. */
 static void read_scales(struct palme_loader *l, const struct palme_source_tensor *source, int64_t first, int64_t count)
 {
-    l->status = palme_tensor_read(l->file, l->scales, source->scale, first, count, l->report);
+    l->status = palme_tensor_read(l->file, l->scales, source->scale, first, count, l->log);
     for (int64_t row = 0; row < count && l->status == PALME_OK; row++)
         if (!isfinite(l->scales[row]) || l->scales[row] <= 0)
-            l->status = palme_fail(l->report, PALME_ERROR_FORMAT,
+            l->status = palme_fail(l->log, PALME_ERROR_FORMAT,
                                    "tensor %s: scale %lld is %g, not a number above 0",
                                    source->scale->name, (long long)(first + row), l->scales[row]);
 }
@@ -197,7 +197,7 @@ void palme_loader_read_rows(struct palme_loader *l, float *out, const struct pal
     int64_t columns = source->columns;
 
     l->status = palme_tensor_read(l->file, out, source->tensor, first * columns, count * columns,
-                                  l->report);
+                                  l->log);
     if (source->scale && l->status == PALME_OK)
         read_scales(l, source, first, count);
     if (l->status < 0)
@@ -233,7 +233,7 @@ static int stored_in(const struct palme_source_tensor *source, enum palme_precis
 static const void *read_stored(struct palme_loader *l, const struct palme_source_tensor *source, int64_t first, int64_t count)
 {
     l->status = palme_tensor_read_raw(l->file, l->rows, source->tensor, first * source->columns,
-                                      count * source->columns, l->report);
+                                      count * source->columns, l->log);
     if (l->status == PALME_OK && source->scale)
         read_scales(l, source, first, count);
     if (l->status == PALME_OK && !source->scale)

@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "nn/config.h"
 #include "nn/layers.h"
-#include "base/report.h"
+#include "base/log.h"
 
 struct palme_safetensors;
 struct palme_tensor;
@@ -31,7 +31,7 @@ struct palme_loader {
     enum palme_precision precision;
     int blas; /* whether layers that see many rows are laid out for it */
     struct palme_safetensors *file;
-    const struct palme_report *report;
+    const struct palme_log *log;
     int status;               /* the first failure ends all further work */
     struct palme_arena arena; /* measures during the first walk */
     size_t widest;            /* floats in the longest row */

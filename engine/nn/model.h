@@ -13,7 +13,7 @@
 #include "nn/decoder.h"
 #include "nn/encoder.h"
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 
 struct palme_safetensors;
 struct palme_tokenizer;
@@ -33,7 +33,7 @@ struct palme_weights {
  * unknown tensors and about NaN and infinity. On failure nothing is owned. */
 int palme_weights_load(struct palme_weights *weights, const struct palme_config *config, int version,
                        enum palme_precision precision, int blas, struct palme_safetensors *file,
-                       const struct palme_report *report);
+                       const struct palme_log *log);
 void palme_weights_clear(struct palme_weights *weights);
 
 /* ---- Model -------------------------------------------------------------------------------- */

@@ -48,8 +48,8 @@ static const float *load_kernel(struct palme_loader *l, const char *name, int ou
 static const int8_t *load_taps(struct palme_loader *l, const char *name, int channels, int size, float **scale)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
-    size_t portions = ((size_t)size + PALME_ROWS_TOGETHER - 1) / PALME_ROWS_TOGETHER, taps = (size_t)size * (size_t)size;
-    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_ROWS_TOGETHER;
+    size_t portions = ((size_t)size + PALME_INTERLEAVED_ROWS - 1) / PALME_INTERLEAVED_ROWS, taps = (size_t)size * (size_t)size;
+    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_INTERLEAVED_ROWS;
     int8_t *w = palme_loader_take(l, bytes, 1);
     float factor;
 
@@ -61,12 +61,12 @@ static const int8_t *load_taps(struct palme_loader *l, const char *name, int cha
     for (size_t c = 0; c < (size_t)channels; c++) {
         const float *kernel = l->rows + c * taps;
 
-        (*scale)[c] = palme_quantum_scale(&factor, kernel, (int)taps);
+        (*scale)[c] = palme_quantization_scale(&factor, kernel, (int)taps);
         for (size_t t = 0; t < taps; t++) {
             size_t ky = t / (size_t)size, kx = t % (size_t)size;
-            size_t at = (ky / PALME_ROWS_TOGETHER * (size_t)size + kx) * (size_t)channels + c;
+            size_t at = (ky / PALME_INTERLEAVED_ROWS * (size_t)size + kx) * (size_t)channels + c;
 
-            w[at * PALME_ROWS_TOGETHER + ky % PALME_ROWS_TOGETHER] = palme_quantum_round(kernel[t], factor);
+            w[at * PALME_INTERLEAVED_ROWS + ky % PALME_INTERLEAVED_ROWS] = palme_quantize_value(kernel[t], factor);
         }
     }
     return w;
@@ -164,10 +164,10 @@ struct plan {
     size_t ring_size, narrow_size; /* floats of a portion's ring; of all that `depthwise` makes in the scratch */
 };
 
-/* The most output rows at a time, at most `most`, whose expanded rows of `row` floats fit into `room`. */
-static int steps_in(int room, int row, const struct palme_stem_block *block, int most)
+/* The most output rows at a time, at most `most`, whose expanded rows of `row` floats fit into `workspace`. */
+static int steps_in(int workspace, int row, const struct palme_stem_block *block, int most)
 {
-    int step = (room / row - block->size) / block->stride + 1;
+    int step = (workspace / row - block->size) / block->stride + 1;
 
     return step < 1 ? 1 : min_int(step, most);
 }
@@ -211,7 +211,7 @@ static struct plan plan_of(const struct palme_stem_block *block, int height, int
     }
     plan.ring = (plan.step - 1) * block->stride + block->size;
     if (plan.bytes) /* whole groups of rows, with rows before the first that is needed or behind the last */
-        plan.ring = div_up(plan.ring + PALME_ROWS_TOGETHER - 1, PALME_ROWS_TOGETHER) * PALME_ROWS_TOGETHER;
+        plan.ring = div_up(plan.ring + PALME_INTERLEAVED_ROWS - 1, PALME_INTERLEAVED_ROWS) * PALME_INTERLEAVED_ROWS;
     plan.ring_size = floats_of(&plan, (size_t)plan.ring * width * plan.chunk);
     plan.narrow_size = floats_of(&plan, (size_t)(plan.fused ? plan.bands * plan.step : plan.out_height) *
                                             plan.out_width * block->middle);
@@ -227,8 +227,8 @@ struct buffers {
     float *narrow; /* [narrow_size]: what `depthwise` makes */
     float *mapped; /* [bands][3][picture's width][3]: rows of the picture, of the first block only */
     void *wide;    /* the block's input in the precision of `expand` */
-    char *room;    /* what `project` reads in its precision: all of it, or where portions go on to it, of each portion */
-    size_t room_step; /* bytes of a portion */
+    char *workspace;    /* what `project` reads in its precision: all of it, or where portions go on to it, of each portion */
+    size_t workspace_step; /* bytes of a portion */
 };
 
 /* A picture's way through the stem. A block's buffers share memory with those of the other blocks. */
@@ -248,9 +248,9 @@ static void lay_out_block(struct buffers *b, struct palme_arena *arena, const st
     b->rings = palme_arena_take(arena, portions, plan->ring_size * sizeof(float));
     b->narrow = palme_arena_take(arena, plan->narrow_size, sizeof(float));
     b->mapped = palme_arena_take(arena, block->expand.w ? 0 : (size_t)plan->bands * 9, (size_t)width * sizeof(float));
-    b->wide = palme_arena_take(arena, palme_linear_room(&model->kernels, &block->expand, height * plan->width), 1);
-    b->room_step = plan->bytes ? 0 : palme_linear_room(&model->kernels, &block->project, pixels);
-    b->room = palme_arena_take(arena, plan->fused ? (size_t)plan->bands : 1, b->room_step);
+    b->wide = palme_arena_take(arena, palme_linear_workspace(&model->kernels, &block->expand, height * plan->width), 1);
+    b->workspace_step = plan->bytes ? 0 : palme_linear_workspace(&model->kernels, &block->project, pixels);
+    b->workspace = palme_arena_take(arena, plan->fused ? (size_t)plan->bands : 1, b->workspace_step);
 }
 
 static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
@@ -274,7 +274,7 @@ static void lay_out(struct work *work, struct palme_arena *arena, const struct p
         lay_out_block(&work->block[i], arena, model, &stem->block[i], work->block[i].plan.height, width);
         palme_arena_rewind(arena, mark);
     }
-    work->head = palme_arena_take(arena, palme_linear_room(&model->kernels, &stem->head, h * w), 1);
+    work->head = palme_arena_take(arena, palme_linear_workspace(&model->kernels, &stem->head, h * w), 1);
 }
 
 void palme_stem_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width)
@@ -321,12 +321,12 @@ static void conv_row(const struct block_job *job, float *y, int row, float *mapp
                            same_before(width, 3, 2), job->block->middle);
 }
 
-/* The group of the ring that begins with row `row` of the map, a multiple of PALME_ROWS_TOGETHER and maybe one before 0. */
+/* The group of the ring that begins with row `row` of the map, a multiple of PALME_INTERLEAVED_ROWS and maybe one before 0. */
 static uint8_t *group_of(const struct plan *plan, uint8_t *ring, int row)
 {
-    int groups = plan->ring / PALME_ROWS_TOGETHER, group = (row / PALME_ROWS_TOGETHER + groups) % groups;
+    int groups = plan->ring / PALME_INTERLEAVED_ROWS, group = (row / PALME_INTERLEAVED_ROWS + groups) % groups;
 
-    return ring + (size_t)group * plan->width * plan->chunk * PALME_ROWS_TOGETHER;
+    return ring + (size_t)group * plan->width * plan->chunk * PALME_INTERLEAVED_ROWS;
 }
 
 /* Expanded rows of `count` channels from the channel `from` on, into their places in the ring: from `made` on, at least
@@ -342,7 +342,7 @@ static int expand(const struct block_job *job, float *ring, int made, int end, i
 
         rows = min_int(end - made, plan->ring - place);
         if (plan->bytes) {
-            rows = PALME_ROWS_TOGETHER;
+            rows = PALME_INTERLEAVED_ROWS;
             palme_linear_part_to_bytes(job->kernels, group_of(plan, (uint8_t *)ring, made), &job->wide, made * width,
                                        min_int(rows, plan->height - made), width, width, &job->block->expand, from,
                                        count, plan->chunk);
@@ -375,13 +375,13 @@ static void filter_bytes(const struct block_job *job, uint8_t *y, uint8_t *ring,
                          const struct palme_depthwise *shape)
 {
     const struct palme_stem_block *block = job->block;
-    int place = (top + PALME_ROWS_TOGETHER) % PALME_ROWS_TOGETHER, row = top - place;
-    struct palme_rows_under x = { { group_of(job->plan, ring, row), group_of(job->plan, ring, row + PALME_ROWS_TOGETHER) },
+    int place = (top + PALME_INTERLEAVED_ROWS) % PALME_INTERLEAVED_ROWS, row = top - place;
+    struct palme_depthwise_window x = { { group_of(job->plan, ring, row), group_of(job->plan, ring, row + PALME_INTERLEAVED_ROWS) },
                                   place, 0 };
 
     for (int ky = 0; ky < shape->size; ky++)
         x.inside |= (unsigned)(top + ky >= 0 && top + ky < job->plan->height) << ky;
-    job->kernels->depthwise_bytes(y, &x, block->taps + (ptrdiff_t)from * PALME_ROWS_TOGETHER, block->taps_scale + from,
+    job->kernels->depthwise_bytes(y, &x, block->taps + (ptrdiff_t)from * PALME_INTERLEAVED_ROWS, block->taps_scale + from,
                                   block->depthwise_bias + from, shape);
 }
 
@@ -409,7 +409,7 @@ static void block_part(void *user, int i)
         .y_stride = block->middle, .x_stride = plan->chunk, .w_stride = block->middle,
     };
 
-    made = made < 0 ? 0 : plan->bytes ? made / PALME_ROWS_TOGETHER * PALME_ROWS_TOGETHER : made;
+    made = made < 0 ? 0 : plan->bytes ? made / PALME_INTERLEAVED_ROWS * PALME_INTERLEAVED_ROWS : made;
     for (; row < end; row += plan->step) {
         int rows = min_int(plan->step, end - row);
         int last = min_int((row + rows - 1) * block->stride - top + block->size, plan->height);
@@ -428,12 +428,12 @@ static void block_part(void *user, int i)
         if (plan->fused) {
             size_t at = (size_t)row * plan->out_width * block->out;
             int pixels = rows * plan->out_width;
-            char *room = job->buffers->room + i * job->buffers->room_step;
-            struct palme_rows brought = plan->bytes ? bytes_of(block, narrow)
-                                                    : palme_rows_bring_here(job->kernels, room, narrow, &block->project,
+            char *workspace = job->buffers->workspace + i * job->buffers->workspace_step;
+            struct palme_rows result = plan->bytes ? bytes_of(block, narrow)
+                                                    : palme_quantize_rows_serial(job->kernels, workspace, narrow, &block->project,
                                                                             pixels);
 
-            palme_linear_part(job->kernels, job->y + at, &brought, 0, pixels, &block->project, 0, block->out,
+            palme_linear_part(job->kernels, job->y + at, &result, 0, pixels, &block->project, 0, block->out,
                               block->out);
             if (block->skip)
                 job->kernels->add(job->y + at, job->x + at, pixels * block->out);
@@ -450,7 +450,7 @@ static void run_block(struct palme_compute *c, struct block_job *job)
 
     job->kernels = c->kernels;
     if (!job->stem)
-        job->wide = palme_rows_bring(c, job->buffers->wide, job->x, &block->expand, plan->height * plan->width);
+        job->wide = palme_quantize_rows(c, job->buffers->wide, job->x, &block->expand, plan->height * plan->width);
     palme_parallel(c, plan->bands * plan->chunks, flops + (plan->fused ? project : 0), block_part, job);
     if (plan->fused)
         return;
@@ -459,7 +459,7 @@ static void run_block(struct palme_compute *c, struct block_job *job)
 
         palme_linear_rows(c, job->y, &narrow, &block->project, pixels);
     } else {
-        c->room = job->buffers->room;
+        c->workspace = job->buffers->workspace;
         palme_linear(c, job->y, job->buffers->narrow, &block->project, pixels);
     }
     if (block->skip)
@@ -481,7 +481,7 @@ void palme_stem_run(const struct palme_model *model, struct palme_compute *c, fl
                                           .pixel_height = height, .pixel_width = width });
     const struct plan *last = &work.block[stem->blocks - 1].plan;
 
-    c->room = work.head;
+    c->workspace = work.head;
     palme_linear(c, features, work.map[(stem->blocks - 1) % 2], &stem->head, last->out_height * last->out_width);
     palme_arena_rewind(scratch, mark);
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "io/json.h"
-#include "base/report.h"
+#include "base/log.h"
 
 /* Two neighbouring tokens that become one. */
 struct palme_merge {
@@ -56,7 +56,7 @@ struct palme_bpe {
 /* Reads a tokenizers JSON whose model.type is BPE. Returns PALME_OK or PALME_ERROR_{FORMAT, MEMORY}; then
  * *bpe is NULL. */
 int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
-                   const struct palme_report *report);
+                   const struct palme_log *log);
 void palme_bpe_close(struct palme_bpe **bpe);
 
 /* As palme_tokenizer_scratch and palme_tokenizer_encode; the text is valid UTF-8. */

@@ -13,7 +13,7 @@
 /* What palme_bpe_load works with. */
 struct reading {
     struct palme_bpe *t;
-    const struct palme_report *report;
+    const struct palme_log *log;
     const struct palme_json *vocab, *merges, *added;
     size_t used;        /* bytes of the arena */
     size_t longest_key; /* of vocab */
@@ -23,12 +23,12 @@ struct reading {
 
 static int refuse(const struct reading *r, const char *key, const char *what)
 {
-    return palme_fail(r->report, PALME_ERROR_FORMAT, "tokenizer: %s %s", key, what);
+    return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s %s", key, what);
 }
 
 static int no_memory(const struct reading *r)
 {
-    return palme_fail(r->report, PALME_ERROR_MEMORY, "tokenizer: out of memory");
+    return palme_fail(r->log, PALME_ERROR_MEMORY, "tokenizer: out of memory");
 }
 
 /* Refuses an object with a key that is not in the list, which ends with NULL. */
@@ -42,7 +42,7 @@ static int check_keys(const struct reading *r, const char *where, const struct p
         while (*k && strcmp(*k, key) != 0)
             k++;
         if (!*k)
-            return palme_fail(r->report, PALME_ERROR_FORMAT, "tokenizer: key %s%s is not supported",
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: key %s%s is not supported",
                               where, palme_show(&shown, key, strlen(key)));
     }
     return PALME_OK;
@@ -156,7 +156,7 @@ static int check_options(struct reading *r, const struct palme_json *root)
         const struct palme_json *object = rule->where[0] == 'm' ? model : rule->where[0] == 'p' ? pre : root;
         const char *wrong = judge(rule->want, palme_json_get(object, rule->key));
         if (wrong)
-            return palme_fail(r->report, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where,
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where,
                               rule->key, wrong);
     }
     if ((status = check_keys(r, "", root, root_keys)) < 0 ||
@@ -224,11 +224,11 @@ static int take_id(const struct reading *r, const char *where, const char *conte
     struct palme_shown shown;
     const char *name = palme_show(&shown, content, strlen(content));
     if (id < 0 || id >= r->t->count)
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: %s: \"%s\" has the id %lld, not one of 0..%d", where, name,
                           (long long)id, r->t->count - 1);
     if (r->t->tokens[id].known)
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: %s: \"%s\" has the id %lld, which is taken", where, name,
                           (long long)id);
     r->t->tokens[id].known = 1;
@@ -250,7 +250,7 @@ static int read_vocab(struct reading *r)
         struct palme_shown shown;
         int status;
         if (!palme_json_is(value, PALME_JSON_INTEGER))
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: model.vocab: the id of \"%s\" must be an integer",
                               palme_show(&shown, content, strlen(content)));
         if ((status = take_id(r, "model.vocab", content, palme_json_integer(value))) < 0)
@@ -291,17 +291,17 @@ static int read_added_token(struct reading *r, const struct palme_json *entry)
     for (const char *const *key = keys + 2; *key; key++) {
         const struct palme_json *flag = palme_json_get(entry, *key);
         if (!palme_json_is_boolean(flag))
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: %s of \"%s\" must be true or false", *key,
                               shown.text);
         if (key < keys + 5 && palme_json_is(flag, PALME_JSON_TRUE) && !special)
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: %s of \"%s\" is not supported, it must be "
                               "false", *key, shown.text);
     }
     known = palme_json_get(r->vocab, palme_json_text(content));
     if (known && palme_json_integer(known) != palme_json_integer(id))
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: added_tokens: \"%s\" has the id %lld, in model.vocab it "
                           "has %lld", shown.text, (long long)palme_json_integer(id),
                           (long long)palme_json_integer(known));
@@ -337,7 +337,7 @@ static int sort_added(struct reading *r)
         for (size_t i = 0; i < count; i++) {
             struct palme_shown shown;
             if (i > 0 && palme_word_compare(&words[i - 1], &words[i]) == 0)
-                return palme_fail(r->report, PALME_ERROR_FORMAT,
+                return palme_fail(r->log, PALME_ERROR_FORMAT,
                                   "tokenizer: added_tokens: \"%s\" is there twice",
                                   palme_show(&shown, words[i].bytes, words[i].length));
             plain += !words[i].special;
@@ -356,7 +356,7 @@ static int read_tokens(struct reading *r)
     int status;
 
     if (in_vocab > (size_t)t->count)
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: model.vocab has %zu tokens, but the model only %d", in_vocab, t->count);
     /* A model's vocabulary may be padded; there are no more tokens than the file names. */
     if (in_vocab + in_added < (size_t)t->count)
@@ -381,7 +381,7 @@ static int read_tokens(struct reading *r)
     for (int id = 0; id < t->count; id++) {
         struct palme_token *token = &t->tokens[id];
         if (!token->known)
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: no token has the id %d, but one has the id %d", id, t->count - 1);
         if (token->special)
             token->length = 0;
@@ -421,7 +421,7 @@ static int read_merge(const struct reading *r, struct palme_merge *merge, char *
         left = NULL;
     }
     if (!left || !right)
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]",
                           index);
     length = palme_json_is(entry, PALME_JSON_STRING) ? (size_t)(right - left) - 1 : strlen(left);
@@ -436,12 +436,12 @@ static int read_merge(const struct reading *r, struct palme_merge *merge, char *
     for (int i = 0; i < 3; i++) {
         static const char *const parts[] = { "left part", "right part", "result" };
         if (ids[i] < 0)
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: model.merges[%zu]: its %s is no token of model.vocab",
                               index, parts[i]);
     }
     if (r->t->tokens[ids[2]].special)
-        return palme_fail(r->report, PALME_ERROR_FORMAT,
+        return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: model.merges[%zu] makes the special token \"%s\" out of "
                           "plain text", index, palme_show(&shown, buffer, strlen(buffer)));
     *merge = (struct palme_merge){ (uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)index,
@@ -508,7 +508,7 @@ static int check_bytes(const struct reading *r, const struct palme_json *model)
     for (int byte = 0; byte < 256; byte++) {
         int id = t->byte_ids[byte];
         if (id >= 0 && t->tokens[id].special)
-            return palme_fail(r->report, PALME_ERROR_FORMAT,
+            return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: the special token with the id %d is a single character "
                               "of plain text", id);
         /* Where every byte has its token nothing is ever unknown. */
@@ -520,10 +520,10 @@ static int check_bytes(const struct reading *r, const struct palme_json *model)
 }
 
 int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
-                   const struct palme_report *report)
+                   const struct palme_log *log)
 {
     const struct palme_json *model = palme_json_get(root, "model");
-    struct reading r = { .report = report };
+    struct reading r = { .log = log };
     int status;
 
     *bpe = NULL;

@@ -22,7 +22,7 @@ struct palme_tokenizer {
     struct palme_bpe *bpe;
 };
 
-static int choose_kind(enum kind *kind, const struct palme_json *root, const struct palme_report *report)
+static int choose_kind(enum kind *kind, const struct palme_json *root, const struct palme_log *log)
 {
     const char *type = palme_json_text(palme_json_get(palme_json_get(root, "model"), "type"));
 
@@ -31,24 +31,24 @@ static int choose_kind(enum kind *kind, const struct palme_json *root, const str
             *kind = (enum kind)i;
             return PALME_OK;
         }
-    return palme_fail(report, PALME_ERROR_FORMAT, "tokenizer: model.type is not supported: it must be BPE");
+    return palme_fail(log, PALME_ERROR_FORMAT, "tokenizer: model.type is not supported: it must be BPE");
 }
 
 static int load(struct palme_tokenizer *t, const struct palme_json *root, int vocabulary,
-                const struct palme_report *report)
+                const struct palme_log *log)
 {
-    int status = choose_kind(&t->kind, root, report);
+    int status = choose_kind(&t->kind, root, log);
 
     if (status < 0)
         return status;
     switch (t->kind) {
-    case KIND_BPE: return palme_bpe_load(&t->bpe, root, vocabulary, report);
+    case KIND_BPE: return palme_bpe_load(&t->bpe, root, vocabulary, log);
     }
     return PALME_ERROR_FORMAT;
 }
 
 int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length, int vocabulary,
-                         const struct palme_report *report)
+                         const struct palme_log *log)
 {
     struct palme_tokenizer *t = calloc(1, sizeof *t);
     struct palme_json *root = NULL;
@@ -56,11 +56,11 @@ int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, s
 
     *tokenizer = NULL;
     if (!t)
-        return palme_fail(report, PALME_ERROR_MEMORY, "tokenizer: out of memory");
+        return palme_fail(log, PALME_ERROR_MEMORY, "tokenizer: out of memory");
     if (vocabulary < 1)
-        status = palme_fail(report, PALME_ERROR_FORMAT, "tokenizer: vocabulary has no token");
-    else if ((status = palme_json_load(&root, json, length, "tokenizer", report)) == PALME_OK)
-        status = load(t, root, vocabulary, report);
+        status = palme_fail(log, PALME_ERROR_FORMAT, "tokenizer: vocabulary has no token");
+    else if ((status = palme_json_load(&root, json, length, "tokenizer", log)) == PALME_OK)
+        status = load(t, root, vocabulary, log);
     palme_json_close(&root);
     if (status < 0)
         palme_tokenizer_close(&t);

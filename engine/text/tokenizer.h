@@ -6,7 +6,7 @@
 #define PALME_TOKENIZER_H
 
 #include "palme.h"
-#include "base/report.h"
+#include "base/log.h"
 
 struct palme_tokenizer;
 
@@ -15,7 +15,7 @@ struct palme_tokenizer;
  * is not implemented (a normalizer, another pre-tokenizer, an option) is an error that names its key. Returns
  * PALME_OK or PALME_ERROR_{FORMAT, MEMORY}. */
 int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length,
-                         int vocabulary, const struct palme_report *report);
+                         int vocabulary, const struct palme_log *log);
 void palme_tokenizer_close(struct palme_tokenizer **tokenizer);
 
 /* T, the number of tokens. */

@@ -149,7 +149,7 @@ struct bench {
     float *images; /* [TOGETHER][3][S][S] */
     float *logits; /* [TOGETHER][V] */
     float *features; /* [P][1280] of a stem */
-    void *room;            /* of a product, and of attention */
+    void *workspace;            /* of a product, and of attention */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
@@ -208,7 +208,7 @@ static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, T
 /* The products of one feed-forward layer alone, on the rows of the picture; the weights stay in the caches. */
 static void run_product(struct bench *b, const struct palme_linear *l)
 {
-    b->host.compute.room = b->room;
+    b->host.compute.workspace = b->workspace;
     palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
 }
 
@@ -227,7 +227,7 @@ static void run_tokens(struct bench *b, int rows)
     };
     size_t step = (size_t)LONG * PALME_HEAD;
 
-    b->host.compute.room = b->room;
+    b->host.compute.workspace = b->workspace;
     palme_attention(&b->host.compute, b->tokens + 3 * step, b->tokens, b->tokens + step, b->tokens + 2 * step, &shape,
                     1, 0, 0, NULL);
 }
@@ -403,11 +403,11 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
 static void *room_of_layers(const struct bench *b)
 {
     const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp, &b->host.model->weights.decoder.layers[0].mlp };
-    size_t bytes = palme_attention_room(b->host.model->threads);
+    size_t bytes = palme_attention_workspace(b->host.model->threads);
 
     for (int i = 0; i < 2; i++) {
-        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
-        bytes = max_size(bytes, palme_linear_room(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
+        bytes = max_size(bytes, palme_linear_workspace(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
+        bytes = max_size(bytes, palme_linear_workspace(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
     }
     return aligned_alloc(PALME_ARENA_ALIGNMENT, round_up(bytes, PALME_ARENA_ALIGNMENT));
 }
@@ -427,11 +427,11 @@ static int bench_open(struct bench *b)
     b->features = calloc((size_t)palme_config_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
-    b->room = room_of_layers(b);
+    b->workspace = room_of_layers(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->room || !b->tokens)
+    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->workspace || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
@@ -458,7 +458,7 @@ static void bench_close(struct bench *b)
     free(b->features);
     free(b->rows);
     free(b->product);
-    free(b->room);
+    free(b->workspace);
     free(b->tokens);
     host_close(&b->host);
 }

@@ -129,7 +129,7 @@ static int *read_ids(struct servant *s, char **words, int count)
     int context = host_context(&s->host), vocabulary = s->host.model->config.vocabulary;
 
     if (count > context) {
-        refuse(s, "%d tokens, the model has room for %d", count, context);
+        refuse(s, "%d tokens, the model has workspace for %d", count, context);
         return NULL;
     }
     int *ids = calloc((size_t)count, sizeof *ids);

@@ -386,7 +386,7 @@ static void next_picture(struct stream *stream)
     image = picture(stream->p);
     CHECK_INT(palme_look(stream->s, &image), PALME_OK);
     if (stream->prompt && palme_prompt(stream->s, stream->prompt) < 0)
-        stream->prompt = NULL; /* no room; the session then takes the default one */
+        stream->prompt = NULL; /* no workspace; the session then takes the default one */
 }
 
 /* Takes what a call returned; a caption that has ended is compared with itself alone. */
@@ -486,12 +486,12 @@ static void counted_bf16(float *y, const void *x, const uint16_t *w, const float
     true_kernels->linear_bf16(y, x, w, b, rows, in, out, y_stride, x_stride, activation);
 }
 
-static void counted_int8(float *y, const int8_t *x, const struct palme_quantum *quantum, const int8_t *w,
+static void counted_int8(float *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
                          const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                          enum palme_activation activation)
 {
     products++;
-    true_kernels->linear_int8(y, x, quantum, w, scale, b, rows, in, out, y_stride, activation);
+    true_kernels->linear_int8(y, x, quantization, w, scale, b, rows, in, out, y_stride, activation);
 }
 
 static void test_passes(void)

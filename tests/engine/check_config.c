@@ -7,14 +7,14 @@
 #include "support/model_builder.h"
 
 static struct heard heard;
-static const struct palme_report report = { heard_log, &heard, "model file" };
+static const struct palme_log logger = { heard_log, &heard, "model file" };
 
 static int read_version1(struct palme_config *config, const char *json, int plain)
 {
     memset(&heard, 0, sizeof heard);
     memset(config, 0x55, sizeof *config);
-    return plain ? palme_config_read_plain(config, json, strlen(json), &report)
-                 : palme_config_read(config, 1, json, strlen(json), &report);
+    return plain ? palme_config_read_plain(config, json, strlen(json), &logger)
+                 : palme_config_read(config, 1, json, strlen(json), &logger);
 }
 
 /* The default configuration of the model's description with a change: keys of `change` replace
@@ -301,7 +301,7 @@ static void check_json(void)
         CHECK_INT(read_version1(&p, bad[i].json, 1), PALME_ERROR_FORMAT);
     }
     memset(large, ' ', 70000);
-    CHECK_INT(palme_config_read(&p, 1, large, 70000, &report), PALME_ERROR_FORMAT);
+    CHECK_INT(palme_config_read(&p, 1, large, 70000, &logger), PALME_ERROR_FORMAT);
     CHECK(strstr(heard.error, "70000") != NULL);
 
     /* Unknown keys: some are named, all are counted, and their number does not matter. */
@@ -387,7 +387,7 @@ static int read_changed(struct palme_config *config, const char *object, const c
 
     memset(&heard, 0, sizeof heard);
     memset(config, 0x55, sizeof *config);
-    int status = palme_config_read(config, 2, text, strlen(text), &report);
+    int status = palme_config_read(config, 2, text, strlen(text), &logger);
     free(text);
     json_decref(json);
     return status;

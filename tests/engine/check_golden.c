@@ -56,7 +56,7 @@ static void print_log(void *user, enum palme_log_level level, const char *messag
         fprintf(stderr, "%s\n", message);
 }
 
-static const struct palme_report report = { .log = print_log };
+static const struct palme_log logger = { .function = print_log };
 
 static double largest_difference(const float *a, const float *b, size_t n)
 {
@@ -94,7 +94,7 @@ static float *floats(const struct record *r, const char *name, int64_t *count)
 
     if (tensor && tensor->dtype == PALME_DTYPE_F32 &&
         (out = malloc((size_t)tensor->count * sizeof *out)) != NULL) {
-        palme_tensor_read_raw(r->file, out, tensor, 0, tensor->count, &report);
+        palme_tensor_read_raw(r->file, out, tensor, 0, tensor->count, &logger);
         if (count)
             *count = tensor->count;
     }
@@ -110,7 +110,7 @@ static int *integers(const struct record *r, const char *name, int *count)
         return NULL;
     int *out = malloc((size_t)tensor->count * sizeof *out);
     void *raw = malloc(tensor->bytes);
-    palme_tensor_read_raw(r->file, raw, tensor, 0, tensor->count, &report);
+    palme_tensor_read_raw(r->file, raw, tensor, 0, tensor->count, &logger);
     for (int64_t i = 0; i < tensor->count; i++)
         out[i] = tensor->dtype == PALME_DTYPE_I64 ? (int)((int64_t *)raw)[i] : ((int32_t *)raw)[i];
     free(raw);
@@ -276,7 +276,7 @@ static uint8_t *pixels_of(const struct record *r, const char *suffix)
     uint8_t *pixels = NULL;
 
     if (tensor && tensor->dtype == PALME_DTYPE_U8 && (pixels = malloc(tensor->bytes)) != NULL)
-        palme_tensor_read_raw(r->file, pixels, tensor, 0, tensor->count, &report);
+        palme_tensor_read_raw(r->file, pixels, tensor, 0, tensor->count, &logger);
     return pixels;
 }
 
@@ -721,7 +721,7 @@ static void compare_sampling(const char *path)
     struct record r = { .folder = path };
     size_t count;
 
-    if (palme_safetensors_open(&r.file, path, 0, &report) < 0) {
+    if (palme_safetensors_open(&r.file, path, 0, &logger) < 0) {
         problem(path, "cannot be read");
         return;
     }
@@ -864,7 +864,7 @@ static void compare_folder(const char *folder, const char *model_option)
     engine_begin(&e);
 
     snprintf(path, sizeof path, "%s/expected.safetensors", folder);
-    if (palme_safetensors_open(&r.file, path, 0, &report) < 0) {
+    if (palme_safetensors_open(&r.file, path, 0, &logger) < 0) {
         problem(folder, "expected.safetensors cannot be read");
     } else {
         int before = lines;
@@ -885,7 +885,7 @@ static void compare_folder(const char *folder, const char *model_option)
     }
     palme_safetensors_close(&r.file);
     snprintf(path, sizeof path, "%s/variants.safetensors", folder);
-    if (exists(path) && palme_safetensors_open(&r.file, path, 0, &report) == PALME_OK) {
+    if (exists(path) && palme_safetensors_open(&r.file, path, 0, &logger) == PALME_OK) {
         compare_variants(&e, &r);
         list_uncompared(&r);
     }

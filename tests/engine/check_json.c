@@ -12,7 +12,7 @@
 #include "support/model_builder.h"
 
 static struct heard heard;
-static const struct palme_report report = { heard_log, &heard, "text" };
+static const struct palme_log logger = { heard_log, &heard, "text" };
 
 static int load(struct palme_json **root, const char *text, size_t length)
 {
@@ -22,7 +22,7 @@ static int load(struct palme_json **root, const char *text, size_t length)
 
     memset(&heard, 0, sizeof heard);
     memcpy(copy, text, length);
-    status = palme_json_load(root, copy, length, "test", &report);
+    status = palme_json_load(root, copy, length, "test", &logger);
     free(copy);
     return status;
 }

@@ -258,7 +258,7 @@ static void check_linear(void)
     }
 }
 
-static _Alignas(64) char attend_room[PALME_ATTEND_ROOM];
+static _Alignas(64) char attend_workspace[PALME_ATTEND_WORKSPACE];
 
 /* Rows that go through the keys together against plain C, and each against itself alone, bit for bit. */
 static void check_attend_rows(const char *name, const struct palme_attend *shape, const struct buffer *q,
@@ -302,7 +302,7 @@ static void check_attend(void)
                 .rows = count, .keys = n, .first = form == 1 || form == 2 ? n - count : form == 5 ? n : 0,
                 .visible = form == 0 ? n : form == 2 ? n / 2 : form == 5 ? 0 : form == 4 ? n : 0,
                 .out_stride = 64 + extra, .q_stride = 64 + extra, .k_stride = 64 + extra, .v_stride = 64 + extra,
-                .scale = form == 3 ? 10 : 0.125f, .slope = form % 2 ? 0.25f : 0, .room = attend_room,
+                .scale = form == 3 ? 10 : 0.125f, .slope = form % 2 ? 0.25f : 0, .workspace = attend_workspace,
             };
             size_t stride = (size_t)shape.q_stride, k_size = (size_t)(n - 1) * stride + 64;
             struct buffer q = buffer_filled((size_t)(count - 1) * stride + 64, RANDOM);
@@ -321,7 +321,7 @@ static void check_attend(void)
 static void check_attend_overflow(void)
 {
     struct palme_attend shape = { .rows = 6, .keys = 70, .visible = 70, .out_stride = 64, .q_stride = 64,
-                                  .k_stride = 64, .v_stride = 64, .scale = 0.125f, .room = attend_room };
+                                  .k_stride = 64, .v_stride = 64, .scale = 0.125f, .workspace = attend_workspace };
     struct buffer q = buffer_filled(6 * 64, RANDOM), k = buffer_filled(70 * 64, RANDOM);
     struct buffer v = buffer_filled(70 * 64, RANDOM);
 
@@ -477,7 +477,7 @@ static void check_same_attention(int rows, int keys, float slope)
 {
     struct palme_attend shape = { .rows = rows, .keys = keys, .first = keys > rows ? keys - rows : 0, .visible = keys / 3,
                                   .out_stride = 64, .q_stride = 64, .k_stride = 64, .v_stride = 64, .scale = 0.7f,
-                                  .slope = slope, .room = attend_room };
+                                  .slope = slope, .workspace = attend_workspace };
     struct buffer q = buffer_filled((size_t)rows * 64, RANDOM), key = buffer_filled((size_t)keys * 64, RANDOM);
     struct buffer v = buffer_filled((size_t)keys * 64, RANDOM);
 
@@ -531,7 +531,7 @@ static void bench_log_sum_exp(void) { benched->log_sum_exp(pool_a, 20000); }
 
 static void bench_attend(void)
 {
-    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 0.125f, 0, attend_room };
+    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 0.125f, 0, attend_workspace };
 
     benched->attend(pool_c, pool_a, pool_b, pool_b + 65536, &shape);
 }

@@ -66,10 +66,10 @@ static void check_sum_rows(void)
                     for (int k = 0; k < rows; k++)
                         exact[i] += (double)w.data[k] * x[k][i];
                 }
-                truth->sum_rows(wanted.data, x, w.data, rows, n, more);
-                tried->sum_rows(found.data, x, w.data, rows, n, more);
+                truth->filter_vertical(wanted.data, x, w.data, rows, n, more);
+                tried->filter_vertical(found.data, x, w.data, rows, n, more);
                 /* A rounding for each row. */
-                compare("sum_rows", n, rows, &found, &wanted, exact, (rows + 1) * EPS * (300 + 255.0 * rows));
+                compare("filter_vertical", n, rows, &found, &wanted, exact, (rows + 1) * EPS * (300 + 255.0 * rows));
                 free(exact);
                 for (int k = 0; k < rows; k++)
                     buffer_free(&row[k]);
@@ -92,10 +92,10 @@ static void check_unzip(void)
                     to[c] = c == without ? NULL : found[c].data;
                     truly[c] = c == without ? NULL : wanted[c].data;
                 }
-                truth->unzip(truly, x.data, channels, n);
-                tried->unzip(to, x.data, channels, n);
+                truth->deinterleave(truly, x.data, channels, n);
+                tried->deinterleave(to, x.data, channels, n);
                 for (int c = 0; c < channels; c++) {
-                    compare("unzip", n, channels, &found[c], &wanted[c], NULL, 0);
+                    compare("deinterleave", n, channels, &found[c], &wanted[c], NULL, 0);
                     buffer_free(&found[c]), buffer_free(&wanted[c]);
                 }
                 buffer_free(&x);
@@ -105,7 +105,7 @@ static void check_unzip(void)
 static void check_sum_spans(void)
 {
     for (int s = 0; s < SIZES; s++)
-        for (int taps = PALME_SPAN; taps <= 9 * PALME_SPAN; taps += PALME_SPAN) {
+        for (int taps = PALME_TAPS_STEP; taps <= 9 * PALME_TAPS_STEP; taps += PALME_TAPS_STEP) {
             const int n = sizes[s], length = taps + n / 2;
             struct buffer x = floats(length, 255), w = floats(taps * n, 1);
             struct buffer first = buffer_of_bytes((size_t)n * sizeof(int));
@@ -118,10 +118,10 @@ static void check_sum_spans(void)
             double *exact = calloc((size_t)n, sizeof *exact);
             for (int i = 0; i < n * taps; i++)
                 exact[i / taps] += (double)w.data[i] * x.data[((int *)(void *)first.data)[i / taps] + i % taps];
-            truth->sum_spans(wanted.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
-            tried->sum_spans(found.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
-            /* A product and fused multiply-adds in each of the PALME_SPAN sums, which three additions bring together. */
-            compare("sum_spans", n, taps, &found, &wanted, exact, (taps / PALME_SPAN + 3 + 1) * EPS * 255 * taps);
+            truth->filter_horizontal(wanted.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
+            tried->filter_horizontal(found.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
+            /* A product and fused multiply-adds in each of the PALME_TAPS_STEP sums, which three additions bring together. */
+            compare("filter_horizontal", n, taps, &found, &wanted, exact, (taps / PALME_TAPS_STEP + 3 + 1) * EPS * 255 * taps);
             free(exact);
             buffer_free(&x), buffer_free(&w), buffer_free(&first), buffer_free(&found), buffer_free(&wanted);
         }
@@ -233,17 +233,17 @@ static void bench_sum_rows(void)
 
     for (int k = 0; k < 9; k++)
         x[k] = pool_bytes + k * 1920 * 3;
-    benched->sum_rows(pool_b, x, pool_a, 9, 1920 * 3, 0);
+    benched->filter_vertical(pool_b, x, pool_a, 9, 1920 * 3, 0);
 }
 
 static void bench_unzip(void)
 {
     float *to[3] = { pool_b, pool_b + 1920, pool_b + 3840 };
 
-    benched->unzip(to, pool_a, 3, 1920);
+    benched->deinterleave(to, pool_a, 3, 1920);
 }
 
-static void bench_sum_spans(void) { benched->sum_spans(pool_b, pool_a, pool_a, pool_first, 16, 256); }
+static void bench_sum_spans(void) { benched->filter_horizontal(pool_b, pool_a, pool_a, pool_first, 16, 256); }
 
 static void bench_opaque(void) { pool_out[0] = (uint8_t)benched->opaque(pool_bytes, 3, 1920); }
 
@@ -263,9 +263,9 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         const char *name;
         void (*run)(void);
     } all[] = {
-        { "sum_rows 9 x 5760", bench_sum_rows },
-        { "unzip 3 x 1920", bench_unzip },
-        { "sum_spans 256 x 16", bench_sum_spans },
+        { "filter_vertical 9 x 5760", bench_sum_rows },
+        { "deinterleave 3 x 1920", bench_unzip },
+        { "filter_horizontal 256 x 16", bench_sum_spans },
         { "opaque 1920", bench_opaque },
         { "over_white 1920", bench_over_white },
         { "colour 256", bench_colour },
@@ -302,8 +302,8 @@ int main(int argc, char **argv)
         }
         palme_kernels_init(&level, (enum palme_cpu_level)l);
         tried = &level;
-        CHECK_MESSAGE(l == PALME_CPU_C || (level.sum_rows != c.sum_rows && level.unzip != c.unzip &&
-                                           level.sum_spans != c.sum_spans && level.colour != c.colour &&
+        CHECK_MESSAGE(l == PALME_CPU_C || (level.filter_vertical != c.filter_vertical && level.deinterleave != c.deinterleave &&
+                                           level.filter_horizontal != c.filter_horizontal && level.colour != c.colour &&
                                            level.opaque != c.opaque && level.over_white != c.over_white),
                       "the level %s does not bring the six kernels", level.level);
         check_sum_rows();

@@ -50,7 +50,7 @@ static float whole_numbers(int *q, const float *x, int n)
     }
     if (!finite)
         return NAN;
-    if (most < PALME_QUANTUM_LEAST)
+    if (most < PALME_QUANTIZATION_MIN)
         return 0;
     float factor = 127 / most;
 
@@ -82,14 +82,14 @@ static void fill_row(float *x, int n, enum kind kind)
 static void check_int8_size(int in, int rows, int out, int trial)
 {
     int gap = trial % 3, groups = (in + 3) / 4, panels = (out + 15) / 16, *q = malloc((size_t)in * sizeof *q);
-    size_t stride = PALME_QUANTIZED((size_t)in), y_stride = (size_t)(out + gap);
+    size_t stride = PALME_QUANTIZED_BYTES((size_t)in), y_stride = (size_t)(out + gap);
     struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride);
     struct buffer w = buffer_of_bytes((size_t)(panels * groups * 64)), scale = floats((size_t)panels * 16, 0.01);
     struct buffer b = floats((size_t)panels * 16, 1), y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
     int8_t *weights = (int8_t *)w.data, *rows_8 = (int8_t *)quantized.data;
     int *whole = malloc((size_t)rows * (size_t)in * sizeof *whole);
     float *row_scale = malloc((size_t)rows * sizeof *row_scale);
-    struct palme_quantum *quantum = calloc((size_t)rows, sizeof *quantum);
+    struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
     enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
     const float *bias = trial / 2 % 2 ? b.data : NULL;
     int wrong = 0;
@@ -102,13 +102,13 @@ static void check_int8_size(int in, int rows, int out, int trial)
                                                   : (int)(random_bits() % 256) - 128);
     for (int r = 0; r < rows; r++) {
         fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
-        tried->quantize(rows_8 + (size_t)r * stride, &quantum[r], x.data, in);
+        tried->quantize(rows_8 + (size_t)r * stride, &quantization[r], x.data, in);
         row_scale[r] = whole_numbers(whole + (size_t)r * (size_t)in, x.data, in);
-        CHECK_MESSAGE(same(quantum[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g", tried->level,
-                      in, quantum[r].scale, row_scale[r]);
+        CHECK_MESSAGE(same(quantization[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g", tried->level,
+                      in, quantization[r].scale, row_scale[r]);
     }
     CHECK_MESSAGE(buffer_guarded(&quantized), "%s quantize, size %d: wrote before its output", tried->level, in);
-    tried->linear_int8(y.data, rows_8, quantum, weights, scale.data, bias, rows, in, out, (ptrdiff_t)y_stride, f);
+    tried->linear_int8(y.data, rows_8, quantization, weights, scale.data, bias, rows, in, out, (ptrdiff_t)y_stride, f);
     for (int r = 0; r < rows; r++) {
         for (int o = 0; o < out; o++) {
             int64_t sum = 0;
@@ -129,7 +129,7 @@ static void check_int8_size(int in, int rows, int out, int trial)
                           "%s linear_int8 %d x %d x %d: wrote between rows", tried->level, rows, in, out);
     }
     CHECK_MESSAGE(buffer_guarded(&y), "%s linear_int8, size %d: wrote before its output", tried->level, in);
-    free(q), free(whole), free(row_scale), free(quantum);
+    free(q), free(whole), free(row_scale), free(quantization);
     buffer_free(&x), buffer_free(&quantized), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
 }
 
@@ -190,19 +190,19 @@ static void check_to_bytes_size(int in, int out, int lines, int pixels, int tria
 {
     int gap = trial % 3, apart = pixels + trial % 2, rows = (lines - 1) * apart + pixels, padded = (out + 15) / 16 * 16;
     int wrong = 0, *whole = malloc((size_t)(rows * in) * sizeof *whole);
-    size_t stride = PALME_QUANTIZED((size_t)in);
+    size_t stride = PALME_QUANTIZED_BYTES((size_t)in);
     struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride), w = panels_of_int8(in, out);
     struct buffer scale = scales(padded, 0.003, 0), b = scales(padded, 3, trial % 4 == 3);
     struct buffer y = buffer_of_bytes((size_t)((pixels - 1) * (out + gap) + out) * 4);
-    struct palme_quantum *quantum = calloc((size_t)rows, sizeof *quantum);
+    struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
     float *row_scale = malloc((size_t)rows * sizeof *row_scale);
 
     for (int r = 0; r < rows; r++) {
         fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
-        tried->quantize((int8_t *)quantized.data + (size_t)r * stride, &quantum[r], x.data, in);
+        tried->quantize((int8_t *)quantized.data + (size_t)r * stride, &quantization[r], x.data, in);
         row_scale[r] = whole_numbers(whole + r * in, x.data, in);
     }
-    tried->linear_int8_to_bytes((uint8_t *)y.data, (const int8_t *)quantized.data, quantum, (const int8_t *)w.data, scale.data,
+    tried->linear_int8_to_bytes((uint8_t *)y.data, (const int8_t *)quantized.data, quantization, (const int8_t *)w.data, scale.data,
                                 trial % 5 ? b.data : NULL, lines, apart, pixels, in, out, out + gap);
     for (int i = 0; i < pixels * lines * out; i++) {
         int o = i % out, line = i / out % lines, pixel = i / out / lines, row = line * apart + pixel;
@@ -220,7 +220,7 @@ static void check_to_bytes_size(int in, int out, int lines, int pixels, int tria
             CHECK_MESSAGE(group[4 + g] == CANARY, "%s linear_int8_to_bytes: wrote between pixels", tried->level);
     }
     CHECK_MESSAGE(buffer_guarded(&y), "%s linear_int8_to_bytes, size %d: wrote before its output", tried->level, in);
-    free(whole), free(quantum), free(row_scale);
+    free(whole), free(quantization), free(row_scale);
     buffer_free(&x), buffer_free(&quantized), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
 }
 
@@ -268,7 +268,7 @@ static void check_depthwise_size(int count, int in_width, int size, int stride, 
     struct buffer x[2], w = buffer_of_bytes((size_t)((portions * size - 1) * (count + gap) + count) * 4);
     struct buffer scale = scales(count, 0.004, 0), b = scales(count, 3, trial % 7 == 6);
     struct buffer y = buffer_of_bytes((size_t)((width - 1) * shape.y_stride + count));
-    struct palme_rows_under under = { .first = trial % 4, .inside = 0 };
+    struct palme_depthwise_window under = { .first = trial % 4, .inside = 0 };
 
     for (int g = 0; g < 2; g++) {
         x[g] = buffer_of_bytes((size_t)((in_width - 1) * (count + gap) + count) * 4);
@@ -351,17 +351,17 @@ static void check_rounding(void)
 /* Narrowed or not, what linear_bf16 multiplies. */
 static float as_read(float x)
 {
-    return tried->narrow ? palme_bf16_widen(palme_bf16_round(x)) : x;
+    return tried->to_bf16 ? palme_bf16_widen(palme_bf16_round(x)) : x;
 }
 
 static void check_bf16_size(int in, int rows, int out, int trial)
 {
     int gap = trial % 3, pairs = (in + 1) / 2, panels = (out + 15) / 16;
-    size_t y_stride = (size_t)(out + gap), x_stride = (size_t)(tried->narrow ? 2 * pairs : in + gap);
-    size_t x_size = (size_t)(rows - 1) * x_stride + (tried->narrow ? x_stride : (size_t)in);
+    size_t y_stride = (size_t)(out + gap), x_stride = (size_t)(tried->to_bf16 ? 2 * pairs : in + gap);
+    size_t x_size = (size_t)(rows - 1) * x_stride + (tried->to_bf16 ? x_stride : (size_t)in);
     struct buffer x = floats((size_t)rows * (size_t)in, trial % 5 == 4 ? 1e4 : 1), w = buffer_of_bytes((size_t)(panels * pairs * 64));
     struct buffer b = floats((size_t)panels * 16, 1), y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
-    struct buffer put = buffer_of_bytes(x_size * (tried->narrow ? 2 : 4)), plain = floats((size_t)(panels * 16 * in), 0);
+    struct buffer put = buffer_of_bytes(x_size * (tried->to_bf16 ? 2 : 4)), plain = floats((size_t)(panels * 16 * in), 0);
     struct buffer one = buffer_of_bytes((size_t)out * 4), twin = buffer_of_bytes(y.bytes);
     uint16_t *weights = (uint16_t *)(void *)w.data;
     enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
@@ -377,8 +377,8 @@ static void check_bf16_size(int in, int rows, int out, int trial)
             plain.data[(o / 16 * in + k) * 16 + o % 16] = palme_bf16_widen(value);
         }
     for (int r = 0; r < rows; r++) {
-        if (tried->narrow)
-            tried->narrow((uint16_t *)(void *)put.data + (size_t)r * x_stride, x.data + r * in, in);
+        if (tried->to_bf16)
+            tried->to_bf16((uint16_t *)(void *)put.data + (size_t)r * x_stride, x.data + r * in, in);
         else
             memcpy(put.data + (size_t)r * x_stride, x.data + r * in, (size_t)in * sizeof(float));
     }
@@ -408,12 +408,12 @@ static void check_bf16_size(int in, int rows, int out, int trial)
     }
     CHECK_MESSAGE(buffer_guarded(&y), "%s linear_bf16, size %d: wrote before its output", tried->level, in);
     /* One row alone gives the same bits. */
-    tried->linear_bf16(one.data, (const char *)put.data + (size_t)(rows - 1) * x_stride * (tried->narrow ? 2 : 4), weights,
+    tried->linear_bf16(one.data, (const char *)put.data + (size_t)(rows - 1) * x_stride * (tried->to_bf16 ? 2 : 4), weights,
                        bias, 1, in, out, out, (ptrdiff_t)x_stride, f);
     CHECK_MESSAGE(memcmp(one.data, y.data + (size_t)(rows - 1) * y_stride, (size_t)out * 4) == 0,
                   "%s linear_bf16 %d x %d x %d: a row alone is another", tried->level, rows, in, out);
     /* And so does the product in single precision with the same weights, where no row is narrowed. */
-    if (!tried->narrow) {
+    if (!tried->to_bf16) {
         tried->linear(twin.data, put.data, plain.data, bias, rows, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
         CHECK_MESSAGE(memcmp(twin.data, y.data, y.bytes) == 0, "%s linear_bf16 %d x %d x %d: differs from linear",
                       tried->level, rows, in, out);
@@ -436,9 +436,9 @@ static void check_bf16(void)
 
 enum { IN = 512, OUT = 2048, MANY = 64 };
 static float pool_x[MANY * IN], pool_y[MANY * OUT], pool_scale[OUT], pool_w[IN * OUT];
-static int8_t pool_q[MANY * PALME_QUANTIZED((size_t)IN)], pool_w8[IN * OUT];
+static int8_t pool_q[MANY * PALME_QUANTIZED_BYTES((size_t)IN)], pool_w8[IN * OUT];
 static uint16_t pool_w16[IN * OUT], pool_x16[MANY * IN];
-static struct palme_quantum pool_quantum[MANY];
+static struct palme_quantization pool_quantum[MANY];
 static const struct palme_kernels *benched;
 static int bench_rows;
 
@@ -447,7 +447,7 @@ static void bench_quantize(void) { benched->quantize(pool_q, pool_quantum, pool_
 
 static void bench_bf16(void)
 {
-    benched->linear_bf16(pool_y, benched->narrow ? (const void *)pool_x16 : pool_x, pool_w16, NULL, bench_rows, IN, OUT, OUT,
+    benched->linear_bf16(pool_y, benched->to_bf16 ? (const void *)pool_x16 : pool_x, pool_w16, NULL, bench_rows, IN, OUT, OUT,
                          IN, PALME_ACTIVATION_NONE);
 }
 
@@ -500,7 +500,7 @@ static void check_level(const struct palme_kernels *level)
     check_bytes();
     check_bf16();
     for (int r = 0; r < MANY; r++)
-        level->quantize(pool_q + (size_t)r * PALME_QUANTIZED((size_t)IN), &pool_quantum[r], pool_x + r * IN, IN);
+        level->quantize(pool_q + (size_t)r * PALME_QUANTIZED_BYTES((size_t)IN), &pool_quantum[r], pool_x + r * IN, IN);
 }
 
 #if PALME_HAVE_AVX2

@@ -56,10 +56,10 @@ static struct layer layer_of(enum palme_precision precision, int in, int out, en
     palme_linear_pack(&layer.l, packed, scale, layer.w, 0, out / 2);
     palme_linear_pack(&layer.l, packed, scale, layer.w + (size_t)(out / 2) * (size_t)in, out / 2, out - out / 2);
     for (int o = 0; o < out; o++) {
-        float *row = layer.w + (size_t)o * (size_t)in, row_scale = palme_quantum_scale(&factor, row, in);
+        float *row = layer.w + (size_t)o * (size_t)in, row_scale = palme_quantization_scale(&factor, row, in);
 
         for (int k = 0; k < in; k++)
-            row[k] = precision == PALME_INT8   ? (float)palme_quantum_round(row[k], factor) * row_scale
+            row[k] = precision == PALME_INT8   ? (float)palme_quantize_value(row[k], factor) * row_scale
                      : precision == PALME_BF16 ? palme_bf16_widen(palme_bf16_round(row[k])) : row[k];
     }
     layer.l.w = packed;
@@ -99,11 +99,11 @@ static void check_layers(const char *level_name)
             struct palme_compute c = { .kernels = &kernels, .pool = threads == 2 ? pool : NULL };
             float *to = y + (size_t)(threads - 1) * size, *sum = into + (size_t)(threads - 1) * size;
 
-            c.room = aligned_alloc(64, 64 + palme_linear_room(&kernels, &a.l, rows));
+            c.workspace = aligned_alloc(64, 64 + palme_linear_workspace(&kernels, &a.l, rows));
             for (size_t i = 0; i < size; i++)
                 sum[i] = 1;
-            palme_products(&c, (struct palme_product[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2, x, rows);
-            free(c.room);
+            palme_linear_multi(&c, (struct palme_linear_op[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2, x, rows);
+            free(c.workspace);
         }
         CHECK_MESSAGE(memcmp(y, y + size, size * 4) == 0 && memcmp(into, into + size, size * 4) == 0,
                       "%s %s, %d x %d: two threads differ from one", kernels.level, palme_precision_name(precision), rows, in);
@@ -133,7 +133,7 @@ static void check_layers(const char *level_name)
                  * its factor, bias, those of GELU (4 EPS of 1 or of itself in check_kernels), the sum `into` and what takes
                  * it back here. GELU's slope is below 1.13. */
                 double limit = 1.13 * ((precision == PALME_INT8 ? most * (1 / 254.0 + 2 * 0x1p-24) * weights : 0) +
-                                       (precision == PALME_BF16 && kernels.narrow ? size_of * 0x1p-8 : 0)) +
+                                       (precision == PALME_BF16 && kernels.to_bf16 ? size_of * 0x1p-8 : 0)) +
                                1.13 * (size_of + 2) * (in + 8) * 0x1p-24;
                 wrong += !(fabs(found - wanted) <= limit);
             }
@@ -171,7 +171,7 @@ static struct numbers run(const char *path, const char *level, const char *preci
     n.all = (size_t)IDS * (size_t)p->vocabulary;
     n.context = malloc(n.contexts * sizeof *n.context);
     n.logits = malloc(n.all * sizeof *n.logits);
-    n.narrows = h.model->kernels.narrow != NULL;
+    n.narrows = h.model->kernels.to_bf16 != NULL;
     n.blas = h.model->weights.encoder.patch.layout == PALME_LAYOUT_ROWS;
     host_encode(&h, image);
     memcpy(n.context, h.context, n.contexts * sizeof *n.context);
@@ -207,7 +207,7 @@ static int same_numbers(const struct numbers *a, const struct numbers *b)
     return memcmp(a->context, b->context, a->contexts * 4) == 0 && memcmp(a->logits, b->logits, a->all * 4) == 0;
 }
 
-/* The numbers of a shape by the first level with vectors that brought them, in each precision. */
+/* The numbers of a shape by the first level with vectors that result them, in each precision. */
 struct vectors {
     struct numbers first[PALME_PRECISIONS];
     int known[PALME_PRECISIONS];

@@ -13,7 +13,7 @@
 
 #include "support/check.h"
 #include "support/model_builder.h"
-#include "base/report.h"
+#include "base/log.h"
 #include "io/safetensors.h"
 #include "io/sha256.h"
 
@@ -21,10 +21,10 @@ static struct heard heard;
 
 static int open_file(struct palme_safetensors **file, const char *path, int verify)
 {
-    struct palme_report report = { heard_log, &heard, path };
+    struct palme_log log = { heard_log, &heard, path };
 
     memset(&heard, 0, sizeof heard);
-    return palme_safetensors_open(file, path, verify, &report);
+    return palme_safetensors_open(file, path, verify, &log);
 }
 
 /* Opens a file that must be refused with a status, one message that names the file, and a word in
@@ -417,7 +417,7 @@ static void check_reading(void)
     size_t length = sizeof header - 1, count;
     unsigned char *bytes = calloc(1, 8 + length + 262437), *data = bytes + 8 + length;
     float *read = malloc(65536 * sizeof *read), part[3];
-    struct palme_report report = { heard_log, &heard, "data" };
+    struct palme_log log = { heard_log, &heard, "data" };
     struct palme_safetensors *file = NULL;
     const struct palme_tensor *t;
     int wrong = 0, status;
@@ -455,39 +455,39 @@ static void check_reading(void)
     for (int k = 0; k < 2; k++) {
         t = palme_safetensors_find(file, k ? "bf16" : "f16");
         CHECK(t != NULL && t->count == 65536 && t->rank == (k ? 1 : 2));
-        CHECK_INT(palme_tensor_read(file, read, t, 0, 65536, &report), PALME_OK);
+        CHECK_INT(palme_tensor_read(file, read, t, 0, 65536, &log), PALME_OK);
         for (unsigned i = 0; i < 65536; i++) {
             double wanted = meaning(i, k ? 8 : 5);
 
             wrong += isnan(wanted) ? !isnan(read[i]) : bits_of(read[i]) != bits_of((float)wanted);
         }
         CHECK_INT(wrong, 0);
-        CHECK_INT(palme_tensor_read(file, part, t, 40001, 3, &report), PALME_OK);
+        CHECK_INT(palme_tensor_read(file, part, t, 40001, 3, &log), PALME_OK);
         CHECK(memcmp(part, read + 40001, sizeof part) == 0);
     }
     t = palme_safetensors_find(file, "i8");
-    CHECK_INT(palme_tensor_read(file, read, t, 0, 256, &report), PALME_OK);
+    CHECK_INT(palme_tensor_read(file, read, t, 0, 256, &log), PALME_OK);
     for (int i = 0; i < 256; i++)
         wrong += read[i] != (float)(i < 128 ? i : i - 256);
     CHECK_INT(wrong, 0);
     t = palme_safetensors_find(file, "f32");
-    CHECK_INT(palme_tensor_read(file, read, t, 0, 5, &report), PALME_OK);
+    CHECK_INT(palme_tensor_read(file, read, t, 0, 5, &log), PALME_OK);
     CHECK(memcmp(read, f32, sizeof f32) == 0);
     t = palme_safetensors_find(file, "i64");
-    CHECK_INT(palme_tensor_read_raw(file, whole, t, 0, 2, &report), PALME_OK);
+    CHECK_INT(palme_tensor_read_raw(file, whole, t, 0, 2, &log), PALME_OK);
     CHECK(memcmp(whole, i64, sizeof i64) == 0);
 
     /* What is not there is refused before it is read. */
-    CHECK_INT(palme_tensor_read(file, read, t, 0, 2, &report), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_tensor_read_raw(file, whole, t, 1, 2, &report), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_tensor_read_raw(file, whole, t, -1, 1, &report), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_tensor_read_raw(file, whole, t, INT64_MAX, 1, &report), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_tensor_read(file, read, t, 0, 2, &log), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_tensor_read_raw(file, whole, t, 1, 2, &log), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_tensor_read_raw(file, whole, t, -1, 1, &log), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_tensor_read_raw(file, whole, t, INT64_MAX, 1, &log), PALME_ERROR_ARGUMENT);
 
     /* A file that shrinks while it is open: one error that names the tensor and the place. */
     CHECK(truncate(path, (off_t)(8 + length + 100000)) == 0);
     t = palme_safetensors_find(file, "f16");
     memset(&heard, 0, sizeof heard);
-    CHECK_INT(palme_tensor_read(file, read, t, 0, 65536, &report), PALME_ERROR_READ);
+    CHECK_INT(palme_tensor_read(file, read, t, 0, 65536, &log), PALME_ERROR_READ);
     CHECK_INT(heard.errors, 1);
     CHECK(strstr(heard.error, "tensor f16") && strstr(heard.error, "element"));
 done:
@@ -581,7 +581,7 @@ static void check_messages(void)
         { "long \340\202\251 \360\202\202\254", "long ??? ????", 13 },
         { "c1 \302\205 \342\200\256bidi\342\201\246 \342\200\250", "c1 ?? ???bidi??? ???", 20 },
     };
-    struct palme_report report = { heard_log, &heard, "a\nfile \377" };
+    struct palme_log log = { heard_log, &heard, "a\nfile \377" };
     struct palme_shown shown;
     static char text[100001];
 
@@ -599,20 +599,20 @@ static void check_messages(void)
     CHECK(is_showable(shown.text) && strlen(shown.text) == 119);
 
     memset(&heard, 0, sizeof heard);
-    CHECK_INT(palme_fail(&report, PALME_ERROR_READ, "%d and %s", 5, "a\rb"), PALME_ERROR_READ);
+    CHECK_INT(palme_fail(&log, PALME_ERROR_READ, "%d and %s", 5, "a\rb"), PALME_ERROR_READ);
     CHECK_STR(heard.error, "a?file ?: 5 and a?b");
-    palme_say(&report, PALME_LOG_WARNING, "%s", text);
+    palme_log_message(&log, PALME_LOG_WARNING, "%s", text);
     CHECK_INT(heard.warnings, 1);
     heard.warning[strlen(heard.warning) - 1] = '\0';
     CHECK(is_showable(heard.warning) && strlen(heard.warning) < 600);
-    report.subject = text;
-    CHECK_INT(palme_fail(&report, PALME_ERROR_KIND, "%s", text), PALME_ERROR_KIND);
+    log.subject = text;
+    CHECK_INT(palme_fail(&log, PALME_ERROR_KIND, "%s", text), PALME_ERROR_KIND);
     CHECK(is_showable(heard.error) && strlen(heard.error) < 1600);
-    report.subject = NULL;
-    CHECK_INT(palme_fail(&report, PALME_ERROR_KIND, "alone"), PALME_ERROR_KIND);
+    log.subject = NULL;
+    CHECK_INT(palme_fail(&log, PALME_ERROR_KIND, "alone"), PALME_ERROR_KIND);
     CHECK_STR(heard.error, "alone");
-    report.log = NULL;
-    CHECK_INT(palme_fail(&report, PALME_ERROR_KIND, "unheard"), PALME_ERROR_KIND);
+    log.function = NULL;
+    CHECK_INT(palme_fail(&log, PALME_ERROR_KIND, "unheard"), PALME_ERROR_KIND);
     CHECK_INT(palme_fail(NULL, PALME_ERROR_KIND, "unheard"), PALME_ERROR_KIND);
 }
 

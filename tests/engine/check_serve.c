@@ -298,8 +298,8 @@ static void check_refusals(struct servant *s, const char *golden)
     REFUSES("nothing", "logits - nothing 1");
     for (size_t i = 0, at = 0; i < 41; i++)
         at += (size_t)snprintf(many + at, sizeof many - at, " %zu", i);
-    REFUSES("room for 40", "logits - image%s", many);
-    REFUSES("room for 40", "step 1 image%s", many);
+    REFUSES("workspace for 40", "logits - image%s", many);
+    REFUSES("workspace for 40", "step 1 image%s", many);
     CHECK(strncmp(ask(s, "caption 1 40 1 image"), "ok ", 3) == 0);
 
     fwrite("encode 1 -\0 x", 1, 13, s->to);

@@ -4,7 +4,7 @@
  *
  * How the work is cut changes no number, so the same kernels called plainly, one whole map after the other, must give
  * the same bits: at each level of this machine, in each precision, for any number of threads and for pictures of which
- * some blocks are cut into bands and some into chunks. Scratch and room are as large as the engine says and end at a
+ * some blocks are cut into bands and some into chunks. Scratch and workspace are as large as the engine says and end at a
  * page that cannot be touched. What the kernels themselves compute is for check_kernels and check_precision to judge.
  */
 #include "support/check.h"
@@ -60,7 +60,7 @@ static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, 
 {
     int out_height = (height + block->stride - 1) / block->stride, top = same_before(height, block->size, block->stride);
     size_t group = (size_t)width * (size_t)block->middle * 4, out_row = (size_t)shape->width * (size_t)block->middle;
-    struct palme_rows rows = palme_rows_bring(c, c->room, x, &block->expand, height * width);
+    struct palme_rows rows = palme_quantize_rows(c, c->workspace, x, &block->expand, height * width);
     uint8_t *wide = malloc((size_t)(height + 11) / 4 * group), *narrow = malloc((size_t)out_height * out_row);
 
     memset(wide, 0xff, (size_t)(height + 11) / 4 * group); /* a group before the map and one behind it */
@@ -70,7 +70,7 @@ static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, 
                                    block->middle);
     for (int i = 0; i < out_height; i++) {
         int first = i * block->stride - top + 4;
-        struct palme_rows_under under = { { wide + (size_t)(first / 4) * group, wide + (size_t)(first / 4 + 1) * group },
+        struct palme_depthwise_window under = { { wide + (size_t)(first / 4) * group, wide + (size_t)(first / 4 + 1) * group },
                                           first % 4, 0 };
 
         for (int ky = 0; ky < block->size; ky++)
@@ -104,10 +104,10 @@ static float *whole_block(const palme_model *model, struct palme_compute *c, con
     }
     if (block->taps) {
         uint8_t *bytes = narrow_bytes(model, c, block, x, *height, *width, &shape);
-        struct palme_rows brought = { (const char *)bytes, (size_t)block->middle, NULL };
+        struct palme_rows result = { (const char *)bytes, (size_t)block->middle, NULL };
 
         y = malloc((size_t)out_height * (size_t)out_width * (size_t)block->out * sizeof *y);
-        palme_linear_rows(c, y, &brought, &block->project, out_height * out_width);
+        palme_linear_rows(c, y, &result, &block->project, out_height * out_width);
         free(bytes);
     } else {
         y = linear(c, narrow, &block->project, out_height * out_width);
@@ -133,15 +133,15 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
     float *x = first_convolution(model, pixels, height, width);
 
     for (int i = 0; i < stem->blocks; i++) {
-        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].expand, h * w));
-        largest = max_size(largest, palme_linear_room(&model->kernels, &stem->block[i].project, h * w));
+        largest = max_size(largest, palme_linear_workspace(&model->kernels, &stem->block[i].expand, h * w));
+        largest = max_size(largest, palme_linear_workspace(&model->kernels, &stem->block[i].project, h * w));
     }
-    c.room = aligned_alloc(64, max_size(largest, palme_linear_room(&model->kernels, &stem->head, h * w)));
+    c.workspace = aligned_alloc(64, max_size(largest, palme_linear_workspace(&model->kernels, &stem->head, h * w)));
     for (int i = 0; i < stem->blocks; i++)
         x = whole_block(model, &c, &stem->block[i], x, &h, &w);
     float *features = linear(&c, x, &stem->head, h * w);
     free(x);
-    free(c.room);
+    free(c.workspace);
     return features;
 }
 

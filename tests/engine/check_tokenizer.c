@@ -30,7 +30,7 @@ static void keep_message(void *user, enum palme_log_level level, const char *mes
     snprintf(last_message, sizeof last_message, "%s", message);
 }
 
-static const struct palme_report report = { keep_message, NULL, "model" };
+static const struct palme_log logger = { keep_message, NULL, "model" };
 
 /* The vocabulary's size as the library counts it. */
 static int vocabulary_of(const json_t *tokenizer)
@@ -165,13 +165,13 @@ static void compare_default(const json_t *file, char **models)
         puts("default: the default model is not here, not compared");
         return;
     }
-    CHECK_INT(palme_safetensors_open(&model, *models, 0, &report), PALME_OK);
+    CHECK_INT(palme_safetensors_open(&model, *models, 0, &logger), PALME_OK);
     text = model ? palme_safetensors_metadata(model, "tokenizer", &length) : NULL;
     CHECK(text != NULL);
     if (text)
         CHECK_INT(palme_tokenizer_open(&t, text, length,
                                        (int)json_integer_value(json_object_get(file, "vocabulary")),
-                                       &report), PALME_OK);
+                                       &logger), PALME_OK);
     if (t)
         compare_cases("default", t, file);
     palme_tokenizer_close(&t);
@@ -230,7 +230,7 @@ static json_t *check_files(const char *folder, char **models)
         CHECK_INT(json_integer_value(json_object_get(file, "vocabulary")),
                   vocabulary_of(tokenizer));
         last_message[0] = '\0';
-        CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(tokenizer), &report),
+        CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(tokenizer), &logger),
                   PALME_OK);
         CHECK_STR(last_message, "");
         if (t)
@@ -379,7 +379,7 @@ static void check_text(const char *what, const char *text, size_t length, int vo
     int status;
     memcpy(copy, text, length);
     last_message[0] = '\0';
-    status = palme_tokenizer_open(&t, copy, length, vocabulary, &report);
+    status = palme_tokenizer_open(&t, copy, length, vocabulary, &logger);
     free(copy);
     CHECK_MESSAGE(status == (message ? PALME_ERROR_FORMAT : PALME_OK) &&
                       (t == NULL) == (status < 0),
@@ -440,7 +440,7 @@ static void check_special(const json_t *base)
     json_object_set_new(model, "merges", json_array());
     json_object_set_new(model, "ignore_merges", json_true());
     text = json_dumps(root, JSON_COMPACT);
-    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), 500, &report), PALME_OK);
+    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), 500, &logger), PALME_OK);
     CHECK_INT(encode(t, ids, 16, "th", 2), 2);
     CHECK_INT(ids[0], json_integer_value(json_object_get(vocab, "t")));
     palme_tokenizer_close(&t);
@@ -467,7 +467,7 @@ static void check_repeated_merge(const json_t *base)
 
     json_object_set_new(model, "merges", json_loads("[\"i n\", \"n d\", \"i n\"]", 0, NULL));
     text = json_dumps(root, JSON_COMPACT);
-    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(base), &report), PALME_OK);
+    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(base), &logger), PALME_OK);
     CHECK_INT(encode(t, ids, 3, "ind", 3), 2);
     CHECK_INT(ids[0], json_integer_value(json_object_get(vocab, "i")));
     CHECK_INT(ids[1], json_integer_value(json_object_get(vocab, "nd")));
@@ -534,7 +534,7 @@ static void check_odd_tokens(const json_t *base)
     json_object_set_new(vocab, "", json_integer(vocabulary + 3));
     json_object_set_new(vocab, "\xC5\x84", json_integer(vocabulary + 4)); /* outside the alphabet */
     text = json_dumps(root, JSON_COMPACT);
-    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary + 5, &report), PALME_OK);
+    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary + 5, &logger), PALME_OK);
     if (t) {
         int ids[4], special = 2;
         CHECK_INT(palme_tokenizer_longest(t), LONG);
@@ -676,7 +676,7 @@ static void check_damage(const char *text, size_t length, int vocabulary, int ro
             }
         }
         last_message[0] = '\0';
-        if (palme_tokenizer_open(&t, copy, n, vocabulary, &report) == PALME_OK) {
+        if (palme_tokenizer_open(&t, copy, n, vocabulary, &logger) == PALME_OK) {
             size_t bytes = random_text(line, 60);
             count = encode(t, ids, 256, line, bytes);
             for (int k = 0; k < count; k++)
@@ -716,7 +716,7 @@ int main(int argc, char **argv)
     check_json(base);
     check_odd_tokens(base);
     text = json_dumps(base, JSON_COMPACT);
-    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(base), &report), PALME_OK);
+    CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(base), &logger), PALME_OK);
     check_random_texts(t, 2000);
     check_long_words(t);
     palme_tokenizer_close(&t);

@@ -19,7 +19,7 @@ struct loaded {
 /* Loads the builder's model. Names of messages begin with "model". */
 static int load(struct loaded *m, struct builder *b)
 {
-    struct palme_report report = { heard_log, &heard, "model" };
+    struct palme_log log = { heard_log, &heard, "model" };
     const char *path = temporary("model.safetensors"), *config;
     struct palme_safetensors *file;
     size_t length;
@@ -28,13 +28,13 @@ static int load(struct loaded *m, struct builder *b)
     memset(&heard, 0, sizeof heard);
     memset(m, 0, sizeof *m);
     builder_write(b, path);
-    status = palme_safetensors_open(&file, path, 0, &report);
+    status = palme_safetensors_open(&file, path, 0, &log);
     if (status < 0)
         return status;
     config = palme_safetensors_metadata(file, "config", &length);
-    status = palme_config_read(&m->config, 1, config, length, &report);
+    status = palme_config_read(&m->config, 1, config, length, &log);
     if (status == PALME_OK)
-        status = palme_weights_load(&m->weights, &m->config, 1, precision, 1, file, &report);
+        status = palme_weights_load(&m->weights, &m->config, 1, precision, 1, file, &log);
     palme_safetensors_close(&file);
     if (status < 0)
         CHECK_MESSAGE(m->weights.memory == NULL, "memory is kept after a failure");

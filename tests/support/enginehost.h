@@ -71,7 +71,7 @@ void host_feed(struct host *h, float *logits, struct sentence *s, const int *ids
 void host_step(struct host *h, float *logits, struct sentence *s, int *ids, int count);
 
 /* `count` captions, decoded together: images[count][3][S][S], n tokens each behind `prompt`; the end token ends
- * nothing. ids[count][n]; logits[count][V] is scratch. The sentences have room for n tokens. */
+ * nothing. ids[count][n]; logits[count][V] is scratch. The sentences have workspace for n tokens. */
 void host_caption(struct host *h, int *ids, float *logits, struct sentence *s, const float *images, int count,
                   int prompt, int n);
 

@@ -159,7 +159,7 @@ struct built_tensor *builder_add(struct builder *b, const char *name, const char
 {
     struct built_tensor *t;
 
-    if ((b->count & (b->count + 1)) == 0) /* room for 1, 3, 7, ... */
+    if ((b->count & (b->count + 1)) == 0) /* workspace for 1, 3, 7, ... */
         b->tensors = must(realloc(b->tensors, (2 * b->count + 1) * sizeof *t), "no memory");
     t = &b->tensors[b->count++];
     memset(t, 0, sizeof *t);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * report.c - one sentence for the caller's log, made fit to be shown: valid UTF-8 on one line. A
+ * log.c - one sentence for the caller's log, made fit to be shown: valid UTF-8 on one line. A
  * message may carry a file name and names out of a file, and neither is to be trusted.
  */
-#include "base/report.h"
+#include "base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,41 +75,41 @@ const char *palme_show(struct palme_shown *out, const char *name, size_t length)
     return out->text;
 }
 
-static void send(const struct palme_report *report, enum palme_log_level level, const char *format,
+static void send(const struct palme_log *log, enum palme_log_level level, const char *format,
                  va_list arguments)
 {
     char message[MESSAGE_BYTES], line[SUBJECT_BYTES + MESSAGE_BYTES + 4];
     size_t used = 0;
 
-    if (!report || !report->log)
+    if (!log || !log->function)
         return;
     if (vsnprintf(message, sizeof message, format, arguments) < 0)
         message[0] = '\0';
-    if (report->subject) {
-        used = copy_shown(line, SUBJECT_BYTES, report->subject, strlen(report->subject));
+    if (log->subject) {
+        used = copy_shown(line, SUBJECT_BYTES, log->subject, strlen(log->subject));
         line[used++] = ':';
         line[used++] = ' ';
     }
     copy_shown(line + used, sizeof line - used, message, strlen(message));
-    report->log(report->user, level, line);
+    log->function(log->user, level, line);
 }
 
-int palme_fail(const struct palme_report *report, int status, const char *format, ...)
+int palme_fail(const struct palme_log *log, int status, const char *format, ...)
 {
     va_list arguments;
 
     va_start(arguments, format);
-    send(report, PALME_LOG_ERROR, format, arguments);
+    send(log, PALME_LOG_ERROR, format, arguments);
     va_end(arguments);
     return status;
 }
 
-void palme_say(const struct palme_report *report, enum palme_log_level level, const char *format,
+void palme_log_message(const struct palme_log *log, enum palme_log_level level, const char *format,
                ...)
 {
     va_list arguments;
 
     va_start(arguments, format);
-    send(report, level, format, arguments);
+    send(log, level, format, arguments);
     va_end(arguments);
 }

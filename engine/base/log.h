@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * report.h - how the engine says what went wrong: one sentence to the caller's log, one status.
+ * log.h - how the engine says what went wrong: one sentence to the caller's log, one status.
  */
-#ifndef PALME_REPORT_H
-#define PALME_REPORT_H
+#ifndef PALME_LOG_H
+#define PALME_LOG_H
 
 #include "palme.h"
 
 /* Where messages go. `subject` (a file name) is put before each message when it is not NULL. */
-struct palme_report {
-    palme_log_fn log;
+struct palme_log {
+    palme_log_fn function; /* may be NULL */
     void *user;
     const char *subject;
 };
 
-/* Sends "SUBJECT: message" at PALME_LOG_ERROR and returns `status`. A report of NULL is silent. Messages
- * are cut at about 500 bytes; bytes of a file that are shown must come through palme_report_name. */
-int palme_fail(const struct palme_report *report, int status, const char *format, ...)
+/* Sends "SUBJECT: message" at PALME_LOG_ERROR and returns `status`. A log of NULL is silent. Messages
+ * are cut at about 500 bytes; bytes of a file that are shown must come through palme_show. */
+int palme_fail(const struct palme_log *log, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The same for a warning or a remark. */
-void palme_say(const struct palme_report *report, enum palme_log_level level, const char *format, ...)
+void palme_log_message(const struct palme_log *log, enum palme_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Copies a name out of a file into `out` for showing: at most 120 bytes, whole UTF-8 characters, each
