@@ -71,15 +71,13 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
         return palme_fail(log, PALME_ERROR_KIND,
                           "a safetensors file, but not a model file: its metadata key format is %s%s%s, "
                           "wanted \"palme\"; convert a checkpoint with the scripts in models/",
-                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
-                          value ? "\"" : "");
+                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent", value ? "\"" : "");
     value = palme_safetensors_metadata(file, "format_version", &length);
     model->format_version = value && strcmp(value, "1") == 0 ? 1 : value && strcmp(value, "2") == 0 ? 2 : 0;
     if (!model->format_version)
         return palme_fail(log, PALME_ERROR_VERSION,
                           "the metadata key format_version is %s%s%s, this library reads \"1\" and \"2\"",
-                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent",
-                          value ? "\"" : "");
+                          value ? "\"" : "", value ? palme_show(&shown, value, length) : "absent", value ? "\"" : "");
     value = palme_safetensors_metadata(file, "config", &length);
     if (!value)
         return palme_fail(log, PALME_ERROR_FORMAT, "the metadata key config is absent");
@@ -119,9 +117,9 @@ static int choose_precision(struct palme_model *model, const char *name, const s
 
 /* What is opened. */
 struct origin {
-    const char *name;                  /* a path where there is no source */
+    const char *name; /* a path where there is no source */
     const struct palme_source *source;
-    const char *plain;                 /* the arguments of a plain checkpoint, or NULL */
+    const char *plain; /* the arguments of a plain checkpoint, or NULL */
     size_t plain_length;
 };
 
@@ -147,7 +145,8 @@ static int read_model(struct palme_model *model, struct palme_safetensors **file
         return status;
     int blas = model->precision == PALME_F32 && palme_blas_open(&model->blas, level, log);
     model->kernels.blas = blas ? &model->blas : NULL;
-    status = palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, *file, log);
+    status =
+        palme_weights_load(&model->weights, &model->config, model->format_version, model->precision, blas, *file, log);
     if (status < 0)
         return status;
     model->name = metadata_copy(origin->plain ? NULL : *file, "name");
@@ -185,7 +184,7 @@ static int open_model(struct palme_model **out, const struct origin *origin, con
     }
     if (setup->threads > model->threads)
         palme_log_message(&log, PALME_LOG_WARNING, "%d threads were asked for, the system allows %d", setup->threads,
-                  model->threads);
+                          model->threads);
     *out = model;
     return PALME_OK;
 }

@@ -57,7 +57,7 @@ extern "C" {
 /* What a call returns: PALME_OK, PALME_END, or an error below zero. */
 enum palme_status {
     PALME_OK = 0,
-    PALME_END = 1, /* the caption is complete; not an error */
+    PALME_END = 1,               /* the caption is complete; not an error */
     PALME_ERROR_ARGUMENT = -1,   /* NULL, a number out of range, or a call that does not fit the state */
     PALME_ERROR_NOT_FOUND = -2,  /* there is no such file */
     PALME_ERROR_OPEN = -3,       /* the file exists, but is not a regular file that may be read */
@@ -150,8 +150,8 @@ struct palme_source {
 };
 
 /* The same for a source. `name` stands in messages where a file's name would. */
-PALME_API int palme_model_open_source(palme_model **model, const struct palme_source *source,
-                                      const char *name, const struct palme_setup *setup);
+PALME_API int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
+                                      const struct palme_setup *setup);
 
 /* Frees the model and sets *model to NULL. Close its sessions first. NULL and *model == NULL are fine. */
 PALME_API void palme_model_close(palme_model **model);
@@ -218,8 +218,7 @@ PALME_API void palme_preprocessor_close(palme_preprocessor **preprocessor);
 /* Writes out[size][size][3], RGB. palme_look gives the same result for it, as a picture of PALME_FORMAT_RGB,
  * as for `image`. Returns PALME_OK, or PALME_ERROR_ARGUMENT if the picture is not valid; then `out` is
  * unchanged. */
-PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out,
-                               const struct palme_image *image);
+PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struct palme_image *image);
 
 /* ---- Sessions ----------------------------------------------------------------------------- */
 

@@ -41,8 +41,7 @@ static gboolean message_arrives(GstMessage *message, int *status)
     case GST_MESSAGE_ELEMENT:
         if (gst_structure_has_name(s, "palmecaption")) {
             gst_structure_get_uint64(s, "stream-time", &time);
-            printf("bus at %.3f s: %s\n", (double)time / GST_SECOND,
-                   gst_structure_get_string(s, "text"));
+            printf("bus at %.3f s: %s\n", (double)time / GST_SECOND, gst_structure_get_string(s, "text"));
         }
         return TRUE;
     case GST_MESSAGE_ERROR:
@@ -51,8 +50,7 @@ static gboolean message_arrives(GstMessage *message, int *status)
         g_clear_error(&error);
         *status = 1;
         return FALSE;
-    default:
-        return GST_MESSAGE_TYPE(message) != GST_MESSAGE_EOS;
+    default: return GST_MESSAGE_TYPE(message) != GST_MESSAGE_EOS;
     }
 }
 

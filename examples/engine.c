@@ -37,8 +37,7 @@ static unsigned char *read_ppm(const char *path, int *width, int *height)
     FILE *file = fopen(path, "rb");
     unsigned char *pixels = NULL;
     if (file && getc(file) == 'P' && getc(file) == '6' && (*width = header_number(file)) > 0 &&
-        (*height = header_number(file)) > 0 && *width <= 32768 && *height <= 32768 &&
-        header_number(file) == 255) {
+        (*height = header_number(file)) > 0 && *width <= 32768 && *height <= 32768 && header_number(file) == 255) {
         size_t size = 3 * (size_t)*width * (size_t)*height;
         pixels = malloc(size);
         if (pixels && fread(pixels, 1, size, file) != size)

@@ -2,8 +2,9 @@
  *
  * arena.h - one block of memory that is handed out part by part, and measured first by the same code.
  *
- * A function that lays out buffers takes them from an arena. With an arena that has no memory it gets NULL for each, and
- * the arena then knows how much it takes; with one that has that much it gets the buffers. So each size is written once.
+ * A function that lays out buffers takes them from an arena. With an arena that has no memory it gets NULL for each,
+ * and the arena then knows how much it takes; with one that has that much it gets the buffers. So each size is
+ * written once.
  *
  *     struct palme_arena arena = { 0 };                 measures
  *     lay_out(&buffers, &arena);
@@ -11,9 +12,9 @@
  *     arena = palme_arena_over(memory, arena.most);     hands out
  *     lay_out(&buffers, &arena);
  *
- * Buffers that are not in use at the same time may share memory: note `used` as a mark, take the first ones, go back to the
- * mark with palme_arena_rewind, take the others. `most` remembers the larger of both. A copy of the struct is an arena of
- * its own over the rest of the memory.
+ * Buffers that are not in use at the same time may share memory: note `used` as a mark, take the first ones, go back
+ * to the mark with palme_arena_rewind, take the others. `most` remembers the larger of both. A copy of the struct is
+ * an arena of its own over the rest of the memory.
  */
 #ifndef PALME_ARENA_H
 #define PALME_ARENA_H

@@ -39,9 +39,8 @@ static size_t character(const unsigned char *s, size_t length)
     if ((n == 3 && value < 0x800) || (n == 4 && (value < 0x10000 || value > 0x10ffff)) ||
         (value >= 0xd800 && value <= 0xdfff))
         return 0;
-    if (value < 0xa0 || value == 0x200e || value == 0x200f ||
-        (value >= 0x2028 && value <= 0x202e) || (value >= 0x2066 && value <= 0x2069) ||
-        value == 0xfeff)
+    if (value < 0xa0 || value == 0x200e || value == 0x200f || (value >= 0x2028 && value <= 0x202e) ||
+        (value >= 0x2066 && value <= 0x2069) || value == 0xfeff)
         return 0;
     return n;
 }
@@ -75,8 +74,7 @@ const char *palme_show(struct palme_shown *out, const char *name, size_t length)
     return out->text;
 }
 
-static void send(const struct palme_log *log, enum palme_log_level level, const char *format,
-                 va_list arguments)
+static void send(const struct palme_log *log, enum palme_log_level level, const char *format, va_list arguments)
 {
     char message[MESSAGE_BYTES], line[SUBJECT_BYTES + MESSAGE_BYTES + 4];
     size_t used = 0;
@@ -104,8 +102,7 @@ int palme_fail(const struct palme_log *log, int status, const char *format, ...)
     return status;
 }
 
-void palme_log_message(const struct palme_log *log, enum palme_log_level level, const char *format,
-               ...)
+void palme_log_message(const struct palme_log *log, enum palme_log_level level, const char *format, ...)
 {
     va_list arguments;
 

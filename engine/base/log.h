@@ -16,8 +16,7 @@ struct palme_log {
 
 /* Sends "SUBJECT: message" at PALME_LOG_ERROR and returns `status`. A log of NULL is silent. Messages
  * are cut at about 500 bytes; bytes of a file that are shown must come through palme_show. */
-int palme_fail(const struct palme_log *log, int status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+int palme_fail(const struct palme_log *log, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same for a warning or a remark. */
 void palme_log_message(const struct palme_log *log, enum palme_log_level level, const char *format, ...)
@@ -25,7 +24,9 @@ void palme_log_message(const struct palme_log *log, enum palme_log_level level, 
 
 /* Copies a name out of a file into `out` for showing: at most 120 bytes, whole UTF-8 characters, each
  * control or invalid byte as '?'. Returns out. */
-struct palme_shown { char text[128]; };
+struct palme_shown {
+    char text[128];
+};
 const char *palme_show(struct palme_shown *out, const char *name, size_t length);
 
 #endif

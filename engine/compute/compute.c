@@ -369,8 +369,7 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
 }
 #endif
 
-void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
-                    void *user)
+void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i), void *user)
 {
     struct job job = { .body = body, .user = user, .count = count };
     double portion = flops / (count > 0 ? count : 1), since = 0;
@@ -516,11 +515,13 @@ static int at_least(double value, int least, int most, int multiple)
     return steps < least ? (least < most ? least : most) : steps;
 }
 
-void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                       int rows, int in, int out)
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b, int rows,
+                       int in, int out)
 {
     int threads = c->pool ? c->pool->threads : 1;
-    struct blas_job job = { c->kernels->blas, y, x, w, b, rows, in, out, rows, out, 1, PALME_THREADS_OPENMP ? threads : 1 };
+    struct blas_job job = {
+        c->kernels->blas, y, x, w, b, rows, in, out, rows, out, 1, PALME_THREADS_OPENMP ? threads : 1
+    };
     double flops = 2.0 * rows * in * out, parts = flops / (PALME_CANCEL_FLOPS / 2);
 
     /* As few portions as the cancel callback and the threads allow, because BLAS packs its operands anew in
@@ -550,8 +551,8 @@ int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const s
     return 0;
 }
 
-void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                       int rows, int in, int out)
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b, int rows,
+                       int in, int out)
 {
     (void)c, (void)y, (void)x, (void)w, (void)b, (void)rows, (void)in, (void)out;
 }

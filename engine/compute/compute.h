@@ -15,8 +15,8 @@
  * moment after the last. */
 struct palme_pool;
 
-/* Makes a pool that computes with `wanted` threads, the caller included; 0: palme_processors(). *usable receives the number that can be had, which is smaller where the system refuses
- * threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
+/* Makes a pool that computes with `wanted` threads, the caller included; 0: palme_processors(). *usable receives the
+ * number that can be had, which is smaller where the system refuses threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
 int palme_pool_open(struct palme_pool **pool, int wanted, int *usable);
 void palme_pool_close(struct palme_pool **pool);
 
@@ -32,8 +32,8 @@ struct palme_compute {
     palme_cancel_fn cancel;
     void *cancel_user;
     int cancelled;
-    void *workspace; /* where linear layers put their inputs in another precision or further apart, and where attention has
-                   what it works on (layers.h) */
+    /* Linear layers put their inputs here in another precision or further apart; attention works in it (layers.h). */
+    void *workspace;
 };
 
 /* How many threads compute, the calling one included. */
@@ -49,14 +49,13 @@ int palme_compute_cancelled(struct palme_compute *c);
 /* body(user, i) for i in 0..count-1, in any order, spread over the threads where `flops` (of the whole) is
  * worth it. The calling thread takes part and calls the cancel callback in between. If another session computes
  * with the pool at the moment, the calling thread does all of it. */
-void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i),
-                    void *user);
+void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i), void *user);
 
 /* Whether this build can use BLAS. */
 int palme_blas(void);
 
-typedef void (*palme_sgemm_fn)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a,
-                               int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef void (*palme_sgemm_fn)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
+                               const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
 /* OpenBLAS, loaded. */
 struct palme_blas {
@@ -76,7 +75,7 @@ int palme_blas_open(struct palme_blas *blas, enum palme_cpu_level level, const s
 
 /* y[rows][out] = x[rows][in] W^T + b with W stored as [out][in], by c->kernels->blas: for layers that see many rows.
  * The sum of a row may depend on how many rows go with it. */
-void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                       int rows, int in, int out);
+void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const float *w, const float *b, int rows,
+                       int in, int out);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * floats.h - the floating-point environment that the engine computes in: rounding to nearest, subnormals as they are, no
- * traps. A host may have set another, and finds it as it left it, its flags included. Whatever is called from
+ * floats.h - the floating-point environment that the engine computes in: rounding to nearest, subnormals as they are,
+ * no traps. A host may have set another, and finds it as it left it, its flags included. Whatever is called from
  * outside, and whatever runs in a thread, stands between these two; they may be nested.
  */
 #ifndef PALME_FLOATS_H

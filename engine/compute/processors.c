@@ -96,9 +96,9 @@ static const char *first_line(struct lines *lines, const char *root, const char 
 /* ---- Where the groups are ----------------------------------------------------------------- */
 
 struct mount {
-    int version;             /* of control groups: 1 or 2 */
-    char root[LINE_BYTES];   /* the group that is mounted */
-    char point[LINE_BYTES];  /* where */
+    int version;            /* of control groups: 1 or 2 */
+    char root[LINE_BYTES];  /* the group that is mounted */
+    char point[LINE_BYTES]; /* where */
 };
 
 /* Whether a list with commas has this word. */

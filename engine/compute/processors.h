@@ -6,7 +6,7 @@
 #define PALME_PROCESSORS_H
 
 /* What the control groups of this process allow, in processors, rounded up; 0: they set no limit, or say nothing.
- * `root` stands before /proc and before the mount points, "" for the machine itself: tests have folders of their own. */
+ * `root` stands before /proc and before the mount points; it is "" for the machine itself and a folder in tests. */
 int palme_processors_quota(const char *root);
 
 #endif

@@ -36,10 +36,9 @@ static int all_cancelled(void *user)
 static void begin(struct batch *b, palme_session *leader)
 {
     *b = (struct batch){ .leader = leader };
-    b->compute = (struct palme_compute){ .kernels = leader->compute.kernels,
-                                         .pool = leader->compute.pool,
-                                         .cancel = all_cancelled,
-                                         .cancel_user = b };
+    b->compute = (struct palme_compute){
+        .kernels = leader->compute.kernels, .pool = leader->compute.pool, .cancel = all_cancelled, .cancel_user = b
+    };
 }
 
 static void join(struct batch *b, palme_session *s, int rows)

@@ -35,8 +35,8 @@ static int offer(struct palme_candidate *list, int count, int most, const struct
     return count < most ? count + 1 : count;
 }
 
-static int collect(struct palme_beams *beams, const struct palme_kernels *kernels, float *logits,
-                   int vocabulary, const struct palme_search *search)
+static int collect(struct palme_beams *beams, const struct palme_kernels *kernels, float *logits, int vocabulary,
+                   const struct palme_search *search)
 {
     int count = 0, most = 2 * search->width;
 
@@ -61,8 +61,7 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
     return count;
 }
 
-static void keep_best(struct palme_beams *beams, const int *tokens, int count, int last, double score,
-                      double value)
+static void keep_best(struct palme_beams *beams, const int *tokens, int count, int last, double score, double value)
 {
     if (beams->best_length && !(value > beams->best_value))
         return;
@@ -74,8 +73,8 @@ static void keep_best(struct palme_beams *beams, const int *tokens, int count, i
     beams->best_value = value;
 }
 
-int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent,
-                     float *logits, int vocabulary, const struct palme_search *search)
+int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent, float *logits,
+                     int vocabulary, const struct palme_search *search)
 {
     int count = collect(beams, kernels, logits, vocabulary, search);
     int length = beams->length + 1, open = 0;

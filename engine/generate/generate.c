@@ -79,8 +79,7 @@ static int finish(palme_session *s, const char **piece)
 
     h->state = PALME_STATE_ENDED;
     if (is_greedy(s) && h->generated)
-        palme_draft_finish(&h->draft,
-                           h->generated - (h->text[h->generated - 1] == s->model->config.eos_token));
+        palme_draft_finish(&h->draft, h->generated - (h->text[h->generated - 1] == s->model->config.eos_token));
     if (!palme_detokenizer_finish(&h->detokenizer, h->piece))
         return PALME_END;
     *piece = h->piece;
@@ -93,10 +92,9 @@ int palme_generate_rows(const palme_session *s, struct palme_row *rows)
 {
     const struct palme_row row = { .picture = &s->view.picture, .rotary = &s->rotary };
     const struct palme_hypotheses *h = &s->hypotheses;
-    int count = h->undecided ? h->beams.open
-                : h->pending >= 0
-                    ? 1 + palme_draft_propose(&h->draft, h->generated, h->most - 1 - h->generated)
-                    : 0;
+    int count = h->undecided      ? h->beams.open
+                : h->pending >= 0 ? 1 + palme_draft_propose(&h->draft, h->generated, h->most - 1 - h->generated)
+                                  : 0;
 
     for (int i = 0; i < count && rows; i++) {
         const struct palme_beam *beam = h->undecided ? &h->beams.beam[i] : NULL;
@@ -324,9 +322,8 @@ double palme_caption_score(const palme_session *session)
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    double score = session && session->hypotheses.generated
-                       ? session->hypotheses.score / session->hypotheses.generated
-                       : 0;
+    double score =
+        session && session->hypotheses.generated ? session->hypotheses.score / session->hypotheses.generated : 0;
     palme_floats_leave(&floats);
     return score;
 }

@@ -16,13 +16,12 @@ static int see(palme_session *s, int height, int width)
     const struct palme_config *config = &s->model->config;
     struct palme_view *view = &s->view;
     struct palme_work *work = &s->work;
-    int tokens =
-        palme_encode(s->model, &s->compute, view->context, view->pixels, height, width, &work->scratch);
+    int tokens = palme_encode(s->model, &s->compute, view->context, view->pixels, height, width, &work->scratch);
 
     if (tokens < 0)
         return tokens;
-    palme_decoder_see(s->model, &s->compute, &view->picture, config->cross_attend ? NULL : view->mapped,
-                      view->context, tokens, &work->scratch);
+    palme_decoder_see(s->model, &s->compute, &view->picture, config->cross_attend ? NULL : view->mapped, view->context,
+                      tokens, &work->scratch);
     palme_generate_clear(s, tokens);
     if (!config->cross_attend && !s->compute.cancelled) {
         for (int i = 0; i < tokens; i++)
@@ -54,8 +53,7 @@ static int look(palme_session *s, const struct palme_image *image)
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))
         return PALME_ERROR_CANCELLED;
-    status = palme_preprocess_run(&s->compute, s->view.square, image, side, s->model->config.resize,
-                                  &s->work.scratch);
+    status = palme_preprocess_run(&s->compute, s->view.square, image, side, s->model->config.resize, &s->work.scratch);
     if (status < 0)
         return status;
     for (size_t i = 0; i < count; i++)
@@ -82,17 +80,15 @@ static int look_planar(palme_session *s, const float *pixels, int height, int wi
     palme_generate_forget(s);
     if (height <= 0 || width <= 0 || height % patch || width % patch)
         return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
-                          "a picture of %d x %d pixels is not made of patches of %d x %d", width, height,
-                          patch, patch);
+                          "a picture of %d x %d pixels is not made of patches of %d x %d", width, height, patch, patch);
     if ((int64_t)(height / patch) * (width / patch) > most)
         return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
-                          "a picture of %d x %d pixels has more than the model's %d patches", width, height,
-                          most);
+                          "a picture of %d x %d pixels has more than the model's %d patches", width, height, most);
     size_t area = (size_t)height * (size_t)width;
     for (size_t i = 0; i < 3 * area; i++)
         if (!isfinite(pixels[i]))
-            return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
-                              "the picture cannot be read: value %zu is NaN or infinite", i);
+            return palme_fail(&s->log, PALME_ERROR_ARGUMENT, "the picture cannot be read: value %zu is NaN or infinite",
+                              i);
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))
         return PALME_ERROR_CANCELLED;

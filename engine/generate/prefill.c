@@ -15,8 +15,7 @@ int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char
     size_t length = strnlen(text, PALME_MAX_PROMPT_BYTES + 1);
 
     if (length > PALME_MAX_PROMPT_BYTES)
-        return palme_fail(&s->log, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what,
-                          PALME_MAX_PROMPT_BYTES);
+        return palme_fail(&s->log, PALME_ERROR_TEXT, "the %s is longer than %d bytes", what, PALME_MAX_PROMPT_BYTES);
     int count = palme_tokenizer_encode(s->model->tokenizer, tokens, capacity, text, length, s->work.encode);
 
     if (count == PALME_ERROR_CONTEXT)
@@ -49,9 +48,9 @@ static int run(palme_session *s, int more)
 
     for (int first = 0; first < all; first += PALME_PREFILL_ROWS) {
         int n = min_int(all - first, PALME_PREFILL_ROWS), skip = min_int(max_int(count - 1 - first, 0), n);
-        float *to = skip < n ? s->window.hidden +
-                                   (size_t)(first + skip - (count - 1)) * (size_t)s->model->config.decoder.dim
-                             : NULL;
+        float *to = skip < n
+                        ? s->window.hidden + (size_t)(first + skip - (count - 1)) * (size_t)s->model->config.decoder.dim
+                        : NULL;
 
         for (int i = 0, at = first; i < n; i++, at++)
             s->work.rows[i] = (struct palme_row){

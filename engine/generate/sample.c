@@ -40,8 +40,8 @@ static void sift(int *ids, int n, int at, const float *logits)
     }
 }
 
-int palme_filter(float *probabilities, int *kept, const float *logits, int n, double temperature,
-                 int top_k, double top_p)
+int palme_filter(float *probabilities, int *kept, const float *logits, int n, double temperature, int top_k,
+                 double top_p)
 {
     int count = 0;
 
@@ -113,8 +113,7 @@ void palme_forbid_repeats(float *logits, int vocabulary, const int *text, int le
     for (int i = 0; i + ngram <= length; i++) {
         int token = text[i + ngram - 1];
 
-        if (memcmp(text + i, tail, (size_t)(ngram - 1) * sizeof *text) == 0 && token >= 0 &&
-            token < vocabulary)
+        if (memcmp(text + i, tail, (size_t)(ngram - 1) * sizeof *text) == 0 && token >= 0 && token < vocabulary)
             logits[token] = -INFINITY;
     }
 }

@@ -53,8 +53,7 @@ static int run(palme_session *s, double *sum, const int *tokens, int count, int 
                                                 .picture = &s->view.picture,
                                                 .rotary = &s->rotary,
                                                 .token = tokens[at + i] };
-        palme_decode_rows(s->model, &s->compute, skip < n ? work->hidden : NULL, work->rows, n, skip,
-                          &work->scratch);
+        palme_decode_rows(s->model, &s->compute, skip < n ? work->hidden : NULL, work->rows, n, skip, &work->scratch);
         if (s->compute.cancelled)
             return PALME_ERROR_CANCELLED;
         if ((status = add_rows(s, sum, work->hidden, tokens + at + skip + 1, n - skip)) < 0)
@@ -74,8 +73,7 @@ static int score(palme_session *s, const char *text, double *mean)
     double sum = 0;
 
     if (h->state == PALME_STATE_DECIDED || (h->state == PALME_STATE_GENERATING && h->generated))
-        return palme_fail(&s->log, PALME_ERROR_ARGUMENT,
-                          "a text cannot be scored while a caption is being generated");
+        return palme_fail(&s->log, PALME_ERROR_ARGUMENT, "a text cannot be scored while a caption is being generated");
     count = prompted ? s->prompt.count : palme_prefill_prompt(s, NULL, s->capacity - before);
     if (count < 0)
         return count;
@@ -92,8 +90,8 @@ static int score(palme_session *s, const char *text, double *mean)
     if (prompted) /* the rows of the draft behind the prompt are lost, and its last token is run once more */
         palme_window_cut(&s->window);
     palme_generate_rewind(s, prompted ? before - 1 : before);
-    status = prompted ? run(s, &sum, tokens - 1, 1 + length, 0)
-                      : run(s, &sum, s->prompt.tokens, count + length, count - 1);
+    status =
+        prompted ? run(s, &sum, tokens - 1, 1 + length, 0) : run(s, &sum, s->prompt.tokens, count + length, count - 1);
     palme_generate_rewind(s, before);
     if (status == PALME_OK)
         *mean = sum / (length + 1);

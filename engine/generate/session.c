@@ -16,8 +16,7 @@
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-static void lay_out_view(struct palme_view *view, struct palme_arena *arena,
-                         const struct palme_config *config)
+static void lay_out_view(struct palme_view *view, struct palme_arena *arena, const struct palme_config *config)
 {
     size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
     size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
@@ -25,11 +24,10 @@ static void lay_out_view(struct palme_view *view, struct palme_arena *arena,
     view->square = palme_arena_take(arena, side * side, 3);
     view->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
     view->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
-    view->mapped = palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim,
-                                    sizeof(float));
+    view->mapped =
+        palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim, sizeof(float));
     view->picture.capacity = (int)patches;
-    view->picture.kv =
-        palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
 }
 
 static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, int width, int capacity)
@@ -43,8 +41,7 @@ static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, 
     beams->best = palme_arena_take(arena, tokens + 1, sizeof(int));
     beams->candidates = palme_arena_take(arena, 2 * (size_t)width, sizeof *beams->candidates);
     for (int b = 0; b < width; b++) {
-        int *here = palme_arena_take(arena, tokens, sizeof(int)),
-            *next = palme_arena_take(arena, tokens, sizeof(int));
+        int *here = palme_arena_take(arena, tokens, sizeof(int)), *next = palme_arena_take(arena, tokens, sizeof(int));
 
         if (arena->base) {
             beams->beam[b].tokens = here;
@@ -100,8 +97,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
     work->logits = palme_arena_take(arena, PALME_JOINT_ROWS * vocabulary, sizeof(float));
     work->probabilities = palme_arena_take(arena, vocabulary, sizeof(float));
     work->kept = palme_arena_take(arena, vocabulary, sizeof(int));
-    work->encode =
-        palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_MAX_PROMPT_BYTES), 1);
+    work->encode = palme_arena_take(arena, palme_tokenizer_scratch(s->model->tokenizer, PALME_MAX_PROMPT_BYTES), 1);
 }
 
 /* ---- Options ------------------------------------------------------------------------------ */
@@ -160,8 +156,8 @@ static int set_options(palme_session *s, const struct palme_options *options)
     if (status < 0)
         return status;
     if (width > s->beams_capacity)
-        return palme_fail(&log, PALME_ERROR_ARGUMENT,
-                          "%d beams are asked of a session that was opened for %d", width, s->beams_capacity);
+        return palme_fail(&log, PALME_ERROR_ARGUMENT, "%d beams are asked of a session that was opened for %d", width,
+                          s->beams_capacity);
     s->options = *options;
     s->log = log;
     s->compute.cancel = options->cancel;
@@ -188,8 +184,7 @@ void palme_session_enter(palme_session *s)
     s->compute.cancelled = 0;
 }
 
-static int open_session(palme_session **session, const palme_model *model,
-                        const struct palme_options *options)
+static int open_session(palme_session **session, const palme_model *model, const struct palme_options *options)
 {
     struct palme_arena arena = { 0 };
     int status;
@@ -216,8 +211,7 @@ static int open_session(palme_session **session, const palme_model *model,
     if (!arena.overflow)
         s->memory = aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most);
     if (!s->memory) {
-        status = palme_fail(&log, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB",
-                            arena.most >> 20);
+        status = palme_fail(&log, PALME_ERROR_MEMORY, "out of memory for a session of %zu MiB", arena.most >> 20);
         palme_session_close(&s);
         return status;
     }

@@ -64,9 +64,9 @@ struct palme_draft {
 struct palme_hypotheses {
     enum palme_session_state state;
     struct palme_cache *cache; /* [beams_capacity]; a single sentence has the first */
-    int shared;      /* positions that all caches begin with: image tokens and prompt */
-    unsigned filled; /* bit per cache: it has the shared positions */
-    int *text;       /* [capacity + 1] the tokens of a single sentence */
+    int shared;                /* positions that all caches begin with: image tokens and prompt */
+    unsigned filled;           /* bit per cache: it has the shared positions */
+    int *text;                 /* [capacity + 1] the tokens of a single sentence */
     struct palme_beams beams;
     struct palme_draft draft;
     struct palme_random random;
@@ -95,11 +95,11 @@ struct palme_window {
 struct palme_work {
     struct palme_arena scratch; /* of resizing, encoder and decoder, one after the other */
     struct palme_row *rows;     /* [the most rows of a pass] */
-    float *hidden;        /* [PALME_PREFILL_ROWS][D] rows of several sessions, or of a text that is scored */
-    float *logits;        /* [PALME_JOINT_ROWS][V] of them */
-    float *probabilities; /* [V] */
-    int *kept;            /* [V] */
-    void *encode;         /* palme_tokenizer_scratch(PALME_MAX_PROMPT_BYTES) */
+    float *hidden;              /* [PALME_PREFILL_ROWS][D] rows of several sessions, or of a text that is scored */
+    float *logits;              /* [PALME_JOINT_ROWS][V] of them */
+    float *probabilities;       /* [V] */
+    int *kept;                  /* [V] */
+    void *encode;               /* palme_tokenizer_scratch(PALME_MAX_PROMPT_BYTES) */
 };
 
 struct palme_session {

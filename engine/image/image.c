@@ -23,11 +23,11 @@ enum {
 
 /* How the bytes of a row become three rows of one colour each. */
 enum kind {
-    PACKED,  /* samples of several bytes: red, green and blue are where `place` says */
-    GRAY,    /* one plane, which is all three */
-    PLANAR,  /* a plane for each */
-    PAIRED,  /* the second plane alternates between the second and third colour */
-    STRIPED  /* Y U Y V */
+    PACKED, /* samples of several bytes: red, green and blue are where `place` says */
+    GRAY,   /* one plane, which is all three */
+    PLANAR, /* a plane for each */
+    PAIRED, /* the second plane alternates between the second and third colour */
+    STRIPED /* Y U Y V */
 };
 
 /* What a sample of a plane is. */
@@ -74,9 +74,9 @@ static const char *plane_problem(const struct palme_image *image, int p)
     ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / PALME_MAX_SIDE;
 
     if (!image->planes[p])
-        return p == 0 ? "the picture's first plane is NULL"
-             : p == 1 ? "the picture's second plane is NULL"
-                      : "the picture's third plane is NULL";
+        return p == 0   ? "the picture's first plane is NULL"
+               : p == 1 ? "the picture's second plane is NULL"
+                        : "the picture's third plane is NULL";
     if (samples(image->height, plane->down) > 1 && stride < row && stride > -row)
         return "the picture's stride is shorter than its rows";
     if (stride > limit || stride < -limit)
@@ -202,7 +202,8 @@ static void lay_out(struct work *work, struct palme_arena *arena, int size)
     for (int b = 0; b < 2; b++) {
         /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
          * divided by the block, and is filled up to whole portions: */
-        work->columns[b].weights = palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_TAPS_STEP) * n, sizeof(float));
+        work->columns[b].weights =
+            palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_TAPS_STEP) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
@@ -398,13 +399,12 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
 
             /* A row shorter than a span is read past its end, where weights are zero: what stands there must
              * not be NaN. */
-            memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0,
-                   PALME_TAPS_STEP * sizeof(float));
+            memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0, PALME_TAPS_STEP * sizeof(float));
             kernels->filter_horizontal(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
-                               size);
+                                       size);
         }
         kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
-                        (const float (*)[4])colours, size);
+                        (const float(*)[4])colours, size);
         if (flops >= PALME_CANCEL_FLOPS) {
             flops = 0;
             if (palme_compute_cancelled(compute))

@@ -20,8 +20,8 @@ void palme_preprocess_reserve(struct palme_arena *arena, int size)
     palme_image_reserve(arena, size);
 }
 
-int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
-                         int size, enum palme_resize rule, struct palme_arena *scratch)
+int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
+                         enum palme_resize rule, struct palme_arena *scratch)
 {
     switch (rule) {
     case PALME_RESIZE_SQUASH: return palme_image_resize(compute, out, image, size, scratch);
@@ -39,8 +39,7 @@ struct palme_preprocessor {
     struct palme_arena scratch; /* behind the struct */
 };
 
-int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule,
-                            const char *level)
+int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule, const char *level)
 {
     const size_t own = round_up(sizeof(struct palme_preprocessor), PALME_ARENA_ALIGNMENT);
     struct palme_arena arena = { 0 };
@@ -50,8 +49,7 @@ int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum pa
     if (!preprocessor)
         return PALME_ERROR_ARGUMENT;
     *preprocessor = NULL;
-    if (size < 1 || size > PALME_MAX_SQUARE || rule != PALME_RESIZE_SQUASH ||
-        palme_cpu_choose(&best, level) < 0)
+    if (size < 1 || size > PALME_MAX_SQUARE || rule != PALME_RESIZE_SQUASH || palme_cpu_choose(&best, level) < 0)
         return PALME_ERROR_ARGUMENT;
     palme_preprocess_reserve(&arena, size);
     if (!(p = aligned_alloc(PALME_ARENA_ALIGNMENT, own + arena.most)))
@@ -80,8 +78,8 @@ int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struc
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    int status = palme_preprocess_run(&preprocessor->compute, out, image, preprocessor->size,
-                                      preprocessor->rule, &preprocessor->scratch);
+    int status = palme_preprocess_run(&preprocessor->compute, out, image, preprocessor->size, preprocessor->rule,
+                                      &preprocessor->scratch);
     palme_floats_leave(&floats);
     return status;
 }

@@ -16,7 +16,7 @@ void palme_preprocess_reserve(struct palme_arena *arena, int size);
 
 /* out[size][size][3], RGB: the picture by this rule. It has passed palme_image_problem. Returns PALME_OK or
  * PALME_ERROR_CANCELLED; then `out` is undefined. */
-int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
-                         int size, enum palme_resize rule, struct palme_arena *scratch);
+int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
+                         enum palme_resize rule, struct palme_arena *scratch);
 
 #endif

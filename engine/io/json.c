@@ -21,7 +21,7 @@
 #include "base/unicode.h"
 
 enum {
-    MAX_BYTES = 16 << 20,    /* of a text: the longest header */
+    MAX_BYTES = 16 << 20, /* of a text: the longest header */
     MAX_DEPTH = 16,
     MAX_NUMBER = 100,        /* characters */
     FREE_VALUES = 64,        /* that any text may have, however short */
@@ -32,8 +32,8 @@ enum {
 struct reader {
     const char *text;
     size_t length, at;
-    const char *problem; /* at byte `at`; NULL: memory */
-    const char *twice;   /* the key that is, or NULL */
+    const char *problem;                       /* at byte `at`; NULL: memory */
+    const char *twice;                         /* the key that is, or NULL */
     size_t values, containers, members, bytes; /* so far */
     /* What is filled by the second pass; in the first one every value is `measured`. */
     struct palme_json *value, measured;

@@ -23,12 +23,12 @@ enum {
 
 struct palme_safetensors {
     struct palme_source source;
-    int owned; /* the source was opened here */
-    uint64_t size, data;          /* of the file; where the data begins */
+    int owned;           /* the source was opened here */
+    uint64_t size, data; /* of the file; where the data begins */
     struct palme_json *header;
     const struct palme_json *metadata; /* of it: an object of strings, or NULL */
-    struct palme_tensor *tensors; /* in the order of their data */
-    struct palme_tensor **sorted; /* by name */
+    struct palme_tensor *tensors;      /* in the order of their data */
+    struct palme_tensor **sorted;      /* by name */
     size_t count;
 };
 
@@ -37,13 +37,28 @@ static const struct {
     const char *name;
     int bits;
 } dtypes[] = {
-    [PALME_DTYPE_F32] = { "F32", 32 },   [PALME_DTYPE_F16] = { "F16", 16 },
-    [PALME_DTYPE_BF16] = { "BF16", 16 }, [PALME_DTYPE_I8] = { "I8", 8 },
-    [PALME_DTYPE_U8] = { "U8", 8 },      [PALME_DTYPE_I32] = { "I32", 32 },
+    [PALME_DTYPE_F32] = { "F32", 32 },
+    [PALME_DTYPE_F16] = { "F16", 16 },
+    [PALME_DTYPE_BF16] = { "BF16", 16 },
+    [PALME_DTYPE_I8] = { "I8", 8 },
+    [PALME_DTYPE_U8] = { "U8", 8 },
+    [PALME_DTYPE_I32] = { "I32", 32 },
     [PALME_DTYPE_I64] = { "I64", 64 },
-    { "BOOL", 8 }, { "F4", 4 }, { "F6_E2M3", 6 }, { "F6_E3M2", 6 }, { "F8_E5M2", 8 }, { "F8_E4M3", 8 },
-    { "F8_E8M0", 8 }, { "F8_E4M3FNUZ", 8 }, { "F8_E5M2FNUZ", 8 }, { "I16", 16 }, { "U16", 16 }, { "U32", 32 },
-    { "C64", 64 }, { "F64", 64 }, { "U64", 64 },
+    { "BOOL", 8 },
+    { "F4", 4 },
+    { "F6_E2M3", 6 },
+    { "F6_E3M2", 6 },
+    { "F8_E5M2", 8 },
+    { "F8_E4M3", 8 },
+    { "F8_E8M0", 8 },
+    { "F8_E4M3FNUZ", 8 },
+    { "F8_E5M2FNUZ", 8 },
+    { "I16", 16 },
+    { "U16", 16 },
+    { "U32", 32 },
+    { "C64", 64 },
+    { "F64", 64 },
+    { "U64", 64 },
 };
 enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
@@ -90,8 +105,7 @@ static const struct {
     { 4, 4, "ftyp", "an MP4 video", 0 },
     { 0, 4, "\032\105\337\243", "a Matroska or WebM video", 0 },
     { 0, 4, "RIFF", "a RIFF file", 0 },
-    { 0, 27, "version https://git-lfs.git",
-      "the stand-in that Git LFS leaves for a file it has not fetched", 0 },
+    { 0, 27, "version https://git-lfs.git", "the stand-in that Git LFS leaves for a file it has not fetched", 0 },
     { 0, 5, "<html", "a web page", 0 },
     { 0, 5, "<!DOC", "a web page", 0 },
     { 0, 5, "<!doc", "a web page", 0 },
@@ -100,8 +114,7 @@ static const struct {
 static int is_text(const unsigned char *s, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        if ((s[i] < 0x20 && s[i] != '\t' && s[i] != '\n' && s[i] != '\r' && s[i] != '\f') ||
-            s[i] == 0x7f)
+        if ((s[i] < 0x20 && s[i] != '\t' && s[i] != '\n' && s[i] != '\r' && s[i] != '\f') || s[i] == 0x7f)
             return 0;
     return length > 0;
 }
@@ -119,8 +132,7 @@ static int is_onnx(const unsigned char *s, size_t length)
 static const char *other_kind(const unsigned char *s, size_t length, int *is_checkpoint)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (kinds[i].at + kinds[i].length <= length &&
-            memcmp(s + kinds[i].at, kinds[i].magic, kinds[i].length) == 0) {
+        if (kinds[i].at + kinds[i].length <= length && memcmp(s + kinds[i].at, kinds[i].magic, kinds[i].length) == 0) {
             *is_checkpoint = kinds[i].is_checkpoint;
             return kinds[i].kind;
         }
@@ -135,8 +147,7 @@ static const char *other_kind(const unsigned char *s, size_t length, int *is_che
 
 /* Reads the length of the header, which is then known to be sane: 2 <= length <= MAX_HEADER, all of
  * it inside the file, beginning with a brace. */
-static int read_length(struct palme_safetensors *file, uint64_t *length,
-                       const struct palme_log *log)
+static int read_length(struct palme_safetensors *file, uint64_t *length, const struct palme_log *log)
 {
     unsigned char s[MAGIC_BYTES];
     size_t known = file->size < sizeof s ? (size_t)file->size : sizeof s;
@@ -160,18 +171,14 @@ static int read_length(struct palme_safetensors *file, uint64_t *length,
         return palme_fail(log, PALME_ERROR_KIND, "is not a model file: it looks like %s%s", kind,
                           is_checkpoint ? convertible : "");
     if (size < 8)
-        return palme_fail(log, PALME_ERROR_KIND, "is not a model file: it has only %llu bytes",
-                          size);
+        return palme_fail(log, PALME_ERROR_KIND, "is not a model file: it has only %llu bytes", size);
     if (!begins)
-        return palme_fail(log, PALME_ERROR_KIND,
-                          "is not a model file: no safetensors header begins at byte 8");
+        return palme_fail(log, PALME_ERROR_KIND, "is not a model file: no safetensors header begins at byte 8");
     if (n < 2 || n > MAX_HEADER)
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "is damaged: its header would have %llu bytes; 2 to %d are allowed", n,
-                          MAX_HEADER);
-    return palme_fail(log, PALME_ERROR_READ,
-                      "is cut short: its header has %llu bytes, and only %llu follow the length", n,
-                      size - 8);
+        return palme_fail(log, PALME_ERROR_FORMAT, "is damaged: its header would have %llu bytes; 2 to %d are allowed",
+                          n, MAX_HEADER);
+    return palme_fail(log, PALME_ERROR_READ, "is cut short: its header has %llu bytes, and only %llu follow the length",
+                      n, size - 8);
 }
 
 /* ---- The header --------------------------------------------------------------------------- */
@@ -190,8 +197,7 @@ static int judge_metadata(const struct palme_json *metadata, const struct palme_
 }
 
 /* Judges one tensor by itself. Its offsets are still relative to the data. */
-static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *entry,
-                        const struct palme_log *log)
+static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *entry, const struct palme_log *log)
 {
     const struct palme_json *dtype = palme_json_get(entry, "dtype"), *shape = palme_json_get(entry, "shape");
     const struct palme_json *offsets = palme_json_get(entry, "data_offsets");
@@ -201,19 +207,16 @@ static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *en
 
     palme_show(&name, tensor->name, strlen(tensor->name));
     if (!palme_json_is(entry, PALME_JSON_OBJECT) || palme_json_size(entry) != 3 || !dtype || !shape || !offsets)
-        return palme_fail(
-            log, PALME_ERROR_FORMAT,
-            "tensor %s: its header entry must have dtype, shape and data_offsets, nothing else",
-            name.text);
-    if (!palme_json_is(dtype, PALME_JSON_STRING))
-        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string",
+        return palme_fail(log, PALME_ERROR_FORMAT,
+                          "tensor %s: its header entry must have dtype, shape and data_offsets, nothing else",
                           name.text);
+    if (!palme_json_is(dtype, PALME_JSON_STRING))
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: dtype is not a string", name.text);
     for (type = 0; type < DTYPES; type++)
         if (strcmp(palme_json_text(dtype), dtypes[type].name) == 0)
             break;
     if (type == DTYPES)
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "tensor %s: unknown dtype %s", name.text,
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: unknown dtype %s", name.text,
                           palme_show(&found, palme_json_text(dtype), palme_json_size(dtype)));
     tensor->dtype = (enum palme_dtype)type;
 
@@ -225,11 +228,10 @@ static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *en
 
         if (!palme_json_is(dimension, PALME_JSON_INTEGER) || size < 0)
             return palme_fail(log, PALME_ERROR_FORMAT,
-                              "tensor %s: dimension %d of its shape is not an integer of 0 or more",
-                              name.text, tensor->rank);
+                              "tensor %s: dimension %d of its shape is not an integer of 0 or more", name.text,
+                              tensor->rank);
         if (__builtin_mul_overflow(tensor->count, size, &tensor->count))
-            return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
-                              name.text);
+            return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large", name.text);
         if (tensor->rank < PALME_MAX_RANK)
             tensor->shape[tensor->rank] = size;
         tensor->rank++;
@@ -237,29 +239,26 @@ static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *en
     /* Eighths of bytes, or bytes where an element has at least one. */
     int narrow = dtypes[type].bits < 8;
     if (__builtin_mul_overflow(tensor->count, (int64_t)(narrow ? dtypes[type].bits : dtypes[type].bits / 8), &bytes))
-        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large",
-                          name.text);
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape is too large", name.text);
     rest = narrow ? bytes % 8 : 0;
     bytes = narrow ? bytes / 8 : bytes;
     if (rest)
-        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape in %s does not fill whole bytes",
-                          name.text, dtypes[type].name);
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: its shape in %s does not fill whole bytes", name.text,
+                          dtypes[type].name);
 
     if (!palme_json_is(offsets, PALME_JSON_ARRAY) || palme_json_size(offsets) != 2 ||
         !palme_json_is(palme_json_at(offsets, 0), PALME_JSON_INTEGER) ||
         !palme_json_is(palme_json_at(offsets, 1), PALME_JSON_INTEGER))
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "tensor %s: data_offsets must be two integers", name.text);
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: data_offsets must be two integers", name.text);
     begin = palme_json_integer(palme_json_at(offsets, 0));
     end = palme_json_integer(palme_json_at(offsets, 1));
     if (begin < 0 || end < begin)
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "tensor %s: data_offsets [%lld, %lld) are negative or run backwards",
+        return palme_fail(log, PALME_ERROR_FORMAT, "tensor %s: data_offsets [%lld, %lld) are negative or run backwards",
                           name.text, (long long)begin, (long long)end);
     if (end - begin != bytes)
         return palme_fail(log, PALME_ERROR_FORMAT,
-                          "tensor %s: its shape in %s takes %lld bytes, but data_offsets span %lld",
-                          name.text, dtypes[type].name, (long long)bytes, (long long)(end - begin));
+                          "tensor %s: its shape in %s takes %lld bytes, but data_offsets span %lld", name.text,
+                          dtypes[type].name, (long long)bytes, (long long)(end - begin));
     tensor->offset = (uint64_t)begin;
     tensor->bytes = (uint64_t)bytes;
     return PALME_OK;
@@ -296,27 +295,23 @@ static int judge_layout(struct palme_safetensors *file, const struct palme_log *
 
         palme_show(&name, tensor->name, strlen(tensor->name));
         if (begin < at)
-            return palme_fail(
-                log, PALME_ERROR_FORMAT,
-                "tensor %s: its data from byte %llu overlaps tensor %s, which ends at %llu",
-                name.text, begin, palme_show(&before, tensor[-1].name, strlen(tensor[-1].name)),
-                at);
+            return palme_fail(log, PALME_ERROR_FORMAT,
+                              "tensor %s: its data from byte %llu overlaps tensor %s, which ends at %llu", name.text,
+                              begin, palme_show(&before, tensor[-1].name, strlen(tensor[-1].name)), at);
         if (begin > at)
             return palme_fail(log, PALME_ERROR_FORMAT,
-                              "tensor %s: its data begins at byte %llu and leaves a gap after %llu",
-                              name.text, begin, at);
+                              "tensor %s: its data begins at byte %llu and leaves a gap after %llu", name.text, begin,
+                              at);
         if (end > total)
-            return palme_fail(
-                log, PALME_ERROR_READ,
-                "is cut short: tensor %s is bytes %llu to %llu of the data, which has %llu",
-                name.text, begin, end, total);
+            return palme_fail(log, PALME_ERROR_READ,
+                              "is cut short: tensor %s is bytes %llu to %llu of the data, which has %llu", name.text,
+                              begin, end, total);
         tensor->offset += file->data;
         at = end;
     }
     if (at != total)
         return palme_fail(log, PALME_ERROR_FORMAT,
-                          "%llu bytes follow the last tensor, which ends at byte %llu of the data",
-                          total - at, at);
+                          "%llu bytes follow the last tensor, which ends at byte %llu of the data", total - at, at);
     return PALME_OK;
 }
 
@@ -348,20 +343,17 @@ static int take_tensors(struct palme_safetensors *file, const struct palme_log *
     return judge_layout(file, log);
 }
 
-static int read_header(struct palme_safetensors *file, uint64_t length,
-                       const struct palme_log *log)
+static int read_header(struct palme_safetensors *file, uint64_t length, const struct palme_log *log)
 {
     char *text = malloc((size_t)length);
     int status, error;
 
     if (!text)
-        return palme_fail(log, PALME_ERROR_MEMORY,
-                          "out of memory for a header of %llu bytes",
+        return palme_fail(log, PALME_ERROR_MEMORY, "out of memory for a header of %llu bytes",
                           (unsigned long long)length);
     error = read_at(file, text, (size_t)length, 8);
     if (error)
-        status = palme_fail(log, PALME_ERROR_READ, "its header cannot be read: %s",
-                            palme_source_failure(error));
+        status = palme_fail(log, PALME_ERROR_READ, "its header cannot be read: %s", palme_source_failure(error));
     else
         status = palme_json_load(&file->header, text, (size_t)length, "header", log);
     free(text);
@@ -387,23 +379,21 @@ static int verify_digest(const struct palme_safetensors *file, const struct palm
     char found[65];
 
     if (!wanted)
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "cannot be verified: its metadata has no sha256");
+        return palme_fail(log, PALME_ERROR_FORMAT, "cannot be verified: its metadata has no sha256");
     palme_sha256_start(&sum);
     for (uint64_t at = file->data; at < file->size;) {
         size_t part = file->size - at < sizeof bytes ? (size_t)(file->size - at) : sizeof bytes;
         int error = read_at(file, bytes, part, at);
 
         if (error)
-            return palme_fail(log, PALME_ERROR_READ, "cannot be read at byte %llu: %s",
-                              (unsigned long long)at, palme_source_failure(error));
+            return palme_fail(log, PALME_ERROR_READ, "cannot be read at byte %llu: %s", (unsigned long long)at,
+                              palme_source_failure(error));
         palme_sha256_feed(&sum, bytes, part);
         at += part;
     }
     palme_sha256_finish(&sum, found);
     if (strcmp(wanted, found) != 0)
-        return palme_fail(log, PALME_ERROR_FORMAT,
-                          "is damaged: its sha256 is %s, and the metadata says %s", found,
+        return palme_fail(log, PALME_ERROR_FORMAT, "is damaged: its sha256 is %s, and the metadata says %s", found,
                           palme_show(&shown, wanted, strlen(wanted)));
     return PALME_OK;
 }
@@ -437,8 +427,7 @@ int palme_safetensors_open_source(struct palme_safetensors **file, const struct 
     return status;
 }
 
-int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
-                           const struct palme_log *log)
+int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify, const struct palme_log *log)
 {
     *file = calloc(1, sizeof **file);
     if (!*file)
@@ -465,8 +454,7 @@ void palme_safetensors_close(struct palme_safetensors **file)
     *file = NULL;
 }
 
-const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key,
-                                       size_t *length)
+const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key, size_t *length)
 {
     const struct palme_json *value = palme_json_get(file->metadata, key);
 
@@ -501,8 +489,7 @@ static float float_of_bits(uint32_t bits)
 
 static float float_of_half(uint16_t half)
 {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
-             fraction = half & 0x3ff;
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
 
     if (exponent == 31) /* infinity and NaN */
         return float_of_bits(sign | 0x7f800000 | fraction << 13);
@@ -532,21 +519,18 @@ static void convert(float *out, const unsigned char *bytes, enum palme_dtype dty
     }
 }
 
-static int check_range(const struct palme_tensor *tensor, int64_t first, int64_t count,
-                       const struct palme_log *log)
+static int check_range(const struct palme_tensor *tensor, int64_t first, int64_t count, const struct palme_log *log)
 {
     struct palme_shown name;
 
     if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
         return palme_fail(log, PALME_ERROR_ARGUMENT, "tensor %s: %lld elements from %lld are not all there",
-                          palme_show(&name, tensor->name, strlen(tensor->name)), (long long)count,
-                          (long long)first);
+                          palme_show(&name, tensor->name, strlen(tensor->name)), (long long)count, (long long)first);
     return PALME_OK;
 }
 
-int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
-                          const struct palme_tensor *tensor, int64_t first, int64_t count,
-                          const struct palme_log *log)
+int palme_tensor_read_raw(struct palme_safetensors *file, void *out, const struct palme_tensor *tensor, int64_t first,
+                          int64_t count, const struct palme_log *log)
 {
     size_t size = palme_dtype_size(tensor->dtype);
     int error, status = check_range(tensor, first, count, log);
@@ -557,13 +541,13 @@ int palme_tensor_read_raw(struct palme_safetensors *file, void *out,
     palme_show(&name, tensor->name, strlen(tensor->name));
     error = read_at(file, out, (size_t)count * size, tensor->offset + (uint64_t)first * size);
     if (error)
-        return palme_fail(log, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s",
-                          name.text, (long long)first, palme_source_failure(error));
+        return palme_fail(log, PALME_ERROR_READ, "tensor %s: cannot be read at element %lld: %s", name.text,
+                          (long long)first, palme_source_failure(error));
     return PALME_OK;
 }
 
-int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
-                      int64_t first, int64_t count, const struct palme_log *log)
+int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor, int64_t first,
+                      int64_t count, const struct palme_log *log)
 {
     size_t size = palme_dtype_size(tensor->dtype);
     unsigned char block[BLOCK], *bytes;
@@ -574,8 +558,7 @@ int palme_tensor_read(struct palme_safetensors *file, float *out, const struct p
         return palme_tensor_read_raw(file, out, tensor, first, count, log);
     if (tensor->dtype > PALME_DTYPE_I8)
         return palme_fail(log, PALME_ERROR_ARGUMENT, "tensor %s: %s is not read as float",
-                          palme_show(&name, tensor->name, strlen(tensor->name)),
-                          dtypes[tensor->dtype].name);
+                          palme_show(&name, tensor->name, strlen(tensor->name)), dtypes[tensor->dtype].name);
     if ((status = check_range(tensor, first, count, log)) < 0)
         return status;
     /* The narrower elements are read into the end of the floats' own memory. A float that is written covers only

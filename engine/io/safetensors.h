@@ -29,12 +29,12 @@ enum { PALME_MAX_RANK = 8 };
 struct palme_tensor {
     const char *name;
     enum palme_dtype dtype;
-    int rank;        /* 0: a scalar */
+    int rank;                      /* 0: a scalar */
     int64_t shape[PALME_MAX_RANK]; /* the first dimensions of a higher rank */
-    int64_t count;   /* product of the shape */
-    uint64_t offset; /* of the first byte, from the start of the file */
+    int64_t count;                 /* product of the shape */
+    uint64_t offset;               /* of the first byte, from the start of the file */
     uint64_t bytes;
-    int used;        /* set by whoever takes the tensor; the rest are reported as unknown */
+    int used; /* set by whoever takes the tensor; the rest are reported as unknown */
 };
 
 struct palme_safetensors;
@@ -44,16 +44,14 @@ struct palme_safetensors;
  * tensor that nobody wants costs nothing. With `verify`, the metadata's sha256 is compared with the bytes
  * after the header; a file without one is PALME_ERROR_FORMAT then.
  * Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN, READ, KIND, FORMAT, MEMORY}. */
-int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify,
-                           const struct palme_log *log);
+int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify, const struct palme_log *log);
 /* The same of another source, which is asked until the file is closed. */
 int palme_safetensors_open_source(struct palme_safetensors **file, const struct palme_source *source, int verify,
                                   const struct palme_log *log);
 void palme_safetensors_close(struct palme_safetensors **file);
 
 /* The value of a key of __metadata__, with its length, or NULL. NUL-terminated. */
-const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key,
-                                       size_t *length);
+const char *palme_safetensors_metadata(const struct palme_safetensors *file, const char *key, size_t *length);
 
 /* A tensor by its name, or NULL, in logarithmic or constant time. */
 struct palme_tensor *palme_safetensors_find(struct palme_safetensors *file, const char *name);
@@ -63,12 +61,12 @@ struct palme_tensor *palme_safetensors_list(struct palme_safetensors *file, size
 
 /* Reads elements first..first+count-1 of an F32, F16, BF16 or I8 tensor as float (I8 without its scale).
  * Returns PALME_OK or PALME_ERROR_READ, which names the tensor and the position. */
-int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor,
-                      int64_t first, int64_t count, const struct palme_log *log);
+int palme_tensor_read(struct palme_safetensors *file, float *out, const struct palme_tensor *tensor, int64_t first,
+                      int64_t count, const struct palme_log *log);
 
 /* The same bytes as they are in the file, count elements of the tensor's own type. */
-int palme_tensor_read_raw(struct palme_safetensors *file, void *out, const struct palme_tensor *tensor,
-                          int64_t first, int64_t count, const struct palme_log *log);
+int palme_tensor_read_raw(struct palme_safetensors *file, void *out, const struct palme_tensor *tensor, int64_t first,
+                          int64_t count, const struct palme_log *log);
 
 const char *palme_dtype_name(enum palme_dtype dtype);
 size_t palme_dtype_size(enum palme_dtype dtype);

@@ -60,12 +60,13 @@ int palme_source_descriptor(struct palme_source *source, int descriptor, const s
         return palme_fail(log, PALME_ERROR_OPEN, "is %s; a regular file is wanted", kind);
     }
     *source = (struct palme_source){ .size = (uint64_t)status.st_size,
-                                     .read_at = read_descriptor, .user = (void *)(intptr_t)descriptor };
+                                     .read_at = read_descriptor,
+                                     .user = (void *)(intptr_t)descriptor };
     return PALME_OK;
 }
 
-/* A fifo without a writer does not block, and a device is refused after the open, which O_NONBLOCK and O_NOCTTY keep from
- * waiting and from taking a terminal. */
+/* A fifo without a writer does not block, and a device is refused after the open, which O_NONBLOCK and O_NOCTTY keep
+ * from waiting and from taking a terminal. */
 int palme_source_open(struct palme_source *source, const char *path, const struct palme_log *log)
 {
     int descriptor, flags, status;
@@ -82,8 +83,7 @@ int palme_source_open(struct palme_source *source, const char *path, const struc
         if (error == ENOENT || error == ENOTDIR)
             return palme_fail(log, PALME_ERROR_NOT_FOUND, "there is no such file");
         if (error == ENXIO)
-            return palme_fail(log, PALME_ERROR_OPEN,
-                              "is a socket or a device, not a regular file");
+            return palme_fail(log, PALME_ERROR_OPEN, "is a socket or a device, not a regular file");
         return palme_fail(log, PALME_ERROR_OPEN, "cannot be opened: %s", strerror(error));
     }
     status = palme_source_descriptor(source, descriptor, log);
@@ -112,6 +112,5 @@ static int read_memory(void *user, uint64_t offset, void *buffer, size_t bytes)
 
 struct palme_source palme_source_memory(const void *data, size_t size)
 {
-    return (struct palme_source){ .size = size, .read_at = read_memory,
-                                  .user = (void *)(uintptr_t)data };
+    return (struct palme_source){ .size = size, .read_at = read_memory, .user = (void *)(uintptr_t)data };
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * source.h - where the bytes of a model file come from: a path, a descriptor, memory, or the caller's own struct palme_source.
+ * source.h - where the bytes of a model file come from: a path, a descriptor, memory, or the caller's own struct
+ * palme_source.
  */
 #ifndef PALME_SOURCE_H
 #define PALME_SOURCE_H
@@ -8,8 +9,8 @@
 #include "palme.h"
 #include "base/log.h"
 
-/* The regular file of a name, whose size is taken once. Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN}, and then nothing is
- * owned. */
+/* The regular file of a name, whose size is taken once. Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN}, and then
+ * nothing is owned. */
 int palme_source_open(struct palme_source *source, const char *path, const struct palme_log *log);
 void palme_source_close(struct palme_source *source);
 

@@ -20,7 +20,7 @@ enum {
     IN_STEP = 6,      /* rows in step, and vectors of each of them: sums that stay in registers */
     REST_IN_STEP = 4, /* where no six are left and the keys are turned over anyway: 64 is 10 * 6 + 4 */
     STEP_WIDTH = 2,
-    SUMS = IN_STEP * STEP_WIDTH > HEAD ? IN_STEP * STEP_WIDTH : HEAD, /* of rows in step, or of one row */
+    SUMS = IN_STEP * STEP_WIDTH > HEAD ? IN_STEP *STEP_WIDTH : HEAD, /* of rows in step, or of one row */
     ROWS_WAITING = 64
 };
 
@@ -103,8 +103,8 @@ static inline __attribute__((always_inline)) void lane_in_step(vf *sum, const st
                                                                const float *turned, int lane)
 {
     for (int i = 0; i < rows * STEP_WIDTH; i++)
-        sum[i] = vf_mul(vf_set(row[i / STEP_WIDTH].query[lane]),
-                        vf_load(turned + lane * KEY_TILE + i % STEP_WIDTH * VF));
+        sum[i] =
+            vf_mul(vf_set(row[i / STEP_WIDTH].query[lane]), vf_load(turned + lane * KEY_TILE + i % STEP_WIDTH * VF));
     for (int d = lane + 8; d < PALME_HEAD; d += 8) {
         vf key[STEP_WIDTH];
 
@@ -231,8 +231,7 @@ static void attend_row(struct attended *row, const float *k, const float *v, con
 /* The same for rows in step. */
 static inline __attribute__((always_inline)) void attend_in_step(struct attended *row, const int rows,
                                                                  const struct tile_of_keys *tile,
-                                                                 const struct palme_attend *shape, int first,
-                                                                 int count)
+                                                                 const struct palme_attend *shape, int first, int count)
 {
     _Alignas(64) float weights[IN_STEP][KEY_TILE];
     unsigned weighed = 0;
@@ -296,8 +295,8 @@ struct attend_workspace {
 _Static_assert(sizeof(struct attend_workspace) <= PALME_ATTEND_WORKSPACE, "the workspace of attention is too small");
 
 /* Rows first..first+rows-1 over all of their keys. */
-static void attend_rows(float *out, const float *q, const float *k, const float *v,
-                        const struct palme_attend *shape, int first, int rows)
+static void attend_rows(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape,
+                        int first, int rows)
 {
     struct attend_workspace *workspace = shape->workspace;
     struct attended *row = workspace->row;
@@ -330,8 +329,7 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
     }
 }
 
-static void attend(float *out, const float *q, const float *k, const float *v,
-                   const struct palme_attend *shape)
+static void attend(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
 {
     for (int first = 0; first < shape->rows; first += ROWS_WAITING)
         attend_rows(out, q, k, v, shape, first,

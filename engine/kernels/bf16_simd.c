@@ -17,9 +17,9 @@ static inline int output_of(int i, int apart)
     return i * VF + i / PARTS * (apart - 1) * PALME_PANEL;
 }
 
-static inline __attribute__((always_inline)) void
-store_tile(float *y, const vf *sum, const int rows, const int panels, int apart, int out, ptrdiff_t y_stride,
-           enum palme_activation activation)
+static inline __attribute__((always_inline)) void store_tile(float *y, const vf *sum, const int rows, const int panels,
+                                                             int apart, int out, ptrdiff_t y_stride,
+                                                             enum palme_activation activation)
 {
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < panels * PARTS && i * VF < out; i++)
@@ -59,9 +59,10 @@ static inline __attribute__((always_inline)) void add_half(vf *sum, const float 
     }
 }
 
-static inline __attribute__((always_inline)) void
-tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart, int in,
-          int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+static inline __attribute__((always_inline)) void tile_bf16(float *y, const float *x, const uint16_t *w, const float *b,
+                                                            const int rows, const int panels, int apart, int in,
+                                                            int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                            enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
     size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
@@ -79,20 +80,21 @@ tile_bf16(float *y, const float *x, const uint16_t *w, const float *b, const int
     store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
 }
 
-#define BF16_TILE(name, rows, panels)                                                                            \
-    static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b,    \
-                                               int apart, int in, int out, ptrdiff_t y_stride,                  \
-                                               ptrdiff_t x_stride, enum palme_activation activation)            \
-    {                                                                                                           \
-        tile_bf16(y, x, w, b, rows, panels, apart, in, out, y_stride, x_stride, activation);                    \
+#define BF16_TILE(name, rows, panels)                                                                                  \
+    static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b, int apart, \
+                                               int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,                \
+                                               enum palme_activation activation)                                       \
+    {                                                                                                                  \
+        tile_bf16(y, x, w, b, rows, panels, apart, in, out, y_stride, x_stride, activation);                           \
     }
 BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
 BF16_TILE(wide_bf16, 1, BF16_WIDE)
 
 /* All rows of `panels` panels, a constant where this is called. */
-static inline __attribute__((always_inline)) void
-tiles_bf16(float *y, const float *x, const uint16_t *w, const float *b, int rows, const int panels, int in, int out,
-           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+static inline __attribute__((always_inline)) void tiles_bf16(float *y, const float *x, const uint16_t *w,
+                                                             const float *b, int rows, const int panels, int in,
+                                                             int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                             enum palme_activation activation)
 {
 #define TILE(n) tile_bf16(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
     for (; rows >= BF16_ROWS; rows -= BF16_ROWS, y += BF16_ROWS * y_stride, x += BF16_ROWS * x_stride) {
@@ -127,11 +129,7 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
 
 #else
 
-enum {
-    PAIRS_ROWS = MOST_ROWS,
-    PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS,
-    PAIRS_WIDE = 8 / PARTS
-};
+enum { PAIRS_ROWS = MOST_ROWS, PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS, PAIRS_WIDE = 8 / PARTS };
 
 static void to_bf16(uint16_t *q, const float *x, int n)
 {
@@ -139,9 +137,10 @@ static void to_bf16(uint16_t *q, const float *x, int n)
         vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
 }
 
-static inline __attribute__((always_inline)) void
-tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const int rows, const int panels, int apart,
-           int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+static inline __attribute__((always_inline)) void tile_pairs(float *y, const uint16_t *x, const uint16_t *w,
+                                                             const float *b, const int rows, const int panels,
+                                                             int apart, int in, int out, ptrdiff_t y_stride,
+                                                             ptrdiff_t x_stride, enum palme_activation activation)
 {
     vf sum[MOST_ROWS * MOST_PANELS * PARTS];
     size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
@@ -166,9 +165,10 @@ tile_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, const
 }
 
 /* All rows of `panels` panels, a constant where this is called. */
-static inline __attribute__((always_inline)) void
-tiles_pairs(float *y, const uint16_t *x, const uint16_t *w, const float *b, int rows, const int panels, int in,
-            int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+static inline __attribute__((always_inline)) void tiles_pairs(float *y, const uint16_t *x, const uint16_t *w,
+                                                              const float *b, int rows, const int panels, int in,
+                                                              int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                              enum palme_activation activation)
 {
 #define TILE(n) tile_pairs(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
     for (; rows >= PAIRS_ROWS; rows -= PAIRS_ROWS, y += PAIRS_ROWS * y_stride, x += PAIRS_ROWS * x_stride)

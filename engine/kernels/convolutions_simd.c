@@ -15,9 +15,9 @@ enum { RGB_PIXELS = 6 }; /* by two vectors of outputs: twelve sums, as in a tile
 /* Some output pixels from pixel i on, in some vectors of outputs, the last of which has n lanes. `pixels`,
  * `vectors` and `inside` are constants where this is called; `inside`: all columns are in the picture. */
 static inline __attribute__((always_inline)) void rgb_pixels(float *y, const float *const x[3], const float *w,
-                                                             const float *b, int i, int in_width, int left,
-                                                             int out, const int pixels, const int vectors,
-                                                             int n, const int inside)
+                                                             const float *b, int i, int in_width, int left, int out,
+                                                             const int pixels, const int vectors, int n,
+                                                             const int inside)
 {
     vf sum[RGB_PIXELS][2];
 
@@ -52,8 +52,8 @@ static inline __attribute__((always_inline)) void rgb_pixels(float *y, const flo
 /* All pixels of a row in some vectors of outputs. The last whole block of those inside begins early enough to be
  * one: some pixels are made twice. */
 static inline __attribute__((always_inline)) void rgb_row(float *y, const float *const x[3], const float *w,
-                                                          const float *b, int width, int in_width, int left,
-                                                          int out, const int vectors, int n)
+                                                          const float *b, int width, int in_width, int left, int out,
+                                                          const int vectors, int n)
 {
     int begin = (left + 1) / 2, end = (in_width - 3 + left) / 2 + 1, i = 0;
 
@@ -64,14 +64,14 @@ static inline __attribute__((always_inline)) void rgb_row(float *y, const float 
     for (; i < begin; i++)
         rgb_pixels(y, x, w, b, i, in_width, left, out, 1, vectors, n, 0);
     for (; i < end; i += RGB_PIXELS)
-        rgb_pixels(y, x, w, b, i + RGB_PIXELS <= end ? i : end - RGB_PIXELS, in_width, left, out, RGB_PIXELS,
-                   vectors, n, 1);
+        rgb_pixels(y, x, w, b, i + RGB_PIXELS <= end ? i : end - RGB_PIXELS, in_width, left, out, RGB_PIXELS, vectors,
+                   n, 1);
     for (i = end; i < width; i++)
         rgb_pixels(y, x, w, b, i, in_width, left, out, 1, vectors, n, 0);
 }
 
-static void conv_rgb(float *y, const float *const x[3], const float *w, const float *b, int width,
-                     int in_width, int left, int out)
+static void conv_rgb(float *y, const float *const x[3], const float *w, const float *b, int width, int in_width,
+                     int left, int out)
 {
     int o = 0;
 
@@ -86,12 +86,10 @@ static void conv_rgb(float *y, const float *const x[3], const float *w, const fl
 /* Some output pixels of a row, `pixels` of them from pixel i on, in one vector of channels: their sums stay in
  * registers, and of the weights those of one row of taps. `pixels`, `size`, `stride` and `inside` are constants
  * where this is called; `inside`: all columns are in the picture. The vector has n lanes. */
-static inline __attribute__((always_inline)) void depthwise_pixels(float *y, const float *const x[],
-                                                                   const float *w, const float *b,
-                                                                   const struct palme_depthwise *shape, int i,
-                                                                   int c, int n, const int pixels,
-                                                                   const int size, const int stride,
-                                                                   const int inside)
+static inline __attribute__((always_inline)) void depthwise_pixels(float *y, const float *const x[], const float *w,
+                                                                   const float *b, const struct palme_depthwise *shape,
+                                                                   int i, int c, int n, const int pixels,
+                                                                   const int size, const int stride, const int inside)
 {
     int column = stride * i - shape->left;
     vf sum[DEPTHWISE_PIXELS], bias = vf_load_n(b + c, n);
@@ -123,7 +121,7 @@ static inline __attribute__((always_inline)) void depthwise_pixels(float *y, con
         vf_store_n(y + ((i + p) * shape->y_stride + c), vf_relu6(sum[p]), n);
 }
 
-#define PIXELS(i, c, n, pixels, size, stride, inside) \
+#define PIXELS(i, c, n, pixels, size, stride, inside)                                                                  \
     depthwise_pixels(y, x, w, b, shape, i, c, n, pixels, size, stride, inside)
 DEPTHWISE_FUNCTIONS(PIXELS, float *y, const float *const x[], const float *w, const float *b)
 #undef PIXELS

@@ -46,23 +46,18 @@ int palme_cpu_has(enum palme_cpu_level level)
     __builtin_cpu_init();
 #endif
     switch (level) {
-    case PALME_CPU_C:
-        return 1;
+    case PALME_CPU_C: return 1;
 #if PALME_HAVE_NEON
-    case PALME_CPU_NEON: /* no AArch64 is without */
-        return 1;
+    case PALME_CPU_NEON: /* no AArch64 is without */ return 1;
 #endif
 #if PALME_HAVE_DOTPROD
-    case PALME_CPU_DOTPROD:
-        return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    case PALME_CPU_DOTPROD: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
 #if PALME_HAVE_AVX2
-    case PALME_CPU_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case PALME_CPU_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
 #if PALME_HAVE_AVXVNNI
-    case PALME_CPU_AVXVNNI:
-        return palme_cpu_has(PALME_CPU_AVX2) && leaf_7_1(4);
+    case PALME_CPU_AVXVNNI: return palme_cpu_has(PALME_CPU_AVX2) && leaf_7_1(4);
 #endif
 #if PALME_HAVE_AVX512
     case PALME_CPU_AVX512:
@@ -71,15 +66,12 @@ int palme_cpu_has(enum palme_cpu_level level)
                __builtin_cpu_supports("avx512vl");
 #endif
 #if PALME_HAVE_VNNI
-    case PALME_CPU_VNNI:
-        return palme_cpu_has(PALME_CPU_AVX512) && __builtin_cpu_supports("avx512vnni");
+    case PALME_CPU_VNNI: return palme_cpu_has(PALME_CPU_AVX512) && __builtin_cpu_supports("avx512vnni");
 #endif
 #if PALME_HAVE_BF16
-    case PALME_CPU_BF16:
-        return palme_cpu_has(PALME_CPU_AVX512) && leaf_7_1(5);
+    case PALME_CPU_BF16: return palme_cpu_has(PALME_CPU_AVX512) && leaf_7_1(5);
 #endif
-    default:
-        return 0;
+    default: return 0;
     }
 }
 

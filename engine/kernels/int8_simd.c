@@ -47,8 +47,8 @@ enum {
 /* What goes in and what comes out: quantised rows and floats, quantised rows and bytes, bytes and floats. */
 enum form { PLAIN, TO_BYTES, FROM_BYTES };
 
-/* Where a tile's weights are: another tile has read them just before; in memory, as far as one can tell here, so it asks
- * ahead for them; or in memory and the panels apart. */
+/* Where a tile's weights are: another tile has read them just before; in memory, as far as one can tell here, so it
+ * asks ahead for them; or in memory and the panels apart. */
 enum weights { NEAR, FAR, FAR_APART };
 
 struct product {
@@ -57,8 +57,8 @@ struct product {
     const struct palme_quantization *quantization; /* not FROM_BYTES */
     const int8_t *w;
     const float *scale, *b;
-    size_t groups;                    /* of inputs */
-    size_t x_stride;                  /* bytes */
+    size_t groups;   /* of inputs */
+    size_t x_stride; /* bytes */
     ptrdiff_t y_stride;
     enum palme_activation activation; /* not TO_BYTES */
     ptrdiff_t line[LINES];            /* TO_BYTES: rows from the first line to each */
@@ -102,15 +102,17 @@ static inline __attribute__((always_inline)) void put(const struct product *p, c
             int at = i * VF + i / PARTS * apart;
 
             if (i * VF < outs)
-                vf_store_n(y + at, activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
-                                             p->activation), vf_left(outs, i * VF));
+                vf_store_n(y + at,
+                           activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
+                                     p->activation),
+                           vf_left(outs, i * VF));
         }
     }
 }
 
 /* The same of a pixel of each line, sum[LINES][panels][PARTS]. */
-static inline __attribute__((always_inline)) void put_lines(const struct product *p, const vi *sum, int pixel, int first,
-                                                            int outs, const int panels)
+static inline __attribute__((always_inline)) void put_lines(const struct product *p, const vi *sum, int pixel,
+                                                            int first, int outs, const int panels)
 {
     uint8_t *y = (uint8_t *)p->y + (pixel * p->y_stride + first) * LINES;
     int32_t offset[LINES];
@@ -136,8 +138,8 @@ static inline __attribute__((always_inline)) void put_lines(const struct product
 /* `rows`, `panels`, `weights` and `form` are constants where this is called, so that the sums are registers. TO_BYTES:
  * `row` is a pixel, and the rows are those of it and maybe the next one in each line. */
 static inline __attribute__((always_inline)) void tile(const struct product *p, int row, int first, int outs,
-                                                       const int rows, const int panels,
-                                                       const enum weights weights, const enum form form)
+                                                       const int rows, const int panels, const enum weights weights,
+                                                       const enum form form)
 {
     size_t panel = (weights == FAR_APART ? (size_t)p->apart : 1) * p->groups * GROUP_BYTES;
     size_t stride = p->x_stride, k = p->groups;
@@ -173,8 +175,8 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
             for (int i = 0; i < panels * PARTS; i++)
                 weight[i] = vw_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (4 * VF));
             for (int r = 0; r < rows; r++) {
-                vq value = vq_load(form == TO_BYTES ? line[r % LINES] + (size_t)(r / LINES) * stride
-                                                    : x + (size_t)r * stride);
+                vq value =
+                    vq_load(form == TO_BYTES ? line[r % LINES] + (size_t)(r / LINES) * stride : x + (size_t)r * stride);
 
                 for (int i = 0; i < panels * PARTS; i++)
                     sum[r * panels * PARTS + i] = vi_dot(sum[r * panels * PARTS + i], weight[i], value);
@@ -193,17 +195,17 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
 
 /* The tiles in which the time goes are functions of their own: among others in one function the compiler keeps sums in
  * memory, though registers are free (gcc 12). */
-#define TILE_FUNCTION(name, rows, panels, weights, form)                                                 \
-    static __attribute__((noinline)) void name(const struct product *p, int row, int first, int outs)    \
-    {                                                                                                    \
-        tile(p, row, first, outs, rows, panels, weights, form);                                          \
+#define TILE_FUNCTION(name, rows, panels, weights, form)                                                               \
+    static __attribute__((noinline)) void name(const struct product *p, int row, int first, int outs)                  \
+    {                                                                                                                  \
+        tile(p, row, first, outs, rows, panels, weights, form);                                                        \
     }
 TILE_FUNCTION(full_int8, INT8_ROWS, INT8_PANELS, NEAR, PLAIN)
 TILE_FUNCTION(few_int8, INT8_ROWS, INT8_PANELS, FAR, PLAIN)
 TILE_FUNCTION(wide_int8, 1, INT8_WIDE, FAR_APART, PLAIN)
 TILE_FUNCTION(full_from_bytes, INT8_ROWS, INT8_PANELS, NEAR, FROM_BYTES)
 TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, NEAR, TO_BYTES)
-TILE_FUNCTION(panel_to_bytes, PIXELS * LINES, 1, NEAR, TO_BYTES)
+TILE_FUNCTION(panel_to_bytes, PIXELS *LINES, 1, NEAR, TO_BYTES)
 TILE_FUNCTION(pixel_to_bytes, LINES, 1, NEAR, TO_BYTES)
 
 /* All rows of `panels` panels; `panels` and `form` are constants where this is called. */
@@ -231,8 +233,16 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantizati
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation)
 {
-    const struct product p = { .y = y, .x = x, .quantization = quantization, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                               .x_stride = PALME_QUANTIZED_BYTES((size_t)in), .y_stride = y_stride, .activation = activation,
+    const struct product p = { .y = y,
+                               .x = x,
+                               .quantization = quantization,
+                               .w = w,
+                               .scale = scale,
+                               .b = b,
+                               .groups = groups_of(in),
+                               .x_stride = PALME_QUANTIZED_BYTES((size_t)in),
+                               .y_stride = y_stride,
+                               .activation = activation,
                                .apart = panel_stride(rows, out, INT8_WIDE) };
     int first = 0;
 
@@ -242,37 +252,51 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantizati
     EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, PLAIN), tiles(&p, rows, first, outs, 1, PLAIN))
 }
 
-static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
-                                 const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
-                                 int out, ptrdiff_t y_stride)
+static void linear_int8_to_bytes(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization,
+                                 const int8_t *w, const float *scale, const float *b, int lines, int line_stride,
+                                 int pixels, int in, int out, ptrdiff_t y_stride)
 {
-    struct product p = { .y = y, .x = x, .quantization = quantization, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                         .x_stride = PALME_QUANTIZED_BYTES((size_t)in), .y_stride = y_stride };
+    struct product p = { .y = y,
+                         .x = x,
+                         .quantization = quantization,
+                         .w = w,
+                         .scale = scale,
+                         .b = b,
+                         .groups = groups_of(in),
+                         .x_stride = PALME_QUANTIZED_BYTES((size_t)in),
+                         .y_stride = y_stride };
     int first = 0;
 
     for (int l = 0; l < LINES; l++) {
         p.line[l] = (ptrdiff_t)(l < lines ? l : 0) * line_stride;
         p.line_at[l] = (size_t)p.line[l] * p.x_stride;
     }
-#define PANELS                                                                     \
-    for (int pixel = 0; pixel < pixels; pixel++)                                   \
-        panels_to_bytes(&p, pixel, first, outs)
-#define PANEL                                                                      \
-    int pixel = 0;                                                                 \
-    for (; pixels - pixel >= PIXELS; pixel += PIXELS)                              \
-        panel_to_bytes(&p, pixel, first, outs);                                    \
-    for (; pixel < pixels; pixel++)                                                \
-        pixel_to_bytes(&p, pixel, first, outs)
+#define PANELS                                                                                                         \
+    for (int pixel = 0; pixel < pixels; pixel++)                                                                       \
+    panels_to_bytes(&p, pixel, first, outs)
+#define PANEL                                                                                                          \
+    int pixel = 0;                                                                                                     \
+    for (; pixels - pixel >= PIXELS; pixel += PIXELS)                                                                  \
+        panel_to_bytes(&p, pixel, first, outs);                                                                        \
+    for (; pixel < pixels; pixel++)                                                                                    \
+    pixel_to_bytes(&p, pixel, first, outs)
     EACH_PANEL(INT8_PANELS, PANELS, PANEL)
 #undef PANELS
 #undef PANEL
 }
 
-static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows, int in,
-                         int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
+static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows,
+                         int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-    const struct product p = { .y = y, .x = x, .w = w, .scale = scale, .b = b, .groups = groups_of(in),
-                               .x_stride = (size_t)x_stride, .y_stride = y_stride, .activation = activation };
+    const struct product p = { .y = y,
+                               .x = x,
+                               .w = w,
+                               .scale = scale,
+                               .b = b,
+                               .groups = groups_of(in),
+                               .x_stride = (size_t)x_stride,
+                               .y_stride = y_stride,
+                               .activation = activation };
     int first = 0;
 
     EACH_PANEL(INT8_PANELS, tiles(&p, rows, first, outs, INT8_PANELS, FROM_BYTES),
@@ -281,13 +305,14 @@ static void linear_bytes(float *y, const uint8_t *x, const int8_t *w, const floa
 
 /* ---- Depthwise convolutions ------------------------------------------------------------------ */
 
-/* Some output pixels, `pixels` of them from pixel i on, in one vector of n channels from c on. The rows under the taps are
- * result together so that a group is the taps of a column. `pixels`, `size`, `stride` and `inside` are constants where
- * this is called; `inside`: all columns are in the picture. */
-static inline __attribute__((always_inline)) void
-depthwise_pixels(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale, const float *b,
-                 const struct palme_depthwise *shape, int i, int c, int n, const int pixels, const int size,
-                 const int stride, const int inside)
+/* Some output pixels, `pixels` of them from pixel i on, in one vector of n channels from c on. The rows under the
+ * taps are result together so that a group is the taps of a column. `pixels`, `size`, `stride` and `inside` are
+ * constants where this is called; `inside`: all columns are in the picture. */
+static inline __attribute__((always_inline)) void depthwise_pixels(uint8_t *y, const struct palme_depthwise_window *x,
+                                                                   const int8_t *w, const float *scale, const float *b,
+                                                                   const struct palme_depthwise *shape, int i, int c,
+                                                                   int n, const int pixels, const int size,
+                                                                   const int stride, const int inside)
 {
     static const uint32_t bits[16] = { 0,          0x7f,       0x7f00,     0x7f7f,     0x7f0000,   0x7f007f,
                                        0x7f7f00,   0x7f7f7f,   0x7f000000, 0x7f00007f, 0x7f007f00, 0x7f007f7f,
@@ -325,9 +350,10 @@ depthwise_pixels(uint8_t *y, const struct palme_depthwise_window *x, const int8_
         vb_store_n(y + ((i + p) * shape->y_stride + c), vf_fma(vi_to_float(sum[p], 0), factor, bias), n);
 }
 
-#define PIXELS(i, c, n, pixels, size, stride, inside) \
+#define PIXELS(i, c, n, pixels, size, stride, inside)                                                                  \
     depthwise_pixels(y, x, w, scale, b, shape, i, c, n, pixels, size, stride, inside)
-DEPTHWISE_FUNCTIONS(PIXELS, uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale, const float *b)
+DEPTHWISE_FUNCTIONS(PIXELS, uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,
+                    const float *b)
 #undef PIXELS
 
 static void depthwise_bytes(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,

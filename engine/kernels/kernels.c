@@ -123,8 +123,8 @@ static void linear_c(float *y, const float *x, const float *w, const float *b, i
 
 /* One query over all keys. Scores are taken a tile at a time; when a tile brings a larger maximum, what was
  * summed before is scaled down to it, so the softmax needs no second pass and no memory for all scores. */
-static void attend_row(float *out, const float *q, const float *k, const float *v,
-                       const struct palme_attend *shape, int position)
+static void attend_row(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape,
+                       int position)
 {
     double sum[PALME_HEAD] = { 0 }, total = 0, top = -INFINITY;
     int last = position < shape->visible ? shape->visible : position + 1;
@@ -165,15 +165,14 @@ static void attend_row(float *out, const float *q, const float *k, const float *
         out[d] = total > 0 ? (float)(sum[d] / total) : 0;
 }
 
-static void attend_c(float *out, const float *q, const float *k, const float *v,
-                     const struct palme_attend *shape)
+static void attend_c(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
 {
     for (int i = 0; i < shape->rows; i++)
         attend_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape, shape->first + i);
 }
 
-static void conv_rgb_c(float *y, const float *const x[3], const float *w, const float *b, int width,
-                       int in_width, int left, int out)
+static void conv_rgb_c(float *y, const float *const x[3], const float *w, const float *b, int width, int in_width,
+                       int left, int out)
 {
     enum { MOST = 64 };
 
@@ -239,12 +238,12 @@ void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
 
 /* What the sources named *_simd.c bring on each level that they are compiled for. */
-#define LEVEL_INIT(level)                                                \
-    void palme_kernels_init_##level(struct palme_kernels *kernels);      \
-    void palme_attend_init_##level(struct palme_kernels *kernels);       \
-    void palme_convolutions_init_##level(struct palme_kernels *kernels); \
-    void palme_pixels_init_##level(struct palme_kernels *kernels);       \
-    void palme_int8_init_##level(struct palme_kernels *kernels);         \
+#define LEVEL_INIT(level)                                                                                              \
+    void palme_kernels_init_##level(struct palme_kernels *kernels);                                                    \
+    void palme_attend_init_##level(struct palme_kernels *kernels);                                                     \
+    void palme_convolutions_init_##level(struct palme_kernels *kernels);                                               \
+    void palme_pixels_init_##level(struct palme_kernels *kernels);                                                     \
+    void palme_int8_init_##level(struct palme_kernels *kernels);                                                       \
     void palme_bf16_init_##level(struct palme_kernels *kernels)
 LEVEL_INIT(avx2);
 LEVEL_INIT(avxvnni);
@@ -254,14 +253,14 @@ LEVEL_INIT(bf16);
 LEVEL_INIT(neon);
 LEVEL_INIT(dotprod);
 
-#define OVERWRITE_ALL(level)                      \
-    do {                                          \
-        palme_kernels_init_##level(kernels);      \
-        palme_attend_init_##level(kernels);       \
-        palme_convolutions_init_##level(kernels); \
-        palme_pixels_init_##level(kernels);       \
-        palme_int8_init_##level(kernels);         \
-        palme_bf16_init_##level(kernels);         \
+#define OVERWRITE_ALL(level)                                                                                           \
+    do {                                                                                                               \
+        palme_kernels_init_##level(kernels);                                                                           \
+        palme_attend_init_##level(kernels);                                                                            \
+        palme_convolutions_init_##level(kernels);                                                                      \
+        palme_pixels_init_##level(kernels);                                                                            \
+        palme_int8_init_##level(kernels);                                                                              \
+        palme_bf16_init_##level(kernels);                                                                              \
     } while (0)
 
 /* The kernels of this level alone; returns 0 if there are none on this machine. */
@@ -287,42 +286,27 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
         palme_precision_init_c(kernels);
         return 1;
 #if PALME_HAVE_NEON
-    case PALME_CPU_NEON:
-        OVERWRITE_ALL(neon);
-        return 1;
+    case PALME_CPU_NEON: OVERWRITE_ALL(neon); return 1;
 #endif
 #if PALME_HAVE_DOTPROD
-    case PALME_CPU_DOTPROD:
-        palme_int8_init_dotprod(kernels);
-        return 1;
+    case PALME_CPU_DOTPROD: palme_int8_init_dotprod(kernels); return 1;
 #endif
 #if PALME_HAVE_AVX2
-    case PALME_CPU_AVX2:
-        OVERWRITE_ALL(avx2);
-        return 1;
+    case PALME_CPU_AVX2: OVERWRITE_ALL(avx2); return 1;
 #endif
 #if PALME_HAVE_AVXVNNI
-    case PALME_CPU_AVXVNNI:
-        palme_int8_init_avxvnni(kernels);
-        return 1;
+    case PALME_CPU_AVXVNNI: palme_int8_init_avxvnni(kernels); return 1;
 #endif
 #if PALME_HAVE_AVX512
-    case PALME_CPU_AVX512:
-        OVERWRITE_ALL(avx512);
-        return 1;
+    case PALME_CPU_AVX512: OVERWRITE_ALL(avx512); return 1;
 #endif
 #if PALME_HAVE_VNNI
-    case PALME_CPU_VNNI:
-        palme_int8_init_vnni(kernels);
-        return 1;
+    case PALME_CPU_VNNI: palme_int8_init_vnni(kernels); return 1;
 #endif
 #if PALME_HAVE_BF16
-    case PALME_CPU_BF16:
-        palme_bf16_init_bf16(kernels);
-        return 1;
+    case PALME_CPU_BF16: palme_bf16_init_bf16(kernels); return 1;
 #endif
-    default:
-        return 0;
+    default: return 0;
     }
 }
 

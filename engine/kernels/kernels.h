@@ -3,10 +3,11 @@
  * kernels.h - the inner loops and their contracts, as a table that is filled at run time.
  *
  * kernels.c has the truth of each in plain C with double accumulators. A level of an instruction set
- * overwrites the entries that it improves. All levels with vectors sum in the same order and so give the same bits, but for
- * products of pairs of bf16; with plain C they share those of whole numbers and of pictures. No kernel allocates, fails, threads, logs or knows a model.
- * Names of sizes: rows (of a matrix of activations), in and out (columns of a linear layer), n (elements
- * of a vector). Outputs come first. Buffers do not overlap unless a contract says so.
+ * overwrites the entries that it improves. All levels with vectors sum in the same order and so give the same bits,
+ * but for products of pairs of bf16; with plain C they share those of whole numbers and of pictures. No kernel
+ * allocates, fails, threads, logs or knows a model. Names of sizes: rows (of a matrix of activations), in and out
+ * (columns of a linear layer), n (elements of a vector). Outputs come first. Buffers do not overlap unless a contract
+ * says so.
  */
 #ifndef PALME_KERNELS_H
 #define PALME_KERNELS_H
@@ -18,20 +19,20 @@
 #include "kernels/cpu.h"
 
 enum {
-    PALME_HEAD = 64,  /* dimensions of an attention head, always */
-    PALME_PANEL = 16, /* outputs of a linear layer that are stored together */
-    PALME_INT8_GROUP = 4, /* consecutive int8 weights of an output that are stored together */
-    PALME_INT8_MOST = 65536, /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
+    PALME_HEAD = 64,            /* dimensions of an attention head, always */
+    PALME_PANEL = 16,           /* outputs of a linear layer that are stored together */
+    PALME_INT8_GROUP = 4,       /* consecutive int8 weights of an output that are stored together */
+    PALME_INT8_MOST = 65536,    /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
     PALME_INTERLEAVED_ROWS = 4, /* rows of a map of bytes that stand together */
-    PALME_TAPS_STEP = 8,   /* the taps of a filter come in portions of it */
-    PALME_ROTARY = 16 /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
+    PALME_TAPS_STEP = 8,        /* the taps of a filter come in portions of it */
+    PALME_ROTARY = 16           /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
 
 /* What becomes of a layer's sums before they are stored. */
 enum palme_activation {
     PALME_ACTIVATION_NONE,
-    PALME_ACTIVATION_RELU6, /* min(max(x, 0), 6) */
-    PALME_ACTIVATION_GELU,  /* that of `gelu`; products leave it and the following to layers.c */
+    PALME_ACTIVATION_RELU6,     /* min(max(x, 0), 6) */
+    PALME_ACTIVATION_GELU,      /* that of `gelu`; products leave it and the following to layers.c */
     PALME_ACTIVATION_GELU_TANH, /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     PALME_ACTIVATION_QUICK_GELU /* x / (1 + exp(-1.702 x)) */
 };
@@ -58,8 +59,8 @@ int8_t palme_quantize_value(float x, float factor);
 /* The same for x[n]. */
 void palme_quantize_values(int8_t *q, const float *x, int n, float factor);
 
-/* What ReLU6 leaves, 0..6, as a byte: the whole number nearest to x * PALME_BYTE_FACTOR, halves to the even one, limited to
- * 0..127; NaN is 0. Seven bits, so that two products with weights of eight fit into 16. */
+/* What ReLU6 leaves, 0..6, as a byte: the whole number nearest to x * PALME_BYTE_FACTOR, halves to the even one,
+ * limited to 0..127; NaN is 0. Seven bits, so that two products with weights of eight fit into 16. */
 #define PALME_BYTE_FACTOR (127 / 6.0f)
 #define PALME_BYTE_SCALE (6 / 127.0f) /* what a byte is multiplied with */
 
@@ -101,12 +102,12 @@ enum { PALME_ATTEND_WORKSPACE = 76 * 1024 };
 struct palme_depthwise {
     int width, in_width, left; /* pixels of the output, of the input, and of padding before that */
     int channels;
-    int size, stride; /* 3 or 5; 1 or 2 */
+    int size, stride;                       /* 3 or 5; 1 or 2 */
     ptrdiff_t y_stride, x_stride, w_stride; /* channels from a pixel, or a tap, to the next */
 };
 
-/* The input of such a row as bytes. Four rows of a map stand together, [pixels][channels][PALME_INTERLEAVED_ROWS], row r of
- * the map at place r % 4, so that the taps of a column are neighbours as the products of int8 want them. */
+/* The input of such a row as bytes. Four rows of a map stand together, [pixels][channels][PALME_INTERLEAVED_ROWS],
+ * row r of the map at place r % 4, so that the taps of a column are neighbours as the products of int8 want them. */
 struct palme_depthwise_window {
     const uint8_t *rows[2]; /* the rows under the first tap, and the next four */
     int first;              /* the place of the first tap in rows[0] */
@@ -147,16 +148,16 @@ struct palme_kernels {
      * x'[k] = (x[k] cos - x[k+16] sin) g, x'[k+16] = (x[k+16] cos + x[k] sin) g, the rest stays. */
     void (*rotate)(float *x, const float *cos, const float *sin, const float *gain);
 
-    /* y[rows][out] = f(x[rows][in] W^T + b), f the activation, for the weights of `panels` consecutive panels. A panel is
-     * [in][16]: w[k * 16 + o] belongs to output o; the last one is padded with zeros. b is NULL or has 16
-     * values a panel. `out` is the number of outputs that are written (at most 16 * panels). Row strides
-     * in floats. Each row is summed in the same order whatever `rows` is. */
+    /* y[rows][out] = f(x[rows][in] W^T + b), f the activation, for the weights of `panels` consecutive panels. A
+     * panel is [in][16]: w[k * 16 + o] belongs to output o; the last one is padded with zeros. b is NULL or has 16
+     * values a panel. `out` is the number of outputs that are written (at most 16 * panels). Row strides in floats.
+     * Each row is summed in the same order whatever `rows` is. */
     void (*linear)(float *y, const float *x, const float *w, const float *b, int rows, int in, int out,
                    ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
     /* A row of activations for linear_int8 of the same table: x[n] in the numbers and with the scale that
-     * palme_quantization_scale speaks of, bit for bit, in the level's own form of PALME_QUANTIZED_BYTES(n) bytes. What is behind
-     * the n values counts as zero. n <= PALME_INT8_MOST. */
+     * palme_quantization_scale speaks of, bit for bit, in the level's own form of PALME_QUANTIZED_BYTES(n) bytes.
+     * What is behind the n values counts as zero. n <= PALME_INT8_MOST. */
     void (*quantize)(int8_t *q, struct palme_quantization *quantization, const float *x, int n);
 
     /* y[rows][out] = f(fma(sum, quantization.scale * scale[out], b)), where sum is that of the whole numbers of a
@@ -167,22 +168,22 @@ struct palme_kernels {
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation);
 
-    /* The same with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4 lines of
-     * pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantization.scale * (scale[out] *
-     * PALME_BYTE_FACTOR), b[out] * PALME_BYTE_FACTOR), rounded and limited. What stands for lines that there are not
-     * means nothing. y_stride counts outputs. */
-    void (*linear_int8_to_bytes)(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
-                                 const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
-                                 int out, ptrdiff_t y_stride);
+    /* The same with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4
+     * lines of pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantization.scale *
+     * (scale[out] * PALME_BYTE_FACTOR), b[out] * PALME_BYTE_FACTOR), rounded and limited. What stands for lines that
+     * there are not means nothing. y_stride counts outputs. */
+    void (*linear_int8_to_bytes)(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization,
+                                 const int8_t *w, const float *scale, const float *b, int lines, int line_stride,
+                                 int pixels, int in, int out, ptrdiff_t y_stride);
 
-    /* y[rows][out] = f(fma(sum, PALME_BYTE_SCALE * scale[out], b)) for rows of bytes, which are read up to a multiple of
-     * 4, x_stride bytes apart; the rest as in linear_int8. */
-    void (*linear_bytes)(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows, int in,
-                         int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+    /* y[rows][out] = f(fma(sum, PALME_BYTE_SCALE * scale[out], b)) for rows of bytes, which are read up to a multiple
+     * of 4, x_stride bytes apart; the rest as in linear_int8. */
+    void (*linear_bytes)(float *y, const uint8_t *x, const int8_t *w, const float *scale, const float *b, int rows,
+                         int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
 
-    /* `depthwise` from bytes to bytes, y[width][channels]: of the whole number that the taps make of the input, exactly,
-     * fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky / 4][kx][channels][ky % 4],
-     * zeros behind the last tap. */
+    /* `depthwise` from bytes to bytes, y[width][channels]: of the whole number that the taps make of the input,
+     * exactly, fma(sum, scale[channel], b[channel] * PALME_BYTE_FACTOR), rounded and limited. w[ky /
+     * 4][kx][channels][ky % 4], zeros behind the last tap. */
     void (*depthwise_bytes)(uint8_t *y, const struct palme_depthwise_window *x, const int8_t *w, const float *scale,
                             const float *b, const struct palme_depthwise *shape);
 
@@ -195,14 +196,13 @@ struct palme_kernels {
 
     /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */
-    void (*attend)(float *out, const float *q, const float *k, const float *v,
-                   const struct palme_attend *shape);
+    void (*attend)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
 
     /* One output row of the stem's first convolution: 3x3, stride 2, 3 channels to `out`, bias and ReLU6.
      * y[width][out]; x[ky] is an input row [in_width][3] or NULL for a padded row of zeros; the first tap
      * of output pixel i is input column 2 i - left. w[ky][kx][ci][out]. */
-    void (*conv_rgb)(float *y, const float *const x[3], const float *w, const float *b, int width,
-                     int in_width, int left, int out);
+    void (*conv_rgb)(float *y, const float *const x[3], const float *w, const float *b, int width, int in_width,
+                     int left, int out);
 
     /* One output row of a depthwise convolution, size x size, bias and ReLU6. y[width][channels]; x[ky] is
      * [in_width][channels] or NULL for zeros; the first tap of output pixel i is input column
@@ -210,8 +210,9 @@ struct palme_kernels {
     void (*depthwise)(float *y, const float *const x[], const float *w, const float *b,
                       const struct palme_depthwise *shape);
 
-    /* Rows of pictures (pixels.c), in single precision, in the order that is said: all levels give the same bits, so that a
-     * picture becomes the same square of bytes everywhere. Inputs are read to their last element and not past it. */
+    /* Rows of pictures (pixels.c), in single precision, in the order that is said: all levels give the same bits, so
+     * that a picture becomes the same square of bytes everywhere. Inputs are read to their last element and not past
+     * it. */
 
     /* y[n] = sum of w[k] * x[k][n] over k < rows, one fused multiply-add after the other, from y[n] on if `more`. */
     void (*filter_vertical)(float *y, const uint8_t *const x[], const float *w, int rows, int n, int more);
@@ -220,7 +221,8 @@ struct palme_kernels {
     void (*deinterleave)(float *const y[], const float *x, int channels, int n);
 
     /* y[i] = sum of w[i][taps] * x[first[i] + k] over k < taps, a multiple of PALME_TAPS_STEP: as many sums, of every
-     * PALME_TAPS_STEP-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring sums, ... */
+     * PALME_TAPS_STEP-th product, by fused multiply-adds, then the sums of neighbours, then those of neighbouring
+     * sums, ... */
     void (*filter_horizontal)(float *y, const float *x, const float *w, const int *first, int taps, int n);
 
     /* Non-zero if the alpha of all of x[n][4] is 255. `alpha` is its byte, 0 or 3. */
@@ -231,8 +233,8 @@ struct palme_kernels {
      * place means nothing afterwards. `out` and x do not overlap. */
     void (*over_white)(uint8_t *out, const uint8_t *x, int alpha, int premultiplied, int n);
 
-    /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), the last term first, by fused multiply-adds; kept in 0..255 and
-     * rounded, halves to the even one. */
+    /* out[n][3] = m[3][4] (x[0][n], x[1][n], x[2][n], 1), the last term first, by fused multiply-adds; kept in 0..255
+     * and rounded, halves to the even one. */
     void (*colour)(uint8_t *out, const float *const x[3], const float m[3][4], int n);
 };
 

@@ -15,9 +15,9 @@
 
 /* ---- GELU ------------------------------------------------------------------------------- */
 
-/* x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 by the tail of the normal distribution, Phi(-z) = erfc(z / sqrt 2) / 2. There is
- * erfc(z) = e^(-z^2) t Q(t) with t = 1 / (1 + 0.3 z); the coefficients come from
- * tests/fixtures/fit_erf.py, which also says how far off they are. Beyond 9.4 the exponential is 0. */
+/* x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 by the tail of the normal distribution, Phi(-z) = erfc(z / sqrt 2) / 2.
+ * There is erfc(z) = e^(-z^2) t Q(t) with t = 1 / (1 + 0.3 z); the coefficients come from tests/fixtures/fit_erf.py,
+ * which also says how far off they are. Beyond 9.4 the exponential is 0. */
 static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int count)
 {
     static const float q[] = { -0.130650282f, 0.491199851f, -0.524303675f, 0.561992526f, -0.104937889f,
@@ -237,10 +237,9 @@ enum {
 };
 
 /* `rows` and `vectors` are constants where this is called, so that the sums are registers. */
-static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w,
-                                                       const float *b, const int rows, const int vectors,
-                                                       int in, int out, ptrdiff_t y_stride,
-                                                       ptrdiff_t x_stride,
+static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w, const float *b,
+                                                       const int rows, const int vectors, int in, int out,
+                                                       ptrdiff_t y_stride, ptrdiff_t x_stride,
                                                        enum palme_activation activation)
 {
     vf sum[TILE_ROWS * TILE_VECTORS]; /* [rows][vectors]; what is not used does not exist */
@@ -255,7 +254,8 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
         for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
         if (rows > 1 && rows < TILE_ROWS)
-            vec_prefetch(w + (size_t)k * PALME_PANEL, (vectors + PARTS - 1) / PARTS, panel * sizeof *w, (size_t)(in - k));
+            vec_prefetch(w + (size_t)k * PALME_PANEL, (vectors + PARTS - 1) / PARTS, panel * sizeof *w,
+                         (size_t)(in - k));
         for (int r = 0; r < rows; r++) {
             vf value = vf_set(x[r * x_stride + k]);
 
@@ -275,9 +275,9 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
 }
 
 /* All rows of some vectors. */
-static inline __attribute__((always_inline)) void tiles(float *y, const float *x, const float *w,
-                                                        const float *b, int rows, const int vectors, int in,
-                                                        int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+static inline __attribute__((always_inline)) void tiles(float *y, const float *x, const float *w, const float *b,
+                                                        int rows, const int vectors, int in, int out,
+                                                        ptrdiff_t y_stride, ptrdiff_t x_stride,
                                                         enum palme_activation activation)
 {
     const int step = vectors > TILE_VECTORS ? TALL_ROWS : TILE_ROWS, most = step - 1;

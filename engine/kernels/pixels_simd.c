@@ -43,15 +43,13 @@ static void filter_vertical(float *y, const uint8_t *const x[], const float *w, 
         vf sum = more ? vf_load_n(y + i, count) : vf_set(0);
 
         for (int k = 0; k < rows; k++)
-            sum = vf_fma(count == VF ? vf_load_bytes(x[k] + i) : vf_load_bytes_n(x[k] + i, count), vf_set(w[k]),
-                         sum);
+            sum = vf_fma(count == VF ? vf_load_bytes(x[k] + i) : vf_load_bytes_n(x[k] + i, count), vf_set(w[k]), sum);
         vf_store_n(y + i, sum, count);
     }
 }
 
 /* `channels` is a constant where this is called. */
-static inline __attribute__((always_inline)) void unzip_by(float *const y[], const float *x, const int channels,
-                                                           int n)
+static inline __attribute__((always_inline)) void unzip_by(float *const y[], const float *x, const int channels, int n)
 {
     for (int i = 0; i < n; i += VF) {
         vf in[4], out[4];
@@ -61,8 +59,9 @@ static inline __attribute__((always_inline)) void unzip_by(float *const y[], con
             int rest = count * channels - v * VF;
 
             in[v] = count == VF ? vf_load(x + (ptrdiff_t)i * channels + v * VF)
-                                : vf_load_n(x + (ptrdiff_t)i * channels + (rest > 0 ? v * VF : 0),
-                                            rest < 0 ? 0 : rest < VF ? rest : VF);
+                                : vf_load_n(x + (ptrdiff_t)i * channels + (rest > 0 ? v * VF : 0), rest < 0    ? 0
+                                                                                                   : rest < VF ? rest
+                                                                                                               : VF);
         }
         if (channels == 2)
             vf_deinterleave_2(out, in);
@@ -87,8 +86,8 @@ static void deinterleave(float *const y[], const float *x, int channels, int n)
 }
 
 /* `portions` is a constant where this is called and small; 0: any number. */
-static inline __attribute__((always_inline)) void spans_by(float *y, const float *x, const float *w,
-                                                           const int *first, const int portions, int taps, int n)
+static inline __attribute__((always_inline)) void spans_by(float *y, const float *x, const float *w, const int *first,
+                                                           const int portions, int taps, int n)
 {
     const int end = portions ? portions * PALME_TAPS_STEP : taps;
 
@@ -149,8 +148,8 @@ static int opaque(const uint8_t *x, int alpha, int n)
     return (all >> 8 * alpha & 0xFF) == 0xFF;
 }
 
-/* Two bytes of a pixel, 16 bits apart, over white: 255 - a (255 - v) / 255. The quotient is rounded exactly: with t = p +
- * 128 it is (t + t / 256) / 256 for each product p of two bytes. */
+/* Two bytes of a pixel, 16 bits apart, over white: 255 - a (255 - v) / 255. The quotient is rounded exactly: with t =
+ * p + 128 it is (t + t / 256) / 256 for each product p of two bytes. */
 static inline uint32_t straight_over_white(uint32_t two, uint32_t a)
 {
     uint32_t t = (two ^ 0x00FF00FF) * a + 0x00800080;

@@ -65,8 +65,8 @@ static void quantize_c(int8_t *q, struct palme_quantization *quantization, const
 static int32_t sum_of(const int8_t *x, const int8_t *w, int in, int out)
 {
     size_t groups = ((size_t)in + PALME_INT8_GROUP - 1) / PALME_INT8_GROUP;
-    const int8_t *first = w + ((size_t)(out / PALME_PANEL) * groups * PALME_PANEL + (size_t)(out % PALME_PANEL)) *
-                                  PALME_INT8_GROUP;
+    const int8_t *first =
+        w + ((size_t)(out / PALME_PANEL) * groups * PALME_PANEL + (size_t)(out % PALME_PANEL)) * PALME_INT8_GROUP;
     int32_t sum = 0;
 
     for (int k = 0; k < in; k++)
@@ -80,7 +80,8 @@ static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantiza
 {
     for (int row = 0; row < rows; row++) {
         for (int o = 0; o < out; o++) {
-            int32_t sum = sum_of(x + (size_t)row * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[row].offset;
+            int32_t sum =
+                sum_of(x + (size_t)row * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[row].offset;
 
             y[row * y_stride + o] =
                 activated(fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0), activation);
@@ -93,15 +94,16 @@ static uint8_t limited(float x)
     return x > 0 ? (uint8_t)palme_quantize_value(x < 127 ? x : 127, 1) : 0;
 }
 
-static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization, const int8_t *w,
-                                   const float *scale, const float *b, int lines, int line_stride, int pixels, int in,
-                                   int out, ptrdiff_t y_stride)
+static void linear_int8_to_bytes_c(uint8_t *y, const int8_t *x, const struct palme_quantization *quantization,
+                                   const int8_t *w, const float *scale, const float *b, int lines, int line_stride,
+                                   int pixels, int in, int out, ptrdiff_t y_stride)
 {
     for (int row = 0; row < pixels * lines; row++) {
         int line = row / pixels, pixel = row % pixels, from = line * line_stride + pixel;
 
         for (int o = 0; o < out; o++) {
-            int32_t sum = sum_of(x + (size_t)from * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[from].offset;
+            int32_t sum =
+                sum_of(x + (size_t)from * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[from].offset;
 
             y[(pixel * y_stride + o) * PALME_INTERLEAVED_ROWS + line] =
                 limited(fmaf((float)sum, quantization[from].scale * (scale[o] * PALME_BYTE_FACTOR),

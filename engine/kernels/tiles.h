@@ -16,20 +16,32 @@ static inline vf activated(vf x, enum palme_activation activation)
 }
 
 enum {
-    PARTS = PALME_PANEL / VF,                     /* vectors of sums of a panel */
-    MOST_ROWS = 6,                                /* of a tile */
+    PARTS = PALME_PANEL / VF, /* vectors of sums of a panel */
+    MOST_ROWS = 6,            /* of a tile */
     MOST_PANELS = 8 / PARTS > 4 ? 8 / PARTS : 4
 };
 
 /* The rows that are left below a tile of `most`: TILE(number), the number a constant. */
-#define REST_OF_ROWS(rows, most, TILE)          \
-    switch (rows) {                             \
-    case 5: if ((most) > 5) TILE(5); break;     \
-    case 4: if ((most) > 4) TILE(4); break;     \
-    case 3: if ((most) > 3) TILE(3); break;     \
-    case 2: if ((most) > 2) TILE(2); break;     \
-    case 1: TILE(1); break;                     \
-    default: break;                             \
+#define REST_OF_ROWS(rows, most, TILE)                                                                                 \
+    switch (rows) {                                                                                                    \
+    case 5:                                                                                                            \
+        if ((most) > 5)                                                                                                \
+            TILE(5);                                                                                                   \
+        break;                                                                                                         \
+    case 4:                                                                                                            \
+        if ((most) > 4)                                                                                                \
+            TILE(4);                                                                                                   \
+        break;                                                                                                         \
+    case 3:                                                                                                            \
+        if ((most) > 3)                                                                                                \
+            TILE(3);                                                                                                   \
+        break;                                                                                                         \
+    case 2:                                                                                                            \
+        if ((most) > 2)                                                                                                \
+            TILE(2);                                                                                                   \
+        break;                                                                                                         \
+    case 1: TILE(1); break;                                                                                            \
+    default: break;                                                                                                    \
     }
 
 /* A single row takes `wide` panels at a time, and not neighbours: the whole panels are cut into as many parts, and the
@@ -43,14 +55,14 @@ static inline int panel_stride(int rows, int out, int wide)
 
 /* All outputs from `first` on, `panels` at a time and what is left one by one. `outs` is how many of these outputs
  * exist. */
-#define EACH_PANEL(panels, TILES, TILE)                                                                   \
-    for (; (panels) > 1 && out - first > ((panels) - 1) * PALME_PANEL; first += (panels) * PALME_PANEL) { \
-        int outs = out - first < (panels) * PALME_PANEL ? out - first : (panels) * PALME_PANEL;           \
-        TILES;                                                                                            \
-    }                                                                                                     \
-    for (; first < out; first += PALME_PANEL) {                                                           \
-        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;                                 \
-        TILE;                                                                                             \
+#define EACH_PANEL(panels, TILES, TILE)                                                                                \
+    for (; (panels) > 1 && out - first > ((panels)-1) * PALME_PANEL; first += (panels)*PALME_PANEL) {                  \
+        int outs = out - first < (panels)*PALME_PANEL ? out - first : (panels)*PALME_PANEL;                            \
+        TILES;                                                                                                         \
+    }                                                                                                                  \
+    for (; first < out; first += PALME_PANEL) {                                                                        \
+        int outs = out - first < PALME_PANEL ? out - first : PALME_PANEL;                                              \
+        TILE;                                                                                                          \
     }
 
 #endif

@@ -26,9 +26,9 @@
  * vf_left(n, i)              how many lanes are left of n at i, at most VF
  * vf_exp(x), vf_exps(x, count), vf_polynomials   see below
  *
- * A sum of many terms depends on its order, and all dialects have the same one, so that all levels give the same bits: the
- * terms go to a number of lanes in turn, whatever VF is, and the lanes are added up at the end. Long rows have VEC_LANES of
- * them, in LANE_VECTORS vectors:
+ * A sum of many terms depends on its order, and all dialects have the same one, so that all levels give the same
+ * bits: the terms go to a number of lanes in turn, whatever VF is, and the lanes are added up at the end. Long rows
+ * have VEC_LANES of them, in LANE_VECTORS vectors:
  *
  * vf_sum_lanes(a), vf_sum_lanes_double(a)   the sum of all lanes of a[LANE_VECTORS], in single or double precision: the
  *                            second half of them is added to the first, and so on
@@ -37,9 +37,9 @@
  *
  * vf_eights_row(i, r)        the row r of those that vector i has a part of, which are EIGHTS_ROWS
  * vf_load_eights(p, i)       vector i, of which those rows are at p[EIGHTS_ROWS]
- * vf_load_eight(p, i)        the same where all rows are the one at p; of EIGHTS i's that follow each other one is enough
- * vf_sum_eights(a)           lane r is the sum of the eight lanes of row r: neighbours first, then neighbouring sums, and so
- *                            on; a[8]
+ * vf_load_eight(p, i)        the same where all rows are the one at p; one of EIGHTS consecutive i's is enough
+ * vf_sum_eights(a)           lane r is the sum of the eight lanes of row r: neighbours first, then neighbouring
+ *                            sums, and so on; a[8]
  *
  * Pictures: bytes are 0..255 in memory and floats in a vector.
  *
@@ -73,8 +73,8 @@
  * vb_after(a, b, n)                   of each group of a and of b in a row, the four bytes after the first n, 0..3
  * vb_behind(a, n)                     the same of a alone, zeros behind
  * vi_dot_bytes(sum, a, w)             adds the four products of each lane, of bytes and of weights with a sign
- * vb_store_n(p, x, n)                 n lanes of x, rounded to the nearest whole number, halves to the even one, limited to
- *                                     0..127, NaN to 0
+ * vb_store_n(p, x, n)                 n lanes of x, rounded to the nearest whole number, halves to the even one,
+ *                                     limited to 0..127, NaN to 0
  * vb_store_4_n(p, x, n)               the same of x[4]: n groups, of the lanes of each
  *
  * Products of pairs of bf16, where VEC_PAIRS is 1; not every dialect has them.
@@ -101,7 +101,8 @@
 #define VEC_PAIRS 0
 #endif
 
-/* Lanes of a long sum and the vectors that they are in; and of short ones the vectors that have the same lanes of a row. */
+/* Lanes of a long sum and the vectors that they are in; and of short ones the vectors that have the same lanes of a
+ * row. */
 enum { VEC_LANES = 16, LANE_VECTORS = VEC_LANES / VF, EIGHTS_ROWS = VF > 8 ? VF / 8 : 1, EIGHTS = VF < 8 ? VF : 8 };
 
 /* Whether vi_dot is made of instructions that multiply bytes and add the products up, and so beats vf_fma. */
@@ -110,7 +111,10 @@ enum { VEC_LANES = 16, LANE_VECTORS = VEC_LANES / VF, EIGHTS_ROWS = VF > 8 ? VF 
 #endif
 
 /* ReLU6, built of the words above. */
-static inline vf vf_relu6(vf a) { return vf_min(vf_max(a, vf_set(0)), vf_set(6)); }
+static inline vf vf_relu6(vf a)
+{
+    return vf_min(vf_max(a, vf_set(0)), vf_set(6));
+}
 
 /* Stands before a loop with a constant count whose body must be repeated, since what it indexes are registers;
  * and before one that is worth doing two rounds at a time. */
@@ -138,8 +142,8 @@ static inline int vf_left(int n, int i)
 /* Asks for weights that few rows will need, which wait for memory rather than for arithmetic: `panels` streams at w,
  * `panel` bytes apart, in which `left` steps of 64 bytes are to be read from here on, and behind which the next ones
  * follow; SIZE_MAX: the streams go on. A panel is 8 to 128 KiB long, and the processor's own prefetching begins anew at
- * each. Measured on Zen 3 with four neighbours in int8 out of 33 MiB (fractions of the bandwidth of the same run): panels
- * of 8 KiB 70 % without and 90 % with this, of 32 KiB 93 % and 100 %; a single stream of 8 KiB 55 % and 75 %. */
+ * each. Measured on Zen 3 with four neighbours in int8 out of 33 MiB (fractions of the bandwidth of the same run):
+ * panels of 8 KiB 70 % without and 90 % with this, of 32 KiB 93 % and 100 %; a single stream of 8 KiB 55 % and 75 %. */
 static inline void vec_prefetch(const void *w, const int panels, size_t panel, size_t left)
 {
     enum { STEP = 64, STEPS = 16, ALONE = 64 }; /* steps ahead; a single stream needs more of them on their way */
@@ -169,9 +173,9 @@ static inline __attribute__((always_inline)) void vf_polynomials(vf *y, const vf
     }
 }
 
-/* exp(x) of x[count], count <= VEC_INTERLEAVED, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2 and a
- * polynomial for e^r (its coefficients are those of the Taylor series, whose rest is below half a unit in the last place
- * there). */
+/* exp(x) of x[count], count <= VEC_INTERLEAVED, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2
+ * and a polynomial for e^r (its coefficients are those of the Taylor series, whose rest is below half a unit in the
+ * last place there). */
 static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count)
 {
     static const float taylor[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1 };

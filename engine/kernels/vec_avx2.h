@@ -20,8 +20,14 @@ static inline __m256i vec_mask(int n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-static inline vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
-static inline void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
+static inline vf vf_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline void vf_store(float *p, vf a)
+{
+    _mm256_storeu_ps(p, a);
+}
 /* Masks cost more than the question whether there is one: a masked store takes some twenty operations on Zen 3. */
 static inline vf vf_load_n(const float *p, int n)
 {
@@ -34,15 +40,42 @@ static inline void vf_store_n(float *p, vf a, int n)
     else
         _mm256_maskstore_ps(p, vec_mask(n), a);
 }
-static inline vf vf_set(float a) { return _mm256_set1_ps(a); }
-static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
-static inline vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
-static inline vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline vf vf_set(float a)
+{
+    return _mm256_set1_ps(a);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vf vf_min(vf a, vf b)
+{
+    return _mm256_min_ps(a, b);
+}
+static inline vf vf_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+}
+static inline vf vf_abs(vf a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
 static inline vf vf_less(vf x, vf y, vf a, vf b)
 {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
@@ -61,7 +94,10 @@ static inline float vf_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-static inline float vf_sum_lanes(const vf a[2]) { return vf_sum(_mm256_add_ps(a[0], a[1])); }
+static inline float vf_sum_lanes(const vf a[2])
+{
+    return vf_sum(_mm256_add_ps(a[0], a[1]));
+}
 
 static inline float vf_largest(vf a)
 {
@@ -88,19 +124,30 @@ static inline float vf_highest(vf a)
 
 static inline double vf_sum_lanes_double(const vf a[2])
 {
-    __m256d low = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a[0])),
-                                _mm256_cvtps_pd(_mm256_castps256_ps128(a[1])));
-    __m256d high = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a[0], 1)),
-                                 _mm256_cvtps_pd(_mm256_extractf128_ps(a[1], 1)));
+    __m256d low =
+        _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a[0])), _mm256_cvtps_pd(_mm256_castps256_ps128(a[1])));
+    __m256d high =
+        _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(a[0], 1)), _mm256_cvtps_pd(_mm256_extractf128_ps(a[1], 1)));
     __m256d s = _mm256_add_pd(low, high);
     __m128d t = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
 
     return _mm_cvtsd_f64(_mm_add_sd(t, _mm_unpackhi_pd(t, t)));
 }
 
-static inline int vf_eights_row(int i, int r) { return i + r; }
-static inline vf vf_load_eights(const float *const p[1], int i) { (void)i; return _mm256_loadu_ps(p[0]); }
-static inline vf vf_load_eight(const float *p, int i) { (void)i; return _mm256_loadu_ps(p); }
+static inline int vf_eights_row(int i, int r)
+{
+    return i + r;
+}
+static inline vf vf_load_eights(const float *const p[1], int i)
+{
+    (void)i;
+    return _mm256_loadu_ps(p[0]);
+}
+static inline vf vf_load_eight(const float *p, int i)
+{
+    (void)i;
+    return _mm256_loadu_ps(p);
+}
 
 static inline vf vf_sum_eights(const vf a[8])
 {
@@ -134,8 +181,7 @@ static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at
 
 static inline vf vf_power_of_2(vf n)
 {
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 
 static inline vf vf_round(vf a)
@@ -152,8 +198,8 @@ static inline vf vf_load_even(const uint16_t *p)
 
 static inline vf vf_load_odd(const uint16_t *p)
 {
-    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)(const void *)p),
-                                                _mm256_set1_epi32((int)0xffff0000)));
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_set1_epi32((int)0xffff0000)));
 }
 
 #if defined(__AVXVNNI__) || defined(VEC_EMULATES_AVXVNNI)
@@ -175,8 +221,14 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(half, half));
 }
 
-static inline vf vq_missing(vf x) { return x; }
-static inline int32_t vq_offset(float sum) { return -128 * (int32_t)sum; }
+static inline vf vq_missing(vf x)
+{
+    return x;
+}
+static inline int32_t vq_offset(float sum)
+{
+    return -128 * (int32_t)sum;
+}
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -194,8 +246,8 @@ static inline vw vw_load(const int8_t *w)
 static inline vi vi_dot(vi sum, vw w, vq q)
 {
 #ifdef VEC_EMULATES_AVXVNNI /* for tests on machines without: the same sums from products of 16 bits */
-    __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)),
-                                     _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
+    __m256i even =
+        _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8));
     __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(q, 8));
 
     return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
@@ -205,7 +257,10 @@ static inline vi vi_dot(vi sum, vw w, vq q)
 #endif
 }
 
-static inline vi vi_dot_bytes(vi sum, __m256i a, __m256i w) { return vi_dot(sum, a, w); }
+static inline vi vi_dot_bytes(vi sum, __m256i a, __m256i w)
+{
+    return vi_dot(sum, a, w);
+}
 
 #else
 
@@ -233,8 +288,14 @@ static inline void vq_store(int8_t *q, vf x)
                      _mm_unpacklo_epi32(_mm_abs_epi8(bytes), _mm_cmpgt_epi8(_mm_setzero_si128(), bytes)));
 }
 
-static inline vf vq_missing(vf x) { return vf_max(vf_sub(vf_set(0), x), vf_set(0)); }
-static inline int32_t vq_offset(float sum) { return (int32_t)sum; }
+static inline vf vq_missing(vf x)
+{
+    return vf_max(vf_sub(vf_set(0), x), vf_set(0));
+}
+static inline int32_t vq_offset(float sum)
+{
+    return (int32_t)sum;
+}
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -245,7 +306,10 @@ static inline vq vq_load(const int8_t *q)
     return (vq){ _mm256_set1_epi32(size), _mm256_set1_epi32(negative) };
 }
 
-static inline vw vw_load(const int8_t *w) { return _mm256_loadu_si256((const __m256i *)(const void *)w); }
+static inline vw vw_load(const int8_t *w)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)w);
+}
 
 static inline vi vi_dot(vi sum, vw w, vq q)
 {
@@ -261,7 +325,10 @@ static inline vi vi_dot_bytes(vi sum, __m256i a, __m256i w)
 
 #endif
 
-static inline vi vi_zero(void) { return _mm256_setzero_si256(); }
+static inline vi vi_zero(void)
+{
+    return _mm256_setzero_si256();
+}
 
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
@@ -270,14 +337,20 @@ static inline vf vi_to_float(vi sum, int32_t offset)
 
 typedef __m256i vb;
 
-static inline vb vb_load(const void *p) { return _mm256_loadu_si256(p); }
+static inline vb vb_load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
 
 static inline vb vb_load_n(const void *p, int n)
 {
     return n == VF ? vb_load(p) : _mm256_maskload_epi32(p, vec_mask(n));
 }
 
-static inline vb vb_fill(uint32_t x) { return _mm256_set1_epi32((int)x); }
+static inline vb vb_fill(uint32_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
 
 static inline vb vb_set(const void *p)
 {
@@ -287,8 +360,14 @@ static inline vb vb_set(const void *p)
     return vb_fill(four);
 }
 
-static inline vb vb_and(vb a, vb b) { return _mm256_and_si256(a, b); }
-static inline vb vb_behind(vb a, int n) { return _mm256_srl_epi32(a, _mm_cvtsi32_si128(8 * n)); }
+static inline vb vb_and(vb a, vb b)
+{
+    return _mm256_and_si256(a, b);
+}
+static inline vb vb_behind(vb a, int n)
+{
+    return _mm256_srl_epi32(a, _mm_cvtsi32_si128(8 * n));
+}
 
 static inline vb vb_after(vb a, vb b, int n)
 {
@@ -315,7 +394,8 @@ static inline void vb_store_n(uint8_t *p, vf x, int n)
 
 static inline void vb_store_4_n(uint8_t *p, const vf x[4], int n)
 {
-    const __m256i turned = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m256i turned =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     __m256i groups = _mm256_packus_epi16(_mm256_packs_epi32(vb_whole(x[0]), vb_whole(x[1])),
                                          _mm256_packs_epi32(vb_whole(x[2]), vb_whole(x[3])));
 
@@ -343,11 +423,11 @@ static inline vf vf_load_bytes_n(const uint8_t *p, int n)
 
 static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
 {
-    const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
-                                           0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    __m256i colours = _mm256_or_si256(
-        _mm256_cvtps_epi32(r), _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtps_epi32(g), 8),
-                                               _mm256_slli_epi32(_mm256_cvtps_epi32(b), 16)));
+    const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0, 1, 2, 4, 5, 6, 8,
+                                           9, 10, 12, 13, 14, -1, -1, -1, -1);
+    __m256i colours =
+        _mm256_or_si256(_mm256_cvtps_epi32(r), _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtps_epi32(g), 8),
+                                                               _mm256_slli_epi32(_mm256_cvtps_epi32(b), 16)));
     uint8_t bytes[28];
 
     colours = _mm256_shuffle_epi8(colours, close);

@@ -21,8 +21,14 @@ static inline __mmask16 vec_mask(int n)
     return (__mmask16)((1u << n) - 1);
 }
 
-static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
-static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vf vf_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline void vf_store(float *p, vf a)
+{
+    _mm512_storeu_ps(p, a);
+}
 /* A store with a mask is not handed on to a load that follows it, so only rests have one. */
 static inline vf vf_load_n(const float *p, int n)
 {
@@ -35,15 +41,42 @@ static inline void vf_store_n(float *p, vf a, int n)
     else
         _mm512_mask_storeu_ps(p, vec_mask(n), a);
 }
-static inline vf vf_set(float a) { return _mm512_set1_ps(a); }
-static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
-static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
-static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
-static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
-static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
-static inline vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+static inline vf vf_set(float a)
+{
+    return _mm512_set1_ps(a);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+static inline vf vf_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+static inline vf vf_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+}
+static inline vf vf_abs(vf a)
+{
+    return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a);
+}
 static inline vf vf_less(vf x, vf y, vf a, vf b)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
@@ -64,9 +97,15 @@ static inline float vf_sum(vf a)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-static inline float vf_sum_lanes(const vf a[1]) { return vf_sum(a[0]); }
+static inline float vf_sum_lanes(const vf a[1])
+{
+    return vf_sum(a[0]);
+}
 
-static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
+static inline float vf_largest(vf a)
+{
+    return _mm512_reduce_max_ps(a);
+}
 
 /* Without signs, floats are in the order of their bits, NaN behind infinity. */
 static inline vf vf_maximum(vf a, vf b)
@@ -85,8 +124,8 @@ static inline float vf_highest(vf a)
 
 static inline double vf_sum_lanes_double(const vf a[1])
 {
-    __m512d whole = _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a[0])),
-                                  _mm512_cvtps_pd(_mm512_extractf32x8_ps(a[0], 1)));
+    __m512d whole =
+        _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a[0])), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a[0], 1)));
     __m256d s = _mm256_add_pd(_mm512_castpd512_pd256(whole), _mm512_extractf64x4_pd(whole, 1));
     __m128d t = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
 
@@ -103,7 +142,10 @@ static inline vf vec_quarter_sums(const vf a[4])
 }
 
 /* Two rows to a vector, one in each half: 0 and 4, 1 and 5, 2 and 6, 3 and 7, 8 and 12, ... */
-static inline int vf_eights_row(int i, int r) { return (i < 4 ? i : i + 4) + 4 * r; }
+static inline int vf_eights_row(int i, int r)
+{
+    return (i < 4 ? i : i + 4) + 4 * r;
+}
 
 static inline vf vf_load_eights(const float *const p[2], int i)
 {
@@ -111,7 +153,11 @@ static inline vf vf_load_eights(const float *const p[2], int i)
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(p[0])), _mm256_loadu_ps(p[1]), 1);
 }
 
-static inline vf vf_load_eight(const float *p, int i) { (void)i; return _mm512_broadcast_f32x8(_mm256_loadu_ps(p)); }
+static inline vf vf_load_eight(const float *p, int i)
+{
+    (void)i;
+    return _mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+}
 
 static inline vf vf_sum_eights(const vf a[8])
 {
@@ -144,8 +190,7 @@ static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at
 
 static inline vf vf_power_of_2(vf n)
 {
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
 
 static inline vf vf_round(vf a)
@@ -176,7 +221,10 @@ static inline void vp_store_n(uint16_t *p, vf a, int n)
     _mm256_mask_storeu_epi16(p, vec_mask(n), (__m256i)_mm512_cvtneps_pbh(a));
 }
 
-static inline vp vp_load(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
+static inline vp vp_load(const uint16_t *p)
+{
+    return (__m512bh)_mm512_loadu_si512(p);
+}
 
 static inline vp vp_set(const uint16_t *p)
 {
@@ -186,7 +234,10 @@ static inline vp vp_set(const uint16_t *p)
     return (__m512bh)_mm512_set1_epi32(two);
 }
 
-static inline vf vf_dot_pairs(vf sum, vp a, vp b) { return _mm512_dpbf16_ps(sum, a, b); }
+static inline vf vf_dot_pairs(vf sum, vp a, vp b)
+{
+    return _mm512_dpbf16_ps(sum, a, b);
+}
 
 #endif
 
@@ -206,8 +257,14 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 
-static inline vf vq_missing(vf x) { return x; }
-static inline int32_t vq_offset(float sum) { return -128 * (int32_t)sum; }
+static inline vf vq_missing(vf x)
+{
+    return x;
+}
+static inline int32_t vq_offset(float sum)
+{
+    return -128 * (int32_t)sum;
+}
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -229,7 +286,10 @@ static inline vi vi_dot(vi sum, vw w, vq q)
     return sum;
 }
 
-static inline vi vi_dot_bytes(vi sum, __m512i a, __m512i w) { return vi_dot(sum, a, w); }
+static inline vi vi_dot_bytes(vi sum, __m512i a, __m512i w)
+{
+    return vi_dot(sum, a, w);
+}
 
 #else
 
@@ -250,8 +310,14 @@ static inline void vq_store(int8_t *q, vf x)
     _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_unpackhi_epi32(sizes, negative));
 }
 
-static inline vf vq_missing(vf x) { return vf_max(vf_sub(vf_set(0), x), vf_set(0)); }
-static inline int32_t vq_offset(float sum) { return (int32_t)sum; }
+static inline vf vq_missing(vf x)
+{
+    return vf_max(vf_sub(vf_set(0), x), vf_set(0));
+}
+static inline int32_t vq_offset(float sum)
+{
+    return (int32_t)sum;
+}
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -262,7 +328,10 @@ static inline vq vq_load(const int8_t *q)
     return (vq){ _mm512_set1_epi32(size), _mm512_set1_epi32(negative) };
 }
 
-static inline vw vw_load(const int8_t *w) { return _mm512_loadu_si512(w); }
+static inline vw vw_load(const int8_t *w)
+{
+    return _mm512_loadu_si512(w);
+}
 
 static inline vi vi_dot(vi sum, vw w, vq q)
 {
@@ -278,7 +347,10 @@ static inline vi vi_dot_bytes(vi sum, __m512i a, __m512i w)
 
 #endif
 
-static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
+static inline vi vi_zero(void)
+{
+    return _mm512_setzero_si512();
+}
 
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
@@ -287,9 +359,18 @@ static inline vf vi_to_float(vi sum, int32_t offset)
 
 typedef __m512i vb;
 
-static inline vb vb_load(const void *p) { return _mm512_loadu_si512(p); }
-static inline vb vb_load_n(const void *p, int n) { return _mm512_maskz_loadu_epi32(vec_mask(n), p); }
-static inline vb vb_fill(uint32_t x) { return _mm512_set1_epi32((int)x); }
+static inline vb vb_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+static inline vb vb_load_n(const void *p, int n)
+{
+    return _mm512_maskz_loadu_epi32(vec_mask(n), p);
+}
+static inline vb vb_fill(uint32_t x)
+{
+    return _mm512_set1_epi32((int)x);
+}
 
 static inline vb vb_set(const void *p)
 {
@@ -299,8 +380,14 @@ static inline vb vb_set(const void *p)
     return vb_fill(four);
 }
 
-static inline vb vb_and(vb a, vb b) { return _mm512_and_si512(a, b); }
-static inline vb vb_behind(vb a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(8 * n)); }
+static inline vb vb_and(vb a, vb b)
+{
+    return _mm512_and_si512(a, b);
+}
+static inline vb vb_behind(vb a, int n)
+{
+    return _mm512_srl_epi32(a, _mm_cvtsi32_si128(8 * n));
+}
 
 static inline vb vb_after(vb a, vb b, int n)
 {
@@ -349,9 +436,9 @@ static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
 {
     const __m512i close = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
     const __m512i together = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
-    __m512i colours = _mm512_or_si512(
-        _mm512_cvtps_epi32(r), _mm512_or_si512(_mm512_slli_epi32(_mm512_cvtps_epi32(g), 8),
-                                               _mm512_slli_epi32(_mm512_cvtps_epi32(b), 16)));
+    __m512i colours =
+        _mm512_or_si512(_mm512_cvtps_epi32(r), _mm512_or_si512(_mm512_slli_epi32(_mm512_cvtps_epi32(g), 8),
+                                                               _mm512_slli_epi32(_mm512_cvtps_epi32(b), 16)));
 
     colours = _mm512_permutexvar_epi32(together, _mm512_shuffle_epi8(colours, close));
     _mm512_mask_storeu_epi8(p, ((__mmask64)1 << 3 * n) - 1, colours);

@@ -15,9 +15,18 @@
 
 typedef float32x4_t vf;
 
-static inline vf vf_load(const float *p) { return vld1q_f32(p); }
-static inline void vf_store(float *p, vf a) { vst1q_f32(p, a); }
-static inline vf vf_set(float a) { return vdupq_n_f32(a); }
+static inline vf vf_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+static inline void vf_store(float *p, vf a)
+{
+    vst1q_f32(p, a);
+}
+static inline vf vf_set(float a)
+{
+    return vdupq_n_f32(a);
+}
 
 static inline vf vf_load_n(const float *p, int n)
 {
@@ -46,16 +55,43 @@ static inline void vf_store_n(float *p, vf a, int n)
         vst1q_lane_f32(p + 2, a, 2);
 }
 
-static inline vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
-static inline vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
-static inline vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
-static inline vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
-static inline vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+static inline vf vf_add(vf a, vf b)
+{
+    return vaddq_f32(a, b);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return vsubq_f32(a, b);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return vmulq_f32(a, b);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return vdivq_f32(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    return vfmaq_f32(c, a, b);
+}
 /* Those that prefer a number to a NaN. */
-static inline vf vf_min(vf a, vf b) { return vminnmq_f32(a, b); }
-static inline vf vf_max(vf a, vf b) { return vmaxnmq_f32(a, b); }
-static inline vf vf_abs(vf a) { return vabsq_f32(a); }
-static inline vf vf_less(vf x, vf y, vf a, vf b) { return vbslq_f32(vcltq_f32(x, y), a, b); }
+static inline vf vf_min(vf a, vf b)
+{
+    return vminnmq_f32(a, b);
+}
+static inline vf vf_max(vf a, vf b)
+{
+    return vmaxnmq_f32(a, b);
+}
+static inline vf vf_abs(vf a)
+{
+    return vabsq_f32(a);
+}
+static inline vf vf_less(vf x, vf y, vf a, vf b)
+{
+    return vbslq_f32(vcltq_f32(x, y), a, b);
+}
 
 static inline vf vf_keep_n(vf a, int n, float other)
 {
@@ -76,10 +112,19 @@ static inline float vf_sum_lanes(const vf a[4])
     return vf_sum(vaddq_f32(vaddq_f32(a[0], a[2]), vaddq_f32(a[1], a[3])));
 }
 
-static inline float vf_largest(vf a) { return vmaxnmvq_f32(a); }
+static inline float vf_largest(vf a)
+{
+    return vmaxnmvq_f32(a);
+}
 
-static inline vf vf_maximum(vf a, vf b) { return vmaxq_f32(a, b); }
-static inline float vf_highest(vf a) { return vmaxvq_f32(a); }
+static inline vf vf_maximum(vf a, vf b)
+{
+    return vmaxq_f32(a, b);
+}
+static inline float vf_highest(vf a)
+{
+    return vmaxvq_f32(a);
+}
 
 static inline double vf_sum_lanes_double(const vf a[4])
 {
@@ -92,10 +137,19 @@ static inline double vf_sum_lanes_double(const vf a[4])
 }
 
 /* First the first halves of all rows. */
-static inline int vf_eights_row(int i, int r) { return i % VF + r; }
-static inline vf vf_load_eights(const float *const p[1], int i) { return vld1q_f32(p[0] + i / VF * VF); }
+static inline int vf_eights_row(int i, int r)
+{
+    return i % VF + r;
+}
+static inline vf vf_load_eights(const float *const p[1], int i)
+{
+    return vld1q_f32(p[0] + i / VF * VF);
+}
 
-static inline vf vf_load_eight(const float *p, int i) { return vld1q_f32(p + i / VF * VF); }
+static inline vf vf_load_eight(const float *p, int i)
+{
+    return vld1q_f32(p + i / VF * VF);
+}
 
 static inline vf vf_sum_eights(const vf a[8])
 {
@@ -120,7 +174,10 @@ static inline vf vf_power_of_2(vf n)
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
 }
 
-static inline vf vf_round(vf a) { return vrndnq_f32(a); }
+static inline vf vf_round(vf a)
+{
+    return vrndnq_f32(a);
+}
 
 /* ---- Weights of 16 and 8 bits */
 
@@ -153,8 +210,16 @@ static inline void vq_store(int8_t *q, vf x)
 }
 
 /* Both sides have signs. */
-static inline vf vq_missing(vf x) { (void)x; return vf_set(0); }
-static inline int32_t vq_offset(float sum) { (void)sum; return 0; }
+static inline vf vq_missing(vf x)
+{
+    (void)x;
+    return vf_set(0);
+}
+static inline int32_t vq_offset(float sum)
+{
+    (void)sum;
+    return 0;
+}
 
 static inline vq vq_load(const int8_t *q)
 {
@@ -164,8 +229,14 @@ static inline vq vq_load(const int8_t *q)
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-static inline vw vw_load(const int8_t *w) { return vld1q_s8(w); }
-static inline vi vi_zero(void) { return vdupq_n_s32(0); }
+static inline vw vw_load(const int8_t *w)
+{
+    return vld1q_s8(w);
+}
+static inline vi vi_zero(void)
+{
+    return vdupq_n_s32(0);
+}
 
 static inline vi vi_dot(vi sum, vw w, vq q)
 {
@@ -186,7 +257,10 @@ static inline vf vi_to_float(vi sum, int32_t offset)
 
 typedef int8x16_t vb; /* bytes below 128 may have a sign */
 
-static inline vb vb_load(const void *p) { return vld1q_s8(p); }
+static inline vb vb_load(const void *p)
+{
+    return vld1q_s8(p);
+}
 
 static inline vb vb_load_n(const void *p, int n)
 {
@@ -198,7 +272,10 @@ static inline vb vb_load_n(const void *p, int n)
     return vb_load(groups);
 }
 
-static inline vb vb_fill(uint32_t x) { return vreinterpretq_s8_u32(vdupq_n_u32(x)); }
+static inline vb vb_fill(uint32_t x)
+{
+    return vreinterpretq_s8_u32(vdupq_n_u32(x));
+}
 
 static inline vb vb_set(const void *p)
 {
@@ -208,7 +285,10 @@ static inline vb vb_set(const void *p)
     return vb_fill(four);
 }
 
-static inline vb vb_and(vb a, vb b) { return vandq_s8(a, b); }
+static inline vb vb_and(vb a, vb b)
+{
+    return vandq_s8(a, b);
+}
 
 static inline vb vb_behind(vb a, int n)
 {
@@ -220,7 +300,10 @@ static inline vb vb_after(vb a, vb b, int n)
     return vorrq_s8(vb_behind(a, n), vb_behind(b, n - 4)); /* by 32 bits nothing is left */
 }
 
-static inline vi vi_dot_bytes(vi sum, vb a, vb w) { return vi_dot(sum, w, a); }
+static inline vi vi_dot_bytes(vi sum, vb a, vb w)
+{
+    return vi_dot(sum, w, a);
+}
 
 static inline uint8x8_t vb_limited(vf low, vf high) /* a conversion limits too, and makes NaN 0 */
 {
@@ -270,8 +353,8 @@ static inline vf vf_load_bytes(const uint8_t *p)
 static inline void vf_store_colours_n(uint8_t *p, vf r, vf g, vf b, int n)
 {
     static const uint8_t close[16] = { 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255 };
-    uint32x4_t colours = vorrq_u32(vcvtnq_u32_f32(r), vorrq_u32(vshlq_n_u32(vcvtnq_u32_f32(g), 8),
-                                                                vshlq_n_u32(vcvtnq_u32_f32(b), 16)));
+    uint32x4_t colours =
+        vorrq_u32(vcvtnq_u32_f32(r), vorrq_u32(vshlq_n_u32(vcvtnq_u32_f32(g), 8), vshlq_n_u32(vcvtnq_u32_f32(b), 16)));
     uint8_t bytes[16];
 
     vst1q_u8(bytes, vqtbl1q_u8(vreinterpretq_u8_u32(colours), vld1q_u8(close)));

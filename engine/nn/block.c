@@ -22,11 +22,12 @@ void palme_attention_load(struct palme_loader *l, struct palme_attention_block *
     palme_load_linear(l, &block->q, palme_name("%s.q", name).text, inner, dim, flags | bias, PALME_ACTIVATION_NONE);
     palme_load_linear(l, &block->k, palme_name("%s.k", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
     palme_load_linear(l, &block->v, palme_name("%s.v", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
-    palme_load_linear(l, &block->out, palme_name("%s.out", name).text, dim, inner, flags | out_bias, PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->out, palme_name("%s.out", name).text, dim, inner, flags | out_bias,
+                      PALME_ACTIVATION_NONE);
 }
 
-void palme_mlp_load(struct palme_loader *l, struct palme_mlp_block *block, const struct palme_stack *stack, const char *name,
-                    int flags)
+void palme_mlp_load(struct palme_loader *l, struct palme_mlp_block *block, const struct palme_stack *stack,
+                    const char *name, int flags)
 {
     int dim = stack->dim, wide = stack->mlp_dim;
 
@@ -38,7 +39,8 @@ void palme_mlp_load(struct palme_loader *l, struct palme_mlp_block *block, const
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *arena, const struct palme_stack *stack, int rows)
+void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *arena, const struct palme_stack *stack,
+                         int rows)
 {
     size_t n = (size_t)rows, inner = (size_t)palme_stack_inner(stack) * sizeof(float);
 
@@ -49,14 +51,17 @@ void palme_block_lay_out(struct palme_block_work *work, struct palme_arena *aren
     work->o = palme_arena_take(arena, n, inner);
 }
 
-size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block, int rows)
+size_t palme_attention_block_room(const struct palme_kernels *kernels, const struct palme_attention_block *block,
+                                  int rows)
 {
-    return max_size(palme_linear_workspace(kernels, &block->q, rows), palme_linear_workspace(kernels, &block->out, rows));
+    return max_size(palme_linear_workspace(kernels, &block->q, rows),
+                    palme_linear_workspace(kernels, &block->out, rows));
 }
 
 size_t palme_mlp_block_room(const struct palme_kernels *kernels, const struct palme_mlp_block *block, int rows)
 {
-    return max_size(palme_linear_workspace(kernels, &block->up, rows), palme_linear_workspace(kernels, &block->down, rows));
+    return max_size(palme_linear_workspace(kernels, &block->up, rows),
+                    palme_linear_workspace(kernels, &block->down, rows));
 }
 
 /* ---- The blocks --------------------------------------------------------------------------- */
@@ -80,11 +85,13 @@ static const float *input_of(struct palme_compute *c, const struct palme_stack *
     return y;
 }
 
-void palme_attention_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_attention_block *block,
-                         float *x, const struct palme_block_work *work, int rows, const struct palme_mix *mix)
+void palme_attention_run(struct palme_compute *c, const struct palme_stack *stack,
+                         const struct palme_attention_block *block, float *x, const struct palme_block_work *work,
+                         int rows, const struct palme_mix *mix)
 {
-    const struct palme_linear_op products[] = { { work->q, &block->q, NULL }, { work->k, &block->k, NULL },
-                                              { work->v, &block->v, NULL } };
+    const struct palme_linear_op products[] = { { work->q, &block->q, NULL },
+                                                { work->k, &block->k, NULL },
+                                                { work->v, &block->v, NULL } };
     const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
     palme_linear_multi(c, products, mix->has_keys ? 1 : 3, in, rows);
@@ -96,8 +103,8 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }
 
-void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block, float *x,
-                   const struct palme_block_work *work, int rows)
+void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block,
+                   float *x, const struct palme_block_work *work, int rows)
 {
     const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
@@ -155,8 +162,8 @@ static void plain_part(void *user, int i)
         out[d] = all > 0 ? (float)(sums[d] / all) : 0;
 }
 
-void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, float *out, const float *q, const float *k,
-                     const float *v, struct palme_attend shape, const float *slopes)
+void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, float *out, const float *q,
+                     const float *k, const float *v, struct palme_attend shape, const float *slopes)
 {
     shape.out_stride = shape.q_stride = shape.k_stride = shape.v_stride = palme_stack_inner(stack);
     if (stack->head_dim == PALME_HEAD) {
@@ -165,6 +172,6 @@ void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, f
     }
     struct plain_job job = { &shape, out, q, k, v, slopes, stack->heads, stack->head_dim };
 
-    palme_parallel(c, shape.rows * stack->heads, 4.0 * shape.rows * stack->heads * shape.keys * stack->head_dim, plain_part,
-                   &job);
+    palme_parallel(c, shape.rows * stack->heads, 4.0 * shape.rows * stack->heads * shape.keys * stack->head_dim,
+                   plain_part, &job);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * config.c - a model's configuration: read from the JSON of version 2, validated, bounded. What passes here makes every later
- * product of sizes fit; whether the weights agree is found out while they are loaded.
+ * config.c - a model's configuration: read from the JSON of version 2, validated, bounded. What passes here makes
+ * every later product of sizes fit; whether the weights agree is found out while they are loaded.
  */
 #include "nn/config.h"
 
@@ -27,7 +27,8 @@ static const double max_values = 2147483648.0;
 
 /* ---- Version 2 ---------------------------------------------------------------------------- */
 
-const char *const palme_stem_names[] = { "none", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", NULL };
+const char *const palme_stem_names[] = { "none", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2",
+                                         NULL };
 
 static const char *const filters[] = { "triangle", NULL };
 static const char *const norms[] = { "layer", NULL }, *const orders[] = { "pre", "post", NULL };
@@ -43,7 +44,7 @@ struct draft {
     struct {
         struct palme_stack stack;
         int activation, norm, kv_heads;
-    } part; /* encoder or decoder */
+    } part;                       /* encoder or decoder */
     int stem, class_tokens, only; /* only: a choice of one */
 };
 
@@ -172,12 +173,12 @@ static int read_generation(struct draft *draft, const struct palme_keys *keys)
 }
 
 /* Warns of unknown keys, of all objects. */
-static void warn_unknown(const struct palme_json *json, const struct palme_keys *image, const struct palme_keys *encoder,
-                         const struct palme_keys *decoder, const struct palme_keys *projection,
-                         const struct palme_keys *generation)
+static void warn_unknown(const struct palme_json *json, const struct palme_keys *image,
+                         const struct palme_keys *encoder, const struct palme_keys *decoder,
+                         const struct palme_keys *projection, const struct palme_keys *generation)
 {
-    static const char *const objects[] = { "image", "encoder", "decoder", "projection", "generation", "precisions",
-                                           "training", "labels", NULL };
+    static const char *const objects[] = { "image",      "encoder",  "decoder", "projection", "generation",
+                                           "precisions", "training", "labels",  NULL };
     static const char *const tokens[] = { "bos", "eos", "pad", "prompt", NULL };
     const char *stack[COUNT(stack_fields) + 1];
 
@@ -193,9 +194,16 @@ static void warn_unknown(const struct palme_json *json, const struct palme_keys 
 }
 
 static const struct palme_config_names names2 = {
-    .image_size = "image.size", .patch_size = "image.patch", .stem = "encoder.stem", .context = "decoder.context",
-    .depth = "decoder.depth", .heads = "decoder.heads", .alibi_heads = "decoder.alibi_heads", .rotary = "decoder.rotary",
-    .xpos_center = "decoder.xpos_center", .prefix = "with decoder.image \"prefix\"",
+    .image_size = "image.size",
+    .patch_size = "image.patch",
+    .stem = "encoder.stem",
+    .context = "decoder.context",
+    .depth = "decoder.depth",
+    .heads = "decoder.heads",
+    .alibi_heads = "decoder.alibi_heads",
+    .rotary = "decoder.rotary",
+    .xpos_center = "decoder.xpos_center",
+    .prefix = "with decoder.image \"prefix\"",
 };
 
 static int read_version2(struct palme_config *config, const struct palme_json *json, const struct palme_log *log)
@@ -277,7 +285,8 @@ static int validate_rotary(const struct palme_config *config, const struct palme
 static int validate_sizes(const struct palme_config *config, const struct palme_config_names *names,
                           const struct palme_log *log)
 {
-    double patches = palme_config_patches(config), kv = 2.0 * config->decoder.depth * palme_stack_inner(&config->decoder);
+    double patches = palme_config_patches(config),
+           kv = 2.0 * config->decoder.depth * palme_stack_inner(&config->decoder);
     double wide = max_int(max_int(palme_stack_inner(&config->encoder), config->encoder.mlp_dim), config->encoder.dim);
 
     if (kv * config->context > max_values)
@@ -320,14 +329,28 @@ int palme_config_validate(const struct palme_config *config, const struct palme_
 void palme_config_defaults(struct palme_config *config)
 {
     const struct palme_stack stack = {
-        .head_dim = PALME_HEAD, .norm_eps = 1e-5, .activation = PALME_ACTIVATION_GELU, .mlp_bias = 1,
-        .attention_scale = 1 / sqrt(PALME_HEAD), .final_norm = 1,
+        .head_dim = PALME_HEAD,
+        .norm_eps = 1e-5,
+        .activation = PALME_ACTIVATION_GELU,
+        .mlp_bias = 1,
+        .attention_scale = 1 / sqrt(PALME_HEAD),
+        .final_norm = 1,
     };
 
     *config = (struct palme_config){
-        .patch_input_norm = 1, .patch_bias = 1, .patch_output_norm = 1, .encoder = stack, .decoder = stack,
-        .cross_attend = 1, .logits_bias = 1, .eos_token = -1, .pad_token = -1, .default_beams = 1, .min_length = 1,
-        .length_penalty = 0.7, .precisions = 1u << PALME_F32,
+        .patch_input_norm = 1,
+        .patch_bias = 1,
+        .patch_output_norm = 1,
+        .encoder = stack,
+        .decoder = stack,
+        .cross_attend = 1,
+        .logits_bias = 1,
+        .eos_token = -1,
+        .pad_token = -1,
+        .default_beams = 1,
+        .min_length = 1,
+        .length_penalty = 0.7,
+        .precisions = 1u << PALME_F32,
     };
 }
 
@@ -355,8 +378,7 @@ int palme_config_read(struct palme_config *config, int version, const char *json
     return read_config(config, version, 0, json, length, log);
 }
 
-int palme_config_read_plain(struct palme_config *config, const char *json, size_t length,
-                            const struct palme_log *log)
+int palme_config_read_plain(struct palme_config *config, const char *json, size_t length, const struct palme_log *log)
 {
     return read_config(config, 1, 1, json, length, log);
 }

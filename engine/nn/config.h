@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * config.h - what a model is made of: two stacks, how they see a picture, how captions are generated. Files of version 1
- * and 2 fill the same structs (format1.c, config.c); models/FORMAT.md says what each key means.
+ * config.h - what a model is made of: two stacks, how they see a picture, how captions are generated. Files of
+ * version 1 and 2 fill the same structs (format1.c, config.c); models/FORMAT.md says what each key means.
  */
 #ifndef PALME_CONFIG_H
 #define PALME_CONFIG_H
@@ -51,7 +51,7 @@ struct palme_config {
     int vocabulary, context;
     int cross_attend; /* else the image tokens stand before the text */
     int rotary_xpos, xpos_center;
-    int alibi_heads;  /* the first ones; 0: none */
+    int alibi_heads; /* the first ones; 0: none */
     int tied_logits, logits_bias;
 
     int bos_token, eos_token, pad_token; /* pad_token: -1 if absent */
@@ -66,10 +66,9 @@ struct palme_config {
 /* Reads and validates the config JSON of a model file of version 1 or 2. On failure nothing is owned. */
 int palme_config_read(struct palme_config *config, int version, const char *json, size_t length,
                       const struct palme_log *log);
-/* The arguments of a plain reference checkpoint: the 17 of version 1 alone, qk_norm is taken as false, and there is no begin
- * or end token (bos_token 0, eos_token -1). For tests and tools. */
-int palme_config_read_plain(struct palme_config *config, const char *json, size_t length,
-                            const struct palme_log *log);
+/* The arguments of a plain reference checkpoint: the 17 of version 1 alone, qk_norm is taken as false, and there is
+ * no begin or end token (bos_token 0, eos_token -1). For tests and tools. */
+int palme_config_read_plain(struct palme_config *config, const char *json, size_t length, const struct palme_log *log);
 void palme_config_clear(struct palme_config *config);
 
 /* P: patches of the square picture. */

@@ -59,9 +59,8 @@ static void load_buffer(struct palme_loader *l, float out[PALME_ROTARY], const c
     l->status = palme_tensor_read(l->file, values, tensor, 0, PALME_ROTARY, l->log);
     for (int k = 0; k < PALME_ROTARY && l->status == PALME_OK; k++)
         if (!isfinite(values[k]) || values[k] <= 0) {
-            palme_log_message(l->log, PALME_LOG_WARNING,
-                      "tensor %s: value %d is %g; all of it is computed instead", tensor->name, k,
-                      values[k]);
+            palme_log_message(l->log, PALME_LOG_WARNING, "tensor %s: value %d is %g; all of it is computed instead",
+                              tensor->name, k, values[k]);
             return;
         }
     if (l->status == PALME_OK)
@@ -99,9 +98,7 @@ static void load_slopes(struct palme_loader *l, struct palme_decoder *decoder)
     while (2 * power <= alibi)
         power *= 2;
     for (int h = 0; h < heads; h++)
-        slopes[h] = h >= alibi  ? 0
-                    : h < power ? slope_of(h, power)
-                                : slope_of(2 * (h - power), 2 * power);
+        slopes[h] = h >= alibi ? 0 : h < power ? slope_of(h, power) : slope_of(2 * (h - power), 2 * power);
 }
 
 void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder)
@@ -115,8 +112,8 @@ void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder)
                           PALME_LOAD_MANY | (config->projection_bias ? PALME_LOAD_BIAS : 0), PALME_ACTIVATION_NONE);
     palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim);
     if (stack->positions)
-        decoder->positions = palme_load_positions(l, "decoder.positions.weight", stack->position_offset, config->context,
-                                                  stack->dim);
+        decoder->positions =
+            palme_load_positions(l, "decoder.positions.weight", stack->position_offset, config->context, stack->dim);
     palme_load_norm(l, &decoder->first_norm, "decoder.first_norm", stack->dim, stack->first_norm);
     layers = palme_loader_take(l, (size_t)stack->depth, sizeof *layers);
     decoder->layers = layers;
@@ -155,7 +152,7 @@ struct pass {
     struct palme_compute *c;
     const struct palme_row *rows;
     int count, layer;
-    float *x;   /* [rows][D] */
+    float *x; /* [rows][D] */
     struct palme_block_work block;
     void *workspace; /* inputs of the linear layers in their precision, and what attention works on */
 };
@@ -216,9 +213,8 @@ void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *
 
 /* ---- Running ------------------------------------------------------------------------------ */
 
-void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
-                       struct palme_picture *picture, float *mapped, const float *context, int tokens,
-                       struct palme_arena *scratch)
+void palme_decoder_see(const struct palme_model *model, struct palme_compute *c, struct palme_picture *picture,
+                       float *mapped, const float *context, int tokens, struct palme_arena *scratch)
 {
     const struct palme_config *config = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
@@ -242,7 +238,7 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         float *k = picture->kv + 2 * (size_t)l * part;
 
         palme_linear_multi(c, (struct palme_linear_op[]){ { k, &cross->k, NULL }, { k + part, &cross->v, NULL } }, 2,
-                       context, tokens);
+                           context, tokens);
     }
 }
 
@@ -297,7 +293,8 @@ static void remember(const struct pass *pass, int row, int position)
     const struct palme_kernels *kernels = pass->c->kernels;
     const struct palme_rotary *rotary = pass->rows[row].rotary;
     struct palme_cache *cache = pass->rows[row].cache;
-    size_t inner = (size_t)palme_stack_inner(stack), part = (size_t)cache->capacity * inner, width = (size_t)stack->head_dim;
+    size_t inner = (size_t)palme_stack_inner(stack), part = (size_t)cache->capacity * inner,
+           width = (size_t)stack->head_dim;
     float *q = pass->block.q + (size_t)row * inner, *k = pass->block.k + (size_t)row * inner;
     float *v = pass->block.v + (size_t)row * inner;
     float *to = cache->kv + 2 * (size_t)pass->layer * part + (size_t)position * inner;
@@ -337,9 +334,13 @@ static void mix_self(void *user, const struct palme_block_work *work)
         n = same_cache(pass, first);
         for (int i = 0; i < n; i++)
             remember(pass, first + i, cache->length + i);
-        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys, keys + part,
+        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
+                        keys + part,
                         (struct palme_attend){
-                            .rows = n, .keys = cache->length + n, .first = cache->length, .visible = cache->visible,
+                            .rows = n,
+                            .keys = cache->length + n,
+                            .first = cache->length,
+                            .visible = cache->visible,
                             .scale = stack->qk_norm ? PALME_QK_NORM_SCALE : (float)stack->attention_scale,
                         },
                         pass->model->weights.decoder.slopes);
@@ -359,17 +360,20 @@ static void mix_cross(void *user, const struct palme_block_work *work)
         const float *keys = picture->kv + 2 * (size_t)pass->layer * part;
 
         n = same_picture(pass, first);
-        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys, keys + part,
+        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
+                        keys + part,
                         (struct palme_attend){
-                            .rows = n, .keys = picture->tokens, .visible = picture->tokens,
+                            .rows = n,
+                            .keys = picture->tokens,
+                            .visible = picture->tokens,
                             .scale = (float)stack->attention_scale,
                         },
                         NULL);
     }
 }
 
-/* Rows first..count-1 after the final norm: out[count - first][D], or pass->block.y if out is NULL. The caches' lengths stay as
- * they are. */
+/* Rows first..count-1 after the final norm: out[count - first][D], or pass->block.y if out is NULL. The caches'
+ * lengths stay as they are. */
 static void run(struct pass *pass, float *out, int first)
 {
     const struct palme_config *config = &pass->model->config;
@@ -403,8 +407,8 @@ static void lengthen(const struct palme_row *rows, int count)
         rows[i].cache->length++;
 }
 
-void palme_decode(const struct palme_model *model, struct palme_compute *c, float *logits,
-                  const struct palme_row *rows, int count, int first, struct palme_arena *scratch)
+void palme_decode(const struct palme_model *model, struct palme_compute *c, float *logits, const struct palme_row *rows,
+                  int count, int first, struct palme_arena *scratch)
 {
     struct pass pass = { .model = model, .c = c, .rows = rows, .count = count };
     size_t mark = scratch->used;
@@ -431,8 +435,8 @@ void palme_decode_rows(const struct palme_model *model, struct palme_compute *c,
         lengthen(rows, count);
 }
 
-void palme_decode_logits(const struct palme_model *model, struct palme_compute *c, float *logits,
-                         const float *hidden, int rows, struct palme_arena *scratch)
+void palme_decode_logits(const struct palme_model *model, struct palme_compute *c, float *logits, const float *hidden,
+                         int rows, struct palme_arena *scratch)
 {
     size_t mark = scratch->used;
 

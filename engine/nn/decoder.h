@@ -25,7 +25,7 @@ struct palme_decoder {
     struct palme_linear logits;         /* [V, D], [V] */
     float inv_freq[PALME_ROTARY];       /* rotary: from the file or computed */
     float xpos_scale[PALME_ROTARY];
-    float *slopes;                      /* [heads], zeros without ALiBi */
+    float *slopes; /* [heads], zeros without ALiBi */
 };
 
 void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder);
@@ -69,10 +69,10 @@ struct palme_row {
 void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens);
 
 /* Cross-attention keys and values of a picture, once for all layers, or (prefix decoder) nothing;
- * context[tokens][E] is the encoder's output. `mapped` [tokens][D] receives the context in the decoder's width and may be NULL where that is not wanted and E == D. */
-void palme_decoder_see(const struct palme_model *model, struct palme_compute *compute,
-                       struct palme_picture *picture, float *mapped, const float *context, int tokens,
-                       struct palme_arena *scratch);
+ * context[tokens][E] is the encoder's output. `mapped` [tokens][D] receives the context in the decoder's width and
+ * may be NULL where that is not wanted and E == D. */
+void palme_decoder_see(const struct palme_model *model, struct palme_compute *compute, struct palme_picture *picture,
+                       float *mapped, const float *context, int tokens, struct palme_arena *scratch);
 
 /* Runs rows through the decoder, appending to their caches. logits[rows - first][V] is written for rows
  * first..rows-1 (first == rows: none). Positions are those of the caches. A row's result does not depend

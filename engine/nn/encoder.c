@@ -54,13 +54,14 @@ struct work {
     float *features;         /* [tokens][values]; done with before block.wide begins, at the same place */
     struct palme_arena stem; /* the stem's scratch, done with before the block's other buffers begin */
     struct palme_block_work block;
-    void *workspace;              /* inputs of the linear layers in their precision */
+    void *workspace; /* inputs of the linear layers in their precision */
 };
 
 static size_t workspace_of(const struct palme_model *model, int tokens)
 {
     const struct palme_encoder *encoder = &model->weights.encoder;
-    size_t most = max_size(palme_attention_workspace(model->threads), palme_linear_workspace(&model->kernels, &encoder->patch, tokens));
+    size_t most = max_size(palme_attention_workspace(model->threads),
+                           palme_linear_workspace(&model->kernels, &encoder->patch, tokens));
 
     for (int l = 0; l < model->config.encoder.depth; l++) {
         most = max_size(most, palme_attention_block_room(&model->kernels, &encoder->layers[l].attention, tokens));
@@ -69,7 +70,8 @@ static size_t workspace_of(const struct palme_model *model, int tokens)
     return most;
 }
 
-static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
+static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height,
+                    int width)
 {
     const struct palme_config *config = &model->config;
     int tokens = token_count(model, height, width);
@@ -124,7 +126,10 @@ static void mix(void *user, const struct palme_block_work *work)
     const struct self *self = user;
     const struct palme_stack *stack = self->stack;
     struct palme_attend shape = {
-        .rows = self->tokens, .keys = self->tokens, .visible = self->tokens, .scale = (float)stack->attention_scale,
+        .rows = self->tokens,
+        .keys = self->tokens,
+        .visible = self->tokens,
+        .scale = (float)stack->attention_scale,
     };
 
     if (stack->qk_norm) {
@@ -135,8 +140,8 @@ static void mix(void *user, const struct palme_block_work *work)
     palme_heads_run(self->c, stack, work->o, work->q, work->k, work->v, shape, NULL);
 }
 
-int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, const float *pixels,
-                 int height, int width, struct palme_arena *scratch)
+int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, const float *pixels, int height,
+                 int width, struct palme_arena *scratch)
 {
     const struct palme_config *config = &model->config;
     const struct palme_stack *stack = &config->encoder;
@@ -162,7 +167,8 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
         palme_add(c, out, e->positions, tokens, stack->dim);
     palme_norm_run(c, stack, out, out, &e->first_norm, tokens);
     for (int l = 0; l < stack->depth; l++) {
-        palme_attention_run(c, stack, &e->layers[l].attention, out, &work.block, tokens, &(struct palme_mix){ mix, &self, 0 });
+        palme_attention_run(c, stack, &e->layers[l].attention, out, &work.block, tokens,
+                            &(struct palme_mix){ mix, &self, 0 });
         palme_mlp_run(c, stack, &e->layers[l].mlp, out, &work.block, tokens);
     }
     palme_norm_run(c, stack, out, out, &e->final_norm, tokens);

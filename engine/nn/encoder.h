@@ -31,7 +31,7 @@ void palme_encoder_reserve(struct palme_arena *arena, const struct palme_model *
 
 /* out[tokens][E] = the encoder after its final norm, tokens = (height/p) * (width/p) <= P.
  * pixels[height][width][3], values 0..1. Returns the number of tokens, or PALME_ERROR_CANCELLED. */
-int palme_encode(const struct palme_model *model, struct palme_compute *compute, float *out,
-                 const float *pixels, int height, int width, struct palme_arena *scratch);
+int palme_encode(const struct palme_model *model, struct palme_compute *compute, float *out, const float *pixels,
+                 int height, int width, struct palme_arena *scratch);
 
 #endif

@@ -27,14 +27,15 @@ static const char *json_kind(const struct palme_json *value)
     }
 }
 
-int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const struct palme_json *value, const char *wanted)
+int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const struct palme_json *value,
+                          const char *wanted)
 {
     return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s must be %s, and is %s", keys->path, key, wanted,
                       json_kind(value));
 }
 
-static int take_integer(int *out, const struct palme_keys *keys, const char *key, const struct palme_json *value, int least,
-                        int most)
+static int take_integer(int *out, const struct palme_keys *keys, const char *key, const struct palme_json *value,
+                        int least, int most)
 {
     int64_t found = palme_json_integer(value);
 
@@ -55,13 +56,14 @@ static int take_number(double *out, const struct palme_keys *keys, const char *k
     if (!palme_json_is_number(value))
         return palme_keys_wrong_kind(keys, key, value, "a number");
     if (!isfinite(found) || found < least || found > most)
-        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is %g; %g to %g are allowed", keys->path, key, found,
-                          least, most);
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is %g; %g to %g are allowed", keys->path, key,
+                          found, least, most);
     *out = found;
     return PALME_OK;
 }
 
-static int take_choice(int *out, const struct palme_keys *keys, const struct palme_field *field, const struct palme_json *value)
+static int take_choice(int *out, const struct palme_keys *keys, const struct palme_field *field,
+                       const struct palme_json *value)
 {
     const char *const *choices = field->choices;
     struct palme_shown shown;
@@ -75,7 +77,10 @@ static int take_choice(int *out, const struct palme_keys *keys, const struct pal
             *out = i;
             return PALME_OK;
         }
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i == 0 ? "" : choices[i + 1] ? ", " : " and ",
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
+                                 i == 0           ? ""
+                                 : choices[i + 1] ? ", "
+                                                  : " and ",
                                  choices[i]);
     }
     return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is \"%s\"; this version knows %s%s", keys->path,
@@ -95,8 +100,7 @@ static int take_field(void *out, const struct palme_keys *keys, const struct pal
             return palme_keys_wrong_kind(keys, field->key, value, "true or false");
         *whole = palme_json_is(value, PALME_JSON_TRUE);
         return PALME_OK;
-    case PALME_FIELD_CHOICE:
-        return take_choice(whole, keys, field, value);
+    case PALME_FIELD_CHOICE: return take_choice(whole, keys, field, value);
     case PALME_FIELD_NUMBER:
         return take_number((double *)(void *)member, keys, field->key, value, field->least, field->most);
     case PALME_FIELD_INTEGER_OR_NULL:
@@ -105,8 +109,7 @@ static int take_field(void *out, const struct palme_keys *keys, const struct pal
             return PALME_OK;
         }
         break;
-    default:
-        break;
+    default: break;
     }
     return take_integer(whole, keys, field->key, value, (int)field->least, (int)field->most);
 }
@@ -196,8 +199,9 @@ void palme_keys_warn_unknown(const struct palme_keys *keys, const struct palme_f
             known = strcmp(value->key, names[i]) == 0;
         if (!known && unknown++ < SHOWN_UNKNOWN)
             palme_log_message(keys->log, PALME_LOG_WARNING, "config: unknown key %s%s is ignored", keys->path,
-                      palme_show(&shown, value->key, strlen(value->key)));
+                              palme_show(&shown, value->key, strlen(value->key)));
     }
     if (unknown > SHOWN_UNKNOWN)
-        palme_log_message(keys->log, PALME_LOG_WARNING, "config: %zu more unknown keys are ignored", unknown - SHOWN_UNKNOWN);
+        palme_log_message(keys->log, PALME_LOG_WARNING, "config: %zu more unknown keys are ignored",
+                          unknown - SHOWN_UNKNOWN);
 }

@@ -13,17 +13,17 @@
 enum palme_field_kind {
     PALME_FIELD_INTEGER,         /* int */
     PALME_FIELD_INTEGER_OR_NULL, /* int, 0 for null */
-    PALME_FIELD_BOOLEAN, /* int */
-    PALME_FIELD_NUMBER,  /* double */
-    PALME_FIELD_CHOICE   /* int: the place of the string among the choices */
+    PALME_FIELD_BOOLEAN,         /* int */
+    PALME_FIELD_NUMBER,          /* double */
+    PALME_FIELD_CHOICE           /* int: the place of the string among the choices */
 };
 
 struct palme_field {
     const char *key;
     size_t place; /* of the member in the struct */
     enum palme_field_kind kind;
-    int required;              /* else the member keeps its value where the key is absent */
-    double least, most;        /* of integers and numbers */
+    int required;               /* else the member keeps its value where the key is absent */
+    double least, most;         /* of integers and numbers */
     const char *const *choices; /* NULL at the end */
 };
 
@@ -36,7 +36,8 @@ struct palme_keys {
 };
 
 /* A failure that says that `key` must be `wanted`. */
-int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const struct palme_json *value, const char *wanted);
+int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const struct palme_json *value,
+                          const char *wanted);
 
 int palme_keys_read(void *out, const struct palme_keys *keys, const struct palme_field *fields, int count);
 
@@ -46,7 +47,7 @@ int palme_keys_precisions(unsigned *out, const struct palme_keys *keys, const ch
 /* *out is owned; "" where the key is absent. */
 int palme_keys_prompt(char **out, const struct palme_keys *keys, const char *key);
 
-/* Warns of keys that are in none of the tables and not among the names (NULL at the end): some by name, then a count. */
+/* Warns of keys that are in neither the table nor `names` (NULL at the end): some by name, then a count. */
 void palme_keys_warn_unknown(const struct palme_keys *keys, const struct palme_field *fields, int count,
                              const char *const *names);
 

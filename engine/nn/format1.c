@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * format1.c - files of version 1: the constructor's 17 parameters and this project's keys, flat in one object, and tensors
- * under the names of the modules in models/palme.py. They fill the structs of version 2, and what came in between is here alone.
+ * format1.c - files of version 1: the constructor's 17 parameters and this project's keys, flat in one object, and
+ * tensors under the names of the modules in models/palme.py. They fill the structs of version 2, and what came in
+ * between is here alone.
  */
 #include "nn/format1.h"
 
@@ -44,7 +45,6 @@ static const struct palme_field parameters[] = {
     { "qk_norm", CONFIG(decoder.qk_norm), PALME_FIELD_BOOLEAN, 1, 0, 1, NULL },
 };
 
-
 /* A caption's length to the power of length_penalty must stay finite. */
 static const struct palme_field own[] = {
     { "stem", PLACE(stem), PALME_FIELD_CHOICE, 0, 0, 0, palme_stem_names },
@@ -61,9 +61,16 @@ static const struct palme_field own[] = {
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0], OWN = sizeof own / sizeof own[0] };
 
 static const struct palme_config_names names = {
-    .image_size = "image_size", .patch_size = "patch_size", .stem = "stem", .context = "max_seq_len",
-    .depth = "decoder_depth", .heads = "decoder_heads", .alibi_heads = "alibi_num_heads", .rotary = "rotary_xpos",
-    .xpos_center = "xpos_center", .prefix = "without cross_attend",
+    .image_size = "image_size",
+    .patch_size = "patch_size",
+    .stem = "stem",
+    .context = "max_seq_len",
+    .depth = "decoder_depth",
+    .heads = "decoder_heads",
+    .alibi_heads = "alibi_num_heads",
+    .rotary = "rotary_xpos",
+    .xpos_center = "xpos_center",
+    .prefix = "without cross_attend",
 };
 
 /* This project's keys. */
@@ -95,8 +102,9 @@ static void finish(struct draft *draft)
     config->decoder.mlp_dim = 4 * config->decoder.dim;
     config->encoder.positions = 1;
     config->decoder.positions = draft->use_abs_pos_emb && !config->rotary_xpos;
-    config->alibi_heads = !draft->alibi_pos_bias ? 0
-                          : draft->alibi_num_heads ? draft->alibi_num_heads : config->decoder.heads;
+    config->alibi_heads = !draft->alibi_pos_bias   ? 0
+                          : draft->alibi_num_heads ? draft->alibi_num_heads
+                                                   : config->decoder.heads;
     if (draft->train_length < 0)
         draft->train_length = config->context;
     if (config->xpos_center < 0) /* half of what one training sequence feeds to the decoder */
@@ -120,8 +128,9 @@ int palme_format1_read(struct palme_config *config, const struct palme_json *jso
                        const struct palme_log *log)
 {
     struct palme_keys keys = { .object = json, .path = "", .lenient = plain, .log = log };
-    struct draft draft = { .config = *config, .alibi_num_heads = 4, .alibi_pos_bias = 1, .attn_flash = 1,
-                           .train_length = -1 };
+    struct draft draft = {
+        .config = *config, .alibi_num_heads = 4, .alibi_pos_bias = 1, .attn_flash = 1, .train_length = -1
+    };
     struct palme_config *c = &draft.config;
 
     c->image_size = 256;
@@ -175,8 +184,8 @@ static const struct words {
 
 /* What follows the number of a layer and the name of its block. */
 static const struct words members[] = {
-    { "norm", "0.0" }, { "q", "1.to_q" }, { "k", "1.to_k" }, { "v", "1.to_v" }, { "out", "1.to_out" },
-    { "up", "1.ff.0.0" }, { "down", "1.ff.2" },
+    { "norm", "0.0" },     { "q", "1.to_q" },    { "k", "1.to_k" },    { "v", "1.to_v" },
+    { "out", "1.to_out" }, { "up", "1.ff.0.0" }, { "down", "1.ff.2" },
 };
 
 /* The entry whose words `name` begins with; *rest is what follows them. */

@@ -9,15 +9,16 @@
 #include "io/json.h"
 #include "nn/loader.h"
 
-/* Reads and validates a flat config; `plain` as in palme_config_read_plain. The config may own something on failure too. */
+/* Reads and validates a flat config; `plain` as in palme_config_read_plain. The config may own something on failure
+ * too. */
 int palme_format1_read(struct palme_config *config, const struct palme_json *json, int plain,
                        const struct palme_log *log);
 
 /* What version 1 calls the tensor that version 2 calls `name`. */
 struct palme_name palme_format1_name(const struct palme_config *config, const char *name);
 
-/* Finds a tensor by its name in version 1; one of the decoder may have either of two names. *tensor is NULL if there is none,
- * which is no failure; if there are both, that is one. */
+/* Finds a tensor by its name in version 1; one of the decoder may have either of two names. *tensor is NULL if there
+ * is none, which is no failure; if there are both, that is one. */
 int palme_format1_find(struct palme_tensor **tensor, struct palme_safetensors *file, const char *name,
                        const struct palme_log *log);
 

@@ -69,7 +69,8 @@ static size_t weight_bytes(const struct palme_linear *l)
 
 size_t palme_linear_size(const struct palme_linear *l)
 {
-    size_t rows = l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS ? (size_t)l->out : palme_linear_outputs(l);
+    size_t rows =
+        l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS ? (size_t)l->out : palme_linear_outputs(l);
 
     return rows * padded_in(l) * weight_bytes(l);
 }
@@ -229,8 +230,8 @@ static void quantize_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride, &input->quantization[row],
-                                 input->x + (size_t)row * input->in, input->in);
+        input->kernels->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride,
+                                 &input->quantization[row], input->x + (size_t)row * input->in, input->in);
 }
 
 static void to_bf16_part(void *user, int i)
@@ -240,7 +241,7 @@ static void to_bf16_part(void *user, int i)
 
     for (; row < end; row++)
         input->kernels->to_bf16((uint16_t *)(void *)((char *)input->workspace + (size_t)row * input->result.stride),
-                               input->x + (size_t)row * input->in, input->in);
+                                input->x + (size_t)row * input->in, input->in);
 }
 
 static void copy_part(void *user, int i)
@@ -258,7 +259,11 @@ static void copy_part(void *user, int i)
 static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *workspace, const float *x,
                              const struct palme_linear *l, int rows)
 {
-    struct input input = { .kernels = kernels, .x = x, .rows = rows, .in = l->in, .step = rows,
+    struct input input = { .kernels = kernels,
+                           .x = x,
+                           .rows = rows,
+                           .in = l->in,
+                           .step = rows,
                            .result = { (const char *)x, (size_t)l->in * sizeof *x, NULL } };
 
     if (l->precision == PALME_INT8) {
@@ -276,7 +281,8 @@ static struct input input_of(const struct palme_kernels *kernels, struct palme_a
     input.workspace = palme_arena_take(workspace, (size_t)rows, input.result.stride);
     input.result.values = input.workspace;
     if (l->precision == PALME_INT8)
-        input.result.quantization = input.quantization = palme_arena_take(workspace, (size_t)rows, sizeof *input.quantization);
+        input.result.quantization = input.quantization =
+            palme_arena_take(workspace, (size_t)rows, sizeof *input.quantization);
     return input;
 }
 
@@ -293,7 +299,7 @@ size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct 
 }
 
 struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels, void *workspace, const float *x,
-                                        const struct palme_linear *l, int rows)
+                                             const struct palme_linear *l, int rows)
 {
     struct palme_arena arena = palme_arena_over(workspace, SIZE_MAX);
     struct input input = input_of(kernels, &arena, x, l, rows);
@@ -304,7 +310,7 @@ struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels
 }
 
 struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
-                                   const struct palme_linear *l, int rows)
+                                      const struct palme_linear *l, int rows)
 {
     enum { COST = 4 }; /* FLOP of a value or so */
     double step = PALME_TASK_FLOPS / 4 / ((double)COST * l->in);
@@ -348,8 +354,8 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
     const int8_t *w = (const int8_t *)l->w + (size_t)first * padded_in(l);
     const int8_t *values = (const int8_t *)x->values + (size_t)row * x->stride;
 
-    kernels->linear_int8_to_bytes(y, values, x->quantization + row, w, l->scale + first, l->b ? l->b + first : NULL, lines,
-                                  line_stride, pixels, l->in, count, y_stride);
+    kernels->linear_int8_to_bytes(y, values, x->quantization + row, w, l->scale + first, l->b ? l->b + first : NULL,
+                                  lines, line_stride, pixels, l->in, count, y_stride);
 }
 
 static void activate_rows(struct palme_compute *c, float *x, int rows, int n, enum palme_activation activation);
@@ -445,8 +451,8 @@ static void products_in_panels(struct palme_compute *c, const struct palme_linea
         if (blocks == 1 && parts > 1)
             parts = (parts + threads - 1) / threads * threads;
         int step = (most + parts - 1) / parts;
-        /* Of a single row the kernels do several panels at a time; of more rows two threads write the lines at the border
-         * of two portions. */
+        /* Of a single row the kernels do several panels at a time; of more rows two threads write the lines at the
+         * border of two portions. */
         if (rows == 1 || most >= 8 * threads)
             step = (step + 3) / 4 * 4;
         job.part[p] = (struct part){ &products[p], step, job.parts, job.parts + (most + step - 1) / step };
@@ -456,7 +462,8 @@ static void products_in_panels(struct palme_compute *c, const struct palme_linea
     palme_parallel(c, blocks * job.parts, all, product_part, &job);
 }
 
-void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x, int rows)
+void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
+                        int rows)
 {
     if (c->cancelled || rows <= 0)
         return;
@@ -539,8 +546,7 @@ struct rows_job {
 };
 
 /* Runs body over portions of rows; `cost` is a guess of the FLOP per value. */
-static void by_rows(struct palme_compute *c, struct rows_job *job, double cost,
-                    void (*body)(void *user, int i))
+static void by_rows(struct palme_compute *c, struct rows_job *job, double cost, void (*body)(void *user, int i))
 {
     double step = PALME_TASK_FLOPS / 4 / (cost * job->n);
 
@@ -602,8 +608,8 @@ static void relu6_part(void *user, int i)
     job->kernels->relu6(job->y + at, count * job->n);
 }
 
-void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n, double eps)
+void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b, int rows, int n,
+                     double eps)
 {
     by_rows(c, &(struct rows_job){ .y = y, .x = x, .w = w, .b = b, .eps = eps, .rows = rows, .n = n }, 8,
             layernorm_part);
@@ -638,8 +644,8 @@ void palme_relu6(struct palme_compute *c, float *x, int rows, int n)
 
 struct attention_job {
     const struct palme_kernels *kernels;
-    char *workspaces;           /* of the threads */
-    atomic_ullong in_use;  /* a bit for each */
+    char *workspaces;     /* of the threads */
+    atomic_ullong in_use; /* a bit for each */
     const struct palme_attend *shape;
     float *out;
     const float *q, *k, *v, *slopes;
@@ -686,8 +692,8 @@ static void attention_part(void *user, int i)
     int workspace = workspace_take(job);
     shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE;
     job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
-                         job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD,
-                         job->k + head * job->k_head, job->v + head * job->v_head, &shape);
+                         job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD, job->k + head * job->k_head,
+                         job->v + head * job->v_head, &shape);
     workspace_give(job, workspace);
 }
 
@@ -698,10 +704,19 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
     /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
      * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
     enum { LEAST = 30, MOST = 64 };
-    double row_flops = 4.0 * PALME_HEAD * shape->keys, read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
+    double row_flops = 4.0 * PALME_HEAD * shape->keys,
+           read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
     double step = PALME_CANCEL_FLOPS / row_flops;
-    struct attention_job job = { .kernels = c->kernels, .workspaces = aligned(c->workspace), .shape = shape, .out = out, .q = q,
-                                 .k = k, .v = v, .slopes = slopes, .k_head = k_head, .v_head = v_head };
+    struct attention_job job = { .kernels = c->kernels,
+                                 .workspaces = aligned(c->workspace),
+                                 .shape = shape,
+                                 .out = out,
+                                 .q = q,
+                                 .k = k,
+                                 .v = v,
+                                 .slopes = slopes,
+                                 .k_head = k_head,
+                                 .v_head = v_head };
 
     job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
     job.parts = (shape->rows + job.step - 1) / job.step;

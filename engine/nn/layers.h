@@ -24,9 +24,9 @@ struct palme_linear {
     enum palme_precision precision;
     enum palme_layout layout; /* of weights in f32 */
     int in, out;
-    const void *w;            /* f32: see the layout; bf16 and int8: panels as in kernels.h */
-    const float *scale;       /* int8: [out] padded to a multiple of 16 */
-    const float *b;           /* the same, or NULL */
+    const void *w;                    /* f32: see the layout; bf16 and int8: panels as in kernels.h */
+    const float *scale;               /* int8: [out] padded to a multiple of 16 */
+    const float *b;                   /* the same, or NULL */
     enum palme_activation activation; /* f */
 };
 
@@ -46,8 +46,8 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
 void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scale, const void *stored,
                               const float *scales, int first, int count);
 
-/* Bytes that compute->workspace must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for a layer
- * that there is not. */
+/* Bytes that compute->workspace must have for products of up to `rows` rows with this layer, a multiple of 64; 0 for
+ * a layer that there is not. */
 size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
 
 /* The same for attention by so many threads. */
@@ -65,18 +65,17 @@ enum { PALME_LINEAR_MULTI_MAX = 4 };
 /* Up to PALME_LINEAR_MULTI_MAX products of the same x, by layers of the same precision: x is result to it once, and the
  * threads share the work of all. */
 void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
-                    int rows);
+                        int rows);
 
 /* One of them: y[rows][out] = f(x[rows][in] W^T + b) */
-void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l,
-                  int rows);
+void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows);
 
 /* For stages that cut their work themselves: rows of inputs in the precision of a layer, which are the floats
- * themselves or stand in a workspace of palme_linear_workspace bytes. A layer in int8 also takes rows of what ReLU6 left, as bytes
- * (PALME_BYTE_FACTOR in kernels.h). */
+ * themselves or stand in a workspace of palme_linear_workspace bytes. A layer in int8 also takes rows of what ReLU6
+ * left, as bytes (PALME_BYTE_FACTOR in kernels.h). */
 struct palme_rows {
     const char *values;
-    size_t stride;                       /* bytes from a row to the next */
+    size_t stride;                                 /* bytes from a row to the next */
     const struct palme_quantization *quantization; /* [rows], int8 only; NULL there: bytes */
 };
 
@@ -86,18 +85,18 @@ void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_row
 
 /* Brings x[rows][in] to the precision of `l`, by all threads or in the calling one. */
 struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
-                                   const struct palme_linear *l, int rows);
+                                      const struct palme_linear *l, int rows);
 struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels, void *workspace, const float *x,
-                                        const struct palme_linear *l, int rows);
+                                             const struct palme_linear *l, int rows);
 
 /* The outputs first..first+count-1 of `rows` such rows from `row` on, in the calling thread: y[rows][y_stride]
  * receives them from its first column on. Layout panels only; `first` is a multiple of 16. */
 void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
                        const struct palme_linear *l, int first, int count, ptrdiff_t y_stride);
 
-/* The same of a layer in int8 that ends in ReLU6 and gives bytes, for 1..4 lines of `pixels` rows, the first of them `row`
- * and the next ones `line_stride` further on: y[pixels][y_stride][PALME_INTERLEAVED_ROWS] (linear_int8_to_bytes in
- * kernels.h). */
+/* The same of a layer in int8 that ends in ReLU6 and gives bytes, for 1..4 lines of `pixels` rows, the first of them
+ * `row` and the next ones `line_stride` further on: y[pixels][y_stride][PALME_INTERLEAVED_ROWS] (linear_int8_to_bytes
+ * in kernels.h). */
 void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y, const struct palme_rows *x, int row,
                                 int lines, int line_stride, int pixels, const struct palme_linear *l, int first,
                                 int count, ptrdiff_t y_stride);
@@ -116,8 +115,8 @@ void palme_table_pack(void *place, float *scale, enum palme_precision precision,
 void palme_table_row(float *out, const struct palme_table *table, size_t row, int n);
 
 /* y[rows][n] = LN(x[rows][n]); y may be x. */
-void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b,
-                     int rows, int n, double eps);
+void palme_layernorm(struct palme_compute *c, float *y, const float *x, const float *w, const float *b, int rows, int n,
+                     double eps);
 
 /* x[rows][n], each row divided by its length. */
 void palme_normalize(struct palme_compute *c, float *x, int rows, int n);

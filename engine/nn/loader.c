@@ -13,8 +13,8 @@
 #include "io/safetensors.h"
 #include "base/util.h"
 
-/* A 1x1 convolution of fewer weights whose inputs are floats stays in f32 whatever the model's precision: it is one of the
- * stem's first, whose maps are the largest, and to bring its inputs to another takes longer than that saves. */
+/* A 1x1 convolution of fewer weights whose inputs are floats stays in f32 whatever the model's precision: it is one
+ * of the stem's first, whose maps are the largest, and to bring its inputs to another takes longer than that saves. */
 enum { FEW = 4096 };
 
 struct palme_name palme_name(const char *format, ...)
@@ -40,13 +40,14 @@ static const char *show_shape(struct shape_text *out, const int64_t *shape, int 
 
     out->text[used++] = '[';
     for (int i = 0; i < rank && i < PALME_MAX_RANK; i++)
-        used += (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld", i ? ", " : "",
-                                 (long long)shape[i]);
+        used +=
+            (size_t)snprintf(out->text + used, sizeof out->text - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
     snprintf(out->text + used, sizeof out->text - used, "%s]", rank > PALME_MAX_RANK ? ", ..." : "");
     return out->text;
 }
 
-int palme_loader_wrong_shape(const struct palme_loader *l, const struct palme_tensor *tensor, const int64_t *shape, int rank)
+int palme_loader_wrong_shape(const struct palme_loader *l, const struct palme_tensor *tensor, const int64_t *shape,
+                             int rank)
 {
     struct shape_text wanted, found;
 
@@ -82,20 +83,18 @@ static struct palme_tensor *find_scale(struct palme_loader *l, const struct palm
     struct shape_text found;
 
     if (!scale) {
-        l->status =
-            palme_fail(l->log, PALME_ERROR_FORMAT,
-                       "tensor %s is I8, and its scales %s are missing", tensor->name, name.text);
+        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s is I8, and its scales %s are missing",
+                               tensor->name, name.text);
         return NULL;
     }
     if (scale->dtype != PALME_DTYPE_F32) {
-        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: is %s, and F32 is wanted",
-                               name.text, palme_dtype_name(scale->dtype));
+        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: is %s, and F32 is wanted", name.text,
+                               palme_dtype_name(scale->dtype));
         return NULL;
     }
     if (scale->rank != 1 || scale->shape[0] != tensor->shape[0]) {
-        l->status = palme_fail(
-            l->log, PALME_ERROR_FORMAT, "tensor %s: wanted shape [%lld] and found %s", name.text,
-            (long long)tensor->shape[0], show_shape(&found, scale->shape, scale->rank));
+        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: wanted shape [%lld] and found %s", name.text,
+                               (long long)tensor->shape[0], show_shape(&found, scale->shape, scale->rank));
         return NULL;
     }
     scale->used = 1;
@@ -128,17 +127,15 @@ struct palme_source_tensor palme_loader_require(struct palme_loader *l, const ch
         return source;
     }
     if (tensor->dtype > PALME_DTYPE_I8 || (tensor->dtype == PALME_DTYPE_I8 && !is_weight)) {
-        l->status = palme_fail(
-            l->log, PALME_ERROR_FORMAT, "tensor %s: wanted F32, F16%s and found %s",
-            tensor->name, is_weight ? ", BF16 or I8" : " or BF16", palme_dtype_name(tensor->dtype));
+        l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: wanted F32, F16%s and found %s", tensor->name,
+                               is_weight ? ", BF16 or I8" : " or BF16", palme_dtype_name(tensor->dtype));
         return source;
     }
     source.rows = rank == 1 ? 1 : shape[0];
     source.columns = tensor->count / source.rows;
     /* Only where addresses have 32 bits can packing, which rounds rows up to a panel, overflow. */
     if ((uint64_t)tensor->count + (uint64_t)source.columns * PALME_PANEL > SIZE_MAX / 8) {
-        l->status = palme_fail(l->log, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit",
-                               tensor->name);
+        l->status = palme_fail(l->log, PALME_ERROR_MEMORY, "out of memory: tensor %s does not fit", tensor->name);
         return source;
     }
     if (tensor->dtype == PALME_DTYPE_I8 && !(source.scale = find_scale(l, tensor)))
@@ -169,8 +166,7 @@ static void read_scales(struct palme_loader *l, const struct palme_source_tensor
     l->status = palme_tensor_read(l->file, l->scales, source->scale, first, count, l->log);
     for (int64_t row = 0; row < count && l->status == PALME_OK; row++)
         if (!isfinite(l->scales[row]) || l->scales[row] <= 0)
-            l->status = palme_fail(l->log, PALME_ERROR_FORMAT,
-                                   "tensor %s: scale %lld is %g, not a number above 0",
+            l->status = palme_fail(l->log, PALME_ERROR_FORMAT, "tensor %s: scale %lld is %g, not a number above 0",
                                    source->scale->name, (long long)(first + row), l->scales[row]);
 }
 
@@ -181,8 +177,7 @@ static void note_broken(struct palme_loader *l, const struct palme_tensor *tenso
     l->broken += broken;
 }
 
-static void count_broken(struct palme_loader *l, const struct palme_tensor *tensor, const float *values,
-                         size_t count)
+static void count_broken(struct palme_loader *l, const struct palme_tensor *tensor, const float *values, size_t count)
 {
     size_t broken = 0;
 
@@ -196,8 +191,7 @@ void palme_loader_read_rows(struct palme_loader *l, float *out, const struct pal
 {
     int64_t columns = source->columns;
 
-    l->status = palme_tensor_read(l->file, out, source->tensor, first * columns, count * columns,
-                                  l->log);
+    l->status = palme_tensor_read(l->file, out, source->tensor, first * columns, count * columns, l->log);
     if (source->scale && l->status == PALME_OK)
         read_scales(l, source, first, count);
     if (l->status < 0)
@@ -230,14 +224,16 @@ static int stored_in(const struct palme_source_tensor *source, enum palme_precis
 
 /* Rows first..first+count-1 of a tensor in I8 or BF16 as they are, into the memory of l->rows; the scales of I8 into
  * l->scales. Returns NULL on failure. */
-static const void *read_stored(struct palme_loader *l, const struct palme_source_tensor *source, int64_t first, int64_t count)
+static const void *read_stored(struct palme_loader *l, const struct palme_source_tensor *source, int64_t first,
+                               int64_t count)
 {
     l->status = palme_tensor_read_raw(l->file, l->rows, source->tensor, first * source->columns,
                                       count * source->columns, l->log);
     if (l->status == PALME_OK && source->scale)
         read_scales(l, source, first, count);
     if (l->status == PALME_OK && !source->scale)
-        count_broken_bf16(l, source->tensor, (const uint16_t *)(const void *)l->rows, (size_t)(count * source->columns));
+        count_broken_bf16(l, source->tensor, (const uint16_t *)(const void *)l->rows,
+                          (size_t)(count * source->columns));
     return l->status == PALME_OK ? l->rows : NULL;
 }
 
@@ -291,18 +287,19 @@ void palme_load_norm(struct palme_loader *l, struct palme_norm *norm, const char
     norm->b = palme_load_values(l, palme_name("%s.bias", name).text, 0, (int64_t[]){ n }, 1, (size_t)n);
 }
 
-void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in, int flags,
-                       enum palme_activation activation)
+void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in,
+                       int flags, enum palme_activation activation)
 {
     int64_t shape[4] = { out, in, 1, 1 };
-    struct palme_source_tensor source = palme_loader_require(l, palme_name("%s.weight", name).text, 1, shape,
-                                                             flags & PALME_LOAD_POINTWISE ? 4 : 2);
+    struct palme_source_tensor source =
+        palme_loader_require(l, palme_name("%s.weight", name).text, 1, shape, flags & PALME_LOAD_POINTWISE ? 4 : 2);
     int64_t part;
     float *scale = NULL;
     void *w;
 
     linear->precision = palme_linear_precision(l->precision, in);
-    if (flags & PALME_LOAD_POINTWISE && in * out < FEW && !(flags & PALME_LOAD_BYTES && linear->precision == PALME_INT8))
+    if (flags & PALME_LOAD_POINTWISE && in * out < FEW &&
+        !(flags & PALME_LOAD_BYTES && linear->precision == PALME_INT8))
         linear->precision = PALME_F32;
     linear->layout = palme_linear_layout(l->blas && flags & PALME_LOAD_MANY && linear->precision == PALME_F32);
     linear->in = in;

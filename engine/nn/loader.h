@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * loader.h - tensors out of a model file into the model's memory: required, read, packed. encoder.c, decoder.c and stem.c
- * list what they need once, and the list is walked twice: the first walk judges every name, shape and type and measures,
- * the second one fills the memory. So a file that does not fit costs neither memory nor reading, and what is required is
- * bounded by what the file really has.
+ * loader.h - tensors out of a model file into the model's memory: required, read, packed. encoder.c, decoder.c and
+ * stem.c list what they need once, and the list is walked twice: the first walk judges every name, shape and type and
+ * measures, the second one fills the memory. So a file that does not fit costs neither memory nor reading, and what
+ * is required is bounded by what the file really has.
  */
 #ifndef PALME_LOADER_H
 #define PALME_LOADER_H
@@ -59,12 +59,13 @@ void *palme_loader_take(struct palme_loader *l, size_t count, size_t size);
 /* A tensor that may be missing: NULL. */
 struct palme_tensor *palme_loader_find(struct palme_loader *l, const char *name);
 
-/* Finds a tensor and judges its shape and type. Only what multiplies activations row by row (`is_weight`) may be I8. After a
- * failure, of this call or before, the tensor is NULL. */
+/* Finds a tensor and judges its shape and type. Only what multiplies activations row by row (`is_weight`) may be I8.
+ * After a failure, of this call or before, the tensor is NULL. */
 struct palme_source_tensor palme_loader_require(struct palme_loader *l, const char *name, int is_weight,
                                                 const int64_t *shape, int rank);
 /* The failure of a tensor that has another shape than this. */
-int palme_loader_wrong_shape(const struct palme_loader *l, const struct palme_tensor *tensor, const int64_t *shape, int rank);
+int palme_loader_wrong_shape(const struct palme_loader *l, const struct palme_tensor *tensor, const int64_t *shape,
+                             int rank);
 /* out[count][columns] = rows first..first+count-1 of it as floats. */
 void palme_loader_read_rows(struct palme_loader *l, float *out, const struct palme_source_tensor *source, int64_t first,
                             int64_t count);
@@ -86,8 +87,8 @@ enum palme_load_flags {
 };
 
 /* NAME.weight and, with the flag, NAME.bias. */
-void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in, int flags,
-                       enum palme_activation activation);
+void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in,
+                       int flags, enum palme_activation activation);
 void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n);
 
 #endif

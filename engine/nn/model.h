@@ -28,9 +28,9 @@ struct palme_weights {
     uint64_t parameters; /* weights in the file, without buffers and scales */
 };
 
-/* Takes what the config requires out of a file of this format version and packs it in a precision, the layers that see many
- * rows for BLAS if `blas` is not 0 and that is f32; what is in the file in I8 already keeps its numbers in int8. Warns about
- * unknown tensors and about NaN and infinity. On failure nothing is owned. */
+/* Takes what the config requires out of a file of this format version and packs it in a precision, the layers that
+ * see many rows for BLAS if `blas` is not 0 and that is f32; what is in the file in I8 already keeps its numbers in
+ * int8. Warns about unknown tensors and about NaN and infinity. On failure nothing is owned. */
 int palme_weights_load(struct palme_weights *weights, const struct palme_config *config, int version,
                        enum palme_precision precision, int blas, struct palme_safetensors *file,
                        const struct palme_log *log);
@@ -52,8 +52,8 @@ struct palme_model {
     char *path;                   /* or another name of where it came from, for messages; owned */
 };
 
-/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. NULL: the file is a
- * model file. */
+/* Opens a plain reference checkpoint: `config` is the JSON of its constructor's arguments. For tests. NULL: the file
+ * is a model file. */
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
                            const struct palme_setup *setup);
 
@@ -63,9 +63,9 @@ const int *palme_caption_tokens(const struct palme_session *session, int *count)
 /* ---- Scratch (scratch.c) ------------------------------------------------------------------ */
 
 /* Every stage lays its buffers out in an arena, in the same way when it is measured and when it runs: what it reserves,
- * for pictures or rows of at most that size, is what it takes later from a scratch arena and gives back at its end. This
- * measures all stages together, the resize too: pictures of any shape that the model takes, and passes of up to `rows` rows.
- * The scratch that is returned is taken from `arena`. */
+ * for pictures or rows of at most that size, is what it takes later from a scratch arena and gives back at its end.
+ * This measures all stages together, the resize too: pictures of any shape that the model takes, and passes of up to
+ * `rows` rows. The scratch that is returned is taken from `arena`. */
 struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct palme_model *model, int rows);
 
 /* ---- Choosing tokens (sample.c, beam.c) --------------------------------------------------- */
@@ -76,15 +76,14 @@ struct palme_random {
 
 /* Probabilities after temperature (> 0), top-k (0: off) and top-p (>= 1: off), renormalised; what is not
  * kept is 0. kept: [V] scratch of ids, best first; returns how many are kept (0 if no logit is finite). */
-int palme_filter(float *probabilities, int *kept, const float *logits, int n, double temperature,
-                 int top_k, double top_p);
+int palme_filter(float *probabilities, int *kept, const float *logits, int n, double temperature, int top_k,
+                 double top_p);
 
 /* Draws an id from kept[count] with these probabilities. */
 int palme_draw(const float *probabilities, const int *kept, int count, struct palme_random *random);
 
 /* Excludes (sets to -infinity) each token that would complete an n-gram that text[length] already has. */
 void palme_forbid_repeats(float *logits, int vocabulary, const int *text, int length, int ngram);
-
 
 /* ---- Beam search (beam.c) ----------------------------------------------------------------- */
 
@@ -97,11 +96,11 @@ struct palme_beam {
 /* A search over sentences (Palme.beam in models/palme.py). Beams are kept in the order in which they were found,
  * best first. */
 struct palme_beams {
-    int width, capacity; /* most beams; most tokens of a sentence */
-    int open, length;    /* open beams; tokens that each of them has */
+    int width, capacity;            /* most beams; most tokens of a sentence */
+    int open, length;               /* open beams; tokens that each of them has */
     struct palme_beam *beam, *next; /* [width] */
-    int *best;           /* [capacity] best finished sentence, the end token included */
-    int best_length;     /* 0: none yet */
+    int *best;                      /* [capacity] best finished sentence, the end token included */
+    int best_length;                /* 0: none yet */
     double best_value, best_score;
     struct palme_candidate *candidates; /* [2 * width] */
 };
@@ -112,9 +111,9 @@ struct palme_candidate {
 };
 
 struct palme_search {
-    int width;             /* beams of this caption */
-    int max_length;        /* M */
-    int tokens;            /* ids that may be chosen: those below it; the vocabulary may be padded */
+    int width;      /* beams of this caption */
+    int max_length; /* M */
+    int tokens;     /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
     double length_penalty; /* alpha */
 };
@@ -125,7 +124,7 @@ void palme_beams_begin(struct palme_beams *beams);
 /* Advances by one token. logits[open][V] belong to the open beams and are overwritten. After it each open
  * beam has one token more; `parent[width]` receives the number that it had before the step. Returns
  * non-zero when the search is over; the result then stands in best, best_length and best_score. */
-int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent,
-                     float *logits, int vocabulary, const struct palme_search *search);
+int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent, float *logits,
+                     int vocabulary, const struct palme_search *search);
 
 #endif

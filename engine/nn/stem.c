@@ -48,7 +48,8 @@ static const float *load_kernel(struct palme_loader *l, const char *name, int ou
 static const int8_t *load_taps(struct palme_loader *l, const char *name, int channels, int size, float **scale)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
-    size_t portions = ((size_t)size + PALME_INTERLEAVED_ROWS - 1) / PALME_INTERLEAVED_ROWS, taps = (size_t)size * (size_t)size;
+    size_t portions = ((size_t)size + PALME_INTERLEAVED_ROWS - 1) / PALME_INTERLEAVED_ROWS,
+           taps = (size_t)size * (size_t)size;
     size_t bytes = portions * (size_t)size * (size_t)channels * PALME_INTERLEAVED_ROWS;
     int8_t *w = palme_loader_take(l, bytes, 1);
     float factor;
@@ -78,9 +79,8 @@ enum { STAGES = 7 };
 static const struct {
     int expansion, size, stride, channels[2], blocks[2];
 } stages[STAGES] = {
-    { 1, 3, 1, { 16, 16 }, { 1, 1 } },   { 6, 3, 2, { 24, 24 }, { 2, 3 } },
-    { 6, 5, 2, { 40, 48 }, { 2, 3 } },   { 6, 3, 2, { 80, 88 }, { 3, 4 } },
-    { 6, 5, 1, { 112, 120 }, { 3, 4 } }, { 6, 5, 2, { 192, 208 }, { 4, 5 } },
+    { 1, 3, 1, { 16, 16 }, { 1, 1 } },   { 6, 3, 2, { 24, 24 }, { 2, 3 } },   { 6, 5, 2, { 40, 48 }, { 2, 3 } },
+    { 6, 3, 2, { 80, 88 }, { 3, 4 } },   { 6, 5, 1, { 112, 120 }, { 3, 4 } }, { 6, 5, 2, { 192, 208 }, { 4, 5 } },
     { 6, 3, 1, { 320, 352 }, { 1, 1 } },
 };
 
@@ -99,8 +99,7 @@ static void load_block(struct palme_loader *l, struct palme_stem_block *block, i
     else
         block->depthwise = load_kernel(l, kernel.text, block->middle, 1, block->size);
     block->taps_scale = scale;
-    block->depthwise_bias =
-        palme_load_bias(l, palme_name("%s.depthwise.bias", base.text).text, block->middle);
+    block->depthwise_bias = palme_load_bias(l, palme_name("%s.depthwise.bias", base.text).text, block->middle);
     palme_load_linear(l, &block->project, palme_name("%s.project", base.text).text, block->out, block->middle, flags,
                       PALME_ACTIVATION_NONE);
 }
@@ -156,11 +155,11 @@ enum {
 /* A block on a map of height x width. */
 struct plan {
     int height, width, out_height, out_width;
-    int bytes;          /* what ReLU6 leaves is bytes */
-    int fused;          /* portions go on to `project` */
-    int bands, band;    /* how many, and output rows of one */
-    int chunks, chunk;  /* how many, and channels of one */
-    int step, ring;     /* output rows made at a time; expanded rows that are kept for this */
+    int bytes;                     /* what ReLU6 leaves is bytes */
+    int fused;                     /* portions go on to `project` */
+    int bands, band;               /* how many, and output rows of one */
+    int chunks, chunk;             /* how many, and channels of one */
+    int step, ring;                /* output rows made at a time; expanded rows that are kept for this */
     size_t ring_size, narrow_size; /* floats of a portion's ring; of all that `depthwise` makes in the scratch */
 };
 
@@ -190,9 +189,14 @@ static size_t floats_of(const struct plan *plan, size_t values)
 
 static struct plan plan_of(const struct palme_stem_block *block, int height, int width, int threads)
 {
-    struct plan plan = { .height = height, .width = width, .out_height = div_up(height, block->stride),
-                         .out_width = div_up(width, block->stride), .bands = 1, .chunks = 1,
-                         .chunk = block->middle, .bytes = block->taps != NULL };
+    struct plan plan = { .height = height,
+                         .width = width,
+                         .out_height = div_up(height, block->stride),
+                         .out_width = div_up(width, block->stride),
+                         .bands = 1,
+                         .chunks = 1,
+                         .chunk = block->middle,
+                         .bytes = block->taps != NULL };
     double project, flops = flops_of(&plan, block, &project);
 
     plan.fused = !block->expand.w || (double)height * width * block->middle > SMALL_MAP;
@@ -227,7 +231,8 @@ struct buffers {
     float *narrow; /* [narrow_size]: what `depthwise` makes */
     float *mapped; /* [bands][3][picture's width][3]: rows of the picture, of the first block only */
     void *wide;    /* the block's input in the precision of `expand` */
-    char *workspace;    /* what `project` reads in its precision: all of it, or where portions go on to it, of each portion */
+    /* What `project` reads in its precision: all of it, or a part for each task that goes on to it. */
+    char *workspace;
     size_t workspace_step; /* bytes of a portion */
 };
 
@@ -235,7 +240,7 @@ struct buffers {
 struct work {
     float *map[2]; /* what goes from block to block, by turns */
     struct buffers block[PALME_STEM_BLOCKS];
-    void *head;    /* the last map in the precision of the last layer */
+    void *head; /* the last map in the precision of the last layer */
 };
 
 static void lay_out_block(struct buffers *b, struct palme_arena *arena, const struct palme_model *model,
@@ -253,7 +258,8 @@ static void lay_out_block(struct buffers *b, struct palme_arena *arena, const st
     b->workspace = palme_arena_take(arena, plan->fused ? (size_t)plan->bands : 1, b->workspace_step);
 }
 
-static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height, int width)
+static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_model *model, int height,
+                    int width)
 {
     const struct palme_stem *stem = &model->weights.encoder.stem;
     size_t map = 0, mark;
@@ -321,7 +327,8 @@ static void conv_row(const struct block_job *job, float *y, int row, float *mapp
                            same_before(width, 3, 2), job->block->middle);
 }
 
-/* The group of the ring that begins with row `row` of the map, a multiple of PALME_INTERLEAVED_ROWS and maybe one before 0. */
+/* The group of the ring that begins with row `row` of the map, a multiple of PALME_INTERLEAVED_ROWS and maybe one
+ * before 0. */
 static uint8_t *group_of(const struct plan *plan, uint8_t *ring, int row)
 {
     int groups = plan->ring / PALME_INTERLEAVED_ROWS, group = (row / PALME_INTERLEAVED_ROWS + groups) % groups;
@@ -357,7 +364,8 @@ static int expand(const struct block_job *job, float *ring, int made, int end, i
     return made;
 }
 
-/* The depthwise filter over the rows from `top` on, in floats. y receives some channels, the first of which is `from`. */
+/* The depthwise filter over the rows from `top` on, in floats. y receives some channels, the first of which is
+ * `from`. */
 static void filter(const struct block_job *job, float *y, const float *ring, int top, int from,
                    const struct palme_depthwise *shape)
 {
@@ -366,7 +374,8 @@ static void filter(const struct block_job *job, float *y, const float *ring, int
 
     for (int ky = 0; ky < shape->size; ky++)
         x[ky] = top + ky < 0 || top + ky >= plan->height
-                    ? NULL : ring + (size_t)((top + ky) % plan->ring) * plan->width * plan->chunk;
+                    ? NULL
+                    : ring + (size_t)((top + ky) % plan->ring) * plan->width * plan->chunk;
     job->kernels->depthwise(y, x, job->block->depthwise + from, job->block->depthwise_bias + from, shape);
 }
 
@@ -376,13 +385,14 @@ static void filter_bytes(const struct block_job *job, uint8_t *y, uint8_t *ring,
 {
     const struct palme_stem_block *block = job->block;
     int place = (top + PALME_INTERLEAVED_ROWS) % PALME_INTERLEAVED_ROWS, row = top - place;
-    struct palme_depthwise_window x = { { group_of(job->plan, ring, row), group_of(job->plan, ring, row + PALME_INTERLEAVED_ROWS) },
-                                  place, 0 };
+    struct palme_depthwise_window x = {
+        { group_of(job->plan, ring, row), group_of(job->plan, ring, row + PALME_INTERLEAVED_ROWS) }, place, 0
+    };
 
     for (int ky = 0; ky < shape->size; ky++)
         x.inside |= (unsigned)(top + ky >= 0 && top + ky < job->plan->height) << ky;
-    job->kernels->depthwise_bytes(y, &x, block->taps + (ptrdiff_t)from * PALME_INTERLEAVED_ROWS, block->taps_scale + from,
-                                  block->depthwise_bias + from, shape);
+    job->kernels->depthwise_bytes(y, &x, block->taps + (ptrdiff_t)from * PALME_INTERLEAVED_ROWS,
+                                  block->taps_scale + from, block->depthwise_bias + from, shape);
 }
 
 /* What `project` reads, in bytes. */
@@ -403,17 +413,23 @@ static void block_part(void *user, int i)
     float *mapped = job->stem ? job->buffers->mapped + (size_t)i * 9 * job->pixel_width : NULL;
     size_t out_row = (size_t)plan->out_width * block->middle;
     struct palme_depthwise shape = {
-        .width = plan->out_width, .in_width = plan->width,
+        .width = plan->out_width,
+        .in_width = plan->width,
         .left = same_before(plan->width, block->size, block->stride),
-        .channels = count, .size = block->size, .stride = block->stride,
-        .y_stride = block->middle, .x_stride = plan->chunk, .w_stride = block->middle,
+        .channels = count,
+        .size = block->size,
+        .stride = block->stride,
+        .y_stride = block->middle,
+        .x_stride = plan->chunk,
+        .w_stride = block->middle,
     };
 
     made = made < 0 ? 0 : plan->bytes ? made / PALME_INTERLEAVED_ROWS * PALME_INTERLEAVED_ROWS : made;
     for (; row < end; row += plan->step) {
         int rows = min_int(plan->step, end - row);
         int last = min_int((row + rows - 1) * block->stride - top + block->size, plan->height);
-        float *narrow = job->buffers->narrow + floats_of(plan, (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row);
+        float *narrow =
+            job->buffers->narrow + floats_of(plan, (plan->fused ? (size_t)i * plan->step : (size_t)row) * out_row);
 
         made = expand(job, ring, made, last, from, count, mapped);
         for (int r = 0; r < rows; r++) {
@@ -429,9 +445,9 @@ static void block_part(void *user, int i)
             size_t at = (size_t)row * plan->out_width * block->out;
             int pixels = rows * plan->out_width;
             char *workspace = job->buffers->workspace + i * job->buffers->workspace_step;
-            struct palme_rows result = plan->bytes ? bytes_of(block, narrow)
-                                                    : palme_quantize_rows_serial(job->kernels, workspace, narrow, &block->project,
-                                                                            pixels);
+            struct palme_rows result =
+                plan->bytes ? bytes_of(block, narrow)
+                            : palme_quantize_rows_serial(job->kernels, workspace, narrow, &block->project, pixels);
 
             palme_linear_part(job->kernels, job->y + at, &result, 0, pixels, &block->project, 0, block->out,
                               block->out);
@@ -466,8 +482,8 @@ static void run_block(struct palme_compute *c, struct block_job *job)
         palme_add(c, job->y, job->x, pixels, block->out);
 }
 
-void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features,
-                    const float *pixels, int height, int width, struct palme_arena *scratch)
+void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features, const float *pixels,
+                    int height, int width, struct palme_arena *scratch)
 {
     const struct palme_stem *stem = &model->weights.encoder.stem;
     size_t mark = scratch->used;
@@ -475,10 +491,14 @@ void palme_stem_run(const struct palme_model *model, struct palme_compute *c, fl
 
     lay_out(&work, scratch, model, height, width);
     for (int i = 0; i < stem->blocks; i++)
-        run_block(c, &(struct block_job){ .block = &stem->block[i], .plan = &work.block[i].plan,
-                                          .buffers = &work.block[i], .y = work.map[i % 2],
-                                          .x = i == 0 ? pixels : work.map[1 - i % 2], .stem = i == 0 ? stem : NULL,
-                                          .pixel_height = height, .pixel_width = width });
+        run_block(c, &(struct block_job){ .block = &stem->block[i],
+                                          .plan = &work.block[i].plan,
+                                          .buffers = &work.block[i],
+                                          .y = work.map[i % 2],
+                                          .x = i == 0 ? pixels : work.map[1 - i % 2],
+                                          .stem = i == 0 ? stem : NULL,
+                                          .pixel_height = height,
+                                          .pixel_width = width });
     const struct plan *last = &work.block[stem->blocks - 1].plan;
 
     c->workspace = work.head;

@@ -19,13 +19,10 @@ struct palme_stem_block {
     /* In int8 what ReLU6 leaves is bytes; the taps as depthwise_bytes wants them, and their scales. NULL elsewhere. */
     const int8_t *taps;
     const float *taps_scale;
-    struct palme_linear project;             /* [out, middle] */
+    struct palme_linear project; /* [out, middle] */
 };
 
-enum {
-    PALME_STEM_BLOCKS = 21,
-    PALME_STEM_FIRST = 32
-};
+enum { PALME_STEM_BLOCKS = 21, PALME_STEM_FIRST = 32 };
 
 struct palme_stem {
     int blocks;
@@ -40,7 +37,7 @@ void palme_stem_load(struct palme_loader *l, struct palme_stem *stem);
 void palme_stem_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width);
 
 /* features[height/32 * width/32][1280] from pixels[height][width][3], values 0..1. */
-void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features,
-                    const float *pixels, int height, int width, struct palme_arena *scratch);
+void palme_stem_run(const struct palme_model *model, struct palme_compute *c, float *features, const float *pixels,
+                    int height, int width, struct palme_arena *scratch);
 
 #endif

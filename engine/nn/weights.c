@@ -66,22 +66,22 @@ static void warn(const struct palme_loader *l)
     for (size_t i = 0; i < count; i++)
         if (!tensors[i].used && !is_reserved(l, tensors[i].name) && unknown++ < SHOWN_UNKNOWN)
             palme_log_message(l->log, PALME_LOG_WARNING, "tensor %s is unknown and ignored",
-                      palme_show(&shown, tensors[i].name, strlen(tensors[i].name)));
+                              palme_show(&shown, tensors[i].name, strlen(tensors[i].name)));
     if (unknown > SHOWN_UNKNOWN)
-        palme_log_message(l->log, PALME_LOG_WARNING, "%zu more unknown tensors are ignored",
-                  unknown - SHOWN_UNKNOWN);
+        palme_log_message(l->log, PALME_LOG_WARNING, "%zu more unknown tensors are ignored", unknown - SHOWN_UNKNOWN);
     if (l->broken)
         palme_log_message(l->log, PALME_LOG_WARNING,
-                  "%llu of its weights are NaN or infinite, the first of them in tensor %s",
-                  (unsigned long long)l->broken, l->first_broken);
+                          "%llu of its weights are NaN or infinite, the first of them in tensor %s",
+                          (unsigned long long)l->broken, l->first_broken);
 }
 
 int palme_weights_load(struct palme_weights *weights, const struct palme_config *config, int version,
                        enum palme_precision precision, int blas, struct palme_safetensors *file,
                        const struct palme_log *log)
 {
-    struct palme_loader l = { .config = config, .version = version, .precision = precision, .blas = blas, .file = file,
-                              .log = log };
+    struct palme_loader l = {
+        .config = config, .version = version, .precision = precision, .blas = blas, .file = file, .log = log
+    };
 
     memset(weights, 0, sizeof *weights);
     walk(&l, weights);

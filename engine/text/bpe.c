@@ -39,8 +39,8 @@ static size_t contraction(const unsigned char *text, size_t length)
 {
     if (length >= 2 && strchr("stmd", text[1]) && text[1])
         return 2;
-    if (length >= 3 && (memcmp(text + 1, "re", 2) == 0 || memcmp(text + 1, "ve", 2) == 0 ||
-                        memcmp(text + 1, "ll", 2) == 0))
+    if (length >= 3 &&
+        (memcmp(text + 1, "re", 2) == 0 || memcmp(text + 1, "ve", 2) == 0 || memcmp(text + 1, "ll", 2) == 0))
         return 3;
     return 0;
 }
@@ -132,8 +132,8 @@ static int find_word(const struct palme_bpe *t, const char *bytes, size_t length
 /* One symbol of a word. Its pair is it and the next one. */
 struct symbol {
     int32_t id;
-    int32_t previous, next;             /* indices, or NONE */
-    const struct palme_merge *merge;    /* of its pair, or NULL */
+    int32_t previous, next;          /* indices, or NONE */
+    const struct palme_merge *merge; /* of its pair, or NULL */
 };
 
 /* The heap holds (rank, index) of pairs, the smallest first: the lowest rank, then the leftmost. An
@@ -168,8 +168,7 @@ static uint64_t heap_pop(struct heap *heap)
 }
 
 /* Looks the pair of symbol i up again, since one of the two has changed. */
-static void pair_again(const struct palme_bpe *t, struct heap *heap, struct symbol *symbols,
-                       int32_t i)
+static void pair_again(const struct palme_bpe *t, struct heap *heap, struct symbol *symbols, int32_t i)
 {
     struct symbol *s = &symbols[i];
     s->merge = s->next == NONE ? NULL : find_merge(t, s->id, symbols[s->next].id);
@@ -203,8 +202,8 @@ static int append(struct ids *out, int id)
     return PALME_OK;
 }
 
-static int encode_word(const struct palme_bpe *t, struct ids *out, const char *word,
-                       size_t length, struct symbol *symbols, uint64_t *entries)
+static int encode_word(const struct palme_bpe *t, struct ids *out, const char *word, size_t length,
+                       struct symbol *symbols, uint64_t *entries)
 {
     struct heap heap = { entries, 0 };
     int32_t count = 0, i;
@@ -247,8 +246,7 @@ static int encode_word(const struct palme_bpe *t, struct ids *out, const char *w
 }
 
 /* Encodes text without added tokens. */
-static int encode_plain(const struct palme_bpe *t, struct ids *out, const char *text,
-                     size_t length, void *scratch)
+static int encode_plain(const struct palme_bpe *t, struct ids *out, const char *text, size_t length, void *scratch)
 {
     struct symbol *symbols = scratch;
     uint64_t *entries = (uint64_t *)((char *)scratch + symbols_bytes(length + 1));
@@ -276,8 +274,8 @@ static int encode_plain(const struct palme_bpe *t, struct ids *out, const char *
 
 /* The longest added token of a round that the text begins with, or NULL. `words` is sorted, so
  * those that begin with the bytes read so far are neighbours, the one that ends there first. */
-static const struct palme_word *find_added(const struct palme_word *words, size_t count,
-                                           const char *text, size_t length)
+static const struct palme_word *find_added(const struct palme_word *words, size_t count, const char *text,
+                                           size_t length)
 {
     const struct palme_word *found = NULL;
     size_t low = 0, high = count;
@@ -309,8 +307,8 @@ static const struct palme_word *find_added(const struct palme_word *words, size_
 }
 
 /* Encodes a stretch of text from a round of added tokens on. */
-static int encode_round(const struct palme_bpe *t, struct ids *out, int round,
-                        const char *text, size_t length, void *scratch)
+static int encode_round(const struct palme_bpe *t, struct ids *out, int round, const char *text, size_t length,
+                        void *scratch)
 {
     size_t start = 0, i = 0;
     int status;
@@ -320,8 +318,7 @@ static int encode_round(const struct palme_bpe *t, struct ids *out, int round,
     if (round == PALME_ROUNDS)
         return encode_plain(t, out, text, length, scratch);
     while (i < length) {
-        const struct palme_word *word = find_added(t->added[round], t->added_count[round], text + i,
-                                                   length - i);
+        const struct palme_word *word = find_added(t->added[round], t->added_count[round], text + i, length - i);
         if (word && !word->special) {
             status = encode_round(t, out, round + 1, text + start, i - start, scratch);
             if (status < 0)

@@ -40,23 +40,22 @@ enum { PALME_ROUNDS = 2 };
 struct palme_bpe {
     struct palme_token *tokens; /* [count] */
     int count;
-    size_t longest;                /* bytes */
-    char *arena;                   /* bytes of all tokens; the added tokens as they stand in text */
-    int byte_ids[256];             /* the token of a single byte; -1: none, the byte is dropped */
-    struct palme_merge *merges;    /* [merge_count], sorted by left, then right; each pair once */
+    size_t longest;             /* bytes */
+    char *arena;                /* bytes of all tokens; the added tokens as they stand in text */
+    int byte_ids[256];          /* the token of a single byte; -1: none, the byte is dropped */
+    struct palme_merge *merges; /* [merge_count], sorted by left, then right; each pair once */
     size_t merge_count;
-    struct palme_word *words;      /* [word_count], sorted by bytes: words that are tokens as */
-    size_t word_count;             /* they are; none unless ignore_merges is set */
+    struct palme_word *words;               /* [word_count], sorted by bytes: words that are tokens as */
+    size_t word_count;                      /* they are; none unless ignore_merges is set */
     struct palme_word *added[PALME_ROUNDS]; /* [added_count], sorted by bytes */
     size_t added_count[PALME_ROUNDS];       /* 0 too if all are special: those match nothing */
-    int add_prefix_space;          /* a text that begins with no space gets one */
-    int use_regex;                 /* split into words before merging */
+    int add_prefix_space;                   /* a text that begins with no space gets one */
+    int use_regex;                          /* split into words before merging */
 };
 
 /* Reads a tokenizers JSON whose model.type is BPE. Returns PALME_OK or PALME_ERROR_{FORMAT, MEMORY}; then
  * *bpe is NULL. */
-int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
-                   const struct palme_log *log);
+int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary, const struct palme_log *log);
 void palme_bpe_close(struct palme_bpe **bpe);
 
 /* As palme_tokenizer_scratch and palme_tokenizer_encode; the text is valid UTF-8. */

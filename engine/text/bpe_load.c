@@ -42,8 +42,8 @@ static int check_keys(const struct reading *r, const char *where, const struct p
         while (*k && strcmp(*k, key) != 0)
             k++;
         if (!*k)
-            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: key %s%s is not supported",
-                              where, palme_show(&shown, key, strlen(key)));
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: key %s%s is not supported", where,
+                              palme_show(&shown, key, strlen(key)));
     }
     return PALME_OK;
 }
@@ -60,8 +60,8 @@ enum want {
     WANT_VERSION,        /* "1.0" or absent */
     WANT_ARRAY,
     WANT_OBJECT,
-    WANT_BYTE_LEVEL,     /* an object whose type is ByteLevel */
-    WANT_NO_POST         /* null or absent, or a post-processor that adds nothing to plain text */
+    WANT_BYTE_LEVEL, /* an object whose type is ByteLevel */
+    WANT_NO_POST     /* null or absent, or a post-processor that adds nothing to plain text */
 };
 
 struct rule {
@@ -103,49 +103,48 @@ static const char *judge(enum want want, const struct palme_json *v)
 {
     int absent = !v || palme_json_is(v, PALME_JSON_NULL);
     switch (want) {
-    case WANT_NULL:
-        return absent ? NULL : "is not supported: it must be null";
-    case WANT_FALSE:
-        return absent || palme_json_is(v, PALME_JSON_FALSE) ? NULL : "is not supported: it must be false";
-    case WANT_BOOLEAN:
-        return !v || palme_json_is_boolean(v) ? NULL : "must be true or false";
+    case WANT_NULL: return absent ? NULL : "is not supported: it must be null";
+    case WANT_FALSE: return absent || palme_json_is(v, PALME_JSON_FALSE) ? NULL : "is not supported: it must be false";
+    case WANT_BOOLEAN: return !v || palme_json_is_boolean(v) ? NULL : "must be true or false";
     case WANT_NULL_OR_EMPTY:
         return absent || (palme_json_is(v, PALME_JSON_STRING) && palme_json_size(v) == 0)
-                   ? NULL : "is not supported: it must be null";
+                   ? NULL
+                   : "is not supported: it must be null";
     case WANT_NULL_OR_ZERO:
-        return absent || (palme_json_is_number(v) && palme_json_number(v) == 0)
-                   ? NULL : "is not supported: it must be null";
-    case WANT_NULL_OR_STRING:
-        return absent || palme_json_is(v, PALME_JSON_STRING) ? NULL : "must be a string or null";
+        return absent || (palme_json_is_number(v) && palme_json_number(v) == 0) ? NULL
+                                                                                : "is not supported: it must be null";
+    case WANT_NULL_OR_STRING: return absent || palme_json_is(v, PALME_JSON_STRING) ? NULL : "must be a string or null";
     case WANT_VERSION:
-        return !v || (palme_json_is(v, PALME_JSON_STRING) && strcmp(palme_json_text(v), "1.0") == 0)
-                   ? NULL : "is not \"1.0\"";
-    case WANT_ARRAY:
-        return palme_json_is(v, PALME_JSON_ARRAY) ? NULL : "must be an array";
-    case WANT_OBJECT:
-        return palme_json_is(v, PALME_JSON_OBJECT) ? NULL : "must be an object";
+        return !v || (palme_json_is(v, PALME_JSON_STRING) && strcmp(palme_json_text(v), "1.0") == 0) ? NULL
+                                                                                                     : "is not \"1.0\"";
+    case WANT_ARRAY: return palme_json_is(v, PALME_JSON_ARRAY) ? NULL : "must be an array";
+    case WANT_OBJECT: return palme_json_is(v, PALME_JSON_OBJECT) ? NULL : "must be an object";
     case WANT_BYTE_LEVEL:
-        return strcmp(type_of(v), "ByteLevel") == 0
-                   ? NULL : "is not supported: its type must be ByteLevel";
+        return strcmp(type_of(v), "ByteLevel") == 0 ? NULL : "is not supported: its type must be ByteLevel";
     case WANT_NO_POST:
-        return absent || strcmp(type_of(v), "ByteLevel") == 0 ||
-                       strcmp(type_of(v), "TemplateProcessing") == 0
-                   ? NULL : "is not supported: it must be null, ByteLevel or TemplateProcessing";
+        return absent || strcmp(type_of(v), "ByteLevel") == 0 || strcmp(type_of(v), "TemplateProcessing") == 0
+                   ? NULL
+                   : "is not supported: it must be null, ByteLevel or TemplateProcessing";
     }
     return "is not supported";
 }
 
 static int check_options(struct reading *r, const struct palme_json *root)
 {
-    static const char *const root_keys[] = { "version", "truncation", "padding", "added_tokens",
-                                             "normalizer", "pre_tokenizer", "post_processor",
-                                             "decoder", "model", NULL };
-    static const char *const pre_keys[] = { "type", "add_prefix_space", "trim_offsets", "use_regex",
-                                            NULL };
-    static const char *const model_keys[] = { "type", "dropout", "unk_token",
-                                              "continuing_subword_prefix", "end_of_word_suffix",
-                                              "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
-                                              "merges", NULL };
+    static const char *const root_keys[] = { "version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                             "pre_tokenizer", "post_processor", "decoder", "model",        NULL };
+    static const char *const pre_keys[] = { "type", "add_prefix_space", "trim_offsets", "use_regex", NULL };
+    static const char *const model_keys[] = { "type",
+                                              "dropout",
+                                              "unk_token",
+                                              "continuing_subword_prefix",
+                                              "end_of_word_suffix",
+                                              "fuse_unk",
+                                              "byte_fallback",
+                                              "ignore_merges",
+                                              "vocab",
+                                              "merges",
+                                              NULL };
     const struct palme_json *pre = palme_json_get(root, "pre_tokenizer");
     const struct palme_json *model = palme_json_get(root, "model");
     const struct palme_json *flag;
@@ -156,8 +155,7 @@ static int check_options(struct reading *r, const struct palme_json *root)
         const struct palme_json *object = rule->where[0] == 'm' ? model : rule->where[0] == 'p' ? pre : root;
         const char *wrong = judge(rule->want, palme_json_get(object, rule->key));
         if (wrong)
-            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where,
-                              rule->key, wrong);
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where, rule->key, wrong);
     }
     if ((status = check_keys(r, "", root, root_keys)) < 0 ||
         (status = check_keys(r, "pre_tokenizer.", pre, pre_keys)) < 0 ||
@@ -224,13 +222,11 @@ static int take_id(const struct reading *r, const char *where, const char *conte
     struct palme_shown shown;
     const char *name = palme_show(&shown, content, strlen(content));
     if (id < 0 || id >= r->t->count)
-        return palme_fail(r->log, PALME_ERROR_FORMAT,
-                          "tokenizer: %s: \"%s\" has the id %lld, not one of 0..%d", where, name,
-                          (long long)id, r->t->count - 1);
+        return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s: \"%s\" has the id %lld, not one of 0..%d", where,
+                          name, (long long)id, r->t->count - 1);
     if (r->t->tokens[id].known)
-        return palme_fail(r->log, PALME_ERROR_FORMAT,
-                          "tokenizer: %s: \"%s\" has the id %lld, which is taken", where, name,
-                          (long long)id);
+        return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s: \"%s\" has the id %lld, which is taken", where,
+                          name, (long long)id);
     r->t->tokens[id].known = 1;
     return PALME_OK;
 }
@@ -250,8 +246,7 @@ static int read_vocab(struct reading *r)
         struct palme_shown shown;
         int status;
         if (!palme_json_is(value, PALME_JSON_INTEGER))
-            return palme_fail(r->log, PALME_ERROR_FORMAT,
-                              "tokenizer: model.vocab: the id of \"%s\" must be an integer",
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: model.vocab: the id of \"%s\" must be an integer",
                               palme_show(&shown, content, strlen(content)));
         if ((status = take_id(r, "model.vocab", content, palme_json_integer(value))) < 0)
             return status;
@@ -269,8 +264,8 @@ static int read_vocab(struct reading *r)
  * does not matter; of the others those options are refused that are not implemented. */
 static int read_added_token(struct reading *r, const struct palme_json *entry)
 {
-    static const char *const keys[] = { "id", "content", "single_word", "lstrip", "rstrip",
-                                        "normalized", "special", NULL };
+    static const char *const keys[] = { "id",     "content",    "single_word", "lstrip",
+                                        "rstrip", "normalized", "special",     NULL };
     const struct palme_json *content = palme_json_get(entry, "content"), *id = palme_json_get(entry, "id");
     const struct palme_json *known;
     struct palme_bpe *t = r->t;
@@ -291,20 +286,20 @@ static int read_added_token(struct reading *r, const struct palme_json *entry)
     for (const char *const *key = keys + 2; *key; key++) {
         const struct palme_json *flag = palme_json_get(entry, *key);
         if (!palme_json_is_boolean(flag))
-            return palme_fail(r->log, PALME_ERROR_FORMAT,
-                              "tokenizer: added_tokens: %s of \"%s\" must be true or false", *key,
-                              shown.text);
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: added_tokens: %s of \"%s\" must be true or false",
+                              *key, shown.text);
         if (key < keys + 5 && palme_json_is(flag, PALME_JSON_TRUE) && !special)
             return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: %s of \"%s\" is not supported, it must be "
-                              "false", *key, shown.text);
+                              "false",
+                              *key, shown.text);
     }
     known = palme_json_get(r->vocab, palme_json_text(content));
     if (known && palme_json_integer(known) != palme_json_integer(id))
         return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: added_tokens: \"%s\" has the id %lld, in model.vocab it "
-                          "has %lld", shown.text, (long long)palme_json_integer(id),
-                          (long long)palme_json_integer(known));
+                          "has %lld",
+                          shown.text, (long long)palme_json_integer(id), (long long)palme_json_integer(known));
     if (!known) {
         status = take_id(r, "added_tokens", palme_json_text(content), palme_json_integer(id));
         if (status < 0)
@@ -337,8 +332,7 @@ static int sort_added(struct reading *r)
         for (size_t i = 0; i < count; i++) {
             struct palme_shown shown;
             if (i > 0 && palme_word_compare(&words[i - 1], &words[i]) == 0)
-                return palme_fail(r->log, PALME_ERROR_FORMAT,
-                                  "tokenizer: added_tokens: \"%s\" is there twice",
+                return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: added_tokens: \"%s\" is there twice",
                                   palme_show(&shown, words[i].bytes, words[i].length));
             plain += !words[i].special;
         }
@@ -356,8 +350,8 @@ static int read_tokens(struct reading *r)
     int status;
 
     if (in_vocab > (size_t)t->count)
-        return palme_fail(r->log, PALME_ERROR_FORMAT,
-                          "tokenizer: model.vocab has %zu tokens, but the model only %d", in_vocab, t->count);
+        return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: model.vocab has %zu tokens, but the model only %d",
+                          in_vocab, t->count);
     /* A model's vocabulary may be padded; there are no more tokens than the file names. */
     if (in_vocab + in_added < (size_t)t->count)
         t->count = (int)(in_vocab + in_added);
@@ -381,8 +375,8 @@ static int read_tokens(struct reading *r)
     for (int id = 0; id < t->count; id++) {
         struct palme_token *token = &t->tokens[id];
         if (!token->known)
-            return palme_fail(r->log, PALME_ERROR_FORMAT,
-                              "tokenizer: no token has the id %d, but one has the id %d", id, t->count - 1);
+            return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: no token has the id %d, but one has the id %d",
+                              id, t->count - 1);
         if (token->special)
             token->length = 0;
         if (token->length > t->longest)
@@ -401,8 +395,8 @@ static int vocab_id(const struct reading *r, const char *content)
 }
 
 /* Reads merge `index` into *merge. `buffer` holds two tokens and a NUL. */
-static int read_merge(const struct reading *r, struct palme_merge *merge, char *buffer,
-                      size_t index, const struct palme_json *entry)
+static int read_merge(const struct reading *r, struct palme_merge *merge, char *buffer, size_t index,
+                      const struct palme_json *entry)
 {
     const char *left = palme_json_text(palme_json_at(entry, 0));
     const char *right = palme_json_text(palme_json_at(entry, 1));
@@ -422,8 +416,7 @@ static int read_merge(const struct reading *r, struct palme_merge *merge, char *
     }
     if (!left || !right)
         return palme_fail(r->log, PALME_ERROR_FORMAT,
-                          "tokenizer: model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]",
-                          index);
+                          "tokenizer: model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]", index);
     length = palme_json_is(entry, PALME_JSON_STRING) ? (size_t)(right - left) - 1 : strlen(left);
     if (length <= r->longest_key && strlen(right) <= r->longest_key) {
         memcpy(buffer, left, length);
@@ -437,15 +430,14 @@ static int read_merge(const struct reading *r, struct palme_merge *merge, char *
         static const char *const parts[] = { "left part", "right part", "result" };
         if (ids[i] < 0)
             return palme_fail(r->log, PALME_ERROR_FORMAT,
-                              "tokenizer: model.merges[%zu]: its %s is no token of model.vocab",
-                              index, parts[i]);
+                              "tokenizer: model.merges[%zu]: its %s is no token of model.vocab", index, parts[i]);
     }
     if (r->t->tokens[ids[2]].special)
         return palme_fail(r->log, PALME_ERROR_FORMAT,
                           "tokenizer: model.merges[%zu] makes the special token \"%s\" out of "
-                          "plain text", index, palme_show(&shown, buffer, strlen(buffer)));
-    *merge = (struct palme_merge){ (uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)index,
-                                   (uint32_t)ids[2] };
+                          "plain text",
+                          index, palme_show(&shown, buffer, strlen(buffer)));
+    *merge = (struct palme_merge){ (uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)index, (uint32_t)ids[2] };
     return PALME_OK;
 }
 
@@ -472,8 +464,7 @@ static int read_merges(struct reading *r)
     qsort(t->merges, count, sizeof *t->merges, palme_merge_compare);
     /* Of a pair that is there twice the last one counts, as in the library. */
     for (size_t i = 0; i < count; i++) {
-        if (i + 1 < count && t->merges[i].left == t->merges[i + 1].left &&
-            t->merges[i].right == t->merges[i + 1].right)
+        if (i + 1 < count && t->merges[i].left == t->merges[i + 1].left && t->merges[i].right == t->merges[i + 1].right)
             continue;
         t->merges[kept++] = t->merges[i];
     }
@@ -510,17 +501,16 @@ static int check_bytes(const struct reading *r, const struct palme_json *model)
         if (id >= 0 && t->tokens[id].special)
             return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: the special token with the id %d is a single character "
-                              "of plain text", id);
+                              "of plain text",
+                              id);
         /* Where every byte has its token nothing is ever unknown. */
         if (id < 0 && palme_json_is(unknown, PALME_JSON_STRING))
-            return refuse(r, "model.unk_token",
-                          "is not supported: it must be null, since not every byte has a token");
+            return refuse(r, "model.unk_token", "is not supported: it must be null, since not every byte has a token");
     }
     return PALME_OK;
 }
 
-int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary,
-                   const struct palme_log *log)
+int palme_bpe_load(struct palme_bpe **bpe, const struct palme_json *root, int vocabulary, const struct palme_log *log)
 {
     const struct palme_json *model = palme_json_get(root, "model");
     struct reading r = { .log = log };

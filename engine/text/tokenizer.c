@@ -34,8 +34,7 @@ static int choose_kind(enum kind *kind, const struct palme_json *root, const str
     return palme_fail(log, PALME_ERROR_FORMAT, "tokenizer: model.type is not supported: it must be BPE");
 }
 
-static int load(struct palme_tokenizer *t, const struct palme_json *root, int vocabulary,
-                const struct palme_log *log)
+static int load(struct palme_tokenizer *t, const struct palme_json *root, int vocabulary, const struct palme_log *log)
 {
     int status = choose_kind(&t->kind, root, log);
 

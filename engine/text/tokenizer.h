@@ -14,8 +14,8 @@ struct palme_tokenizer;
  * added tokens included, with T <= V: a vocabulary may be padded, and the ids from T on have no token. What
  * is not implemented (a normalizer, another pre-tokenizer, an option) is an error that names its key. Returns
  * PALME_OK or PALME_ERROR_{FORMAT, MEMORY}. */
-int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length,
-                         int vocabulary, const struct palme_log *log);
+int palme_tokenizer_open(struct palme_tokenizer **tokenizer, const char *json, size_t length, int vocabulary,
+                         const struct palme_log *log);
 void palme_tokenizer_close(struct palme_tokenizer **tokenizer);
 
 /* T, the number of tokens. */
@@ -29,8 +29,8 @@ size_t palme_tokenizer_scratch(const struct palme_tokenizer *tokenizer, size_t b
  * add_special_tokens=False: special tokens never arise from plain text. Allocates nothing. Writes
  * at most `capacity` ids; `scratch` is aligned for double. Returns the number of ids,
  * PALME_ERROR_TEXT for invalid UTF-8, or PALME_ERROR_CONTEXT if they do not fit. */
-int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity,
-                           const char *text, size_t length, void *scratch);
+int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, int capacity, const char *text,
+                           size_t length, void *scratch);
 
 /* The bytes that a token stands for, valid as long as the tokenizer; not NUL-terminated, may be part of a
  * UTF-8 character. None for a special token, which is never text, and for an id without a token. id >= 0. */

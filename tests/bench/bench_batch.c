@@ -59,8 +59,9 @@ static void need(int ok, const char *what)
 
 static void look(palme_session *s, int scene)
 {
-    struct palme_image image = { .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE,
-                                 .planes = { pixels[scene] }, .strides = { 3 * SIDE } };
+    struct palme_image image = {
+        .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE, .planes = { pixels[scene] }, .strides = { 3 * SIDE }
+    };
 
     need(palme_look(s, &image) == PALME_OK, "the picture was refused");
 }

@@ -30,13 +30,13 @@
 #include <unistd.h>
 
 enum {
-    STEPS = 16,    /* tokens of a caption */
-    TOGETHER = 4,  /* captions at a time */
-    PREFILL = 64,  /* tokens of a prefill */
+    STEPS = 16,   /* tokens of a caption */
+    TOGETHER = 4, /* captions at a time */
+    PREFILL = 64, /* tokens of a prefill */
     PRODUCT_ROWS = 64,
     LONG = 4096, /* tokens of the attention that is measured alone */
     ROOF_TRIES = 8,
-    STEP_REPS = 4  /* times as many repetitions for what is short */
+    STEP_REPS = 4 /* times as many repetitions for what is short */
 };
 
 /* ---- Bounds ------------------------------------------------------------------------------- */
@@ -113,8 +113,7 @@ static double see_bound(const palme_model *model, const struct roof *roof)
 }
 
 /* A pass of `rows` rows that see `keys` keys each, on average, and of which `wanted` get logits. */
-static double decode_bound(const palme_model *model, const struct roof *roof, double rows, double keys,
-                           double wanted)
+static double decode_bound(const palme_model *model, const struct roof *roof, double rows, double keys, double wanted)
 {
     const struct palme_config *p = &model->config;
     double seconds = wanted > 0 ? layer(roof, wanted, &model->weights.decoder.logits) : 0;
@@ -122,9 +121,8 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
     for (int l = 0; l < p->decoder.depth; l++) {
         const struct palme_decoder_layer *d = &model->weights.decoder.layers[l];
 
-        seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) +
-                   layer(roof, rows, &d->self.v) + layer(roof, rows, &d->self.out) +
-                   layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
+        seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) + layer(roof, rows, &d->self.v) +
+                   layer(roof, rows, &d->self.out) + layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
                    attention(roof, rows, keys, p->decoder.heads);
         if (p->cross_attend)
             seconds += layer(roof, rows, &d->cross.q) + layer(roof, rows, &d->cross.out) +
@@ -146,10 +144,10 @@ static double step_bytes(const palme_model *model)
 struct bench {
     struct host host;
     struct sentence sentences[TOGETHER];
-    float *images; /* [TOGETHER][3][S][S] */
-    float *logits; /* [TOGETHER][V] */
-    float *features; /* [P][1280] of a stem */
-    void *workspace;            /* of a product, and of attention */
+    float *images;         /* [TOGETHER][3][S][S] */
+    float *logits;         /* [TOGETHER][V] */
+    float *features;       /* [P][1280] of a stem */
+    void *workspace;       /* of a product, and of attention */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
@@ -157,7 +155,10 @@ struct bench {
     int filled;         /* positions before the text */
 };
 
-static void run_encoder(struct bench *b) { host_encode(&b->host, b->images); }
+static void run_encoder(struct bench *b)
+{
+    host_encode(&b->host, b->images);
+}
 
 /* The stem alone, over whatever picture was encoded last; the features end in the encoder's scratch. */
 static void run_stem(struct bench *b)
@@ -169,8 +170,14 @@ static void run_stem(struct bench *b)
                        &b->host.scratch);
 }
 
-static void run_see(struct bench *b) { host_see(&b->host, &b->sentences[0]); }
-static void run_begin(struct bench *b) { host_begin(&b->host, &b->sentences[0]); }
+static void run_see(struct bench *b)
+{
+    host_see(&b->host, &b->sentences[0]);
+}
+static void run_begin(struct bench *b)
+{
+    host_begin(&b->host, &b->sentences[0]);
+}
 
 static void run_prefill(struct bench *b)
 {
@@ -189,8 +196,14 @@ static void run_steps(struct bench *b, int count)
     host_step(&b->host, b->logits, b->sentences, ids, count);
 }
 
-static void run_step(struct bench *b) { run_steps(b, 1); }
-static void run_steps_together(struct bench *b) { run_steps(b, TOGETHER); }
+static void run_step(struct bench *b)
+{
+    run_steps(b, 1);
+}
+static void run_steps_together(struct bench *b)
+{
+    run_steps(b, TOGETHER);
+}
 
 static void run_captions(struct bench *b, int count, int together)
 {
@@ -201,9 +214,18 @@ static void run_captions(struct bench *b, int count, int together)
                      b->images + (size_t)i * 3 * side * side, together, b->text[0], b->steps);
 }
 
-static void run_caption(struct bench *b) { run_captions(b, 1, 1); }
-static void run_captions_in_turn(struct bench *b) { run_captions(b, TOGETHER, 1); }
-static void run_captions_together(struct bench *b) { run_captions(b, TOGETHER, TOGETHER); }
+static void run_caption(struct bench *b)
+{
+    run_captions(b, 1, 1);
+}
+static void run_captions_in_turn(struct bench *b)
+{
+    run_captions(b, TOGETHER, 1);
+}
+static void run_captions_together(struct bench *b)
+{
+    run_captions(b, TOGETHER, TOGETHER);
+}
 
 /* The products of one feed-forward layer alone, on the rows of the picture; the weights stay in the caches. */
 static void run_product(struct bench *b, const struct palme_linear *l)
@@ -212,17 +234,34 @@ static void run_product(struct bench *b, const struct palme_linear *l)
     palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
 }
 
-static void run_encoder_up(struct bench *b) { run_product(b, &b->host.model->weights.encoder.layers[0].mlp.up); }
-static void run_encoder_down(struct bench *b) { run_product(b, &b->host.model->weights.encoder.layers[0].mlp.down); }
-static void run_decoder_up(struct bench *b) { run_product(b, &b->host.model->weights.decoder.layers[0].mlp.up); }
-static void run_decoder_down(struct bench *b) { run_product(b, &b->host.model->weights.decoder.layers[0].mlp.down); }
+static void run_encoder_up(struct bench *b)
+{
+    run_product(b, &b->host.model->weights.encoder.layers[0].mlp.up);
+}
+static void run_encoder_down(struct bench *b)
+{
+    run_product(b, &b->host.model->weights.encoder.layers[0].mlp.down);
+}
+static void run_decoder_up(struct bench *b)
+{
+    run_product(b, &b->host.model->weights.decoder.layers[0].mlp.up);
+}
+static void run_decoder_down(struct bench *b)
+{
+    run_product(b, &b->host.model->weights.decoder.layers[0].mlp.down);
+}
 
 /* One head of many tokens that all see each other, and one of them alone. */
 static void run_tokens(struct bench *b, int rows)
 {
     const struct palme_attend shape = {
-        .rows = rows, .keys = LONG, .visible = LONG,
-        .out_stride = PALME_HEAD, .q_stride = PALME_HEAD, .k_stride = PALME_HEAD, .v_stride = PALME_HEAD,
+        .rows = rows,
+        .keys = LONG,
+        .visible = LONG,
+        .out_stride = PALME_HEAD,
+        .q_stride = PALME_HEAD,
+        .k_stride = PALME_HEAD,
+        .v_stride = PALME_HEAD,
         .scale = 0.125f,
     };
     size_t step = (size_t)LONG * PALME_HEAD;
@@ -232,8 +271,14 @@ static void run_tokens(struct bench *b, int rows)
                     1, 0, 0, NULL);
 }
 
-static void run_attention(struct bench *b) { run_tokens(b, LONG); }
-static void run_attention_of_one(struct bench *b) { run_tokens(b, 1); }
+static void run_attention(struct bench *b)
+{
+    run_tokens(b, LONG);
+}
+static void run_attention_of_one(struct bench *b)
+{
+    run_tokens(b, 1);
+}
 
 static double bound_attention(const struct bench *b, const struct roof *roof)
 {
@@ -402,7 +447,8 @@ static void look_up(struct roof *roof, double bytes, int threads, const char **l
 
 static void *room_of_layers(const struct bench *b)
 {
-    const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp, &b->host.model->weights.decoder.layers[0].mlp };
+    const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp,
+                                               &b->host.model->weights.decoder.layers[0].mlp };
     size_t bytes = palme_attention_workspace(b->host.model->threads);
 
     for (int i = 0; i < 2; i++) {
@@ -509,9 +555,9 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
     look_up(&roof, bytes, threads, &level);
 
     printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f in bf16, %.1f GOP/s in int8, "
-           "%.1f GB/s from %.1f MB\n", threads, threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level,
-           roof.ops[PALME_F32] / 1e9, level, roof.ops[PALME_BF16] / 1e9, roof.ops[PALME_INT8] / 1e9, roof.bytes / 1e9,
-           bytes / 1e6);
+           "%.1f GB/s from %.1f MB\n",
+           threads, threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level, roof.ops[PALME_F32] / 1e9,
+           level, roof.ops[PALME_BF16] / 1e9, roof.ops[PALME_INT8] / 1e9, roof.bytes / 1e9, bytes / 1e6);
     printf("%-22s %10s %10s %10s %9s %9s\n", "", "median ms", "min ms", "bound ms", "of bound", "at min");
     for (int i = 0; i < PARTS; i++) {
         double bound = parts[i].bound(&b, &roof);
@@ -614,8 +660,8 @@ static int bench_load(const char *path, const char *cpu, const struct host_preci
     return 0;
 }
 
-static int bench(const char *model, const char *cpu, const struct host_precision *precision, int threads,
-                 int reps, const char *only)
+static int bench(const char *model, const char *cpu, const struct host_precision *precision, int threads, int reps,
+                 const char *only)
 {
     char generated[4096];
     int status;

@@ -352,8 +352,7 @@ static int serve_logits(struct servant *s, char **words, int count)
     double since = roofline_now();
     host_feed(&s->host, r.logits, &r.sentence, r.ids, r.count, 0);
     answer_time(s, since);
-    int status = write_floats(s, words[0], r.logits,
-                              (size_t)r.count * (size_t)s->host.model->config.vocabulary);
+    int status = write_floats(s, words[0], r.logits, (size_t)r.count * (size_t)s->host.model->config.vocabulary);
     reading_close(&r);
     return status;
 }
@@ -363,11 +362,8 @@ static const struct {
     int needs_model;
     int (*serve)(struct servant *s, char **words, int count);
 } commands[] = {
-    { "load", 0, serve_load },
-    { "encode", 1, serve_encode },
-    { "caption", 1, serve_caption },
-    { "step", 1, serve_step },
-    { "logits", 1, serve_logits },
+    { "load", 0, serve_load }, { "encode", 1, serve_encode }, { "caption", 1, serve_caption },
+    { "step", 1, serve_step }, { "logits", 1, serve_logits },
 };
 
 /* ---- Lines -------------------------------------------------------------------------------- */

@@ -153,15 +153,9 @@ static void *work(void *user)
     pthread_barrier_wait(task->barrier);
     task->begun = roofline_now();
     switch (task->loop) {
-    case MULTIPLY:
-        task->done = task->loops->multiply(&sink, start, task->rounds);
-        break;
-    case PAIRS:
-        task->done = task->loops->pairs(&sink, halves, task->rounds);
-        break;
-    case DOT:
-        task->done = task->loops->dot(&sink, numbers, task->rounds);
-        break;
+    case MULTIPLY: task->done = task->loops->multiply(&sink, start, task->rounds); break;
+    case PAIRS: task->done = task->loops->pairs(&sink, halves, task->rounds); break;
+    case DOT: task->done = task->loops->dot(&sink, numbers, task->rounds); break;
     case READ:
         for (long i = 0; i < task->rounds; i++)
             sink += task->loops->read(task->x, task->n, task->streams);
@@ -270,13 +264,15 @@ double roofline_read(size_t bytes, int threads, int tries)
     if (!x)
         return 0;
     madvise(x, mapped, MADV_HUGEPAGE); /* a wish: what the machine can do is the roof */
-    for (size_t i = 0; i < all; i++) /* written, since pages of zeros may be one and the same page */
+    for (size_t i = 0; i < all; i++)   /* written, since pages of zeros may be one and the same page */
         x[i] = (float)(i & 7);
     long rounds = (long)((READ_LEAST + size - 1) / size);
     for (int t = 0; t < tries; t++) {
         for (int streams = 1; streams <= 4; streams += 3) {
-            double found = rate(&(struct task){ .loops = &loops[count - 1], .loop = READ, .x = x, .n = each,
-                                                .rounds = rounds, .streams = streams }, threads);
+            double found = rate(
+                &(struct task){
+                    .loops = &loops[count - 1], .loop = READ, .x = x, .n = each, .rounds = rounds, .streams = streams },
+                threads);
 
             best = found > best ? found : best;
         }

@@ -19,7 +19,8 @@ struct roofline_loops {
     /* The same for the products of int8 of this level, with weights from the first cache: `rounds` rounds, returns how
      * many operations those were, two for each product. NULL: there is no such loop. */
     double (*dot)(float *sink, const int8_t *numbers, long rounds);
-    /* The same for the products of pairs of bf16, from registers; `start` holds four of them. NULL: the level has none. */
+    /* The same for the products of pairs of bf16, from registers; `start` holds four of them. NULL: the level has
+     * none. */
     double (*pairs)(float *sink, const uint16_t *start, long rounds);
     /* Reads x[n], n a multiple of 1024, once, as `streams` (1 or 4) parts in turns. Returns a sum of it. */
     float (*read)(const float *x, size_t n, int streams);

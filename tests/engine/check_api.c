@@ -49,8 +49,7 @@ static void test_reserved(void)
         CHECK(s == NULL && strstr(heard.error, "reserved"));
         memset(&heard, 0, sizeof heard);
     }
-    CHECK_INT(palme_session_open(&s, model, &(struct palme_options){ .log = heard_log, .log_user = &heard }),
-              PALME_OK);
+    CHECK_INT(palme_session_open(&s, model, &(struct palme_options){ .log = heard_log, .log_user = &heard }), PALME_OK);
     CHECK_INT(palme_preprocessor_open_model(&preprocessor, model), PALME_OK);
     for (size_t i = 0; i < sizeof image.reserved / sizeof(uint64_t); i++) {
         image.reserved[i] = 1;
@@ -185,8 +184,8 @@ static void test_padding(void)
                 int highest = highest_of_caption(s);
 
                 if (padded)
-                    CHECK_MESSAGE(highest < TOKENS, "way %zu, seed %d: token %d of the padding was chosen", w,
-                                  seed, highest);
+                    CHECK_MESSAGE(highest < TOKENS, "way %zu, seed %d: token %d of the padding was chosen", w, seed,
+                                  highest);
                 else
                     beyond += highest >= TOKENS;
                 CHECK_INT(palme_score(s, "ab", &mean), PALME_OK);

@@ -40,14 +40,17 @@ static void check_parts(void)
 /* Sizes that no size_t holds are refused while measuring, and nothing is counted for them. */
 static void check_overflow(void)
 {
-    static const size_t sizes[][2] = { { SIZE_MAX, 2 }, { SIZE_MAX / 2, 3 }, { 1, SIZE_MAX }, { 1, SIZE_MAX - 62 }, { 1, SIZE_MAX - 127 } };
+    static const size_t sizes[][2] = {
+        { SIZE_MAX, 2 }, { SIZE_MAX / 2, 3 }, { 1, SIZE_MAX }, { 1, SIZE_MAX - 62 }, { 1, SIZE_MAX - 127 }
+    };
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct palme_arena arena = { 0 };
 
         palme_arena_take(&arena, 100, 1);
         CHECK(!palme_arena_take(&arena, sizes[i][0], sizes[i][1]));
-        CHECK_MESSAGE(arena.overflow && arena.used == 128, "%zu * %zu: used is %zu", sizes[i][0], sizes[i][1], arena.used);
+        CHECK_MESSAGE(arena.overflow && arena.used == 128, "%zu * %zu: used is %zu", sizes[i][0], sizes[i][1],
+                      arena.used);
     }
 }
 
@@ -71,8 +74,8 @@ static void check_shapes(void)
                 CHECK_INT(arena.used, 0);
                 most = arena.most > most ? arena.most : most;
             }
-            CHECK_MESSAGE(whole.most >= most, "%s, %d threads: %zu bytes of scratch, a picture takes %zu", precisions[p],
-                          threads, whole.most, most);
+            CHECK_MESSAGE(whole.most >= most, "%s, %d threads: %zu bytes of scratch, a picture takes %zu",
+                          precisions[p], threads, whole.most, most);
             palme_model_close(&model);
         }
     }

@@ -37,8 +37,7 @@ static const struct palme_options ways[] = {
     { .max_length = 2, .beams = 1, .min_length = 2 },
 };
 static const char *const prompts[] = {
-    NULL, "", "ab", "abba",
-    "abcabcabdabeabcfabcgabcabcabcabhabcabijcabcabcababcabklmcabcabcabcabnaopbqrstcab",
+    NULL, "", "ab", "abba", "abcabcabdabeabcfabcgabcabcabcabhabcabijcabcabcababcabklmcabcabcabcabnaopbqrstcab",
 };
 enum {
     KINDS = sizeof kinds / sizeof *kinds,
@@ -79,8 +78,9 @@ static void make_pictures(void)
 
 static struct palme_image picture(int p)
 {
-    return (struct palme_image){ .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE,
-                                 .planes = { noise[p] }, .strides = { 3 * SIDE } };
+    return (struct palme_image){
+        .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE, .planes = { noise[p] }, .strides = { 3 * SIDE }
+    };
 }
 
 /* ---- A caption, and all that is told about it ------------------------------------------------ */
@@ -113,8 +113,7 @@ static void note(struct told *told, int status, const palme_session *s)
 
 static int same_told(const struct told *a, const struct told *b)
 {
-    return a->status == b->status && a->length == b->length &&
-           memcmp(&a->score, &b->score, sizeof a->score) == 0 &&
+    return a->status == b->status && a->length == b->length && memcmp(&a->score, &b->score, sizeof a->score) == 0 &&
            memcmp(a->ids, b->ids, (size_t)a->length * sizeof *a->ids) == 0 && strcmp(a->text, b->text) == 0;
 }
 
@@ -156,8 +155,7 @@ static int stop_after(void *user)
 }
 
 /* The same in a session that has no past and no draft. Long prompts leave no room in small models. */
-static struct told tell_alone(const palme_model *model, const struct palme_options *way, int p,
-                              const char *prompt)
+static struct told tell_alone(const palme_model *model, const struct palme_options *way, int p, const char *prompt)
 {
     struct palme_options options = *way;
     palme_session *s = NULL;
@@ -211,8 +209,8 @@ static void test_still(void)
             }
             /* Each pass over a layer asks. What does not shrink are the calls and the encoder. */
             if (greedy && fed > 8)
-                CHECK_MESSAGE(3 * asked < 2 * first_asked, "kind %zu way %zu: %ld questions, %ld at first", k, w,
-                              asked, first_asked);
+                CHECK_MESSAGE(3 * asked < 2 * first_asked, "kind %zu way %zu: %ld questions, %ld at first", k, w, asked,
+                              first_asked);
             palme_session_close(&s);
         }
         palme_model_close(&model);
@@ -331,10 +329,8 @@ static void test_arguments(void)
     CHECK_INT(palme_next_batch(s, -1, pieces, statuses), PALME_ERROR_ARGUMENT);
     CHECK_INT(palme_next_batch(s, 17, pieces, statuses), PALME_ERROR_ARGUMENT);
     CHECK_INT(palme_next_batch((palme_session *[]){ s[0], NULL }, 2, pieces, statuses), PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], s[0] }, 3, pieces, statuses),
-              PALME_ERROR_ARGUMENT);
-    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], stranger }, 3, pieces, statuses),
-              PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], s[0] }, 3, pieces, statuses), PALME_ERROR_ARGUMENT);
+    CHECK_INT(palme_next_batch((palme_session *[]){ s[0], s[1], stranger }, 3, pieces, statuses), PALME_ERROR_ARGUMENT);
     for (int i = 0; i < 17; i++) {
         CHECK(pieces[i] == NULL && statuses[i] == 99);
         CHECK_INT(palme_caption_length(s[i]), 0);
@@ -390,8 +386,8 @@ static void next_picture(struct stream *stream)
 }
 
 /* Takes what a call returned; a caption that has ended is compared with itself alone. */
-static void heard_of(struct stream *stream, const palme_model *model, int status, const char *piece,
-                     int *stopped, int *captions)
+static void heard_of(struct stream *stream, const palme_model *model, int status, const char *piece, int *stopped,
+                     int *captions)
 {
     if (stream->state == IDLE) {
         CHECK_INT(status, PALME_ERROR_ARGUMENT);

@@ -64,7 +64,8 @@ static void check_little_space(void)
         const struct rlimit limit = { 300 << 20, 300 << 20 };
 
         alarm(60);
-        _exit(setrlimit(RLIMIT_AS, &limit) == 0 && uses_blas("c", "f32") == 0 && !is_loaded() && !check_failed_ ? 0 : 1);
+        _exit(setrlimit(RLIMIT_AS, &limit) == 0 && uses_blas("c", "f32") == 0 && !is_loaded() && !check_failed_ ? 0
+                                                                                                                : 1);
     }
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
     CHECK_MESSAGE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "with little address space: status %d, signal %d",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_block.c - attention and feed-forward blocks with each choice that a stack has, against their formulas in double.
+ * check_block.c - attention and feed-forward blocks with each choice that a stack has, against their formulas in
+ * double.
  */
 #include "nn/block.h"
 #include "support/check.h"
@@ -33,7 +34,8 @@ struct layer {
 
 static struct layer layer_new(struct palme_linear *l, int out, int in, int bias, enum palme_activation activation)
 {
-    struct layer layer = { values((size_t)out * (size_t)in, 1 / sqrt(in)), values(round_up((size_t)out, PALME_PANEL), 1), NULL };
+    struct layer layer = { values((size_t)out * (size_t)in, 1 / sqrt(in)),
+                           values(round_up((size_t)out, PALME_PANEL), 1), NULL };
 
     *l = (struct palme_linear){ .layout = PALME_LAYOUT_PANELS, .in = in, .out = out, .activation = activation };
     layer.packed = aligned_alloc(64, round_up(palme_linear_size(l), 64));
@@ -117,13 +119,14 @@ static void mix(void *user, const struct palme_block_work *work)
 {
     const struct mixer *m = user;
 
-    palme_heads_run(m->c, m->stack, work->o, work->q, work->k, work->v,
-                    (struct palme_attend){ .rows = ROWS, .keys = ROWS, .visible = 2, .scale = (float)m->stack->attention_scale },
-                    m->slopes);
+    palme_heads_run(
+        m->c, m->stack, work->o, work->q, work->k, work->v,
+        (struct palme_attend){ .rows = ROWS, .keys = ROWS, .visible = 2, .scale = (float)m->stack->attention_scale },
+        m->slopes);
 }
 
-/* Sums of up to 390 terms of size 1 in single precision, three of them behind each other, are off by less than 390 roundings
- * of 2^-24 each: 1e-4 of values of size 1. What the choices change is of size 0.1 and more. */
+/* Sums of up to 390 terms of size 1 in single precision, three of them behind each other, are off by less than 390
+ * roundings of 2^-24 each: 1e-4 of values of size 1. What the choices change is of size 0.1 and more. */
 static void compare(const char *what, const struct palme_stack *stack, const float *found, const double *wanted)
 {
     double worst = 0;
@@ -134,7 +137,8 @@ static void compare(const char *what, const struct palme_stack *stack, const flo
                   stack->head_dim, (int)stack->norm_order, stack->norm_eps, (int)stack->activation, worst);
 }
 
-static void check_attention(struct palme_compute *c, const struct palme_stack *stack, const struct palme_block_work *work)
+static void check_attention(struct palme_compute *c, const struct palme_stack *stack,
+                            const struct palme_block_work *work)
 {
     int inner = palme_stack_inner(stack);
     struct palme_attention_block block = { .norm = { values(DIM, 1), values(DIM, 1) } };
@@ -158,7 +162,8 @@ static void check_attention(struct palme_compute *c, const struct palme_stack *s
         sum[i] += in[i];
     if (stack->norm_order == PALME_NORM_POST)
         norm(sum, &block.norm, stack->norm_eps);
-    palme_attention_run(c, stack, &block, x, work, ROWS, &(struct palme_mix){ mix, &(struct mixer){ c, stack, slopes }, 0 });
+    palme_attention_run(c, stack, &block, x, work, ROWS,
+                        &(struct palme_mix){ mix, &(struct mixer){ c, stack, slopes }, 0 });
     compare("attention", stack, x, sum);
     layer_free(&q), layer_free(&k), layer_free(&v), layer_free(&out);
     free(x), free((void *)block.norm.w), free((void *)block.norm.b);
@@ -222,10 +227,18 @@ int main(void)
         palme_kernels_init(&kernels, (enum palme_cpu_level)l);
         for (int trial = 0; trial < 5 * 3 * 2; trial++) {
             struct palme_stack stack = {
-                .dim = DIM, .depth = 1, .heads = widths[trial % 5][0], .head_dim = widths[trial % 5][1], .mlp_dim = MLP,
-                .norm_order = trial % 2 ? PALME_NORM_POST : PALME_NORM_PRE, .norm_eps = trial % 4 < 2 ? 1e-12 : 0.5,
-                .activation = activations[trial % 3], .qkv_bias = trial % 2, .out_bias = trial % 3 == 0,
-                .mlp_bias = trial % 4 == 0, .attention_scale = 1 / sqrt(widths[trial % 5][1]),
+                .dim = DIM,
+                .depth = 1,
+                .heads = widths[trial % 5][0],
+                .head_dim = widths[trial % 5][1],
+                .mlp_dim = MLP,
+                .norm_order = trial % 2 ? PALME_NORM_POST : PALME_NORM_PRE,
+                .norm_eps = trial % 4 < 2 ? 1e-12 : 0.5,
+                .activation = activations[trial % 3],
+                .qkv_bias = trial % 2,
+                .out_bias = trial % 3 == 0,
+                .mlp_bias = trial % 4 == 0,
+                .attention_scale = 1 / sqrt(widths[trial % 5][1]),
             };
 
             check_stack(&kernels, &stack);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_config.c - a model's configuration in both versions of the format: defaults, limits, wrong types, contradictions.
+ * check_config.c - a model's configuration in both versions of the format: defaults, limits, wrong types,
+ * contradictions.
  */
 #include "support/check.h"
 #include "nn/model.h"
@@ -37,9 +38,8 @@ static char *config_with(const char *change)
 
     CHECK_MESSAGE(changes != NULL, "%s: %s", change, error.text);
     json_object_update(config, changes);
-    json_object_foreach(changes, key, value) if (json_is_string(value) &&
-                                                 strcmp(json_string_value(value), "absent") == 0)
-        json_object_del(config, key);
+    json_object_foreach(changes, key, value) if (json_is_string(value) && strcmp(json_string_value(value), "absent") ==
+                                                                              0) json_object_del(config, key);
     text = json_dumps(config, 0);
     json_decref(changes);
     json_decref(config);
@@ -53,8 +53,8 @@ static void refuse(const char *change, const char *word, const char *other_word)
     int status = read_version1(&config, json, 0);
 
     CHECK_MESSAGE(status == PALME_ERROR_FORMAT, "%s: status %d", change, status);
-    CHECK_MESSAGE(heard.errors == 1 && heard.warnings == 0, "%s: %d errors, %d warnings", change,
-                  heard.errors, heard.warnings);
+    CHECK_MESSAGE(heard.errors == 1 && heard.warnings == 0, "%s: %d errors, %d warnings", change, heard.errors,
+                  heard.warnings);
     CHECK_MESSAGE(strncmp(heard.error, "model file: ", 12) == 0 && strstr(heard.error, word) &&
                       strstr(heard.error, other_word),
                   "%s: no \"%s\" and \"%s\" in: %s", change, word, other_word, heard.error);
@@ -146,23 +146,19 @@ static void check_integers(void)
         const char *key;
         int least, required;
     } keys[] = {
-        { "image_size", 1, 1 },      { "patch_size", 1, 1 },      { "encoder_dim", 1, 1 },
-        { "encoder_depth", 1, 1 },   { "encoder_heads", 1, 1 },   { "num_tokens", 1, 1 },
-        { "max_seq_len", 1, 1 },     { "decoder_dim", 1, 1 },     { "decoder_depth", 1, 1 },
-        { "decoder_heads", 1, 1 },   { "alibi_num_heads", 1, 1 }, { "bos_token", 0, 1 },
-        { "eos_token", 0, 1 },       { "pad_token", 0, 0 },       { "train_length", 1, 0 },
-        { "xpos_center", 0, 0 },     { "default_beams", 1, 0 },   { "min_length", 0, 0 },
-        { "no_repeat_ngram", 0, 0 },
+        { "image_size", 1, 1 },    { "patch_size", 1, 1 },    { "encoder_dim", 1, 1 },     { "encoder_depth", 1, 1 },
+        { "encoder_heads", 1, 1 }, { "num_tokens", 1, 1 },    { "max_seq_len", 1, 1 },     { "decoder_dim", 1, 1 },
+        { "decoder_depth", 1, 1 }, { "decoder_heads", 1, 1 }, { "alibi_num_heads", 1, 1 }, { "bos_token", 0, 1 },
+        { "eos_token", 0, 1 },     { "pad_token", 0, 0 },     { "train_length", 1, 0 },    { "xpos_center", 0, 0 },
+        { "default_beams", 1, 0 }, { "min_length", 0, 0 },    { "no_repeat_ngram", 0, 0 },
     };
-    static const char *const huge[] = { "10000000", "2147483647", "2147483648", "4294967297",
-                                        "9223372036854775807" };
+    static const char *const huge[] = { "10000000", "2147483647", "2147483648", "4294967297", "9223372036854775807" };
     static const char *const wrong[] = { "\"8\"", "8.0", "true", "[8]", "{}" };
     char change[128];
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         for (int k = 0; k < 2; k++) {
-            snprintf(change, sizeof change, "{\"%s\":%d}", keys[i].key,
-                     k ? keys[i].least - 1 : -2147483647);
+            snprintf(change, sizeof change, "{\"%s\":%d}", keys[i].key, k ? keys[i].least - 1 : -2147483647);
             refuse(change, keys[i].key, "allowed");
         }
         for (int k = 0; k < 5; k++) {
@@ -212,8 +208,7 @@ static void check_others(void)
         { "{\"stem\":\"resnet\"}", "stem", "resnet" },
         { "{\"stem\":null}", "stem", "string" },
         { "{\"stem\":0}", "stem", "string" },
-        { "{\"stem\":\"efficientnet_lite0\",\"patch_size\":16}", "efficientnet_lite0",
-          "patch_size 32" },
+        { "{\"stem\":\"efficientnet_lite0\",\"patch_size\":16}", "efficientnet_lite0", "patch_size 32" },
         { "{\"image_resize\":\"crop\"}", "image_resize", "crop" },
         { "{\"image_resize\":1}", "image_resize", "string" },
         { "{\"bos_token\":20000}", "bos_token", "20000" },
@@ -234,10 +229,8 @@ static void check_others(void)
         { "{\"precisions\":[\"f16\"]}", "precisions", "f16" },
         { "{\"precisions\":[\"f32\",\"f32\"]}", "precisions", "twice" },
         /* The prefix decoder's image tokens need room, and a text after them. */
-        { "{\"cross_attend\":false,\"max_seq_len\":64,\"xpos_center\":0}", "64 image tokens",
-          "max_seq_len" },
-        { "{\"cross_attend\":false,\"max_seq_len\":24,\"xpos_center\":0}", "64 image tokens",
-          "24" },
+        { "{\"cross_attend\":false,\"max_seq_len\":64,\"xpos_center\":0}", "64 image tokens", "max_seq_len" },
+        { "{\"cross_attend\":false,\"max_seq_len\":24,\"xpos_center\":0}", "64 image tokens", "24" },
         /* Gains of the rotation that overflow. */
         { "{\"xpos_center\":60000}", "xpos_center", "60000" },
         { "{\"max_seq_len\":65536,\"xpos_center\":0}", "xpos_center 0", "max_seq_len 65536" },
@@ -307,13 +300,11 @@ static void check_json(void)
     /* Unknown keys: some are named, all are counted, and their number does not matter. */
     accept(&p, "{\"future\":[1,2],\"colour\\n\":\"red\"}");
     CHECK_INT(heard.warnings, 2);
-    CHECK(strstr(heard.warning, "unknown key future") &&
-          strstr(heard.warning, "unknown key colour? "));
+    CHECK(strstr(heard.warning, "unknown key future") && strstr(heard.warning, "unknown key colour? "));
     palme_config_clear(&p);
     used = (size_t)snprintf(large, sizeof large, "{");
     for (int i = 0; i < 3000; i++)
-        used += (size_t)snprintf(large + used, sizeof large - used, "%s\"key%d\":%d", i ? "," : "",
-                                 i, i);
+        used += (size_t)snprintf(large + used, sizeof large - used, "%s\"key%d\":%d", i ? "," : "", i, i);
     strcpy(large + used, "}");
     json = config_with(large);
     CHECK_INT(read_version1(&p, json, 0), PALME_OK);
@@ -348,11 +339,8 @@ static void check_plain(void)
     CHECK_INT(p.pad_token, -1);
     CHECK_STR(p.default_prompt, "");
     palme_config_clear(&p);
-    CHECK_INT(
-        read_version1(
-            &p, "{\"qk_norm\":true,\"stem\":\"none\",\"decoder_heads\":2,\"alibi_num_heads\":null}",
-            1),
-        PALME_OK);
+    CHECK_INT(read_version1(&p, "{\"qk_norm\":true,\"stem\":\"none\",\"decoder_heads\":2,\"alibi_num_heads\":null}", 1),
+              PALME_OK);
     CHECK_INT(p.decoder.qk_norm, 0);
     CHECK_INT(p.alibi_heads, 2);
     CHECK_INT(heard.warnings, 1);
@@ -365,12 +353,12 @@ static void check_plain(void)
 
 /* ---- Version 2 ---------------------------------------------------------------------------- */
 
-static const char smallest[] =
-    "{\"image\":{\"size\":64,\"patch\":16},\"encoder\":{\"dim\":32,\"depth\":2,\"heads\":3},"
-    "\"decoder\":{\"vocabulary\":50,\"context\":24,\"dim\":48,\"depth\":4,\"heads\":5},"
-    "\"generation\":{\"bos\":1,\"eos\":2}}";
+static const char smallest[] = "{\"image\":{\"size\":64,\"patch\":16},\"encoder\":{\"dim\":32,\"depth\":2,\"heads\":3},"
+                               "\"decoder\":{\"vocabulary\":50,\"context\":24,\"dim\":48,\"depth\":4,\"heads\":5},"
+                               "\"generation\":{\"bos\":1,\"eos\":2}}";
 
-/* `smallest` with a key of one of its objects set to a JSON value, or of itself where object is ""; NULL takes it away. */
+/* `smallest` with a key of one of its objects set to a JSON value, or of itself where object is ""; NULL takes it
+ * away. */
 static int read_changed(struct palme_config *config, const char *object, const char *key, const char *value)
 {
     json_t *json = json_loads(smallest, 0, NULL), *part = *object ? json_object_get(json, object) : json;
@@ -483,10 +471,11 @@ static void check_version2_values(void)
         struct palme_config c;
         int status = read_changed(&c, table[i].object, table[i].key, table[i].value);
 
-        CHECK_MESSAGE(status == (table[i].word ? PALME_ERROR_FORMAT : PALME_OK) && heard.warnings == 0, "%s.%s %s: %d, %s",
-                      table[i].object, table[i].key, table[i].value, status, heard.error);
+        CHECK_MESSAGE(status == (table[i].word ? PALME_ERROR_FORMAT : PALME_OK) && heard.warnings == 0,
+                      "%s.%s %s: %d, %s", table[i].object, table[i].key, table[i].value, status, heard.error);
         if (table[i].word)
-            CHECK_MESSAGE(strstr(heard.error, table[i].word) && strstr(heard.error, table[i].other) && !c.default_prompt,
+            CHECK_MESSAGE(strstr(heard.error, table[i].word) && strstr(heard.error, table[i].other) &&
+                              !c.default_prompt,
                           "%s.%s %s: %s", table[i].object, table[i].key, table[i].value, heard.error);
         palme_config_clear(&c);
     }
@@ -512,7 +501,8 @@ static void check_version2_together(void)
     /* Heads that are too narrow to be rotated. */
     CHECK_INT(read_changed(&c, "", "decoder",
                            "{\"vocabulary\":50,\"context\":24,\"dim\":8,\"depth\":1,\"heads\":1,\"head_dim\":16,"
-                           "\"rotary\":\"xpos\",\"xpos_center\":3}"), PALME_ERROR_FORMAT);
+                           "\"rotary\":\"xpos\",\"xpos_center\":3}"),
+              PALME_ERROR_FORMAT);
     CHECK(strstr(heard.error, "at least 32 values") != NULL);
 }
 

@@ -53,7 +53,9 @@ static void trapping(void)
 static const struct {
     const char *name;
     void (*set)(void);
-} environments[] = { { "upward", upward }, { "toward zero", toward_zero }, { "flushing", flushing }, { "trapping", trapping } };
+} environments[] = {
+    { "upward", upward }, { "toward zero", toward_zero }, { "flushing", flushing }, { "trapping", trapping }
+};
 
 /* Everything that a host calls, scores included, under an environment; *kept: it was found again. */
 static struct told tell(void (*set)(void), const struct palme_setup *setup, int beams, int *kept)
@@ -61,8 +63,9 @@ static struct told tell(void (*set)(void), const struct palme_setup *setup, int 
     const struct palme_options options = { .beams = beams, .max_length = 3, .length_penalty = 0.3 };
     unsigned char square[40 * 40 * 3];
     static const unsigned char pixels[50 * 30 * 3] = { 7, 200 };
-    const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 50, .height = 30, .planes = { pixels },
-                                       .strides = { 150 } };
+    const struct palme_image image = {
+        .format = PALME_FORMAT_RGB, .width = 50, .height = 30, .planes = { pixels }, .strides = { 150 }
+    };
     palme_preprocessor *preprocessor = NULL;
     fenv_t before, after;
     struct told told;
@@ -97,7 +100,9 @@ int main(int count, char **arguments)
             continue;
         }
         for (int p = 0; p < 3; p++) {
-            struct palme_setup setup = { .threads = 1 + (l + p) % 2, .level = told_levels[l], .precision = precisions[p] };
+            struct palme_setup setup = { .threads = 1 + (l + p) % 2,
+                                         .level = told_levels[l],
+                                         .precision = precisions[p] };
             int beams = 1 + p % 2, kept;
 
             if (l == 0 && p == 1)

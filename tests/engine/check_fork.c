@@ -22,8 +22,9 @@ static void wait_for(pid_t child, const char *what, int threads)
     int status = 0;
 
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK_MESSAGE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s, %d threads: the child ended by status %d, signal %d",
-                  what, threads, WEXITSTATUS(status), WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    CHECK_MESSAGE(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "%s, %d threads: the child ended by status %d, signal %d", what, threads, WEXITSTATUS(status),
+                  WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
 static int caption_anew(palme_model *model)

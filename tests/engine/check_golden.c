@@ -36,8 +36,8 @@ static void compare_line(const char *folder, const char *name, double difference
 {
     int ok = difference <= tolerance; /* false for NaN */
 
-    printf("%s %s/%s: largest difference %.3g, tolerance %.3g\n", ok ? "ok  " : "MISS", folder, name,
-           difference, tolerance);
+    printf("%s %s/%s: largest difference %.3g, tolerance %.3g\n", ok ? "ok  " : "MISS", folder, name, difference,
+           tolerance);
     lines++;
     missed += !ok;
 }
@@ -92,8 +92,7 @@ static float *floats(const struct record *r, const char *name, int64_t *count)
     const struct palme_tensor *tensor = find(r, name);
     float *out = NULL;
 
-    if (tensor && tensor->dtype == PALME_DTYPE_F32 &&
-        (out = malloc((size_t)tensor->count * sizeof *out)) != NULL) {
+    if (tensor && tensor->dtype == PALME_DTYPE_F32 && (out = malloc((size_t)tensor->count * sizeof *out)) != NULL) {
         palme_tensor_read_raw(r->file, out, tensor, 0, tensor->count, &logger);
         if (count)
             *count = tensor->count;
@@ -151,10 +150,9 @@ static void engine_begin(struct engine *e)
 
     e->compute = (struct palme_compute){ .kernels = &e->model->kernels, .pool = e->model->pool };
     e->rows_most = patches > 64 ? (int)patches : 64;
-    e->rotary = (struct palme_rotary){
-        allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY),
-        allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY), (int)positions
-    };
+    e->rotary =
+        (struct palme_rotary){ allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY),
+                               allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY), (int)positions };
     e->cache = (struct palme_cache){ .kv = allocate(2 * (size_t)p->decoder.depth * positions * inner),
                                      .capacity = (int)positions };
     e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder.depth * patches * inner),
@@ -167,8 +165,8 @@ static void engine_begin(struct engine *e)
 
 static void engine_end(struct engine *e)
 {
-    float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv, e->picture.kv,
-                     e->pixels, e->context, e->mapped, (float *)(void *)e->scratch.base };
+    float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv,
+                     e->picture.kv, e->pixels,     e->context,     e->mapped,      (float *)(void *)e->scratch.base };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -207,7 +205,9 @@ static void engine_restart(struct engine *e, int center)
         return;
     struct palme_row *rows = calloc((size_t)e->tokens, sizeof *rows);
     for (int i = 0; i < e->tokens; i++)
-        rows[i] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
+        rows[i] = (struct palme_row){ .cache = &e->cache,
+                                      .picture = &e->picture,
+                                      .rotary = &e->rotary,
                                       .embedding = e->mapped + (size_t)i * p->decoder.dim };
     e->cache.visible = e->tokens;
     palme_decode(e->model, &e->compute, NULL, rows, e->tokens, e->tokens, &e->scratch);
@@ -227,8 +227,9 @@ static void engine_feed(struct engine *e, float *logits, const int *tokens, int 
         int from = at < count && wanted[at] < end ? wanted[at] : end;
 
         for (int i = first; i < end; i++)
-            rows[i - first] = (struct palme_row){ .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary,
-                                                  .token = tokens[i] };
+            rows[i - first] = (struct palme_row){
+                .cache = &e->cache, .picture = &e->picture, .rotary = &e->rotary, .token = tokens[i]
+            };
         palme_decode(e->model, &e->compute, some, rows, end - first, from - first, &e->scratch);
         for (; at < count && wanted[at] < end; at++)
             memcpy(logits + (size_t)at * v, some + (size_t)(wanted[at] - from) * v, v * sizeof *logits);
@@ -325,8 +326,7 @@ static void compare_encoder(struct engine *e, const struct record *r, const char
     if (count != (int64_t)e->tokens * e->model->config.encoder.dim)
         problem(name, "another number of values");
     else
-        compare_line(r->folder, name, largest_difference(e->context, wanted, (size_t)count),
-                     e->encoder_tolerance);
+        compare_line(r->folder, name, largest_difference(e->context, wanted, (size_t)count), e->encoder_tolerance);
     free(wanted);
 }
 
@@ -364,7 +364,8 @@ static void compare_logits(struct engine *e, const struct record *r, const char 
         problem(name, "another number of values");
         goto end;
     }
-    if (!engine_takes(e, tokens, n) || !ascend_below(rows, row_count, n) || !ascend_below(columns, column_count, vocabulary)) {
+    if (!engine_takes(e, tokens, n) || !ascend_below(rows, row_count, n) ||
+        !ascend_below(columns, column_count, vocabulary)) {
         problem(name, "tokens, rows or columns are not the model's");
         goto end;
     }
@@ -417,7 +418,7 @@ static double cross_entropy(struct engine *e, const int *tokens, int n, double *
     return count;
 }
 
-/* Whether a loss can be had of these tokens: the last one is a target only, which -100 makes one that does not count. */
+/* Whether these tokens have a loss: the last one is only a target, and -100 is a target that does not count. */
 static int loss_takes(const struct engine *e, const int *tokens, int n)
 {
     return n > 1 && engine_takes(e, tokens, n - 1) && (tokens[n - 1] == -100 || engine_takes(e, tokens + n - 1, 1));
@@ -436,8 +437,8 @@ static void compare_loss(struct engine *e, const struct record *r, const char *n
         return;
     }
     double count = cross_entropy(e, tokens, n, &sum);
-    /* The mean of n > 10 differences of two values, each of which is off by a quarter of the logits' tolerance: 3e-5 / 4 *
-     * sqrt(2 / 10), five times over. */
+    /* The mean of n > 10 differences of two values, each of which is off by a quarter of the logits' tolerance: 3e-5
+     * / 4 * sqrt(2 / 10), five times over. */
     compare_line(r->folder, name, fabs(sum / count - wanted[0]), 1e-5);
     free(wanted);
 }
@@ -509,11 +510,10 @@ static void compare_greedy(struct engine *e, const struct record *r, const char 
     free(row);
 }
 
-/* A caption by the public interface, from the frame or else from the floats, against recorded ids without the end token. With
- * `on`, the recorded run went on behind the end token, so only what stands before it counts. */
-static void compare_caption(struct engine *e, const struct record *r, const char *name,
-                            const struct palme_image *frame, const float *image, int height, int width,
-                            struct palme_options options, int on)
+/* A caption by the public interface, from the frame or else from the floats, against recorded ids without the end
+ * token. With `on`, the recorded run went on behind the end token, so only what stands before it counts. */
+static void compare_caption(struct engine *e, const struct record *r, const char *name, const struct palme_image *frame,
+                            const float *image, int height, int width, struct palme_options options, int on)
 {
     int count = 0, found_count = 0, status;
     int *wanted = integers(r, name, &count);
@@ -580,8 +580,9 @@ static void compare_picture(struct engine *e, const struct record *r, const char
         compare_loss(e, r, "palme_loss", tokens, n);
     }
     uint8_t *pixels = pixels_of(r, suffix);
-    const struct palme_image frame = { .format = PALME_FORMAT_RGB, .width = width, .height = height,
-                                       .planes = { pixels }, .strides = { 3 * width } };
+    const struct palme_image frame = {
+        .format = PALME_FORMAT_RGB, .width = width, .height = height, .planes = { pixels }, .strides = { 3 * width }
+    };
     int *prompt = integers(r, "prompt", &prompt_count);
     if (prompt) {
         compare_greedy(e, r, "greedy_reference", prompt, prompt_count, -1);
@@ -603,8 +604,8 @@ static void compare_picture(struct engine *e, const struct record *r, const char
         options.beams = 3;
         options.length_penalty = 0.7;
         options.max_length = limit ? limit[0] : 30;
-        compare_caption(e, r, named(name, "beam_tokens", suffix), pixels ? &frame : NULL, image, height, width,
-                        options, 0);
+        compare_caption(e, r, named(name, "beam_tokens", suffix), pixels ? &frame : NULL, image, height, width, options,
+                        0);
         free((void *)limit);
     }
     free(pixels);
@@ -734,8 +735,7 @@ static void compare_sampling(const char *path)
 
         if (sscanf(name + 5, "_%d_thres%lf_T%lf_%15s", &v, &threshold, &temperature, what) != 4) {
             temperature = 1;
-            if (strncmp(name, "top_", 4) != 0 ||
-                sscanf(name + 5, "_%d_thres%lf_%15s", &v, &threshold, what) != 3)
+            if (strncmp(name, "top_", 4) != 0 || sscanf(name + 5, "_%d_thres%lf_%15s", &v, &threshold, what) != 3)
                 continue;
         }
         snprintf(logits_name, sizeof logits_name, "logits_%d", v);
@@ -755,9 +755,9 @@ static void compare_sampling(const char *path)
         } else {
             float *wanted = floats(&r, name, NULL);
 
-            /* Of the same logits: divided by a temperature, up to 2^3 and so 8 roundings of 2^-24, which the exponential
-             * makes relative ones of a probability; the exponential, the sum and the quotient have one each, and both sides
-             * do: 2 * 11 * 2^-24 of what is 1 at most, and most of it less than that. */
+            /* Of the same logits: divided by a temperature, up to 2^3 and so 8 roundings of 2^-24, which the
+             * exponential makes relative ones of a probability; the exponential, the sum and the quotient have one
+             * each, and both sides do: 2 * 11 * 2^-24 of what is 1 at most, and most of it less than that. */
             compare_line(path, name, largest_difference(found, wanted, (size_t)v), 1e-6);
             free(wanted);
         }
@@ -854,11 +854,11 @@ static void compare_folder(const char *folder, const char *model_option)
     }
     const struct palme_config *p = &e.model->config;
     int stem = p->stem != PALME_STEM_NONE, large = p->decoder.dim >= 512;
-    /* The tolerances of the recordings' descriptions. In single precision a sum of n terms of size 1 / sqrt(n) is off by some
-     * sqrt(n) 2^-24 / 2 deviations, 1e-6 for the 1024 terms of a layer in between; a layer has four such sums, whose errors
-     * add up like squares, and the largest of some ten thousand values is off by four deviations: 2e-5 behind six layers.
-     * Logits stand behind as many layers more, whose sums are not normalised at the end; a stem puts 50 layers before. The
-     * numbers themselves were in double. A wrong formula misses by 3e-4 and more. */
+    /* The tolerances of the recordings' descriptions. In single precision a sum of n terms of size 1 / sqrt(n) is off
+     * by some sqrt(n) 2^-24 / 2 deviations, 1e-6 for the 1024 terms of a layer in between; a layer has four such
+     * sums, whose errors add up like squares, and the largest of some ten thousand values is off by four deviations:
+     * 2e-5 behind six layers. Logits stand behind as many layers more, whose sums are not normalised at the end; a
+     * stem puts 50 layers before. The numbers themselves were in double. A wrong formula misses by 3e-4 and more. */
     e.encoder_tolerance = stem ? 1e-4 : 2e-5;
     e.logits_tolerance = stem ? 2e-4 : large ? 1e-4 : e.plain ? 3e-5 : 6e-5;
     engine_begin(&e);

@@ -23,14 +23,13 @@ static const struct {
     const char *name;
     int bytes, red, green, blue, alpha;
 } formats[] = {
-    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2, 0 },   { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2, 0 },
-    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0, 0 }, { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3, 0 },
-    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1, 0 }, { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0, 0 },
-    { PALME_FORMAT_RGBA, "RGBA", 4, 0, 1, 2, 4 }, { PALME_FORMAT_BGRA, "BGRA", 4, 2, 1, 0, 4 },
-    { PALME_FORMAT_ARGB, "ARGB", 4, 1, 2, 3, 1 }, { PALME_FORMAT_ABGR, "ABGR", 4, 3, 2, 1, 1 },
-    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0, 0 },
-    { PALME_FORMAT_I420, "I420", 0, 0, 0, 0, 0 }, { PALME_FORMAT_NV12, "NV12", 0, 0, 0, 0, 0 },
-    { PALME_FORMAT_YUY2, "YUY2", 0, 0, 0, 0, 0 },
+    { PALME_FORMAT_RGB, "RGB", 3, 0, 1, 2, 0 },     { PALME_FORMAT_RGBX, "RGBX", 4, 0, 1, 2, 0 },
+    { PALME_FORMAT_BGRX, "BGRX", 4, 2, 1, 0, 0 },   { PALME_FORMAT_XRGB, "XRGB", 4, 1, 2, 3, 0 },
+    { PALME_FORMAT_XBGR, "XBGR", 4, 3, 2, 1, 0 },   { PALME_FORMAT_BGR, "BGR", 3, 2, 1, 0, 0 },
+    { PALME_FORMAT_RGBA, "RGBA", 4, 0, 1, 2, 4 },   { PALME_FORMAT_BGRA, "BGRA", 4, 2, 1, 0, 4 },
+    { PALME_FORMAT_ARGB, "ARGB", 4, 1, 2, 3, 1 },   { PALME_FORMAT_ABGR, "ABGR", 4, 3, 2, 1, 1 },
+    { PALME_FORMAT_GRAY8, "GRAY8", 1, 0, 0, 0, 0 }, { PALME_FORMAT_I420, "I420", 0, 0, 0, 0, 0 },
+    { PALME_FORMAT_NV12, "NV12", 0, 0, 0, 0, 0 },   { PALME_FORMAT_YUY2, "YUY2", 0, 0, 0, 0, 0 },
 };
 enum { FORMATS = sizeof formats / sizeof formats[0], MATRICES = 3, RANGES = 2 };
 
@@ -99,9 +98,14 @@ struct planes {
 static struct planes random_planes(int f, int width, int height, int matrix, int range)
 {
     const size_t w = (size_t)width, h = (size_t)height, half = (w + 1) / 2, low = (h + 1) / 2;
-    struct planes p = { .f = f, .count = 1, .width = width, .height = height,
-                        .matrix = (enum palme_matrix)matrix, .range = (enum palme_range)range,
-                        .row = { w * (size_t)formats[f].bytes }, .rows = { h, low, low } };
+    struct planes p = { .f = f,
+                        .count = 1,
+                        .width = width,
+                        .height = height,
+                        .matrix = (enum palme_matrix)matrix,
+                        .range = (enum palme_range)range,
+                        .row = { w * (size_t)formats[f].bytes },
+                        .rows = { h, low, low } };
     switch (formats[f].format) {
     case PALME_FORMAT_I420:
         p.count = 3;
@@ -194,11 +198,11 @@ static double *exact_square(const struct planes *p, int size)
     return out;
 }
 
-/* Half a step for the byte, and the roundings of the sums in float, each at most 2^-24 of 255, since the weights of a place
- * add up to 1: one for each row; of columns one for each eighth and three that bring the eight sums together; in both
- * directions one for the weights, which are rounded themselves; and one for the products of such errors. The matrix of YUV
- * multiplies what was lost by at most 3.5 (Y and one colour) and adds its own: of its four terms, up to 600 together, each
- * coefficient is rounded, and so is each of three fused sums. */
+/* Half a step for the byte, and the roundings of the sums in float, each at most 2^-24 of 255, since the weights of a
+ * place add up to 1: one for each row; of columns one for each eighth and three that bring the eight sums together;
+ * in both directions one for the weights, which are rounded themselves; and one for the products of such errors. The
+ * matrix of YUV multiplies what was lost by at most 3.5 (Y and one colour) and adds its own: of its four terms, up to
+ * 600 together, each coefficient is rounded, and so is each of three fused sums. */
 static double close_enough(int f, int width, int height, int size)
 {
     double rows = 2.0 * height / size + 2, columns = 2.0 * width / size + 2;
@@ -242,10 +246,13 @@ static size_t scratch_bytes_of(int size)
 static unsigned char *plain_square(const struct planes *p, int size)
 {
     struct palme_image image = {
-        .format = formats[p->f].format, .width = p->width, .height = p->height,
+        .format = formats[p->f].format,
+        .width = p->width,
+        .height = p->height,
         .planes = { p->bytes[0], p->bytes[1], p->bytes[2] },
         .strides = { (ptrdiff_t)p->row[0], (ptrdiff_t)p->row[1], (ptrdiff_t)p->row[2] },
-        .matrix = p->matrix, .range = p->range,
+        .matrix = p->matrix,
+        .range = p->range,
     };
     unsigned char *out = malloc((size_t)size * size * 3);
     struct palme_arena scratch = scratch_for_image(size);
@@ -257,12 +264,14 @@ static unsigned char *plain_square(const struct planes *p, int size)
 
 /* Lays the planes out with `pad` bytes between rows, runs the resize, and compares: with the exact square, and with the
  * bytes that plain C makes. */
-static void check_layout(const struct planes *p, const double *exact, const unsigned char *bytes, int size, int pad, int how)
+static void check_layout(const struct planes *p, const double *exact, const unsigned char *bytes, int size, int pad,
+                         int how)
 {
     const size_t n = (size_t)size * size * 3, scratch_bytes = scratch_bytes_of(size);
     const double close = close_enough(p->f, p->width, p->height, size);
-    struct palme_image image = { .format = formats[p->f].format, .width = p->width, .height = p->height,
-                                 .matrix = p->matrix, .range = p->range };
+    struct palme_image image = {
+        .format = formats[p->f].format, .width = p->width, .height = p->height, .matrix = p->matrix, .range = p->range
+    };
     struct guarded g[3];
     unsigned char *out = malloc(n + 32), *memory = aligned_alloc(64, scratch_bytes + 128);
     struct palme_arena scratch = palme_arena_over(memory + 64, scratch_bytes);
@@ -277,16 +286,16 @@ static void check_layout(const struct planes *p, const double *exact, const unsi
         for (size_t k = 0; k < g[i].usable; k++)
             g[i].map[g[i].page + k] = (unsigned char)(k * 37 + 11);
         for (size_t y = 0; y < p->rows[i]; y++)
-            memcpy(first + stride * (how & UPSIDE_DOWN ? p->rows[i] - 1 - y : y),
-                   p->bytes[i] + y * p->row[i], p->row[i]);
+            memcpy(first + stride * (how & UPSIDE_DOWN ? p->rows[i] - 1 - y : y), p->bytes[i] + y * p->row[i],
+                   p->row[i]);
         image.planes[i] = how & UPSIDE_DOWN ? first + stride * (p->rows[i] - 1) : first;
         image.strides[i] = how & UPSIDE_DOWN ? -(ptrdiff_t)stride : (ptrdiff_t)stride;
     }
     memset(out, 0xA5, n + 32);
     memset(memory, 0xA5, 64);
     memset(memory + 64 + scratch_bytes, 0xA5, 64);
-    CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[p->f].name, p->width,
-                  p->height, palme_image_problem(&image));
+    CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[p->f].name, p->width, p->height,
+                  palme_image_problem(&image));
     CHECK_INT(palme_image_resize(&compute, out + 16, &image, size, &scratch), PALME_OK);
     for (int i = 0; i < 16; i++)
         outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5);
@@ -294,12 +303,14 @@ static void check_layout(const struct planes *p, const double *exact, const unsi
         outside += (memory[i] != 0xA5) + (memory[64 + scratch_bytes + i] != 0xA5);
     for (size_t i = 0; i < n; i++)
         worst = fmax(worst, fabs(out[16 + i] - exact[i]));
-    CHECK_MESSAGE(memcmp(out + 16, bytes, n) == 0, "%s: %s %dx%d -> %d, matrix %d, range %d: other bytes than in plain C",
-                  kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix, p->range);
+    CHECK_MESSAGE(memcmp(out + 16, bytes, n) == 0,
+                  "%s: %s %dx%d -> %d, matrix %d, range %d: other bytes than in plain C", kernels.level,
+                  formats[p->f].name, p->width, p->height, size, p->matrix, p->range);
     CHECK_MESSAGE(worst <= close && outside == 0,
                   "%s: %s %dx%d -> %d, matrix %d, range %d, pad %d, how %d: off by %g of 255, %d bytes "
-                  "outside changed", kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix,
-                  p->range, pad, how, worst, outside);
+                  "outside changed",
+                  kernels.level, formats[p->f].name, p->width, p->height, size, p->matrix, p->range, pad, how, worst,
+                  outside);
     free(memory);
     free(out);
     for (int i = 0; i < p->count; i++)
@@ -335,9 +346,9 @@ static void check_sizes(void)
 {
     static const int sizes[] = { 1, 2, 3, 4, 5, 8, 9, 16, 19 };
     static const int large[][3] = {
-        { 32768, 1, 3 }, { 1, 32768, 3 }, { 32768, 2, 7 }, { 2, 32768, 7 }, { 32767, 3, 1 },
-        { 3, 32767, 1 }, { 257, 255, 256 }, { 255, 257, 256 }, { 256, 256, 256 }, { 512, 512, 256 },
-        { 640, 480, 256 }, { 1, 1, 256 }, { 1000, 7, 33 }, { 7, 1000, 33 }, { 1920, 1080, 224 },
+        { 32768, 1, 3 },   { 1, 32768, 3 },   { 32768, 2, 7 },   { 2, 32768, 7 },   { 32767, 3, 1 },
+        { 3, 32767, 1 },   { 257, 255, 256 }, { 255, 257, 256 }, { 256, 256, 256 }, { 512, 512, 256 },
+        { 640, 480, 256 }, { 1, 1, 256 },     { 1000, 7, 33 },   { 7, 1000, 33 },   { 1920, 1080, 224 },
     };
     for (int width = 1; width <= 9; width++)
         for (int height = 1; height <= 9; height++)
@@ -385,10 +396,15 @@ static void check_known_colours(void)
         for (int f = FORMATS - 3; f < FORMATS; f++) {
             enum { SIDE = 6, WIDTH = 11, HEIGHT = 7 };
             struct planes p = random_planes(f, WIDTH, HEIGHT, known[i].matrix, known[i].range);
-            struct palme_image image = { formats[f].format, WIDTH, HEIGHT,
+            struct palme_image image = { formats[f].format,
+                                         WIDTH,
+                                         HEIGHT,
                                          { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         known[i].matrix, known[i].range, 0, { 0 } };
+                                         known[i].matrix,
+                                         known[i].range,
+                                         0,
+                                         { 0 } };
             unsigned char out[SIDE * SIDE * 3];
             struct palme_arena scratch = scratch_for_image(SIDE);
             int worst = 0;
@@ -400,10 +416,8 @@ static void check_known_colours(void)
                                                                  : 0];
             CHECK_INT(palme_image_resize(&compute, out, &image, SIDE, &scratch), PALME_OK);
             for (int at = 0; at < SIDE * SIDE * 3; at++)
-                worst = abs(out[at] - known[i].rgb[at % 3]) > worst ? abs(out[at] - known[i].rgb[at % 3])
-                                                                    : worst;
-            CHECK_MESSAGE(worst <= 2, "%s: colour %zu as %s: off by %d", kernels.level, i, formats[f].name,
-                          worst);
+                worst = abs(out[at] - known[i].rgb[at % 3]) > worst ? abs(out[at] - known[i].rgb[at % 3]) : worst;
+            CHECK_MESSAGE(worst <= 2, "%s: colour %zu as %s: off by %d", kernels.level, i, formats[f].name, worst);
             free(scratch.base);
             free_planes(&p);
         }
@@ -412,8 +426,8 @@ static void check_known_colours(void)
 /* A picture of one colour is that colour in every size, and channels are where the format says. */
 static void check_colours(void)
 {
-    static const unsigned char colours[][3] = { { 255, 0, 0 }, { 0, 0, 255 }, { 0, 255, 0 },
-                                                { 255, 255, 255 }, { 0, 0, 0 }, { 1, 128, 254 } };
+    static const unsigned char colours[][3] = { { 255, 0, 0 },     { 0, 0, 255 }, { 0, 255, 0 },
+                                                { 255, 255, 255 }, { 0, 0, 0 },   { 1, 128, 254 } };
     static const int sizes[][2] = { { 2, 2 }, { 5, 3 }, { 4000, 9 }, { 64, 48 } };
     for (size_t c = 0; c < sizeof colours / sizeof colours[0]; c++)
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
@@ -421,8 +435,9 @@ static void check_colours(void)
                 const int size = 20, width = sizes[s][0], height = sizes[s][1];
                 unsigned char *bytes = malloc((size_t)width * height * 4), out[20 * 20 * 3];
                 struct palme_arena scratch = scratch_for_image(size);
-                struct palme_image image = { formats[f].format, width, height, { bytes },
-                                             { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0, { 0 } };
+                struct palme_image image = {
+                    formats[f].format, width, height, { bytes }, { (ptrdiff_t)width * formats[f].bytes }, 0, 0, 0, { 0 }
+                };
                 int wrong = 0;
                 memset(bytes, 77, (size_t)width * height * 4);
                 for (int i = 0; i < width * height; i++) {
@@ -436,8 +451,8 @@ static void check_colours(void)
                 palme_image_resize(&compute, out, &image, size, &scratch);
                 for (int i = 0; i < size * size * 3; i++)
                     wrong += out[i] != colours[c][formats[f].bytes == 1 ? 0 : i % 3];
-                CHECK_MESSAGE(wrong == 0, "%s %dx%d, colour %zu: %d bytes are wrong",
-                              formats[f].name, width, height, c, wrong);
+                CHECK_MESSAGE(wrong == 0, "%s %dx%d, colour %zu: %d bytes are wrong", formats[f].name, width, height, c,
+                              wrong);
                 free(scratch.base);
                 free(bytes);
             }
@@ -460,9 +475,12 @@ static void check_alpha(void)
         struct palme_arena scratch = scratch_for_image(SIZE);
 
         for (int how = 0; how < 3; how++) { /* straight, premultiplied, opaque */
-            struct palme_image image = { formats[f].format, width, height, { p.bytes[0] }, { (ptrdiff_t)p.row[0] },
-                                         0, 0, how == 1, { 0 } };
-            struct palme_image seen = { without[s % 4], width, height, { flat }, { (ptrdiff_t)p.row[0] }, 0, 0, 0, { 0 } };
+            struct palme_image image = {
+                formats[f].format, width, height, { p.bytes[0] }, { (ptrdiff_t)p.row[0] }, 0, 0, how == 1, { 0 }
+            };
+            struct palme_image seen = {
+                without[s % 4], width, height, { flat }, { (ptrdiff_t)p.row[0] }, 0, 0, 0, { 0 }
+            };
 
             for (int i = 0; i < width * height; i++)
                 for (int c = 0; c < 4; c++) {
@@ -492,8 +510,7 @@ static void check_identity(void)
         struct palme_arena scratch = scratch_for_image(size);
         struct palme_image image = { PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0, { 0 } };
         palme_image_resize(&compute, out, &image, size, &scratch);
-        CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied",
-                      size, size);
+        CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied", size, size);
         free(scratch.base);
         free(out);
         free(pixels);
@@ -601,9 +618,15 @@ static void check_preprocessor(const char *level)
     for (int size = 1; size <= 40; size += 13)
         for (int f = 0; f < FORMATS; f++) {
             struct planes p = random_planes(f, 77, 35, f % MATRICES, f % RANGES);
-            struct palme_image image = { formats[f].format, 77, 35, { p.bytes[0], p.bytes[1], p.bytes[2] },
+            struct palme_image image = { formats[f].format,
+                                         77,
+                                         35,
+                                         { p.bytes[0], p.bytes[1], p.bytes[2] },
                                          { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
-                                         p.matrix, p.range, 0, { 0 } };
+                                         p.matrix,
+                                         p.range,
+                                         0,
+                                         { 0 } };
             size_t n = (size_t)size * size * 3;
             unsigned char *out = malloc(n), *wanted = malloc(n);
             struct palme_arena scratch = scratch_for_image(size);

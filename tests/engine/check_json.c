@@ -77,7 +77,8 @@ static void check_refused(void)
         { "{\"a\":-9223372036854775809}", "64 bits" },
         { "{\"a\":1e309}", "too large" },
         { "{\"a\":0.0000000000000000000000000000000000000000000000000000000000000000000000000000000"
-          "00000000000000000000001}", "100 characters" },
+          "00000000000000000000001}",
+          "100 characters" },
         { "{\"a\":\"", "no end" },
         { "{\"a\":\"\\\"}", "no end" },
         { "{\"a\":\"x\ty\"}", "control character" },
@@ -141,7 +142,8 @@ static void check_values(void)
     CHECK(palme_json_is(palme_json_get(root, ""), PALME_JSON_OBJECT));
     CHECK(palme_json_first(palme_json_get(root, "none")) == NULL);
     /* What is not there, or of another kind. */
-    CHECK(palme_json_get(root, "reals") == NULL && palme_json_get(NULL, "a") == NULL && palme_json_get(value, "a") == NULL);
+    CHECK(palme_json_get(root, "reals") == NULL && palme_json_get(NULL, "a") == NULL &&
+          palme_json_get(value, "a") == NULL);
     CHECK(palme_json_text(value) == NULL && palme_json_integer(value) == 0 && palme_json_at(root, 0) == NULL);
     /* In the order of the text. */
     CHECK_STR(palme_json_first(root)->key, "int");
@@ -177,7 +179,8 @@ static void check_limits(void)
     /* Every key of many is found. */
     used = 0;
     for (int i = 0; i < LONG / 2; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s\"%d\":%d", i ? "," : "{", i * 7919 % (LONG / 2), i);
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s\"%d\":%d", i ? "," : "{", i * 7919 % (LONG / 2), i);
     strcpy(text + used, "}");
     CHECK_INT(load(&root, text, strlen(text)), PALME_OK);
     int wrong = 0;
@@ -212,7 +215,8 @@ static int same(const struct palme_json *ours, json_t *theirs)
     case PALME_JSON_ARRAY:
         if (!json_is_array(theirs) || json_array_size(theirs) != ours->size)
             return 0;
-        json_array_foreach(theirs, i, member) {
+        json_array_foreach(theirs, i, member)
+        {
             if (!same(value, member))
                 return 0;
             value = value->next;
@@ -221,7 +225,8 @@ static int same(const struct palme_json *ours, json_t *theirs)
     case PALME_JSON_OBJECT:
         if (!json_is_object(theirs) || json_object_size(theirs) != ours->size)
             return 0;
-        json_object_foreach(theirs, key, member) {
+        json_object_foreach(theirs, key, member)
+        {
             if (strcmp(value->key, key) != 0 || palme_json_get(ours, key) != value || !same(value, member))
                 return 0;
             value = value->next;
@@ -242,9 +247,33 @@ static unsigned draw(unsigned below)
 /* A text changed in one to four places: a byte, a piece left out, doubled or replaced by something that means much. */
 static size_t mutate(char *out, size_t most, const char *text, size_t length)
 {
-    static const char *const pieces[] = { "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "\\ud83d\\ude00", "\\ud800",
-                                          "0", "-", "1e5", ".5", "null", "true", "\303\251", "\360\237\230\200", " ",
-                                          "9223372036854775807", "\"a\":1,", "\"a\"", "\n", "e", "\\u0000", "\377" };
+    static const char *const pieces[] = { "{",
+                                          "}",
+                                          "[",
+                                          "]",
+                                          ",",
+                                          ":",
+                                          "\"",
+                                          "\\",
+                                          "\\u",
+                                          "\\ud83d\\ude00",
+                                          "\\ud800",
+                                          "0",
+                                          "-",
+                                          "1e5",
+                                          ".5",
+                                          "null",
+                                          "true",
+                                          "\303\251",
+                                          "\360\237\230\200",
+                                          " ",
+                                          "9223372036854775807",
+                                          "\"a\":1,",
+                                          "\"a\"",
+                                          "\n",
+                                          "e",
+                                          "\\u0000",
+                                          "\377" };
 
     memcpy(out, text, length);
     for (unsigned n = 1 + draw(4); n > 0; n--) {

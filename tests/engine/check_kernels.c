@@ -13,8 +13,8 @@
 #include "support/kernelhost.h"
 #include "kernels/kernels.h"
 
-static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 33, 63, 64, 65, 127,
-                             257, 768, 1000 };
+static const int sizes[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,  11,  12,  13,
+                             14, 15, 16, 17, 31, 33, 63, 64, 65, 127, 257, 768, 1000 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* ---- Buffers of floats -------------------------------------------------------------------- */
@@ -67,9 +67,9 @@ static void compare(const char *name, int size, const struct buffer *found, cons
     CHECK_MESSAGE(buffer_guarded(found), "%s %s, size %d: wrote before its output", tried->level, name, size);
 }
 
-/* A mean has 8 additions in a lane and is rounded, off by 9 EPS of the largest value: `shift`. A deviation is off by that and
- * a rounding; the variance by 10 roundings, of which the root takes half, and by the square of the shift; the factor and two
- * products have one each, and plain C has one of all. */
+/* A mean has 8 additions in a lane and is rounded, off by 9 EPS of the largest value: `shift`. A deviation is off by
+ * that and a rounding; the variance by 10 roundings, of which the root takes half, and by the square of the shift;
+ * the factor and two products have one each, and plain C has one of all. */
 static double *layernorm_tolerance(const struct buffer *x, const struct buffer *b, double eps)
 {
     size_t n = count_of(x);
@@ -161,8 +161,8 @@ static void check_log_sum_exp(void)
                 for (size_t i = 0; i < n; i++)
                     x.data[i] = i % 3 ? x.data[i] * 20 : i % 2 ? NAN : -INFINITY;
             double wanted = truth->log_sum_exp(x.data, sizes[s]), found = tried->log_sum_exp(x.data, sizes[s]);
-            /* A term is off by its argument's rounding and by 3 in the exponential, a lane by 8 additions; the logarithm
-             * makes an absolute error of these relative ones. */
+            /* A term is off by its argument's rounding and by 3 in the exponential, a lane by 8 additions; the
+             * logarithm makes an absolute error of these relative ones. */
             CHECK_MESSAGE(found == wanted || fabs(found - wanted) <= (1 + 3 + 8) * EPS + 4 * 0x1p-53 * fabs(wanted),
                           "%s log_sum_exp, size %d kind %d: %.9g, wanted %.9g", tried->level, sizes[s], kind, found,
                           wanted);
@@ -179,16 +179,20 @@ static void check_argmax(void)
             struct buffer x = buffer_filled(n, RANDOM);
 
             for (size_t i = 0; i < n; i++) /* ties, and what does not count */
-                x.data[i] = form == 0 ? NAN : form == 1 ? -INFINITY : random_bits() % 5 == 0 ? NAN
-                            : random_bits() % 5 == 0 ? -INFINITY : form % 2 ? x.data[i] : floorf(3 * x.data[i]);
+                x.data[i] = form == 0                ? NAN
+                            : form == 1              ? -INFINITY
+                            : random_bits() % 5 == 0 ? NAN
+                            : random_bits() % 5 == 0 ? -INFINITY
+                            : form % 2               ? x.data[i]
+                                                     : floorf(3 * x.data[i]);
             if (form > 15)
                 x.data[n - 1] = form > 17 ? INFINITY : 9;
             int wanted = -1, found = tried->argmax(x.data, sizes[s]);
             for (int i = 0; i < sizes[s]; i++)
                 if (x.data[i] > (wanted < 0 ? -INFINITY : x.data[wanted]))
                     wanted = i;
-            CHECK_MESSAGE(found == wanted, "%s argmax, size %d form %d: %d, wanted %d", tried->level, sizes[s], form, found,
-                          wanted);
+            CHECK_MESSAGE(found == wanted, "%s argmax, size %d form %d: %d, wanted %d", tried->level, sizes[s], form,
+                          found, wanted);
             buffer_free(&x);
         }
     }
@@ -219,16 +223,21 @@ static void check_linear(void)
             for (size_t o = 0; o < sizeof outs / sizeof *outs; o++) {
                 int in = sizes[s], out = outs[o], gap = s % 3, n = rows[r];
                 size_t panels = (size_t)(out + 15) / 16, x_stride = (size_t)(in + gap), y_stride = (size_t)(out + gap);
-                size_t x_size = (size_t)(n - 1) * x_stride + (size_t)in, y_size = (size_t)(n - 1) * y_stride + (size_t)out;
-                struct buffer x = buffer_filled(x_size, (s + (int)r) % KINDS), w = buffer_filled(panels * 16 * (size_t)in, RANDOM);
-                struct buffer b = buffer_filled(panels * 16, RANDOM), found = buffer_new(y_size), wanted = buffer_new(y_size);
+                size_t x_size = (size_t)(n - 1) * x_stride + (size_t)in,
+                       y_size = (size_t)(n - 1) * y_stride + (size_t)out;
+                struct buffer x = buffer_filled(x_size, (s + (int)r) % KINDS),
+                              w = buffer_filled(panels * 16 * (size_t)in, RANDOM);
+                struct buffer b = buffer_filled(panels * 16, RANDOM), found = buffer_new(y_size),
+                              wanted = buffer_new(y_size);
                 const float *bias = o % 2 ? b.data : NULL;
                 double *tolerance = calloc(y_size, sizeof *tolerance);
                 enum palme_activation f = (s + (int)o) % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
                 int gaps = 1;
 
-                truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
-                tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
+                truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride,
+                              f);
+                tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride,
+                              f);
                 for (int row = 0; row < n; row++) {
                     double terms = 1;
 
@@ -240,7 +249,8 @@ static void check_linear(void)
                         unsigned char *byte = (unsigned char *)&found.data[(size_t)row * y_stride + (size_t)(out + i)];
 
                         gaps &= *byte == CANARY;
-                        wanted.data[(size_t)row * y_stride + (size_t)(out + i)] = found.data[(size_t)row * y_stride + (size_t)(out + i)];
+                        wanted.data[(size_t)row * y_stride + (size_t)(out + i)] =
+                            found.data[(size_t)row * y_stride + (size_t)(out + i)];
                     }
                 }
                 CHECK_MESSAGE(gaps, "%s linear %d x %d x %d: wrote between rows", tried->level, n, in, out);
@@ -248,7 +258,8 @@ static void check_linear(void)
                 /* One row alone gives the same bits. */
                 struct buffer one = buffer_new((size_t)out);
                 tried->linear(one.data, x.data + (size_t)(n - 1) * x_stride, w.data, bias, 1, in, out, out, in, f);
-                CHECK_MESSAGE(memcmp(one.data, found.data + (size_t)(n - 1) * y_stride, (size_t)out * sizeof(float)) == 0,
+                CHECK_MESSAGE(memcmp(one.data, found.data + (size_t)(n - 1) * y_stride, (size_t)out * sizeof(float)) ==
+                                  0,
                               "%s linear %d x %d x %d: a row alone is another", tried->level, n, in, out);
                 free(tolerance);
                 buffer_free(&x), buffer_free(&w), buffer_free(&b), buffer_free(&found), buffer_free(&wanted);
@@ -299,10 +310,23 @@ static void check_attend(void)
             int n = keys[i / (sizeof rows / sizeof *rows)], most = rows[i % (sizeof rows / sizeof *rows)];
             int count = form == 0 || form == 4 || most < n ? most : n, extra = form % 3 * 8;
             struct palme_attend shape = {
-                .rows = count, .keys = n, .first = form == 1 || form == 2 ? n - count : form == 5 ? n : 0,
-                .visible = form == 0 ? n : form == 2 ? n / 2 : form == 5 ? 0 : form == 4 ? n : 0,
-                .out_stride = 64 + extra, .q_stride = 64 + extra, .k_stride = 64 + extra, .v_stride = 64 + extra,
-                .scale = form == 3 ? 10 : 0.125f, .slope = form % 2 ? 0.25f : 0, .workspace = attend_workspace,
+                .rows = count,
+                .keys = n,
+                .first = form == 1 || form == 2 ? n - count
+                         : form == 5            ? n
+                                                : 0,
+                .visible = form == 0   ? n
+                           : form == 2 ? n / 2
+                           : form == 5 ? 0
+                           : form == 4 ? n
+                                       : 0,
+                .out_stride = 64 + extra,
+                .q_stride = 64 + extra,
+                .k_stride = 64 + extra,
+                .v_stride = 64 + extra,
+                .scale = form == 3 ? 10 : 0.125f,
+                .slope = form % 2 ? 0.25f : 0,
+                .workspace = attend_workspace,
             };
             size_t stride = (size_t)shape.q_stride, k_size = (size_t)(n - 1) * stride + 64;
             struct buffer q = buffer_filled((size_t)(count - 1) * stride + 64, RANDOM);
@@ -320,8 +344,15 @@ static void check_attend(void)
 /* A row whose scores overflow weighs nothing there, and spoils no row that goes beside it. */
 static void check_attend_overflow(void)
 {
-    struct palme_attend shape = { .rows = 6, .keys = 70, .visible = 70, .out_stride = 64, .q_stride = 64,
-                                  .k_stride = 64, .v_stride = 64, .scale = 0.125f, .workspace = attend_workspace };
+    struct palme_attend shape = { .rows = 6,
+                                  .keys = 70,
+                                  .visible = 70,
+                                  .out_stride = 64,
+                                  .q_stride = 64,
+                                  .k_stride = 64,
+                                  .v_stride = 64,
+                                  .scale = 0.125f,
+                                  .workspace = attend_workspace };
     struct buffer q = buffer_filled(6 * 64, RANDOM), k = buffer_filled(70 * 64, RANDOM);
     struct buffer v = buffer_filled(70 * 64, RANDOM);
 
@@ -367,7 +398,8 @@ static int padding(int in_width, int width, int size, int stride)
 
 static void check_conv_rgb(void)
 {
-    static const int channels[] = { 1, 3, 8, 16, 17, 32, 40, 96, 130 }, widths[] = { 1, 2, 3, 5, 8, 11, 12, 13, 31, 64 };
+    static const int channels[] = { 1, 3, 8, 16, 17, 32, 40, 96, 130 },
+                     widths[] = { 1, 2, 3, 5, 8, 11, 12, 13, 31, 64 };
 
     for (int form = 0; form < 90; form++) {
         int count = channels[form % 9], in_width = widths[form / 9], width = (in_width + 1) / 2;
@@ -379,8 +411,8 @@ static void check_conv_rgb(void)
         rows_filled(x, rows, 3, (size_t)in_width * 3, form);
         truth->conv_rgb(wanted.data, rows, w.data, b.data, width, in_width, left, count);
         tried->conv_rgb(found.data, rows, w.data, b.data, width, in_width, left, count);
-        /* 27 roundings of partial sums of the bias and up to 27 products, whose root of the mean square is 1/3: such a sum is
-         * about sqrt(27) / 3 and stays below 3. The same for the 9 or 25 taps of a filter below. */
+        /* 27 roundings of partial sums of the bias and up to 27 products, whose root of the mean square is 1/3: such
+         * a sum is about sqrt(27) / 3 and stays below 3. The same for the 9 or 25 taps of a filter below. */
         compare("conv_rgb", count, &found, &wanted, NULL, 28 * EPS * (1 + (form % KINDS == HUGE_VALUES ? 1e4 : 1) * 3));
         for (int ky = 0; ky < 3; ky++)
             buffer_free(&x[ky]);
@@ -399,8 +431,14 @@ static void check_depthwise(void)
         int gap = form % 3 * 5; /* channels of the maps that are not wanted */
         int filter = form / CHANNELS / WIDTHS, size = filter % 2 ? 5 : 3, stride = filter / 2 ? 2 : 1;
         struct palme_depthwise shape = {
-            .width = (in_width + stride - 1) / stride, .in_width = in_width, .channels = count, .size = size,
-            .stride = stride, .x_stride = count + gap, .y_stride = count + 2 * gap, .w_stride = count + gap,
+            .width = (in_width + stride - 1) / stride,
+            .in_width = in_width,
+            .channels = count,
+            .size = size,
+            .stride = stride,
+            .x_stride = count + gap,
+            .y_stride = count + 2 * gap,
+            .w_stride = count + gap,
         };
         size_t x_size = (size_t)((in_width - 1) * shape.x_stride + count);
         size_t y_size = (size_t)((shape.width - 1) * shape.y_stride + count);
@@ -434,32 +472,33 @@ static const struct palme_kernels *lowest; /* of the levels with vectors */
 
 static void same(const char *name, int size, struct buffer *found, struct buffer *wanted)
 {
-    CHECK_MESSAGE(memcmp(found->data, wanted->data, wanted->bytes) == 0, "%s %s, size %d: other bits than at %s", tried->level,
-                  name, size, lowest->level);
+    CHECK_MESSAGE(memcmp(found->data, wanted->data, wanted->bytes) == 0, "%s %s, size %d: other bits than at %s",
+                  tried->level, name, size, lowest->level);
     buffer_free(found), buffer_free(wanted);
 }
 
 /* Runs `call` with the kernels k, once to `found` by those that are tried and once to `wanted` by the lowest; both have
  * `count` floats, which are those of `from` at first, if that is not NULL. */
-#define SAME(name, size, count, from, call)                                                           \
-    do {                                                                                              \
-        struct buffer found = buffer_filled(count, ZERO), wanted = buffer_filled(count, ZERO), to;    \
-        const struct palme_kernels *k = tried;                                                        \
-        const float *from_ = (from);                                                                  \
-                                                                                                      \
-        if (from_)                                                                                    \
-            memcpy(found.data, from_, found.bytes), memcpy(wanted.data, from_, wanted.bytes);         \
-        to = found;                                                                                   \
-        call;                                                                                         \
-        k = lowest;                                                                                   \
-        to = wanted;                                                                                  \
-        call;                                                                                         \
-        same(name, size, &found, &wanted);                                                            \
+#define SAME(name, size, count, from, call)                                                                            \
+    do {                                                                                                               \
+        struct buffer found = buffer_filled(count, ZERO), wanted = buffer_filled(count, ZERO), to;                     \
+        const struct palme_kernels *k = tried;                                                                         \
+        const float *from_ = (from);                                                                                   \
+                                                                                                                       \
+        if (from_)                                                                                                     \
+            memcpy(found.data, from_, found.bytes), memcpy(wanted.data, from_, wanted.bytes);                          \
+        to = found;                                                                                                    \
+        call;                                                                                                          \
+        k = lowest;                                                                                                    \
+        to = wanted;                                                                                                   \
+        call;                                                                                                          \
+        same(name, size, &found, &wanted);                                                                             \
     } while (0)
 
 static void check_same_rows(int n, enum kind kind)
 {
-    struct buffer x = buffer_filled((size_t)n, kind), w = buffer_filled((size_t)n, RANDOM), b = buffer_filled((size_t)n, RANDOM);
+    struct buffer x = buffer_filled((size_t)n, kind), w = buffer_filled((size_t)n, RANDOM),
+                  b = buffer_filled((size_t)n, RANDOM);
     struct buffer panels = buffer_filled(2 * 16 * (size_t)n, RANDOM);
 
     SAME("layernorm", n, (size_t)n, NULL, k->layernorm(to.data, x.data, w.data, b.data, n, 1e-5));
@@ -467,17 +506,25 @@ static void check_same_rows(int n, enum kind kind)
     SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
     SAME("linear", n, 20, NULL, k->linear(to.data, x.data, panels.data, NULL, 1, n, 20, 20, n, PALME_ACTIVATION_NONE));
     double found = tried->log_sum_exp(x.data, n), wanted = lowest->log_sum_exp(x.data, n);
-    CHECK_MESSAGE(memcmp(&found, &wanted, sizeof found) == 0, "%s log_sum_exp, size %d: other bits than at %s", tried->level, n,
-                  lowest->level);
+    CHECK_MESSAGE(memcmp(&found, &wanted, sizeof found) == 0, "%s log_sum_exp, size %d: other bits than at %s",
+                  tried->level, n, lowest->level);
     buffer_free(&x), buffer_free(&w), buffer_free(&b), buffer_free(&panels);
 }
 
 /* Rows alone and in step, some of which see part of a tile. */
 static void check_same_attention(int rows, int keys, float slope)
 {
-    struct palme_attend shape = { .rows = rows, .keys = keys, .first = keys > rows ? keys - rows : 0, .visible = keys / 3,
-                                  .out_stride = 64, .q_stride = 64, .k_stride = 64, .v_stride = 64, .scale = 0.7f,
-                                  .slope = slope, .workspace = attend_workspace };
+    struct palme_attend shape = { .rows = rows,
+                                  .keys = keys,
+                                  .first = keys > rows ? keys - rows : 0,
+                                  .visible = keys / 3,
+                                  .out_stride = 64,
+                                  .q_stride = 64,
+                                  .k_stride = 64,
+                                  .v_stride = 64,
+                                  .scale = 0.7f,
+                                  .slope = slope,
+                                  .workspace = attend_workspace };
     struct buffer q = buffer_filled((size_t)rows * 64, RANDOM), key = buffer_filled((size_t)keys * 64, RANDOM);
     struct buffer v = buffer_filled((size_t)keys * 64, RANDOM);
 
@@ -488,8 +535,15 @@ static void check_same_attention(int rows, int keys, float slope)
 static void check_same_filters(int channels, int width)
 {
     struct buffer x[5], w = buffer_filled(27 * (size_t)channels, RANDOM), b = buffer_filled((size_t)channels, RANDOM);
-    struct palme_depthwise shape = { .width = width, .in_width = width, .left = 1, .channels = channels, .size = 3,
-                                     .stride = 1, .x_stride = channels, .y_stride = channels, .w_stride = channels };
+    struct palme_depthwise shape = { .width = width,
+                                     .in_width = width,
+                                     .left = 1,
+                                     .channels = channels,
+                                     .size = 3,
+                                     .stride = 1,
+                                     .x_stride = channels,
+                                     .y_stride = channels,
+                                     .w_stride = channels };
     size_t count = (size_t)(width * channels);
     const float *rows[5];
 
@@ -510,7 +564,8 @@ static void check_same(void)
         for (int kind = 0; kind < KINDS; kind++)
             check_same_rows(sizes[s], (enum kind)kind);
     for (int i = 0; i < 36; i++)
-        check_same_attention((int[]){ 1, 3, 6, 10, 64, 70 }[i % 6], (int[]){ 1, 9, 31, 64, 77, 200 }[i / 6], i % 2 ? 0.25f : 0);
+        check_same_attention((int[]){ 1, 3, 6, 10, 64, 70 }[i % 6], (int[]){ 1, 9, 31, 64, 77, 200 }[i / 6],
+                             i % 2 ? 0.25f : 0);
     for (int i = 0; i < 20; i++)
         check_same_filters((int[]){ 3, 8, 17, 33 }[i % 4], (int[]){ 1, 7, 16, 23, 40 }[i / 4]);
     SAME("rotate", 64, 64, head.data, k->rotate(to.data, turn.data, turn.data + 16, turn.data + 32));
@@ -522,12 +577,30 @@ static void check_same(void)
 static float pool_a[1 << 20], pool_b[1 << 20], pool_c[1 << 20];
 static const struct palme_kernels *benched;
 
-static void bench_linear_1(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 1, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE); }
-static void bench_linear_64(void) { benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE); }
-static void bench_layernorm(void) { benched->layernorm(pool_c, pool_a, pool_b, pool_b, 512, 1e-5); }
-static void bench_gelu(void) { benched->gelu(pool_a, 2048); }
-static void bench_argmax(void) { benched->argmax(pool_a, 20000); }
-static void bench_log_sum_exp(void) { benched->log_sum_exp(pool_a, 20000); }
+static void bench_linear_1(void)
+{
+    benched->linear(pool_c, pool_a, pool_b, NULL, 1, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE);
+}
+static void bench_linear_64(void)
+{
+    benched->linear(pool_c, pool_a, pool_b, NULL, 64, 512, 2048, 2048, 512, PALME_ACTIVATION_NONE);
+}
+static void bench_layernorm(void)
+{
+    benched->layernorm(pool_c, pool_a, pool_b, pool_b, 512, 1e-5);
+}
+static void bench_gelu(void)
+{
+    benched->gelu(pool_a, 2048);
+}
+static void bench_argmax(void)
+{
+    benched->argmax(pool_a, 20000);
+}
+static void bench_log_sum_exp(void)
+{
+    benched->log_sum_exp(pool_a, 20000);
+}
 
 static void bench_attend(void)
 {
@@ -539,16 +612,28 @@ static void bench_attend(void)
 static void bench_filter(int size, int stride, int width, int channels)
 {
     const float *rows[5] = { pool_a, pool_a + 20000, pool_a + 40000, pool_a + 60000, pool_a + 80000 };
-    struct palme_depthwise shape = { width, width * stride, (size - stride) / 2,
-                                     channels, size, stride, channels, channels, channels };
+    struct palme_depthwise shape = { width,    width * stride, (size - stride) / 2, channels, size, stride, channels,
+                                     channels, channels };
 
     benched->depthwise(pool_c, rows, pool_b, pool_b, &shape);
 }
 
-static void bench_depthwise_3(void) { bench_filter(3, 1, 64, 144); }
-static void bench_depthwise_3_2(void) { bench_filter(3, 2, 64, 96); }
-static void bench_depthwise_5(void) { bench_filter(5, 1, 32, 288); }
-static void bench_depthwise_5_2(void) { bench_filter(5, 2, 32, 144); }
+static void bench_depthwise_3(void)
+{
+    bench_filter(3, 1, 64, 144);
+}
+static void bench_depthwise_3_2(void)
+{
+    bench_filter(3, 2, 64, 96);
+}
+static void bench_depthwise_5(void)
+{
+    bench_filter(5, 1, 32, 288);
+}
+static void bench_depthwise_5_2(void)
+{
+    bench_filter(5, 2, 32, 144);
+}
 
 static void bench_conv_rgb(void)
 {
@@ -630,8 +715,8 @@ int main(int argc, char **argv)
         printf("%s: %d new kernels\n", level.level, is_new);
         CHECK_MESSAGE(is_new > 0, "the level %s brings no kernel", level.level);
         check_layernorm();
-        /* x (1 - tail): a product, a difference and plain C's rounding of the whole, and x tail, which is at most 0.17, has
-         * some 20 roundings: 2 of t, 9 in the polynomial, 5 of the exponential, 3 of products. */
+        /* x (1 - tail): a product, a difference and plain C's rounding of the whole, and x tail, which is at most
+         * 0.17, has some 20 roundings: 2 of t, 9 in the polynomial, 5 of the exponential, 3 of products. */
         check_values("gelu", truth->gelu, tried->gelu, 6, 4 * EPS, 4 * EPS);
         check_values("relu6", truth->relu6, tried->relu6, 20, 0, 0);
         /* 8 multiply-adds in a lane, of which the root takes half, the factor, a product, and plain C's rounding */

@@ -108,9 +108,7 @@ ssize_t __wrap_pread64(int fd, void *out, size_t length, off_t offset)
 
 static int open_model(palme_model **model, int verify)
 {
-    struct palme_setup setup = {
-        .threads = threads, .verify = verify, .log = heard_log, .log_user = &heard
-    };
+    struct palme_setup setup = { .threads = threads, .verify = verify, .log = heard_log, .log_user = &heard };
 
     memset(&heard, 0, sizeof heard);
     *model = (palme_model *)&heard;
@@ -140,10 +138,9 @@ static void check_reads(int verify)
         for (at = 1; at <= wanted; at++) {
             status = open_model(&model, verify);
             CHECK_MESSAGE(status == PALME_ERROR_READ && model == NULL && heard.errors == 1,
-                          "read %ld of %ld: status %d, %d messages: %s", at, wanted, status,
-                          heard.errors, heard.error);
-            CHECK_MESSAGE(strstr(heard.error, fault == BROKEN ? strerror(EIO) : "shorter") != NULL,
-                          "read %ld: %s", at, heard.error);
+                          "read %ld of %ld: status %d, %d messages: %s", at, wanted, status, heard.errors, heard.error);
+            CHECK_MESSAGE(strstr(heard.error, fault == BROKEN ? strerror(EIO) : "shorter") != NULL, "read %ld: %s", at,
+                          heard.error);
         }
     fault = NONE;
 }
@@ -152,11 +149,13 @@ static void check_reads(int verify)
 static int caption(char *out, size_t size, const char *precision)
 {
     static const unsigned char pixels[9 * 7 * 3] = { 1, 200, 3, 90 };
-    const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 9, .height = 7, .planes = { pixels },
-                                       .strides = { 27 } };
+    const struct palme_image image = {
+        .format = PALME_FORMAT_RGB, .width = 9, .height = 7, .planes = { pixels }, .strides = { 27 }
+    };
     const struct palme_options options = { .beams = 3, .max_length = 6, .log = heard_log, .log_user = &heard };
-    const struct palme_setup setup = { .threads = threads, .precision = precision, .log = heard_log,
-                                       .log_user = &heard };
+    const struct palme_setup setup = {
+        .threads = threads, .precision = precision, .log = heard_log, .log_user = &heard
+    };
     palme_session *session = (palme_session *)&heard;
     palme_model *model = (palme_model *)&heard;
     const char *piece;
@@ -198,9 +197,9 @@ static void check_allocations(const char *precision)
         int status = caption(found, sizeof found, precision);
 
         good += status == PALME_OK;
-        CHECK_MESSAGE(status == PALME_OK ? heard.errors == 0 && strcmp(wanted, found) == 0
-                                         : status == PALME_ERROR_MEMORY && heard.errors == 1 &&
-                                               strstr(heard.error, "out of memory"),
+        CHECK_MESSAGE(status == PALME_OK
+                          ? heard.errors == 0 && strcmp(wanted, found) == 0
+                          : status == PALME_ERROR_MEMORY && heard.errors == 1 && strstr(heard.error, "out of memory"),
                       "%s, allocation %ld: status %d, %d messages: %s; %s", precision, n, status, heard.errors,
                       heard.error, found);
     }
@@ -211,10 +210,9 @@ static void check_allocations(const char *precision)
 
 int main(void)
 {
-    struct builder *b =
-        builder_new("{\"image_size\":2,\"patch_size\":1,\"encoder_dim\":2,\"decoder_dim\":3,"
-                    "\"num_tokens\":4,\"max_seq_len\":8}",
-                    11);
+    struct builder *b = builder_new("{\"image_size\":2,\"patch_size\":1,\"encoder_dim\":2,\"decoder_dim\":3,"
+                                    "\"num_tokens\":4,\"max_seq_len\":8}",
+                                    11);
     palme_model *model;
     char digest[65] = "0000000000000000000000000000000000000000000000000000000000000000", *found;
 

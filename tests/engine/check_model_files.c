@@ -18,9 +18,8 @@
 #include "palme.h"
 
 /* As small as can be, so that every byte can be tried. */
-static const char tiny[] =
-    "{\"image_size\":2,\"patch_size\":1,\"encoder_dim\":2,\"decoder_dim\":2,\"num_tokens\":4,"
-    "\"max_seq_len\":8}";
+static const char tiny[] = "{\"image_size\":2,\"patch_size\":1,\"encoder_dim\":2,\"decoder_dim\":2,\"num_tokens\":4,"
+                           "\"max_seq_len\":8}";
 
 static struct heard heard;
 static size_t step = 1;
@@ -60,8 +59,8 @@ static void caption(palme_model *model, char *text, size_t size, double *score)
         snprintf(text + strlen(text), size - strlen(text), "%s", piece);
     }
     /* A model with room for no token at all may say that its context is full. */
-    CHECK_MESSAGE(status == PALME_END || status == PALME_ERROR_CONTEXT,
-                  "the caption ends with %d after %d pieces", status, pieces);
+    CHECK_MESSAGE(status == PALME_END || status == PALME_ERROR_CONTEXT, "the caption ends with %d after %d pieces",
+                  status, pieces);
     *score = palme_caption_score(session);
     palme_session_close(&session);
 }
@@ -80,8 +79,7 @@ static int try_file(const char *what, size_t place)
         palme_model_close(&model);
         CHECK_MESSAGE(heard.errors == 0, "%s %zu: opened with an error: %s", what, place, heard.error);
     } else {
-        CHECK_MESSAGE(model == NULL && status < 0, "%s %zu: status %d, model %p", what, place, status,
-                      (void *)model);
+        CHECK_MESSAGE(model == NULL && status < 0, "%s %zu: status %d, model %p", what, place, status, (void *)model);
         CHECK_MESSAGE(heard.errors == 1 && strncmp(heard.error, path, strlen(path)) == 0,
                       "%s %zu: status %d, %d messages: %s", what, place, status, heard.errors, heard.error);
     }
@@ -113,8 +111,8 @@ static void check_every_prefix(void)
             continue;
         CHECK(truncate(path, (off_t)cut) == 0);
         status = try_file("cut at", cut);
-        CHECK_MESSAGE(status == (cut < 8 ? PALME_ERROR_KIND : PALME_ERROR_READ),
-                      "cut at %zu: status %d: %s", cut, status, heard.error);
+        CHECK_MESSAGE(status == (cut < 8 ? PALME_ERROR_KIND : PALME_ERROR_READ), "cut at %zu: status %d: %s", cut,
+                      status, heard.error);
         if (cut >= 8 + header)
             CHECK_MESSAGE(strstr(heard.error, "tensor ") != NULL, "cut at %zu: no tensor is named: %s", cut,
                           heard.error);
@@ -160,8 +158,7 @@ static void check_every_byte(void)
 static void check_every_number(void)
 {
     static const char *const extremes[] = {
-        "0",     "-1", "2147483648", "4294967296", "9223372036854775807", "18446744073709551616",
-        "1e999", "",   "null"
+        "0", "-1", "2147483648", "4294967296", "9223372036854775807", "18446744073709551616", "1e999", "", "null"
     };
     struct builder *b = tiny_builder();
     size_t length, header, numbers = 0;
@@ -233,8 +230,7 @@ static void check_metadata(void)
         builder_write(b, path);
         status = try_file(rows[i].key, i);
         CHECK_MESSAGE(status == rows[i].status, "%s %zu: status %d: %s", rows[i].key, i, status, heard.error);
-        CHECK_MESSAGE(strstr(heard.error, rows[i].word) != NULL, "no \"%s\" in: %s", rows[i].word,
-                      heard.error);
+        CHECK_MESSAGE(strstr(heard.error, rows[i].word) != NULL, "no \"%s\" in: %s", rows[i].word, heard.error);
         builder_free(b);
     }
 
@@ -339,8 +335,7 @@ static void check_sparse(void)
         getrusage(RUSAGE_SELF, &before);
         CHECK_INT(try_file("sparse", 0), PALME_ERROR_FORMAT);
         getrusage(RUSAGE_SELF, &after);
-        CHECK_MESSAGE(strstr(heard.error, "to_logits.bias") && strstr(heard.error, "2621440000"), "%s",
-                      heard.error);
+        CHECK_MESSAGE(strstr(heard.error, "to_logits.bias") && strstr(heard.error, "2621440000"), "%s", heard.error);
         CHECK(after.ru_maxrss - before.ru_maxrss < 2048 && after.ru_inblock - before.ru_inblock < 2048);
     }
     free(wider);
@@ -353,7 +348,9 @@ static const char *level; /* of the kernels; NULL: the machine's best */
 /* The precision that a model is opened in when `asked` is asked for, or the error. */
 static void precision_is(const char *asked, const char *wanted, const char *what)
 {
-    struct palme_setup setup = { .threads = 1, .level = level, .precision = asked, .log = heard_log, .log_user = &heard };
+    struct palme_setup setup = {
+        .threads = 1, .level = level, .precision = asked, .log = heard_log, .log_user = &heard
+    };
     palme_model *model;
     struct palme_info info;
 
@@ -375,7 +372,8 @@ static void precision_is(const char *asked, const char *wanted, const char *what
 static void check_automatic(struct builder *b)
 {
     static const struct {
-        const char *list, *plain, *without_bytes, *wanted; /* at c; at neon, which has no products of bytes; elsewhere */
+        const char *list, *plain, *without_bytes,
+            *wanted; /* at c; at neon, which has no products of bytes; elsewhere */
     } cases[] = {
         { "[\"f32\"]", "f32", "f32", "f32" },
         { "[\"f32\",\"bf16\"]", "f32", "bf16", "bf16" },
@@ -388,8 +386,9 @@ static void check_automatic(struct builder *b)
         builder_config(b, "precisions", cases[i].list);
         builder_write(b, path);
         for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
-            const char *wanted = l == PALME_CPU_C ? cases[i].plain : l == PALME_CPU_NEON ? cases[i].without_bytes
-                                                                                         : cases[i].wanted;
+            const char *wanted = l == PALME_CPU_C      ? cases[i].plain
+                                 : l == PALME_CPU_NEON ? cases[i].without_bytes
+                                                       : cases[i].wanted;
 
             if (!palme_cpu_has((enum palme_cpu_level)l))
                 continue;
@@ -426,8 +425,12 @@ static void check_precisions(void)
 static void check_unusual_tensors(void)
 {
     static const char *const extra[] = {
-        "\"dtype\":\"F32\",\"shape\":[0]",     "\"dtype\":\"I64\",\"shape\":[]", "\"dtype\":\"BOOL\",\"shape\":[2,4]",
-        "\"dtype\":\"F8_E4M3\",\"shape\":[8]", "\"dtype\":\"F4\",\"shape\":[16]", "\"dtype\":\"C64\",\"shape\":[1]",
+        "\"dtype\":\"F32\",\"shape\":[0]",
+        "\"dtype\":\"I64\",\"shape\":[]",
+        "\"dtype\":\"BOOL\",\"shape\":[2,4]",
+        "\"dtype\":\"F8_E4M3\",\"shape\":[8]",
+        "\"dtype\":\"F4\",\"shape\":[16]",
+        "\"dtype\":\"C64\",\"shape\":[1]",
         "\"dtype\":\"U16\",\"shape\":[1,1,1,1,1,1,1,1,1,4]",
     };
     struct builder *b = builder_new("{}", 14);
@@ -441,7 +444,8 @@ static void check_unusual_tensors(void)
         struct palme_setup setup = { .threads = 1, .log = heard_log, .log_user = &said };
         char entry[200];
         palme_model *model;
-        size_t n = (size_t)snprintf(entry, sizeof entry, "{\"extra\":{%s,\"data_offsets\":[%zu,%zu]},", extra[i], data, end);
+        size_t n =
+            (size_t)snprintf(entry, sizeof entry, "{\"extra\":{%s,\"data_offsets\":[%zu,%zu]},", extra[i], data, end);
         uint64_t size = header - 1 + n;
 
         memcpy(changed, &size, 8);

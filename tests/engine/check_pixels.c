@@ -5,17 +5,17 @@
  *
  *     check_pixels [--bench] [SEED]
  *
- * Like check_kernels: inputs and outputs end at a page that cannot be touched, and bytes before the outputs are compared.
- * A result is off from the exact sum by its roundings, each at most EPS of a partial sum, which the sum of the absolute
- * terms bounds; the roundings are counted where they are compared, and one more stands for the products of such errors.
- * With --bench it prints times and ratios.
+ * Like check_kernels: inputs and outputs end at a page that cannot be touched, and bytes before the outputs are
+ * compared. A result is off from the exact sum by its roundings, each at most EPS of a partial sum, which the sum of
+ * the absolute terms bounds; the roundings are counted where they are compared, and one more stands for the products
+ * of such errors. With --bench it prints times and ratios.
  */
 #include "support/check.h"
 #include "support/kernelhost.h"
 #include "kernels/kernels.h"
 
-static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127,
-                             257, 1000 };
+static const int sizes[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,  12,  13,
+                             14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 257, 1000 };
 enum { SIZES = sizeof sizes / sizeof *sizes, MOST_ROWS = 40 };
 
 static struct buffer floats(int n, double scale)
@@ -120,8 +120,10 @@ static void check_sum_spans(void)
                 exact[i / taps] += (double)w.data[i] * x.data[((int *)(void *)first.data)[i / taps] + i % taps];
             truth->filter_horizontal(wanted.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
             tried->filter_horizontal(found.data, x.data, w.data, (const int *)(void *)first.data, taps, n);
-            /* A product and fused multiply-adds in each of the PALME_TAPS_STEP sums, which three additions bring together. */
-            compare("filter_horizontal", n, taps, &found, &wanted, exact, (taps / PALME_TAPS_STEP + 3 + 1) * EPS * 255 * taps);
+            /* A product and fused multiply-adds in each of the PALME_TAPS_STEP sums, which three additions bring
+             * together. */
+            compare("filter_horizontal", n, taps, &found, &wanted, exact,
+                    (taps / PALME_TAPS_STEP + 3 + 1) * EPS * 255 * taps);
             free(exact);
             buffer_free(&x), buffer_free(&w), buffer_free(&first), buffer_free(&found), buffer_free(&wanted);
         }
@@ -195,13 +197,13 @@ static void check_colour(void)
                     x[c].data[i] = floorf(x[c].data[i]) + 0.5f;
                 from[c] = x[c].data;
                 for (int k = 0; k < 4; k++)
-                    m[c][k] = identity ? c == k : (float)((double)(random_bits() >> 11) * 0x1p-51 - 2) *
-                                                  (k == 3 ? 200 : 1);
+                    m[c][k] =
+                        identity ? c == k : (float)((double)(random_bits() >> 11) * 0x1p-51 - 2) * (k == 3 ? 200 : 1);
             }
-            tried->colour((uint8_t *)found.data, from, (const float (*)[4])m, n);
-            truth->colour((uint8_t *)wanted.data, from, (const float (*)[4])m, n);
-            CHECK_MESSAGE(memcmp(found.data, wanted.data, wanted.bytes) == 0, "%s colour, %d: other bytes than in plain C",
-                          tried->level, n);
+            tried->colour((uint8_t *)found.data, from, (const float(*)[4])m, n);
+            truth->colour((uint8_t *)wanted.data, from, (const float(*)[4])m, n);
+            CHECK_MESSAGE(memcmp(found.data, wanted.data, wanted.bytes) == 0,
+                          "%s colour, %d: other bytes than in plain C", tried->level, n);
             for (int i = 0; i < 3 * n; i++) {
                 const float *row = m[i % 3];
                 double v = (double)row[0] * from[0][i / 3] + (double)row[1] * from[1][i / 3] +
@@ -211,8 +213,8 @@ static void check_colour(void)
                 worst = fmax(worst, fabs(v - ((uint8_t *)found.data)[i]));
             }
             /* Half a byte, and three roundings of terms that are up to 2 * 300 and once 2 * 200. */
-            CHECK_MESSAGE(worst <= 0.5 + (3 + 1) * EPS * (3 * 2 * 300 + 400), "%s colour, %d: off by %g", tried->level, n,
-                          worst);
+            CHECK_MESSAGE(worst <= 0.5 + (3 + 1) * EPS * (3 * 2 * 300 + 400), "%s colour, %d: off by %g", tried->level,
+                          n, worst);
             CHECK_MESSAGE(buffer_guarded(&found), "%s colour, %d: wrote before its output", tried->level, n);
             for (int c = 0; c < 3; c++)
                 buffer_free(&x[c]);
@@ -243,11 +245,20 @@ static void bench_unzip(void)
     benched->deinterleave(to, pool_a, 3, 1920);
 }
 
-static void bench_sum_spans(void) { benched->filter_horizontal(pool_b, pool_a, pool_a, pool_first, 16, 256); }
+static void bench_sum_spans(void)
+{
+    benched->filter_horizontal(pool_b, pool_a, pool_a, pool_first, 16, 256);
+}
 
-static void bench_opaque(void) { pool_out[0] = (uint8_t)benched->opaque(pool_bytes, 3, 1920); }
+static void bench_opaque(void)
+{
+    pool_out[0] = (uint8_t)benched->opaque(pool_bytes, 3, 1920);
+}
 
-static void bench_over_white(void) { benched->over_white(pool_flat, pool_bytes, 3, 0, 1920); }
+static void bench_over_white(void)
+{
+    benched->over_white(pool_flat, pool_bytes, 3, 0, 1920);
+}
 
 static void bench_colour(void)
 {
@@ -263,12 +274,9 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         const char *name;
         void (*run)(void);
     } all[] = {
-        { "filter_vertical 9 x 5760", bench_sum_rows },
-        { "deinterleave 3 x 1920", bench_unzip },
-        { "filter_horizontal 256 x 16", bench_sum_spans },
-        { "opaque 1920", bench_opaque },
-        { "over_white 1920", bench_over_white },
-        { "colour 256", bench_colour },
+        { "filter_vertical 9 x 5760", bench_sum_rows },    { "deinterleave 3 x 1920", bench_unzip },
+        { "filter_horizontal 256 x 16", bench_sum_spans }, { "opaque 1920", bench_opaque },
+        { "over_white 1920", bench_over_white },           { "colour 256", bench_colour },
     };
 
     for (int i = 0; i < 256; i++)
@@ -302,9 +310,10 @@ int main(int argc, char **argv)
         }
         palme_kernels_init(&level, (enum palme_cpu_level)l);
         tried = &level;
-        CHECK_MESSAGE(l == PALME_CPU_C || (level.filter_vertical != c.filter_vertical && level.deinterleave != c.deinterleave &&
-                                           level.filter_horizontal != c.filter_horizontal && level.colour != c.colour &&
-                                           level.opaque != c.opaque && level.over_white != c.over_white),
+        CHECK_MESSAGE(l == PALME_CPU_C ||
+                          (level.filter_vertical != c.filter_vertical && level.deinterleave != c.deinterleave &&
+                           level.filter_horizontal != c.filter_horizontal && level.colour != c.colour &&
+                           level.opaque != c.opaque && level.over_white != c.over_white),
                       "the level %s does not bring the six kernels", level.level);
         check_sum_rows();
         check_unzip();

@@ -14,10 +14,15 @@
 #include "support/kernelhost.h"
 #include "kernels/kernels.h"
 
-static const int sizes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 33, 63, 64, 65, 127,
-                             257, 1000 };
-static const int rows_of[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13 }, outs_of[] = { 1, 7, 15, 16, 17, 48, 49, 63, 64, 65, 130 };
-enum { SIZES = sizeof sizes / sizeof *sizes, ROWS = sizeof rows_of / sizeof *rows_of, OUTS = sizeof outs_of / sizeof *outs_of };
+static const int sizes[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10,  11,  12,  13,
+                             14, 15, 16, 17, 31, 33, 63, 64, 65, 127, 257, 1000 };
+static const int rows_of[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13 },
+                 outs_of[] = { 1, 7, 15, 16, 17, 48, 49, 63, 64, 65, 130 };
+enum {
+    SIZES = sizeof sizes / sizeof *sizes,
+    ROWS = sizeof rows_of / sizeof *rows_of,
+    OUTS = sizeof outs_of / sizeof *outs_of
+};
 
 static const struct palme_kernels *truth, *tried;
 
@@ -85,7 +90,8 @@ static void check_int8_size(int in, int rows, int out, int trial)
     size_t stride = PALME_QUANTIZED_BYTES((size_t)in), y_stride = (size_t)(out + gap);
     struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride);
     struct buffer w = buffer_of_bytes((size_t)(panels * groups * 64)), scale = floats((size_t)panels * 16, 0.01);
-    struct buffer b = floats((size_t)panels * 16, 1), y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
+    struct buffer b = floats((size_t)panels * 16, 1),
+                  y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
     int8_t *weights = (int8_t *)w.data, *rows_8 = (int8_t *)quantized.data;
     int *whole = malloc((size_t)rows * (size_t)in * sizeof *whole);
     float *row_scale = malloc((size_t)rows * sizeof *row_scale);
@@ -98,14 +104,16 @@ static void check_int8_size(int in, int rows, int out, int trial)
     for (int o = 0; o < out; o++)
         for (int k = 0; k < in; k++) /* -128 too, which files may bring */
             weights[((o / 16 * groups + k / 4) * 16 + o % 16) * 4 + k % 4] =
-                (int8_t)(trial % KINDS == EXTREME ? (o % 3 == 0 ? -128 : o % 3 == 1 ? 127 : -127)
+                (int8_t)(trial % KINDS == EXTREME ? (o % 3 == 0   ? -128
+                                                     : o % 3 == 1 ? 127
+                                                                  : -127)
                                                   : (int)(random_bits() % 256) - 128);
     for (int r = 0; r < rows; r++) {
         fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
         tried->quantize(rows_8 + (size_t)r * stride, &quantization[r], x.data, in);
         row_scale[r] = whole_numbers(whole + (size_t)r * (size_t)in, x.data, in);
-        CHECK_MESSAGE(same(quantization[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g", tried->level,
-                      in, quantization[r].scale, row_scale[r]);
+        CHECK_MESSAGE(same(quantization[r].scale, row_scale[r]), "%s quantize, size %d: scale %.9g, wanted %.9g",
+                      tried->level, in, quantization[r].scale, row_scale[r]);
     }
     CHECK_MESSAGE(buffer_guarded(&quantized), "%s quantize, size %d: wrote before its output", tried->level, in);
     tried->linear_int8(y.data, rows_8, quantization, weights, scale.data, bias, rows, in, out, (ptrdiff_t)y_stride, f);
@@ -119,10 +127,10 @@ static void check_int8_size(int in, int rows, int out, int trial)
             if (f == PALME_ACTIVATION_RELU6)
                 wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
             /* What a minimum makes of NaN is not said. */
-            if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(y.data[(size_t)r * y_stride + (size_t)o], wanted) &&
-                wrong++ == 0)
-                CHECK_MESSAGE(0, "%s linear_int8 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows, in,
-                              out, r, o, y.data[(size_t)r * y_stride + (size_t)o], wanted);
+            if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) &&
+                !same(y.data[(size_t)r * y_stride + (size_t)o], wanted) && wrong++ == 0)
+                CHECK_MESSAGE(0, "%s linear_int8 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level,
+                              rows, in, out, r, o, y.data[(size_t)r * y_stride + (size_t)o], wanted);
         }
         for (int i = 0; r + 1 < rows && i < gap; i++)
             CHECK_MESSAGE(*(unsigned char *)&y.data[(size_t)r * y_stride + (size_t)(out + i)] == CANARY,
@@ -167,7 +175,8 @@ static struct buffer panels_of_int8(int in, int out)
     memset(w.data, 0, w.bytes);
     for (int o = 0; o < out; o++)
         for (int k = 0; k < in; k++)
-            ((int8_t *)w.data)[((o / 16 * groups + k / 4) * 16 + o % 16) * 4 + k % 4] = (int8_t)((int)(random_bits() % 256) - 128);
+            ((int8_t *)w.data)[((o / 16 * groups + k / 4) * 16 + o % 16) * 4 + k % 4] =
+                (int8_t)((int)(random_bits() % 256) - 128);
     return w;
 }
 
@@ -191,7 +200,8 @@ static void check_to_bytes_size(int in, int out, int lines, int pixels, int tria
     int gap = trial % 3, apart = pixels + trial % 2, rows = (lines - 1) * apart + pixels, padded = (out + 15) / 16 * 16;
     int wrong = 0, *whole = malloc((size_t)(rows * in) * sizeof *whole);
     size_t stride = PALME_QUANTIZED_BYTES((size_t)in);
-    struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride), w = panels_of_int8(in, out);
+    struct buffer x = floats((size_t)in, 1), quantized = buffer_of_bytes((size_t)rows * stride),
+                  w = panels_of_int8(in, out);
     struct buffer scale = scales(padded, 0.003, 0), b = scales(padded, 3, trial % 4 == 3);
     struct buffer y = buffer_of_bytes((size_t)((pixels - 1) * (out + gap) + out) * 4);
     struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
@@ -202,8 +212,8 @@ static void check_to_bytes_size(int in, int out, int lines, int pixels, int tria
         tried->quantize((int8_t *)quantized.data + (size_t)r * stride, &quantization[r], x.data, in);
         row_scale[r] = whole_numbers(whole + r * in, x.data, in);
     }
-    tried->linear_int8_to_bytes((uint8_t *)y.data, (const int8_t *)quantized.data, quantization, (const int8_t *)w.data, scale.data,
-                                trial % 5 ? b.data : NULL, lines, apart, pixels, in, out, out + gap);
+    tried->linear_int8_to_bytes((uint8_t *)y.data, (const int8_t *)quantized.data, quantization, (const int8_t *)w.data,
+                                scale.data, trial % 5 ? b.data : NULL, lines, apart, pixels, in, out, out + gap);
     for (int i = 0; i < pixels * lines * out; i++) {
         int o = i % out, line = i / out % lines, pixel = i / out / lines, row = line * apart + pixel;
         const uint8_t *group = (const uint8_t *)y.data + (pixel * (out + gap) + o) * 4;
@@ -214,8 +224,9 @@ static void check_to_bytes_size(int in, int out, int lines, int pixels, int tria
         int wanted = byte_of(fmaf((float)sum, row_scale[row] * (scale.data[o] * PALME_BYTE_FACTOR),
                                   trial % 5 ? b.data[o] * PALME_BYTE_FACTOR : 0));
         if (group[line] != wanted && wrong++ == 0)
-            CHECK_MESSAGE(0, "%s linear_int8_to_bytes %d lines x %d x %d x %d, pixel %d, output %d, line %d: %d, wanted %d",
-                          tried->level, lines, pixels, in, out, pixel, o, line, group[line], wanted);
+            CHECK_MESSAGE(
+                0, "%s linear_int8_to_bytes %d lines x %d x %d x %d, pixel %d, output %d, line %d: %d, wanted %d",
+                tried->level, lines, pixels, in, out, pixel, o, line, group[line], wanted);
         for (int g = 0; o == out - 1 && pixel + 1 < pixels && g < 4 * gap; g++)
             CHECK_MESSAGE(group[4 + g] == CANARY, "%s linear_int8_to_bytes: wrote between pixels", tried->level);
     }
@@ -248,8 +259,8 @@ static void check_from_bytes_size(int in, int out, int rows, int trial)
         if (f == PALME_ACTIVATION_RELU6)
             wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
         if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(found, wanted) && wrong++ == 0)
-            CHECK_MESSAGE(0, "%s linear_bytes %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows, in, out,
-                          row, o, found, wanted);
+            CHECK_MESSAGE(0, "%s linear_bytes %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows,
+                          in, out, row, o, found, wanted);
         for (int g = 0; o == out - 1 && row + 1 < rows && g < gap; g++)
             CHECK_MESSAGE(*(unsigned char *)&y.data[row * (out + gap) + out + g] == CANARY,
                           "%s linear_bytes %d x %d x %d: wrote between rows", tried->level, rows, in, out);
@@ -262,8 +273,14 @@ static void check_depthwise_size(int count, int in_width, int size, int stride, 
 {
     int gap = trial % 3 * 4, width = (in_width + stride - 1) / stride, total = (width - 1) * stride + size - in_width;
     int portions = (size + 3) / 4, wrong = 0;
-    struct palme_depthwise shape = { .width = width, .in_width = in_width, .left = total > 0 ? total / 2 : 0, .channels = count,
-                                     .size = size, .stride = stride, .x_stride = count + gap, .y_stride = count + 2 * gap,
+    struct palme_depthwise shape = { .width = width,
+                                     .in_width = in_width,
+                                     .left = total > 0 ? total / 2 : 0,
+                                     .channels = count,
+                                     .size = size,
+                                     .stride = stride,
+                                     .x_stride = count + gap,
+                                     .y_stride = count + 2 * gap,
                                      .w_stride = count + gap };
     struct buffer x[2], w = buffer_of_bytes((size_t)((portions * size - 1) * (count + gap) + count) * 4);
     struct buffer scale = scales(count, 0.004, 0), b = scales(count, 3, trial % 7 == 6);
@@ -280,7 +297,8 @@ static void check_depthwise_size(int count, int in_width, int size, int stride, 
         int place = (int)(i % 4 + i / x[0].bytes * 4), ky = place - under.first;
 
         ((uint8_t *)x[i / x[0].bytes].data)[i % x[0].bytes] =
-            (uint8_t)(ky >= 0 && ky < size && under.inside >> ky & 1 ? (trial % 3 ? random_bits() % 128 : 127) : random_bits());
+            (uint8_t)(ky >= 0 && ky < size && under.inside >> ky & 1 ? (trial % 3 ? random_bits() % 128 : 127)
+                                                                     : random_bits());
     }
     for (size_t i = 0; i < w.bytes; i++) {
         size_t ky = i / 4 / (size_t)(count + gap) / (size_t)size * 4 + i % 4;
@@ -302,10 +320,11 @@ static void check_depthwise_size(int count, int in_width, int size, int stride, 
         }
         int wanted = byte_of(fmaf((float)sum, scale.data[c], b.data[c] * PALME_BYTE_FACTOR));
         if (*found != wanted && wrong++ == 0)
-            CHECK_MESSAGE(0, "%s depthwise_bytes %dx%d/%d, %d x %d, pixel %d, channel %d: %d, wanted %d", tried->level, size,
-                          size, stride, in_width, count, pixel, c, *found, wanted);
+            CHECK_MESSAGE(0, "%s depthwise_bytes %dx%d/%d, %d x %d, pixel %d, channel %d: %d, wanted %d", tried->level,
+                          size, size, stride, in_width, count, pixel, c, *found, wanted);
         for (int g = 1; c == count - 1 && pixel + 1 < width && g <= 2 * gap; g++)
-            CHECK_MESSAGE(found[g] == CANARY, "%s depthwise_bytes %d x %d: wrote between pixels", tried->level, in_width, count);
+            CHECK_MESSAGE(found[g] == CANARY, "%s depthwise_bytes %d x %d: wrote between pixels", tried->level,
+                          in_width, count);
     }
     CHECK_MESSAGE(buffer_guarded(&y), "%s depthwise_bytes, %d channels: wrote before its output", tried->level, count);
     buffer_free(&x[0]), buffer_free(&x[1]), buffer_free(&w), buffer_free(&scale), buffer_free(&b), buffer_free(&y);
@@ -313,7 +332,8 @@ static void check_depthwise_size(int count, int in_width, int size, int stride, 
 
 static void check_bytes(void)
 {
-    static const int channels[] = { 1, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 130 }, widths[] = { 1, 2, 3, 7, 8, 9, 11, 16, 17, 23, 40 };
+    static const int channels[] = { 1, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 130 },
+                     widths[] = { 1, 2, 3, 7, 8, 9, 11, 16, 17, 23, 40 };
     enum { CHANNELS = sizeof channels / sizeof *channels, WIDTHS = sizeof widths / sizeof *widths };
     int trial = 0;
 
@@ -341,7 +361,8 @@ static void check_rounding(void)
             CHECK(isnan(back));
             continue;
         }
-        uint32_t down = bits & 0xffff0000, wanted = low < 0x8000 || (low == 0x8000 && !(bits & 0x10000)) ? down : down + 0x10000;
+        uint32_t down = bits & 0xffff0000,
+                 wanted = low < 0x8000 || (low == 0x8000 && !(bits & 0x10000)) ? down : down + 0x10000;
         uint32_t found;
         memcpy(&found, &back, sizeof found);
         CHECK_MESSAGE(found == wanted, "%.9g as bf16 is %.9g", x, back);
@@ -359,9 +380,12 @@ static void check_bf16_size(int in, int rows, int out, int trial)
     int gap = trial % 3, pairs = (in + 1) / 2, panels = (out + 15) / 16;
     size_t y_stride = (size_t)(out + gap), x_stride = (size_t)(tried->to_bf16 ? 2 * pairs : in + gap);
     size_t x_size = (size_t)(rows - 1) * x_stride + (tried->to_bf16 ? x_stride : (size_t)in);
-    struct buffer x = floats((size_t)rows * (size_t)in, trial % 5 == 4 ? 1e4 : 1), w = buffer_of_bytes((size_t)(panels * pairs * 64));
-    struct buffer b = floats((size_t)panels * 16, 1), y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
-    struct buffer put = buffer_of_bytes(x_size * (tried->to_bf16 ? 2 : 4)), plain = floats((size_t)(panels * 16 * in), 0);
+    struct buffer x = floats((size_t)rows * (size_t)in, trial % 5 == 4 ? 1e4 : 1),
+                  w = buffer_of_bytes((size_t)(panels * pairs * 64));
+    struct buffer b = floats((size_t)panels * 16, 1),
+                  y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
+    struct buffer put = buffer_of_bytes(x_size * (tried->to_bf16 ? 2 : 4)),
+                  plain = floats((size_t)(panels * 16 * in), 0);
     struct buffer one = buffer_of_bytes((size_t)out * 4), twin = buffer_of_bytes(y.bytes);
     uint16_t *weights = (uint16_t *)(void *)w.data;
     enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
@@ -399,8 +423,8 @@ static void check_bf16_size(int in, int rows, int out, int trial)
              * they are taken to add up like the root of their number. */
             double limit = 4 * sqrt((double)in + 4) * EPS * terms + 1e-37;
             if (!(fabs(y.data[(size_t)r * y_stride + (size_t)o] - sum) <= limit) && wrong++ == 0)
-                CHECK_MESSAGE(0, "%s linear_bf16 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows, in,
-                              out, r, o, y.data[(size_t)r * y_stride + (size_t)o], sum);
+                CHECK_MESSAGE(0, "%s linear_bf16 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level,
+                              rows, in, out, r, o, y.data[(size_t)r * y_stride + (size_t)o], sum);
         }
         for (int i = 0; r + 1 < rows && i < gap; i++)
             CHECK_MESSAGE(*(unsigned char *)&y.data[(size_t)r * y_stride + (size_t)(out + i)] == CANARY,
@@ -408,13 +432,14 @@ static void check_bf16_size(int in, int rows, int out, int trial)
     }
     CHECK_MESSAGE(buffer_guarded(&y), "%s linear_bf16, size %d: wrote before its output", tried->level, in);
     /* One row alone gives the same bits. */
-    tried->linear_bf16(one.data, (const char *)put.data + (size_t)(rows - 1) * x_stride * (tried->to_bf16 ? 2 : 4), weights,
-                       bias, 1, in, out, out, (ptrdiff_t)x_stride, f);
+    tried->linear_bf16(one.data, (const char *)put.data + (size_t)(rows - 1) * x_stride * (tried->to_bf16 ? 2 : 4),
+                       weights, bias, 1, in, out, out, (ptrdiff_t)x_stride, f);
     CHECK_MESSAGE(memcmp(one.data, y.data + (size_t)(rows - 1) * y_stride, (size_t)out * 4) == 0,
                   "%s linear_bf16 %d x %d x %d: a row alone is another", tried->level, rows, in, out);
     /* And so does the product in single precision with the same weights, where no row is narrowed. */
     if (!tried->to_bf16) {
-        tried->linear(twin.data, put.data, plain.data, bias, rows, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
+        tried->linear(twin.data, put.data, plain.data, bias, rows, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride,
+                      f);
         CHECK_MESSAGE(memcmp(twin.data, y.data, y.bytes) == 0, "%s linear_bf16 %d x %d x %d: differs from linear",
                       tried->level, rows, in, out);
     }
@@ -442,13 +467,19 @@ static struct palme_quantization pool_quantum[MANY];
 static const struct palme_kernels *benched;
 static int bench_rows;
 
-static void bench_f32(void) { benched->linear(pool_y, pool_x, pool_w, NULL, bench_rows, IN, OUT, OUT, IN, PALME_ACTIVATION_NONE); }
-static void bench_quantize(void) { benched->quantize(pool_q, pool_quantum, pool_x, IN); }
+static void bench_f32(void)
+{
+    benched->linear(pool_y, pool_x, pool_w, NULL, bench_rows, IN, OUT, OUT, IN, PALME_ACTIVATION_NONE);
+}
+static void bench_quantize(void)
+{
+    benched->quantize(pool_q, pool_quantum, pool_x, IN);
+}
 
 static void bench_bf16(void)
 {
-    benched->linear_bf16(pool_y, benched->to_bf16 ? (const void *)pool_x16 : pool_x, pool_w16, NULL, bench_rows, IN, OUT, OUT,
-                         IN, PALME_ACTIVATION_NONE);
+    benched->linear_bf16(pool_y, benched->to_bf16 ? (const void *)pool_x16 : pool_x, pool_w16, NULL, bench_rows, IN,
+                         OUT, OUT, IN, PALME_ACTIVATION_NONE);
 }
 
 static void bench_int8(void)
@@ -464,7 +495,9 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         void (*run)(void);
         double bytes; /* of a weight; 0: no product */
     } all[] = {
-        { "linear", bench_f32, 4 }, { "linear_bf16", bench_bf16, 2 }, { "linear_int8", bench_int8, 1 },
+        { "linear", bench_f32, 4 },
+        { "linear_bf16", bench_bf16, 2 },
+        { "linear_int8", bench_int8, 1 },
         { "quantize", bench_quantize, 0 },
     };
 
@@ -480,8 +513,8 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
             if (i == 0)
                 single = fast;
             if (all[i].bytes > 0)
-                printf("%-12s %2d x %d x %d %-5s %9.0f ns, %4.2f times linear, %6.1f GOP/s, %5.1f GB/s of weights", all[i].name,
-                       bench_rows, IN, OUT, level->level, fast * 1e9, single / fast,
+                printf("%-12s %2d x %d x %d %-5s %9.0f ns, %4.2f times linear, %6.1f GOP/s, %5.1f GB/s of weights",
+                       all[i].name, bench_rows, IN, OUT, level->level, fast * 1e9, single / fast,
                        2e-9 * bench_rows * IN * OUT / fast, 1e-9 * IN * OUT * all[i].bytes / fast);
             else
                 printf("%-12s %d %-5s %9.0f ns", all[i].name, IN, level->level, fast * 1e9);
@@ -520,7 +553,8 @@ int main(int argc, char **argv)
     truth = &c;
     check_rounding();
     for (int i = 0; i < IN * OUT; i++)
-        pool_w8[i] = (int8_t)random_bits(), pool_w16[i] = palme_bf16_round((float)random_unit()), pool_w[i] = (float)random_unit();
+        pool_w8[i] = (int8_t)random_bits(), pool_w16[i] = palme_bf16_round((float)random_unit()),
+        pool_w[i] = (float)random_unit();
     for (int i = 0; i < MANY * IN; i++)
         pool_x[i] = (float)random_unit();
     for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
@@ -535,7 +569,8 @@ int main(int argc, char **argv)
         CHECK_MESSAGE(l == PALME_CPU_C ||
                           (level.quantize != below.quantize && level.linear_int8 != below.linear_int8 &&
                            level.linear_int8_to_bytes != below.linear_int8_to_bytes &&
-                           level.linear_bytes != below.linear_bytes && level.depthwise_bytes != below.depthwise_bytes) ||
+                           level.linear_bytes != below.linear_bytes &&
+                           level.depthwise_bytes != below.depthwise_bytes) ||
                           level.linear_bf16 != below.linear_bf16,
                       "the level %s brings no product", level.level);
         check_level(&level);

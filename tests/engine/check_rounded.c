@@ -6,19 +6,20 @@
  *
  * A file whose weights are BF16 or I8 already gives the same weights in f32 and in that precision, so what differs is
  * what the precision does to activations. In bf16 that is nothing where a level widens weights: the bits are the same.
- * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of itself.
- * In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a sum, and of
- * the whole model it is estimated from the number of layers.
+ * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of
+ * itself. In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a
+ * sum, and of the whole model it is estimated from the number of layers.
  *
- * All levels with vectors give the same bits, in f32, in int8, and in bf16 where activations are not rounded. Plain C, whose
- * norms, GELU and attention are in double, does not.
+ * All levels with vectors give the same bits, in f32, in int8, and in bf16 where activations are not rounded. Plain
+ * C, whose norms, GELU and attention are in double, does not.
  */
 #include "support/check.h"
 #include "support/enginehost.h"
 #include "support/model_builder.h"
 
 static const char *const shapes[] = {
-    "{\"image_size\":64,\"patch_size\":16,\"encoder_dim\":96,\"decoder_dim\":96,\"encoder_depth\":2,\"decoder_depth\":2,"
+    "{\"image_size\":64,\"patch_size\":16,\"encoder_dim\":96,\"decoder_dim\":96,\"encoder_depth\":2,\"decoder_depth\":"
+    "2,"
     "\"encoder_heads\":2,\"decoder_heads\":2,\"num_tokens\":257}",
     "{\"image_size\":32,\"patch_size\":8,\"encoder_dim\":50,\"decoder_dim\":66,\"encoder_depth\":1,\"decoder_depth\":3,"
     "\"cross_attend\":false,\"num_tokens\":97,\"max_seq_len\":40}",
@@ -42,8 +43,9 @@ struct layer {
 
 static struct layer layer_of(enum palme_precision precision, int in, int out, enum palme_activation activation)
 {
-    struct layer layer = { .l = { .precision = precision, .layout = PALME_LAYOUT_PANELS, .in = in, .out = out,
-                                  .activation = activation } };
+    struct layer layer = {
+        .l = { .precision = precision, .layout = PALME_LAYOUT_PANELS, .in = in, .out = out, .activation = activation }
+    };
     float *scale = aligned_alloc(64, (palme_linear_outputs(&layer.l) * 4 + 63) / 64 * 64), factor;
     float *b = aligned_alloc(64, (palme_linear_outputs(&layer.l) * 4 + 63) / 64 * 64);
     void *packed = aligned_alloc(64, (palme_linear_size(&layer.l) + 63) / 64 * 64);
@@ -60,7 +62,8 @@ static struct layer layer_of(enum palme_precision precision, int in, int out, en
 
         for (int k = 0; k < in; k++)
             row[k] = precision == PALME_INT8   ? (float)palme_quantize_value(row[k], factor) * row_scale
-                     : precision == PALME_BF16 ? palme_bf16_widen(palme_bf16_round(row[k])) : row[k];
+                     : precision == PALME_BF16 ? palme_bf16_widen(palme_bf16_round(row[k]))
+                                               : row[k];
     }
     layer.l.w = packed;
     layer.l.scale = scale;
@@ -91,7 +94,8 @@ static void check_layers(const char *level_name)
         struct layer a = layer_of(precision, in, 50, PALME_ACTIVATION_GELU);
         struct layer b = layer_of(precision, in, 400, PALME_ACTIVATION_NONE);
         size_t size = (size_t)rows * 450, wrong = 0;
-        float *x = malloc((size_t)(rows * in) * sizeof *x), *y = calloc(2 * size, sizeof *y), *into = calloc(2 * size, sizeof *into);
+        float *x = malloc((size_t)(rows * in) * sizeof *x), *y = calloc(2 * size, sizeof *y),
+              *into = calloc(2 * size, sizeof *into);
 
         for (int i = 0; i < rows * in; i++)
             x[i] = (float)random_value();
@@ -102,11 +106,13 @@ static void check_layers(const char *level_name)
             c.workspace = aligned_alloc(64, 64 + palme_linear_workspace(&kernels, &a.l, rows));
             for (size_t i = 0; i < size; i++)
                 sum[i] = 1;
-            palme_linear_multi(&c, (struct palme_linear_op[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2, x, rows);
+            palme_linear_multi(&c, (struct palme_linear_op[]){ { to, &a.l, NULL }, { to + rows * 50, &b.l, sum } }, 2,
+                               x, rows);
             free(c.workspace);
         }
         CHECK_MESSAGE(memcmp(y, y + size, size * 4) == 0 && memcmp(into, into + size, size * 4) == 0,
-                      "%s %s, %d x %d: two threads differ from one", kernels.level, palme_precision_name(precision), rows, in);
+                      "%s %s, %d x %d: two threads differ from one", kernels.level, palme_precision_name(precision),
+                      rows, in);
         for (int r = 0; r < rows; r++) {
             float most = 0;
 
@@ -128,18 +134,18 @@ static void check_layers(const char *level_name)
                 if (o < 50)
                     wanted = 0.5 * wanted * (1 + erf(wanted * 0.70710678118654752440));
                 /* A value is off by half of the scale in int8, and by two roundings of up to 127, of the factor and of
-                 * what it gives, each 2^-24 of that; by the unit roundoff of bf16 where activations are rounded too. A sum
-                 * in single precision has a rounding of 2^-24 for each of its terms and for what is done to it: scale and
-                 * its factor, bias, those of GELU (4 EPS of 1 or of itself in check_kernels), the sum `into` and what takes
-                 * it back here. GELU's slope is below 1.13. */
+                 * what it gives, each 2^-24 of that; by the unit roundoff of bf16 where activations are rounded too.
+                 * A sum in single precision has a rounding of 2^-24 for each of its terms and for what is done to it:
+                 * scale and its factor, bias, those of GELU (4 EPS of 1 or of itself in check_kernels), the sum
+                 * `into` and what takes it back here. GELU's slope is below 1.13. */
                 double limit = 1.13 * ((precision == PALME_INT8 ? most * (1 / 254.0 + 2 * 0x1p-24) * weights : 0) +
                                        (precision == PALME_BF16 && kernels.to_bf16 ? size_of * 0x1p-8 : 0)) +
                                1.13 * (size_of + 2) * (in + 8) * 0x1p-24;
                 wrong += !(fabs(found - wanted) <= limit);
             }
         }
-        CHECK_MESSAGE(wrong == 0, "%s %s, %d x %d: %zu values are too far off", kernels.level, palme_precision_name(precision),
-                      rows, in, wrong);
+        CHECK_MESSAGE(wrong == 0, "%s %s, %d x %d: %zu values are too far off", kernels.level,
+                      palme_precision_name(precision), rows, in, wrong);
         layer_free(&a), layer_free(&b), free(x), free(y), free(into);
     }
     palme_pool_close(&pool);
@@ -217,8 +223,8 @@ struct vectors {
 static void check_same(struct vectors *v, const struct numbers *n, enum palme_precision precision, const char *level)
 {
     if (v->known[precision])
-        CHECK_MESSAGE(same_numbers(n, &v->first[precision]), "%s, %s: other bits than at the first level with vectors", level,
-                      palme_precision_name(precision));
+        CHECK_MESSAGE(same_numbers(n, &v->first[precision]), "%s, %s: other bits than at the first level with vectors",
+                      level, palme_precision_name(precision));
     else
         v->first[precision] = *n;
 }
@@ -240,10 +246,11 @@ static void check_model(const char *shape, const char *level, struct vectors *ve
     struct numbers f32 = run(path, level, "f32"), low = run(path, level, "bf16");
     double far = distance(low.logits, f32.logits, f32.all);
     if (!low.narrows && !f32.blas)
-        CHECK_MESSAGE(same_numbers(&low, &f32), "%s: bf16 differs from f32 with the same weights: logits by %g deviations", level,
-                      far);
-    else /* The same inputs are off by the unit roundoff of bf16; or by that of sums in another order, where up to 384 = 2^8.6
-          * roundings of 2^-24 add up like squares. */
+        CHECK_MESSAGE(same_numbers(&low, &f32),
+                      "%s: bf16 differs from f32 with the same weights: logits by %g deviations", level, far);
+    else
+        /* The same inputs are off by the unit roundoff of bf16; or by that of sums in another order, where up to
+         * 384 = 2^8.6 roundings of 2^-24 add up like squares. */
         CHECK_MESSAGE(far <= sqrt(6.0 * depth + 2) * (low.narrows ? 0x1p-8 : 0x1p-19),
                       "%s: bf16: logits are off by %g deviations", level, far);
     if (!plain) {

@@ -34,14 +34,11 @@ static void refuse(const char *path, int status, const char *word, const char *w
     struct palme_safetensors *file;
     int found = open_file(&file, path, 0);
 
-    CHECK_MESSAGE(found == status, "%s: status %d, wanted %d (%s)", what, found, status,
-                  heard.error);
+    CHECK_MESSAGE(found == status, "%s: status %d, wanted %d (%s)", what, found, status, heard.error);
     CHECK_MESSAGE(file == NULL, "%s: the file is not NULL", what);
     CHECK_MESSAGE(heard.errors == 1, "%s: %d messages", what, heard.errors);
-    CHECK_MESSAGE(strncmp(heard.error, path, strlen(path)) == 0, "%s: the file is not named: %s",
-                  what, heard.error);
-    CHECK_MESSAGE(strstr(heard.error, word) != NULL, "%s: no \"%s\" in: %s", what, word,
-                  heard.error);
+    CHECK_MESSAGE(strncmp(heard.error, path, strlen(path)) == 0, "%s: the file is not named: %s", what, heard.error);
+    CHECK_MESSAGE(strstr(heard.error, word) != NULL, "%s: no \"%s\" in: %s", what, word, heard.error);
     palme_safetensors_close(&file);
 }
 
@@ -87,15 +84,13 @@ static void check_no_file(void)
     refuse(path, PALME_ERROR_OPEN, "directory", "directory");
     rmdir(path);
     CHECK(mkfifo(path, 0600) == 0);
-    refuse(path, PALME_ERROR_OPEN, "fifo",
-           "fifo"); /* a reader that blocks runs into the test's time-out */
+    refuse(path, PALME_ERROR_OPEN, "fifo", "fifo"); /* a reader that blocks runs into the test's time-out */
     unlink(path);
     refuse("/dev/null", PALME_ERROR_OPEN, "device", "device");
     if (strlen(path) < sizeof address.sun_path)
         strcpy(address.sun_path, path);
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (strlen(path) < sizeof address.sun_path &&
-        bind(fd, (struct sockaddr *)&address, sizeof address) == 0)
+    if (strlen(path) < sizeof address.sun_path && bind(fd, (struct sockaddr *)&address, sizeof address) == 0)
         refuse(path, PALME_ERROR_OPEN, "socket", "socket");
     close(fd);
     unlink(path);
@@ -141,8 +136,8 @@ static void check_other_kinds(void)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         write_bytes(path, kinds[i].bytes, kinds[i].length);
         refuse(path, PALME_ERROR_KIND, kinds[i].word, kinds[i].what);
-        CHECK_MESSAGE(!strstr(heard.error, "models/") == !kinds[i].convertible, "%s: advice in: %s",
-                      kinds[i].what, heard.error);
+        CHECK_MESSAGE(!strstr(heard.error, "models/") == !kinds[i].convertible, "%s: advice in: %s", kinds[i].what,
+                      heard.error);
     }
 }
 
@@ -211,9 +206,7 @@ static void check_json(void)
     refuse_header("{\"a\\u0000\":1}", 0, "not valid JSON");
     refuse_header("{\"a\":1,\"a\":1}", 0, "duplicate");
     refuse_header("{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"}}", 0, "duplicate");
-    refuse_header(
-        "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
-        "duplicate");
+    refuse_header("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "duplicate");
     refuse_header("{\"__metadata__\":[]}", 0, "__metadata__");
     refuse_header("{\"__metadata__\":{\"k\":1}}", 0, "k");
     used = (size_t)snprintf(deep, sizeof deep, "{\"a\":");
@@ -246,8 +239,7 @@ static void check_entries(void)
         { "1", 0, "tensor t" },
         { "[]", 0, "tensor t" },
         { "{\"dtype\":\"F32\",\"shape\":[1]}", 4, "data_offsets" },
-        { "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}", 4,
-          "nothing else" },
+        { "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}", 4, "nothing else" },
         { "{\"dtype\":\"F32\",\"shapes\":[1],\"data_offsets\":[0,4]}", 4, "shape" },
         { "{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}", 4, "dtype" },
         { "{\"dtype\":\"F128\",\"shape\":[1],\"data_offsets\":[0,16]}", 16, "F128" },
@@ -265,14 +257,10 @@ static void check_entries(void)
         { "{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}", 4, "dimension 0" },
         { "{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}", 4, "dimension 0" },
         { "{\"dtype\":\"F32\",\"shape\":[true],\"data_offsets\":[0,4]}", 4, "dimension 0" },
-        { "{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}", 0,
-          "too large" },
-        { "{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}", 0,
-          "too large" },
-        { "{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}", 0,
-          "too large" },
-        { "{\"dtype\":\"I8\",\"shape\":[9223372036854775807,2],\"data_offsets\":[0,0]}", 0,
-          "too large" },
+        { "{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}", 0, "too large" },
+        { "{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}", 0, "too large" },
+        { "{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}", 0, "too large" },
+        { "{\"dtype\":\"I8\",\"shape\":[9223372036854775807,2],\"data_offsets\":[0,0]}", 0, "too large" },
         { "{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,4]}", 4, "JSON" },
         { "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":4}", 4, "data_offsets" },
         { "{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}", 4, "data_offsets" },
@@ -302,9 +290,8 @@ static void check_entries(void)
         refuse_header(header, bad[i].data, bad[i].word);
     }
     for (int i = 0; i < 7; i++) {
-        snprintf(header, sizeof header,
-                 "{\"t\":{\"dtype\":\"%s\",\"shape\":[2,1,3],\"data_offsets\":[0,%d]}}", types[i],
-                 6 * sizes[i]);
+        snprintf(header, sizeof header, "{\"t\":{\"dtype\":\"%s\",\"shape\":[2,1,3],\"data_offsets\":[0,%d]}}",
+                 types[i], 6 * sizes[i]);
         accept_header(header, 6 * (size_t)sizes[i]);
         CHECK_STR(palme_dtype_name((enum palme_dtype)i), types[i]);
         CHECK_INT(palme_dtype_size((enum palme_dtype)i), sizes[i]);
@@ -318,12 +305,16 @@ static void check_unusual_entries(void)
         const char *dtype, *shape;
         int bytes;
     } legal[] = {
-        { "BOOL", "[6]", 6 },       { "I16", "[2,3]", 12 },     { "U16", "[3]", 6 },       { "U32", "[3]", 12 },
-        { "U64", "[3]", 24 },       { "F64", "[3]", 24 },       { "C64", "[3]", 24 },      { "F8_E4M3", "[3]", 3 },
-        { "F8_E5M2", "[3]", 3 },    { "F8_E8M0", "[3]", 3 },    { "F8_E4M3FNUZ", "[3]", 3 },
-        { "F8_E5M2FNUZ", "[3]", 3 }, { "F4", "[2,3]", 3 },      { "F6_E2M3", "[4]", 3 },   { "F6_E3M2", "[8]", 6 },
-        { "I64", "[]", 8 },         { "F32", "[0]", 0 },        { "F4", "[0]", 0 },        { "F16", "[4,0,2]", 0 },
-        { "I8", "[1,1,1,1,1,1,1,1,3,1]", 3 },
+        { "BOOL", "[6]", 6 },        { "I16", "[2,3]", 12 },
+        { "U16", "[3]", 6 },         { "U32", "[3]", 12 },
+        { "U64", "[3]", 24 },        { "F64", "[3]", 24 },
+        { "C64", "[3]", 24 },        { "F8_E4M3", "[3]", 3 },
+        { "F8_E5M2", "[3]", 3 },     { "F8_E8M0", "[3]", 3 },
+        { "F8_E4M3FNUZ", "[3]", 3 }, { "F8_E5M2FNUZ", "[3]", 3 },
+        { "F4", "[2,3]", 3 },        { "F6_E2M3", "[4]", 3 },
+        { "F6_E3M2", "[8]", 6 },     { "I64", "[]", 8 },
+        { "F32", "[0]", 0 },         { "F4", "[0]", 0 },
+        { "F16", "[4,0,2]", 0 },     { "I8", "[1,1,1,1,1,1,1,1,3,1]", 3 },
     };
     char header[512];
 
@@ -337,11 +328,14 @@ static void check_unusual_entries(void)
                   "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
                   "\"y\":{\"dtype\":\"F32\",\"shape\":[0,9],\"data_offsets\":[4,4]},"
                   "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]},"
-                  "\"x\":{\"dtype\":\"F32\",\"shape\":[9,0],\"data_offsets\":[8,8]}}", 8);
+                  "\"x\":{\"dtype\":\"F32\",\"shape\":[9,0],\"data_offsets\":[8,8]}}",
+                  8);
     refuse_header("{\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[2,2]},"
-                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "overlaps");
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                  4, "overlaps");
     refuse_header("{\"z\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[6,6]},"
-                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "gap");
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                  4, "gap");
 }
 
 static void check_layout(void)
@@ -366,8 +360,8 @@ static void check_layout(void)
     char header[512];
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        snprintf(header, sizeof header, form, rows[i].end - rows[i].begin, rows[i].begin,
-                 rows[i].end, rows[i].end2 - rows[i].begin2, rows[i].begin2, rows[i].end2);
+        snprintf(header, sizeof header, form, rows[i].end - rows[i].begin, rows[i].begin, rows[i].end,
+                 rows[i].end2 - rows[i].begin2, rows[i].begin2, rows[i].end2);
         if (rows[i].word)
             refuse_header(header, 8, rows[i].word);
         else
@@ -389,13 +383,11 @@ static uint32_t bits_of(float value)
 static double meaning(unsigned word, int exponent_bits)
 {
     int fraction_bits = 15 - exponent_bits, most = (1 << exponent_bits) - 1;
-    int exponent = (int)(word >> fraction_bits) & most,
-        fraction = (int)word & ((1 << fraction_bits) - 1);
+    int exponent = (int)(word >> fraction_bits) & most, fraction = (int)word & ((1 << fraction_bits) - 1);
     int bias = most / 2;
     double value = exponent == most ? (fraction ? NAN : INFINITY)
-                   : exponent == 0
-                       ? ldexp(fraction, 1 - bias - fraction_bits)
-                       : ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
+                   : exponent == 0  ? ldexp(fraction, 1 - bias - fraction_bits)
+                                    : ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
 
     return word & 0x8000 ? -value : value;
 }
@@ -403,14 +395,13 @@ static double meaning(unsigned word, int exponent_bits)
 /* Every value of the 8 and 16 bit types, whole and in parts, at an address that is not aligned. */
 static void check_reading(void)
 {
-    static const char header[] =
-        "{\"__metadata__\":{\"k\":\"v\",\"long\":\"\\u00e9\"},"
-        "\"f16\":{\"dtype\":\"F16\",\"shape\":[256,256],\"data_offsets\":[1,131073]},"
-        "\"odd\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-        "\"bf16\":{\"dtype\":\"BF16\",\"shape\":[65536],\"data_offsets\":[131073,262145]},"
-        "\"i8\":{\"dtype\":\"I8\",\"shape\":[256],\"data_offsets\":[262145,262401]},"
-        "\"f32\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[262401,262421]},"
-        "\"i64\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[262421,262437]}}";
+    static const char header[] = "{\"__metadata__\":{\"k\":\"v\",\"long\":\"\\u00e9\"},"
+                                 "\"f16\":{\"dtype\":\"F16\",\"shape\":[256,256],\"data_offsets\":[1,131073]},"
+                                 "\"odd\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                                 "\"bf16\":{\"dtype\":\"BF16\",\"shape\":[65536],\"data_offsets\":[131073,262145]},"
+                                 "\"i8\":{\"dtype\":\"I8\",\"shape\":[256],\"data_offsets\":[262145,262401]},"
+                                 "\"f32\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[262401,262421]},"
+                                 "\"i64\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[262421,262437]}}";
     static const float f32[5] = { -0.0f, 1e-42f, INFINITY, 3.14159274f, -1e38f };
     static const int64_t i64[2] = { -5, 1ll << 40 };
     const char *path = temporary("data.safetensors");
@@ -538,16 +529,13 @@ static void check_digest(void)
     palme_sha256_feed(&sum, zero, 64);
     palme_sha256_finish(&sum, hex);
     snprintf(header, sizeof header, form, hex);
-    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 1),
-              PALME_OK);
+    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 1), PALME_OK);
     palme_safetensors_close(&file);
     hex[7] = hex[7] == '0' ? '1' : '0';
     snprintf(header, sizeof header, form, hex);
-    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 1),
-              PALME_ERROR_FORMAT);
+    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 1), PALME_ERROR_FORMAT);
     CHECK(strstr(heard.error, "sha256") && strstr(heard.error, hex));
-    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 0),
-              PALME_OK);
+    CHECK_INT(open_file(&file, write_header(header, strlen(header), strlen(header), 64), 0), PALME_OK);
     palme_safetensors_close(&file);
     CHECK_INT(open_file(&file, write_header("{}", 2, 2, 0), 1), PALME_ERROR_FORMAT);
     CHECK(strstr(heard.error, "no sha256") != NULL);
@@ -593,8 +581,7 @@ static void check_messages(void)
     for (int i = 0; i < 50000; i++)
         memcpy(text + 2 * i, "\303\251", 2);
     text[1] = 'x', text[0] = 'x';
-    text[2] = 'x',
-    memmove(text + 3, text + 4, 99996); /* so that the limit falls into a character */
+    text[2] = 'x', memmove(text + 3, text + 4, 99996); /* so that the limit falls into a character */
     palme_show(&shown, text, 99000);
     CHECK(is_showable(shown.text) && strlen(shown.text) == 119);
 
@@ -629,10 +616,9 @@ static void check_many(void)
 
     header[0] = '{';
     for (int i = 0; i < MANY; i++)
-        used += (size_t)snprintf(
-            header + used, sizeof header - used,
-            "%s\"tensor.%d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}",
-            i ? "," : "", i, i, i + 1);
+        used += (size_t)snprintf(header + used, sizeof header - used,
+                                 "%s\"tensor.%d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}",
+                                 i ? "," : "", i, i, i + 1);
     header[used++] = '}';
     status = open_file(&file, write_header(header, used, used, MANY), 0);
     CHECK_INT(status, PALME_OK);

@@ -23,11 +23,9 @@ static uint8_t noise[SIDE * SIDE * 3];
 
 static struct palme_image picture(void)
 {
-    return (struct palme_image){ .format = PALME_FORMAT_RGB,
-                                 .width = SIDE,
-                                 .height = SIDE,
-                                 .planes = { noise },
-                                 .strides = { SIDE * 3 } };
+    return (struct palme_image){
+        .format = PALME_FORMAT_RGB, .width = SIDE, .height = SIDE, .planes = { noise }, .strides = { SIDE * 3 }
+    };
 }
 
 static palme_session *session_of(const palme_model *model, const struct palme_options *options)
@@ -93,8 +91,7 @@ static double by_rows(struct host *h, const char *prompt, const char *text)
 static void test_rows(void)
 {
     /* The last one takes more than one pass, and more than one window of logits. */
-    static const char *const prompts[] = { "", "ab", "abba" }, *const texts[] = { "", "a", "abcab",
-                                                                                  "abcabcabdabe" };
+    static const char *const prompts[] = { "", "ab", "abba" }, *const texts[] = { "", "a", "abcab", "abcabcabdabe" };
     static const char *const long_text =
         "abcabcabdabeabcfabcgabcabcabcabhabcabijcabcabcababcabklmcabcabcabcabnaopbqrstcab"
         "zyxwvutsrqponmlkjihgfedcbazyxwvutsrqponmlkjihg";
@@ -105,9 +102,8 @@ static void test_rows(void)
         struct host h;
 
         builder_config(b, "default_prompt", "\"ba\"");
-        CHECK_INT(
-            host_take(&h, builder_open(b, 2, precisions[k % 3]), host_precision_find(precisions[k % 3])),
-            PALME_OK);
+        CHECK_INT(host_take(&h, builder_open(b, 2, precisions[k % 3]), host_precision_find(precisions[k % 3])),
+                  PALME_OK);
         palme_session *s = session_of(h.model, NULL);
         for (int p = -1; p < 3; p++) {
             for (int t = 0; t < 5; t++) {
@@ -160,17 +156,14 @@ static struct caption finish(palme_session *s)
 
 static int same(const struct caption *a, const struct caption *b)
 {
-    return a->status == b->status && a->length == b->length &&
-           memcmp(&a->score, &b->score, sizeof a->score) == 0 &&
+    return a->status == b->status && a->length == b->length && memcmp(&a->score, &b->score, sizeof a->score) == 0 &&
            memcmp(a->ids, b->ids, (size_t)a->length * sizeof *a->ids) == 0 && strcmp(a->text, b->text) == 0;
 }
 
 /* What greedy and beam search say of pictures has the score that they give it. */
 static void test_captions(const char *path)
 {
-    static const struct palme_options ways[] = { { .beams = 1 },
-                                                 { .beams = 4 },
-                                                 { .beams = 1, .no_draft = 1 } };
+    static const struct palme_options ways[] = { { .beams = 1 }, { .beams = 4 }, { .beams = 1, .no_draft = 1 } };
     static const char *const prompts[] = { NULL, "", "a dog" };
     palme_model *model = NULL;
     int compared = 0;
@@ -252,11 +245,9 @@ static void test_unchanged(void)
                     struct caption wanted = finish(one), found = finish(other);
 
                     CHECK(wanted.length > 1);
-                    CHECK_MESSAGE(same(&wanted, &found),
-                                  "kind %zu, way %zu, prompted %d, caption %d is another one", k, w, prompted,
-                                  i);
-                    CHECK_INT(palme_score(other, "abc", &mean),
-                              PALME_OK); /* nor does this change the next one */
+                    CHECK_MESSAGE(same(&wanted, &found), "kind %zu, way %zu, prompted %d, caption %d is another one", k,
+                                  w, prompted, i);
+                    CHECK_INT(palme_score(other, "abc", &mean), PALME_OK); /* nor does this change the next one */
                 }
                 palme_session_close(&one);
                 palme_session_close(&other);
@@ -306,8 +297,7 @@ static void test_errors(void)
         text[letters] = '\0';
         int tokens = encode(model, ids, text);
         CHECK(tokens >= letters);
-        CHECK_INT(palme_score(s, text, &wanted),
-                  1 + tokens <= model->config.context ? PALME_OK : PALME_ERROR_CONTEXT);
+        CHECK_INT(palme_score(s, text, &wanted), 1 + tokens <= model->config.context ? PALME_OK : PALME_ERROR_CONTEXT);
         text[letters] = 'a';
     }
 

@@ -90,7 +90,7 @@ static const char *ask(struct servant *s, const char *format, ...)
 
 /* What "ok NS... | ID... | ID..." says. */
 struct answer {
-    int times;            /* NS, all of which are above zero; -1: it says no, or something else */
+    int times;             /* NS, all of which are above zero; -1: it says no, or something else */
     int groups, ids[MOST]; /* groups of TEXT ids */
 };
 
@@ -232,12 +232,12 @@ static void check_fixture(struct servant *s, const char *golden, const char *nam
 /* ---- What it refuses ---------------------------------------------------------------------- */
 
 /* It must say no, name the reason and still know its model, which is abs_pos. */
-#define REFUSES(reason, ...)                                                                       \
-    do {                                                                                           \
-        const char *said_ = ask(s, __VA_ARGS__);                                                   \
-        CHECK_MESSAGE(strncmp(said_, "err ", 4) == 0 && strstr(said_, reason),                     \
-                      "the answer is \"%s\", wanted err with \"%s\"", said_, reason);              \
-        CHECK_INT(understand(ask(s, "encode 1 - image")).times, 1);                                \
+#define REFUSES(reason, ...)                                                                                           \
+    do {                                                                                                               \
+        const char *said_ = ask(s, __VA_ARGS__);                                                                       \
+        CHECK_MESSAGE(strncmp(said_, "err ", 4) == 0 && strstr(said_, reason),                                         \
+                      "the answer is \"%s\", wanted err with \"%s\"", said_, reason);                                  \
+        CHECK_INT(understand(ask(s, "encode 1 - image")).times, 1);                                                    \
     } while (0)
 
 static void check_refusals(struct servant *s, const char *golden)

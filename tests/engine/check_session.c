@@ -32,8 +32,9 @@ static uint8_t noise[64 * 64 * 3];
 
 static struct palme_image picture(int size)
 {
-    return (struct palme_image){ .format = PALME_FORMAT_RGB, .width = size, .height = size,
-                                 .planes = { noise }, .strides = { 3 * size } };
+    return (struct palme_image){
+        .format = PALME_FORMAT_RGB, .width = size, .height = size, .planes = { noise }, .strides = { 3 * size }
+    };
 }
 
 struct told {
@@ -103,9 +104,18 @@ static void test_arguments(void)
     const char *piece = NULL;
     struct palme_image image = picture(16);
     const struct palme_options bad[] = {
-        { .max_length = -1 }, { .beams = -1 }, { .beams = 17 }, { .temperature = -1 }, { .temperature = NAN },
-        { .temperature = INFINITY }, { .top_k = -1 }, { .top_p = -0.5 }, { .top_p = NAN },
-        { .length_penalty = -1 }, { .length_penalty = INFINITY }, { .no_repeat_ngram = -2 },
+        { .max_length = -1 },
+        { .beams = -1 },
+        { .beams = 17 },
+        { .temperature = -1 },
+        { .temperature = NAN },
+        { .temperature = INFINITY },
+        { .top_k = -1 },
+        { .top_p = -0.5 },
+        { .top_p = NAN },
+        { .length_penalty = -1 },
+        { .length_penalty = INFINITY },
+        { .no_repeat_ngram = -2 },
         { .min_length = -1 },
     };
 
@@ -241,8 +251,7 @@ static void test_rows(void)
         for (int i = 0; i < CACHES; i++)
             cache[i] = (struct palme_cache){ .kv = kv + (size_t)i * 2 * depth * 24 * inner, .capacity = 24 };
         for (int i = 0; i < N; i++)
-            rows[i] = (struct palme_row){ .cache = &cache[0], .picture = &seen, .rotary = &rotary,
-                                          .token = 1 + 5 * i };
+            rows[i] = (struct palme_row){ .cache = &cache[0], .picture = &seen, .rotary = &rotary, .token = 1 + 5 * i };
         palme_decode(model, &c, whole, rows, N, 0, &scratch);
         CHECK_INT(cache[0].length, N);
         for (int i = 0; i < N; i++) {
@@ -338,7 +347,8 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     size_t inner = (size_t)p->decoder.heads * 64, depth = (size_t)p->decoder.depth;
     int patches = palme_config_patches(p), v = p->vocabulary;
     float *memory = calloc(4 * 24 * 16 + 2 * depth * 24 * inner + 2 * depth * (size_t)patches * inner +
-                               (size_t)patches * (size_t)(p->encoder.dim + p->decoder.dim) + (size_t)v, 4);
+                               (size_t)patches * (size_t)(p->encoder.dim + p->decoder.dim) + (size_t)v,
+                           4);
     struct palme_rotary rotary = { memory, memory + 384, memory + 768, memory + 1152, 24 };
     struct palme_cache cache = { .kv = memory + 1536, .capacity = 24 };
     struct palme_picture seen = { .kv = cache.kv + 2 * depth * 24 * inner, .capacity = patches };
@@ -359,12 +369,15 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     if (!p->cross_attend) {
         cache.visible = patches;
         for (; count < patches; count++)
-            rows[count] = (struct palme_row){ .cache = &cache, .picture = &seen, .rotary = &rotary,
+            rows[count] = (struct palme_row){ .cache = &cache,
+                                              .picture = &seen,
+                                              .rotary = &rotary,
                                               .embedding = mapped + (size_t)count * p->decoder.dim };
     }
     for (int i = -1; i < n; i++)
-        rows[count++] = (struct palme_row){ .cache = &cache, .picture = &seen, .rotary = &rotary,
-                                            .token = i < 0 ? p->bos_token : ids[i] };
+        rows[count++] = (struct palme_row){
+            .cache = &cache, .picture = &seen, .rotary = &rotary, .token = i < 0 ? p->bos_token : ids[i]
+        };
     palme_decode(model, &c, logits, rows, count, count - 1, &scratch);
     double all = model->kernels.log_sum_exp(logits, v);
     for (int t = 0; t < v; t++)
@@ -379,8 +392,8 @@ static void test_beams(void)
     for (size_t k = 0; k < KINDS; k++) {
         char config[512];
 
-        snprintf(config, sizeof config, "{\"image_size\": 16, \"patch_size\": 8%s%s",
-                 kinds[k][1] == '}' ? "" : ", ", kinds[k] + 1);
+        snprintf(config, sizeof config, "{\"image_size\": 16, \"patch_size\": 8%s%s", kinds[k][1] == '}' ? "" : ", ",
+                 kinds[k] + 1);
         struct builder *b = builder_new(config, 60 + k);
         /* A likelier end than in random weights, so that searches end by themselves and not at the limit. */
         builder_poison(b, "decoder.net.to_logits.bias", 2, 1.5f);
@@ -397,8 +410,8 @@ static void test_beams(void)
             CHECK_INT(told.length, wanted.length);
             CHECK_MESSAGE(memcmp(told.ids, wanted.ids, (size_t)wanted.length * sizeof(int)) == 0,
                           "kind %zu, %d beams: other tokens", k, beams);
-            /* The same logarithms of the same logits, but told.score is a float's worth: each of them, up to 10 or so, has
-             * a rounding of 2^-24 here or there. */
+            /* The same logarithms of the same logits, but told.score is a float's worth: each of them, up to 10 or
+             * so, has a rounding of 2^-24 here or there. */
             CHECK_CLOSE(told.score, wanted.score / wanted.length, 10 * 2 * 0x1p-24);
         }
         palme_model_close(&model);
@@ -478,8 +491,7 @@ static void test_sampling(void)
         if (probabilities[t] == 0)
             CHECK_INT(counts[t], 0);
         else
-            chi += (counts[t] - n * probabilities[t]) * (counts[t] - n * probabilities[t]) /
-                   (n * probabilities[t]);
+            chi += (counts[t] - n * probabilities[t]) * (counts[t] - n * probabilities[t]) / (n * probabilities[t]);
         different += counts[t] > 0;
     }
     /* The mean of chi squared is count - 1 and its deviation sqrt(2 (count - 1)); the seeds are fixed, so this
@@ -612,12 +624,12 @@ static void test_many_tokens(void)
     getrusage(RUSAGE_SELF, &after);
     CHECK_INT(told.status, PALME_END);
     /* 4096 rows of at most some hundred floats, and the pictures */
-    CHECK_MESSAGE(after.ru_maxrss - before.ru_maxrss < 48 * 1024, "%ld KiB more",
-                  after.ru_maxrss - before.ru_maxrss);
+    CHECK_MESSAGE(after.ru_maxrss - before.ru_maxrss < 48 * 1024, "%ld KiB more", after.ru_maxrss - before.ru_maxrss);
     palme_model_close(&model);
 
     model = open_config("{\"image_size\": 128, \"patch_size\": 4, \"encoder_depth\": 1, \"cross_attend\": false, "
-                        "\"max_seq_len\": 1100}", 8, 2);
+                        "\"max_seq_len\": 1100}",
+                        8, 2);
     told = tell_with(model, &(struct palme_options){ .max_length = 3 }, "");
     CHECK_INT(told.status, PALME_END);
     CHECK(told.length >= 1);

@@ -49,11 +49,12 @@ static void compare_weights(const palme_model *a, const palme_model *b, const ch
 {
     const struct palme_linear *x = &a->weights.decoder.logits, *y = &b->weights.decoder.logits;
 
-    CHECK_MESSAGE(a->weights.bytes == b->weights.bytes && a->weights.parameters == b->weights.parameters &&
-                      memcmp(x->w, y->w, palme_linear_size(x)) == 0 &&
-                      memcmp(a->weights.encoder.positions, b->weights.encoder.positions,
-                             (size_t)palme_config_patches(&a->config) * (size_t)a->config.encoder.dim * sizeof(float)) == 0,
-                  "%s: another model", what);
+    CHECK_MESSAGE(
+        a->weights.bytes == b->weights.bytes && a->weights.parameters == b->weights.parameters &&
+            memcmp(x->w, y->w, palme_linear_size(x)) == 0 &&
+            memcmp(a->weights.encoder.positions, b->weights.encoder.positions,
+                   (size_t)palme_config_patches(&a->config) * (size_t)a->config.encoder.dim * sizeof(float)) == 0,
+        "%s: another model", what);
 }
 
 static void check_ways(const char *path, const unsigned char *bytes, size_t length)

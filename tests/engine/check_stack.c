@@ -39,15 +39,17 @@ static void *work(void *user)
     return NULL;
 }
 
-static void check(const char *path, const char *level, const char *precision, int beams, int threads, const char *prompt)
+static void check(const char *path, const char *level, const char *precision, int beams, int threads,
+                  const char *prompt)
 {
-    struct work usual = { .path = path, .prompt = prompt,
+    struct work usual = { .path = path,
+                          .prompt = prompt,
                           .setup = { .threads = threads, .level = level, .precision = precision, .verify = 1 },
                           .options = { .beams = beams, .max_length = 3 } };
     pthread_attr_t attributes;
     pthread_t thread;
 
-    work(&usual); /* first, so that what the dynamic linker does once was done */
+    work(&usual);                                  /* first, so that what the dynamic linker does once was done */
     if (usual.told.status == PALME_ERROR_FORMAT) { /* a model without a digest */
         usual.setup.verify = 0;
         work(&usual);
@@ -75,7 +77,8 @@ int main(int count, char **arguments)
     /* Raw patches and an image prefix of many tokens, in widths as large as the default configuration's. */
     struct builder *b = builder_new("{\"image_size\":128,\"patch_size\":16,\"encoder_dim\":512,\"encoder_heads\":8,"
                                     "\"decoder_dim\":512,\"decoder_heads\":8,\"cross_attend\":false,"
-                                    "\"max_seq_len\":130}", 24);
+                                    "\"max_seq_len\":130}",
+                                    24);
     const char *prefix = temporary("prefix.safetensors");
 
     if (count != 2)

@@ -4,8 +4,9 @@
  *
  * How the work is cut changes no number, so the same kernels called plainly, one whole map after the other, must give
  * the same bits: at each level of this machine, in each precision, for any number of threads and for pictures of which
- * some blocks are cut into bands and some into chunks. Scratch and workspace are as large as the engine says and end at a
- * page that cannot be touched. What the kernels themselves compute is for check_kernels and check_precision to judge.
+ * some blocks are cut into bands and some into chunks. Scratch and workspace are as large as the engine says and end
+ * at a page that cannot be touched. What the kernels themselves compute is for check_kernels and check_precision to
+ * judge.
  */
 #include "support/check.h"
 #include "support/kernelhost.h"
@@ -39,8 +40,9 @@ static float *first_convolution(const palme_model *model, const float *pixels, i
         const float *rows[5];
 
         rows_under(rows, mapped, height, (size_t)width * 3, 2 * i - same_before(height, 3, 2), 3);
-        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.encoder.stem.conv, model->weights.encoder.stem.conv_bias,
-                                out_width, width, same_before(width, 3, 2), PALME_STEM_FIRST);
+        model->kernels.conv_rgb(y + (size_t)i * row, rows, model->weights.encoder.stem.conv,
+                                model->weights.encoder.stem.conv_bias, out_width, width, same_before(width, 3, 2),
+                                PALME_STEM_FIRST);
     }
     free(mapped);
     return y;
@@ -58,7 +60,8 @@ static float *linear(struct palme_compute *c, const float *x, const struct palme
 static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, const struct palme_stem_block *block,
                              const float *x, int height, int width, const struct palme_depthwise *shape)
 {
-    int out_height = (height + block->stride - 1) / block->stride, top = same_before(height, block->size, block->stride);
+    int out_height = (height + block->stride - 1) / block->stride,
+        top = same_before(height, block->size, block->stride);
     size_t group = (size_t)width * (size_t)block->middle * 4, out_row = (size_t)shape->width * (size_t)block->middle;
     struct palme_rows rows = palme_quantize_rows(c, c->workspace, x, &block->expand, height * width);
     uint8_t *wide = malloc((size_t)(height + 11) / 4 * group), *narrow = malloc((size_t)out_height * out_row);
@@ -70,8 +73,9 @@ static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, 
                                    block->middle);
     for (int i = 0; i < out_height; i++) {
         int first = i * block->stride - top + 4;
-        struct palme_depthwise_window under = { { wide + (size_t)(first / 4) * group, wide + (size_t)(first / 4 + 1) * group },
-                                          first % 4, 0 };
+        struct palme_depthwise_window under = {
+            { wide + (size_t)(first / 4) * group, wide + (size_t)(first / 4 + 1) * group }, first % 4, 0
+        };
 
         for (int ky = 0; ky < block->size; ky++)
             under.inside |= (unsigned)(first - 4 + ky >= 0 && first - 4 + ky < height) << ky;
@@ -86,14 +90,20 @@ static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, 
 static float *whole_block(const palme_model *model, struct palme_compute *c, const struct palme_stem_block *block,
                           float *x, int *height, int *width)
 {
-    int out_height = (*height + block->stride - 1) / block->stride, out_width = (*width + block->stride - 1) / block->stride;
+    int out_height = (*height + block->stride - 1) / block->stride,
+        out_width = (*width + block->stride - 1) / block->stride;
     size_t row = (size_t)*width * (size_t)block->middle, out_row = (size_t)out_width * (size_t)block->middle;
     float *wide = block->taps ? NULL : block->expand.w ? linear(c, x, &block->expand, *height * *width) : x;
     float *narrow = malloc((size_t)out_height * out_row * sizeof *narrow), *y;
-    struct palme_depthwise shape = { .width = out_width, .in_width = *width,
+    struct palme_depthwise shape = { .width = out_width,
+                                     .in_width = *width,
                                      .left = same_before(*width, block->size, block->stride),
-                                     .channels = block->middle, .size = block->size, .stride = block->stride,
-                                     .y_stride = block->middle, .x_stride = block->middle, .w_stride = block->middle };
+                                     .channels = block->middle,
+                                     .size = block->size,
+                                     .stride = block->stride,
+                                     .y_stride = block->middle,
+                                     .x_stride = block->middle,
+                                     .w_stride = block->middle };
 
     for (int i = 0; wide && i < out_height; i++) {
         const float *rows[5];
@@ -150,14 +160,16 @@ static float *whole_stem(const palme_model *model, const float *pixels, int heig
 static void check_taps(const palme_model *int8, const palme_model *f32)
 {
     for (int i = 1; i < int8->weights.encoder.stem.blocks; i++) {
-        const struct palme_stem_block *a = &int8->weights.encoder.stem.block[i], *b = &f32->weights.encoder.stem.block[i];
+        const struct palme_stem_block *a = &int8->weights.encoder.stem.block[i],
+                                      *b = &f32->weights.encoder.stem.block[i];
         int wrong = 0;
 
         for (int at = 0; at < a->size * a->size * a->middle; at++) {
             int c = at % a->middle, kx = at / a->middle % a->size, ky = at / a->middle / a->size;
             const int8_t *group = a->taps + ((ky / 4 * a->size + kx) * a->middle + c) * 4;
 
-            wrong += !(fabs((double)group[ky % 4] * a->taps_scale[c] - b->depthwise[at]) <= (0.5 + 4 * 127 * 0x1p-24) * a->taps_scale[c]);
+            wrong += !(fabs((double)group[ky % 4] * a->taps_scale[c] - b->depthwise[at]) <=
+                       (0.5 + 4 * 127 * 0x1p-24) * a->taps_scale[c]);
             for (int rest = ky % 4 + 1; ky == a->size - 1 && rest < 4; rest++)
                 wrong += group[rest] != 0;
         }
@@ -168,8 +180,9 @@ static void check_taps(const palme_model *int8, const palme_model *f32)
 static palme_model *open_stem(const char *path, const char *level, const char *precision, int threads)
 {
     struct heard heard = { 0 };
-    struct palme_setup setup = { .threads = threads, .level = level, .precision = precision, .log = heard_log,
-                                 .log_user = &heard };
+    struct palme_setup setup = {
+        .threads = threads, .level = level, .precision = precision, .log = heard_log, .log_user = &heard
+    };
     palme_model *model = NULL;
 
     CHECK_MESSAGE(palme_model_open(&model, path, &setup) == PALME_OK, "not opened: %s", heard.error);
@@ -192,8 +205,9 @@ static void check_picture(const palme_model *model, const float *pixels, int hei
     arena = palme_arena_over(scratch.data, scratch.bytes);
     palme_stem_run(model, &c, features.data, pixels, height, width, &arena);
     CHECK(!arena.overflow && arena.used == 0);
-    CHECK_MESSAGE(memcmp(features.data, wanted, count * sizeof *wanted) == 0, "%s %s, %d threads, %d x %d: other features",
-                  model->kernels.level, palme_precision_name(model->precision), model->threads, width, height);
+    CHECK_MESSAGE(memcmp(features.data, wanted, count * sizeof *wanted) == 0,
+                  "%s %s, %d threads, %d x %d: other features", model->kernels.level,
+                  palme_precision_name(model->precision), model->threads, width, height);
     CHECK_MESSAGE(buffer_guarded(&scratch) && buffer_guarded(&features),
                   "%s %s, %d threads, %d x %d: wrote before its memory", model->kernels.level,
                   palme_precision_name(model->precision), model->threads, width, height);
@@ -211,7 +225,8 @@ static void check_size(palme_model *const models[], int count, int height, int w
     wanted = whole_stem(models[0], pixels, height, width);
     for (int i = 0; i < PALME_STEM_FEATURES; i++)
         inside += wanted[i] > 0 && wanted[i] < 6;
-    CHECK_MESSAGE(inside > PALME_STEM_FEATURES / 100, "only %zu features of %d are inside", inside, PALME_STEM_FEATURES);
+    CHECK_MESSAGE(inside > PALME_STEM_FEATURES / 100, "only %zu features of %d are inside", inside,
+                  PALME_STEM_FEATURES);
     for (int m = 0; m < count; m++)
         check_picture(models[m], pixels, height, width, wanted);
     free(pixels);

@@ -48,8 +48,7 @@ static int vocabulary_of(const json_t *tokenizer)
 
 /* Encodes with scratch and ids of exactly the size asked for, so that a sanitizer sees each step
  * beyond them. Returns the count or a status; ids has room for as many. */
-static int encode(const struct palme_tokenizer *t, int *ids, int capacity, const char *text,
-                  size_t length)
+static int encode(const struct palme_tokenizer *t, int *ids, int capacity, const char *text, size_t length)
 {
     void *scratch = t ? malloc(palme_tokenizer_scratch(t, length)) : NULL;
     int *exact = malloc((size_t)(capacity > 0 ? capacity : 1) * sizeof *exact), count;
@@ -133,11 +132,11 @@ static void compare_cases(const char *name, const struct palme_tokenizer *t, con
         show_ids(shown[0], sizeof shown[0], found, n);
         show_ids(shown[1], sizeof shown[1], wanted, count);
         CHECK_MESSAGE(n == count && memcmp(found, wanted, (size_t)n * sizeof *found) == 0,
-                      "%s: \"%s\" gives %d: %s, wanted %d: %s", name, json_string_value(text), n,
-                      shown[0], count, shown[1]);
+                      "%s: \"%s\" gives %d: %s, wanted %d: %s", name, json_string_value(text), n, shown[0], count,
+                      shown[1]);
         if (count > 0)
-            CHECK_INT(encode(t, found, count - 1, json_string_value(text),
-                             json_string_length(text)), PALME_ERROR_CONTEXT);
+            CHECK_INT(encode(t, found, count - 1, json_string_value(text), json_string_length(text)),
+                      PALME_ERROR_CONTEXT);
         decode(t, decoded, wanted, count);
         CHECK_STR(decoded, json_string_value(json_object_get(one, "decoded")));
     }
@@ -148,8 +147,7 @@ static void compare_cases(const char *name, const struct palme_tokenizer *t, con
         decode(t, decoded, wanted, count);
         CHECK_STR(decoded, json_string_value(json_object_get(one, "decoded")));
     }
-    printf("%s: %zu texts, %zu rows of ids\n", name, json_array_size(cases),
-           json_array_size(decodes));
+    printf("%s: %zu texts, %zu rows of ids\n", name, json_array_size(cases), json_array_size(decodes));
 }
 
 static void compare_default(const json_t *file, char **models)
@@ -169,9 +167,9 @@ static void compare_default(const json_t *file, char **models)
     text = model ? palme_safetensors_metadata(model, "tokenizer", &length) : NULL;
     CHECK(text != NULL);
     if (text)
-        CHECK_INT(palme_tokenizer_open(&t, text, length,
-                                       (int)json_integer_value(json_object_get(file, "vocabulary")),
-                                       &logger), PALME_OK);
+        CHECK_INT(palme_tokenizer_open(&t, text, length, (int)json_integer_value(json_object_get(file, "vocabulary")),
+                                       &logger),
+                  PALME_OK);
     if (t)
         compare_cases("default", t, file);
     palme_tokenizer_close(&t);
@@ -227,11 +225,9 @@ static json_t *check_files(const char *folder, char **models)
             continue;
         }
         text = json_dumps(tokenizer, JSON_COMPACT);
-        CHECK_INT(json_integer_value(json_object_get(file, "vocabulary")),
-                  vocabulary_of(tokenizer));
+        CHECK_INT(json_integer_value(json_object_get(file, "vocabulary")), vocabulary_of(tokenizer));
         last_message[0] = '\0';
-        CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(tokenizer), &logger),
-                  PALME_OK);
+        CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary_of(tokenizer), &logger), PALME_OK);
         CHECK_STR(last_message, "");
         if (t)
             compare_cases(entry->d_name, t, file);
@@ -295,18 +291,29 @@ static const struct change {
     { "", "added_tokens", "[" ADDED("18446744073709551616", "new", PLAIN) "]", 1, "JSON" },
     { "", "added_tokens", "[" ADDED("500", "", PLAIN) "]", 1, "without content" },
     { "", "added_tokens", "[" ADDED("5", "<eos>", SPECIAL) "]", 0, "<eos>" },
-    { "", "added_tokens", "[" ADDED("2", "<eos>", SPECIAL) "," ADDED("2", "<eos>", SPECIAL) "]", 0,
-      "twice" },
+    { "", "added_tokens", "[" ADDED("2", "<eos>", SPECIAL) "," ADDED("2", "<eos>", SPECIAL) "]", 0, "twice" },
     { "", "added_tokens", "[" ADDED("500", "new", SPECIAL ",\"odd\":1") "]", 1, "odd" },
     { "", "added_tokens", "[" ADDED("500", "new", "\"special\":false") "]", 1, "single_word" },
-    { "", "added_tokens", "[" ADDED("500", "new", "\"single_word\":true,\"lstrip\":false,"
-      "\"rstrip\":false,\"normalized\":false,\"special\":false") "]", 1, "single_word" },
-    { "", "added_tokens", "[" ADDED("500", "new", "\"single_word\":false,\"lstrip\":true,"
-      "\"rstrip\":false,\"normalized\":false,\"special\":false") "]", 1, "lstrip" },
-    { "", "added_tokens", "[" ADDED("500", "new", "\"single_word\":false,\"lstrip\":false,"
-      "\"rstrip\":true,\"normalized\":false,\"special\":false") "]", 1, "rstrip" },
-    { "", "added_tokens", "[" ADDED("500", "new", "\"single_word\":true,\"lstrip\":true,\"rstrip\":"
-      "true,\"normalized\":true,\"special\":true") "]", 1, NULL },
+    { "", "added_tokens",
+      "[" ADDED("500", "new",
+                "\"single_word\":true,\"lstrip\":false,"
+                "\"rstrip\":false,\"normalized\":false,\"special\":false") "]",
+      1, "single_word" },
+    { "", "added_tokens",
+      "[" ADDED("500", "new",
+                "\"single_word\":false,\"lstrip\":true,"
+                "\"rstrip\":false,\"normalized\":false,\"special\":false") "]",
+      1, "lstrip" },
+    { "", "added_tokens",
+      "[" ADDED("500", "new",
+                "\"single_word\":false,\"lstrip\":false,"
+                "\"rstrip\":true,\"normalized\":false,\"special\":false") "]",
+      1, "rstrip" },
+    { "", "added_tokens",
+      "[" ADDED("500", "new",
+                "\"single_word\":true,\"lstrip\":true,\"rstrip\":"
+                "true,\"normalized\":true,\"special\":true") "]",
+      1, NULL },
     { "", "added_tokens", "[" ADDED("3", "!", SPECIAL) "]", 0, "single character" },
     { "pre_tokenizer", "use_regex", NULL, 0, NULL },
     { "pre_tokenizer", "use_regex", "0", 0, "pre_tokenizer.use_regex" },
@@ -371,8 +378,7 @@ static json_t *object_at(json_t *root, const char *path)
     return *path ? json_object_get(root, path) : root;
 }
 
-static void check_text(const char *what, const char *text, size_t length, int vocabulary,
-                       const char *message)
+static void check_text(const char *what, const char *text, size_t length, int vocabulary, const char *message)
 {
     struct palme_tokenizer *t = (struct palme_tokenizer *)&t;
     char *copy = malloc(length ? length : 1);
@@ -381,13 +387,11 @@ static void check_text(const char *what, const char *text, size_t length, int vo
     last_message[0] = '\0';
     status = palme_tokenizer_open(&t, copy, length, vocabulary, &logger);
     free(copy);
-    CHECK_MESSAGE(status == (message ? PALME_ERROR_FORMAT : PALME_OK) &&
-                      (t == NULL) == (status < 0),
+    CHECK_MESSAGE(status == (message ? PALME_ERROR_FORMAT : PALME_OK) && (t == NULL) == (status < 0),
                   "%s: status %d, \"%s\"", what, status, last_message);
-    CHECK_MESSAGE(message ? strstr(last_message, message) != NULL &&
-                            strncmp(last_message, "model: tokenizer", 16) == 0 : !last_message[0],
-                  "%s: the message is \"%s\", wanted \"%s\"", what, last_message,
-                  message ? message : "");
+    CHECK_MESSAGE(message ? strstr(last_message, message) != NULL && strncmp(last_message, "model: tokenizer", 16) == 0
+                          : !last_message[0],
+                  "%s: the message is \"%s\", wanted \"%s\"", what, last_message, message ? message : "");
     palme_tokenizer_close(&t);
 }
 
@@ -398,8 +402,7 @@ static void check_changes(const json_t *base)
         const struct change *c = &changes[i];
         json_t *root = json_deep_copy(base), *object = object_at(root, c->object);
         char what[200], *text;
-        snprintf(what, sizeof what, "%s.%s = %.60s", c->object, c->key,
-                 c->value ? c->value : "absent");
+        snprintf(what, sizeof what, "%s.%s = %.60s", c->object, c->key, c->value ? c->value : "absent");
         if (c->value && strstr(c->value, "18446744073709551616")) {
             /* No json_t holds this number: put it into the text. */
             char *from = json_dumps(root, JSON_COMPACT), *at = strstr(from, "\"id\":0");
@@ -431,8 +434,7 @@ static void check_special(const json_t *base)
     int id = (int)json_integer_value(json_object_get(vocab, "th")), ids[16];
 
     json_object_set_new(root, "added_tokens", json_loads(added, 0, NULL));
-    json_object_set_new(json_array_get(json_object_get(root, "added_tokens"), 0), "id",
-                        json_integer(id));
+    json_object_set_new(json_array_get(json_object_get(root, "added_tokens"), 0), "id", json_integer(id));
     text = json_dumps(root, JSON_COMPACT);
     check_text("a merge makes a special token", text, strlen(text), 500, "special token \"th\"");
     free(text);
@@ -529,7 +531,7 @@ static void check_odd_tokens(const json_t *base)
     memset(name, 'x', LONG);
     name[LONG] = '\0';
     json_object_set_new(vocab, name, json_integer(vocabulary));
-    json_object_set_new(vocab, "a\xC4\x80z", json_integer(vocabulary + 1)); /* a, NUL, z */
+    json_object_set_new(vocab, "a\xC4\x80z", json_integer(vocabulary + 1));       /* a, NUL, z */
     json_object_set_new(vocab, "\xC3\x83\xC3\x83", json_integer(vocabulary + 2)); /* C3 C3 */
     json_object_set_new(vocab, "", json_integer(vocabulary + 3));
     json_object_set_new(vocab, "\xC5\x84", json_integer(vocabulary + 4)); /* outside the alphabet */
@@ -625,8 +627,7 @@ static void check_random_texts(const struct palme_tokenizer *t, int rounds)
  * text. */
 static void check_long_words(const struct palme_tokenizer *t)
 {
-    static const char *const units[] = { "a", "th", "the ", " ", "\xC3\xA9", "'s",
-                                         "\xF0\x9F\x90\x95" };
+    static const char *const units[] = { "a", "th", "the ", " ", "\xC3\xA9", "'s", "\xF0\x9F\x90\x95" };
     static char text[4097], decoded[DECODED];
     static int ids[MOST_IDS];
     for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
@@ -660,9 +661,7 @@ static void check_damage(const char *text, size_t length, int vocabulary, int ro
             static const char bytes[] = "0123456789\"{}[],:\\aet \xC4\x01-";
             size_t at = random_below((unsigned)n);
             switch (random_below(3)) {
-            case 0:
-                copy[at] = bytes[random_below(sizeof bytes - 1)];
-                break;
+            case 0: copy[at] = bytes[random_below(sizeof bytes - 1)]; break;
             case 1: /* a stretch is lost */
                 if (n > 40 && at < n - 40) {
                     size_t gone = 1 + random_below(30);

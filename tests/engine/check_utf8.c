@@ -93,22 +93,23 @@ static void check_bytes(const unsigned char *bytes, int length)
     for (unsigned cuts = 0; cuts < 1u << (length > 1 ? length - 1 : 0); cuts++) {
         feed(found, bytes, length, cuts);
         if (strcmp(found, wanted) != 0)
-            CHECK_MESSAGE(0, "%02x %02x %02x %02x (%d), cuts %x: \"%s\", wanted \"%s\"", bytes[0],
-                          bytes[1], bytes[2], bytes[3], length, cuts, found, wanted);
+            CHECK_MESSAGE(0, "%02x %02x %02x %02x (%d), cuts %x: \"%s\", wanted \"%s\"", bytes[0], bytes[1], bytes[2],
+                          bytes[3], length, cuts, found, wanted);
     }
     for (int i = 0; i < length; i++)
         has_nul |= bytes[i] == 0;
     if (!has_nul && valid != (strstr(wanted, REPLACED) == NULL))
-        CHECK_MESSAGE(0, "%02x %02x %02x %02x (%d): valid is %d", bytes[0], bytes[1], bytes[2],
-                      bytes[3], length, valid);
+        CHECK_MESSAGE(0, "%02x %02x %02x %02x (%d): valid is %d", bytes[0], bytes[1], bytes[2], bytes[3], length,
+                      valid);
 }
 
 /* All sequences of up to four bytes out of those where a rule begins or ends. */
 static void check_edges(void)
 {
-    static const unsigned char edges[] = { 0x00, 0x01, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0,
-                                           0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED,
-                                           0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF };
+    static const unsigned char edges[] = {
+        0x00, 0x01, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2,
+        0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF
+    };
     enum { N = sizeof edges };
     for (int length = 1; length <= 4; length++) {
         int total = 1;
@@ -155,14 +156,20 @@ static void check_all_characters(void)
 /* What other decoders say, so that the table above is not the only witness. */
 static void check_known(void)
 {
-    static const struct { const char *bytes, *wanted; } known[] = {
-        { "\xF0\x9F\x98" "a", REPLACED "a" },
+    static const struct {
+        const char *bytes, *wanted;
+    } known[] = {
+        { "\xF0\x9F\x98"
+          "a",
+          REPLACED "a" },
         { "\xED\xA0\x80", REPLACED REPLACED REPLACED },
         { "\xF4\x90\x80\x80", REPLACED REPLACED REPLACED REPLACED },
         { "\xC0\xAF", REPLACED REPLACED },
         { "\xE0\x80\xAF", REPLACED REPLACED REPLACED },
         { "\xF0\x80\x80\xAF", REPLACED REPLACED REPLACED REPLACED },
-        { "\xE1\x80\xE2\xF0\x91\x92\xF1\xBF" "A", REPLACED REPLACED REPLACED REPLACED "A" },
+        { "\xE1\x80\xE2\xF0\x91\x92\xF1\xBF"
+          "A",
+          REPLACED REPLACED REPLACED REPLACED "A" },
         { "\xC3\xA9\xC3", "\xC3\xA9" REPLACED },
         { "\x80\xBF", REPLACED REPLACED },
         { "\xFE\xFF", REPLACED REPLACED },

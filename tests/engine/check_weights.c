@@ -166,8 +166,7 @@ static void compare_table(struct builder *b, const struct palme_table *table, co
 }
 
 /* Undoes the packing by the definition of the layouts. */
-static void compare_linear(struct builder *b, const struct palme_linear *l, const char *name, int bias,
-                           int many)
+static void compare_linear(struct builder *b, const struct palme_linear *l, const char *name, int bias, int many)
 {
     const struct built_tensor *t;
     const float *scales;
@@ -196,10 +195,13 @@ static void compare_linear(struct builder *b, const struct palme_linear *l, cons
             float value = o < rows && i < columns ? row[i] : 0;
 
             if (l->precision == PALME_INT8)
-                wrong += ((const int8_t *)l->w)[((o / 16 * ((columns + 3) / 4) + i / 4) * 16 + o % 16) * 4 + i % 4] != value;
+                wrong +=
+                    ((const int8_t *)l->w)[((o / 16 * ((columns + 3) / 4) + i / 4) * 16 + o % 16) * 4 + i % 4] != value;
             else if (l->precision == PALME_BF16 && i < (columns + 1) / 2 * 2)
-                wrong += !same(palme_bf16_widen(((const uint16_t *)l->w)[((o / 16 * ((columns + 1) / 2) + i / 2) * 16 +
-                                                                          o % 16) * 2 + i % 2]), value);
+                wrong += !same(
+                    palme_bf16_widen(
+                        ((const uint16_t *)l->w)[((o / 16 * ((columns + 1) / 2) + i / 2) * 16 + o % 16) * 2 + i % 2]),
+                    value);
             else if (i < columns && l->precision == PALME_F32 && l->layout == PALME_LAYOUT_PANELS)
                 wrong += !same(((const float *)l->w)[(o / 16 * columns + i) * 16 + o % 16], value);
             else if (i < columns && l->precision == PALME_F32 && o < rows)
@@ -231,8 +233,7 @@ static void compare_attention(struct builder *b, const struct palme_attention_bl
     compare_linear(b, &block->out, name, 0, many);
 }
 
-static void compare_mlp(struct builder *b, const struct palme_mlp_block *block, const char *stack, int index,
-                        int many)
+static void compare_mlp(struct builder *b, const struct palme_mlp_block *block, const char *stack, int index, int many)
 {
     char name[128];
 
@@ -259,8 +260,8 @@ static void compare_kernel(struct builder *b, const float *found, const char *na
         for (size_t i = 0; i < in; i++)
             for (size_t y = 0; y < k; y++)
                 for (size_t x = 0; x < k; x++)
-                    wrong += found[((y * k + x) * in + i) * out + o] !=
-                             value_of(t, scales, ((o * in + i) * k + y) * k + x);
+                    wrong +=
+                        found[((y * k + x) * in + i) * out + o] != value_of(t, scales, ((o * in + i) * k + y) * k + x);
     CHECK_MESSAGE(wrong == 0, "%s: %zu values differ", name, wrong);
 }
 
@@ -394,8 +395,7 @@ static void check_stems(void)
         { "{\"stem\":\"efficientnet_lite1\",\"image_size\":64,\"patch_size\":32}", 21, 192, 320, 4108848 },
         { "{\"stem\":\"efficientnet_lite2\",\"image_size\":64,\"patch_size\":32}", 21, 208, 352, 4782024 },
     };
-    static const int strides[2][5] = { { 0, 1, 3, 5, 11 },
-                                       { 0, 1, 4, 7, 15 } }; /* first blocks with stride 2 */
+    static const int strides[2][5] = { { 0, 1, 3, 5, 11 }, { 0, 1, 4, 7, 15 } }; /* first blocks with stride 2 */
 
     for (int i = 0; i < 3; i++) {
         struct builder *b = builder_new(stems[i].config, (uint64_t)i);
@@ -546,8 +546,7 @@ static void check_each_tensor(const char *config)
 
 static void check_scales(void)
 {
-    static const char name[] = "decoder.net.token_emb.emb.weight",
-                      scale[] = "decoder.net.token_emb.emb.weight.scale";
+    static const char name[] = "decoder.net.token_emb.emb.weight", scale[] = "decoder.net.token_emb.emb.weight.scale";
     static const float bad[] = { 0, -0.0f, -1, NAN, INFINITY, -INFINITY };
     struct builder *b;
 
@@ -560,8 +559,7 @@ static void check_scales(void)
     b = builder_new("{\"stem\":\"efficientnet_lite0\",\"image_size\":32,\"patch_size\":32}", 1);
     builder_convert(b, "encoder.stem.blocks.3.depthwise.weight", "I8");
     builder_poison(b, "encoder.stem.blocks.3.depthwise.weight.scale", 5, 0);
-    refuse(b, PALME_ERROR_FORMAT, "encoder.stem.blocks.3.depthwise.weight.scale", "scale 5",
-           "a stem's broken scale");
+    refuse(b, PALME_ERROR_FORMAT, "encoder.stem.blocks.3.depthwise.weight.scale", "scale 5", "a stem's broken scale");
     b = builder_new("{}", 1);
     builder_convert(b, name, "I8");
     builder_remove(b, scale);
@@ -620,12 +618,10 @@ static void check_contradictions(void)
 
         builder_config(b, "rotary_xpos", "false");
         builder_config(b, "use_abs_pos_emb", "true");
-        refuse(b, PALME_ERROR_FORMAT, "decoder.net.pos_emb.emb.weight", "[24, 6]",
-               "positions that are not there");
+        refuse(b, PALME_ERROR_FORMAT, "decoder.net.pos_emb.emb.weight", "[24, 6]", "positions that are not there");
         b = builder_new("{\"image_size\":64,\"patch_size\":32}", 1);
         builder_config(b, "stem", "\"efficientnet_lite1\"");
-        refuse(b, PALME_ERROR_FORMAT, "encoder.stem.conv.weight", "[32, 3, 3, 3]",
-               "a stem that is not there");
+        refuse(b, PALME_ERROR_FORMAT, "encoder.stem.conv.weight", "[32, 3, 3, 3]", "a stem that is not there");
     }
 }
 
@@ -702,8 +698,7 @@ static void check_slopes(void)
         { "{\"decoder_heads\":7,\"alibi_num_heads\":2}", { 0.0625f, 0.00390625f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":3}", { 0.0625f, 0.00390625f, 0.25f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":4}", { 0.25f, 0.0625f, 0.015625f, 0.00390625f } },
-        { "{\"decoder_heads\":7,\"alibi_num_heads\":6}",
-          { 0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f } },
+        { "{\"decoder_heads\":7,\"alibi_num_heads\":6}", { 0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":null}",
           { 0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f, 0.03125f } },
         { "{\"decoder_heads\":7,\"alibi_num_heads\":4,\"alibi_pos_bias\":false}", { 0 } },

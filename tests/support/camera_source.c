@@ -35,8 +35,7 @@ static gboolean pool_start(GstBufferPool *pool)
     return ok;
 }
 
-static GstFlowReturn pool_acquire(GstBufferPool *pool, GstBuffer **buffer,
-                                  GstBufferPoolAcquireParams *params)
+static GstFlowReturn pool_acquire(GstBufferPool *pool, GstBuffer **buffer, GstBufferPoolAcquireParams *params)
 {
     FakeCameraPool *self = (FakeCameraPool *)pool;
     GstFlowReturn flow;
@@ -88,10 +87,10 @@ typedef GstPushSrcClass FakeCameraClass;
 GType fake_camera_get_type(void);
 G_DEFINE_TYPE(FakeCamera, fake_camera, GST_TYPE_PUSH_SRC)
 
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE(
-    "src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS("video/x-raw, format=YUY2, width=320, height=240, framerate=0/1, "
-                    "pixel-aspect-ratio=1/1, interlace-mode=progressive, colorimetry=bt601"));
+static GstStaticPadTemplate src_template =
+    GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS,
+                            GST_STATIC_CAPS("video/x-raw, format=YUY2, width=320, height=240, framerate=0/1, "
+                                            "pixel-aspect-ratio=1/1, interlace-mode=progressive, colorimetry=bt601"));
 
 static gboolean camera_start(GstBaseSrc *src)
 {
@@ -125,8 +124,7 @@ static gboolean camera_decide_allocation(GstBaseSrc *src, GstQuery *query)
 
     while (gst_query_get_n_allocation_pools(query) > 0)
         gst_query_remove_nth_allocation_pool(query, 0);
-    gst_query_add_allocation_pool(query, GST_BUFFER_POOL(pool), (guint)self->info.size, BUFFERS,
-                                  BUFFERS);
+    gst_query_add_allocation_pool(query, GST_BUFFER_POOL(pool), (guint)self->info.size, BUFFERS, BUFFERS);
     gst_object_unref(pool);
     return TRUE;
 }
@@ -156,8 +154,7 @@ static GstFlowReturn camera_fill(GstPushSrc *src, GstBuffer *buffer)
     if (!gst_video_frame_map(&frame, &self->info, buffer, GST_MAP_WRITE))
         return GST_FLOW_ERROR;
     for (int y = 0; y < GST_VIDEO_FRAME_HEIGHT(&frame); y++) {
-        guint8 *row = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(&frame, 0) +
-                      y * GST_VIDEO_FRAME_PLANE_STRIDE(&frame, 0);
+        guint8 *row = (guint8 *)GST_VIDEO_FRAME_PLANE_DATA(&frame, 0) + y * GST_VIDEO_FRAME_PLANE_STRIDE(&frame, 0);
 
         for (int x = 0; x < GST_VIDEO_FRAME_WIDTH(&frame); x++) {
             gboolean bar = (x + (int)self->frames * 4) % 80 < 12;
@@ -176,8 +173,7 @@ static GstFlowReturn camera_fill(GstPushSrc *src, GstBuffer *buffer)
     return GST_FLOW_OK;
 }
 
-static void camera_get_times(GstBaseSrc *src, GstBuffer *buffer, GstClockTime *start,
-                             GstClockTime *end)
+static void camera_get_times(GstBaseSrc *src, GstBuffer *buffer, GstClockTime *start, GstClockTime *end)
 {
     (void)src;
     *start = GST_BUFFER_PTS(buffer);
@@ -214,8 +210,7 @@ static void fake_camera_class_init(FakeCameraClass *klass)
     object->get_property = camera_get_property;
     g_object_class_install_property(
         object, PROP_FPS,
-        g_param_spec_int("fps", "fps", "Frames a second, whatever the caps say", 1, 240, 30,
-                         seen | G_PARAM_WRITABLE));
+        g_param_spec_int("fps", "fps", "Frames a second, whatever the caps say", 1, 240, 30, seen | G_PARAM_WRITABLE));
     g_object_class_install_property(
         object, PROP_STARVED,
         g_param_spec_int("starved", "starved", "Times that all buffers were out", 0, G_MAXINT, 0, seen));
@@ -246,5 +241,5 @@ static gboolean plugin_init(GstPlugin *plugin)
 }
 
 #define PACKAGE "gst-palme"
-GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, fakecamera, "A camera for tests", plugin_init,
-                  "0", "LGPL", "gst-palme", "gst-palme")
+GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, fakecamera, "A camera for tests", plugin_init, "0", "LGPL",
+                  "gst-palme", "gst-palme")

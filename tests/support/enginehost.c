@@ -35,11 +35,12 @@ int host_context(const struct host *h)
     return h->model->config.context - host_prefix(h);
 }
 
-int host_open(struct host *h, const char *path, int threads, const char *level,
-              const struct host_precision *precision, palme_log_fn log, void *user)
+int host_open(struct host *h, const char *path, int threads, const char *level, const struct host_precision *precision,
+              palme_log_fn log, void *user)
 {
-    const struct palme_setup setup = { .threads = threads, .level = level, .precision = precision->name,
-                                         .log = log, .log_user = user };
+    const struct palme_setup setup = {
+        .threads = threads, .level = level, .precision = precision->name, .log = log, .log_user = user
+    };
 
     palme_model *model;
     int status = palme_model_open(&model, path, &setup);

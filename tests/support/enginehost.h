@@ -30,13 +30,13 @@ struct host {
     float *pixels;           /* [S][S][3] */
     float *context, *mapped; /* [P][E], [P][D] */
     struct palme_arena scratch;
-    int tokens;              /* of the picture in `context` */
+    int tokens; /* of the picture in `context` */
 };
 
 /* Opens a model file; `precision` is a built one; `log` hears why it failed. Returns PALME_OK or a status below
  * zero, and then nothing is owned. */
-int host_open(struct host *h, const char *path, int threads, const char *level,
-              const struct host_precision *precision, palme_log_fn log, void *user);
+int host_open(struct host *h, const char *path, int threads, const char *level, const struct host_precision *precision,
+              palme_log_fn log, void *user);
 /* The same with a model that is open already and from now on the host's, also on failure. */
 int host_take(struct host *h, palme_model *model, const struct host_precision *precision);
 void host_close(struct host *h);

@@ -47,10 +47,10 @@ static char *tokenizer_json(json_int_t vocabulary)
         snprintf(name, sizeof name, "t%lld", (long long)i);
         json_object_set_new(ids, name, json_integer(i));
     }
-    json_t *all = json_pack("{s:s, s:[], s:n, s:{s:s, s:b}, s:n, s:{s:s}, s:{s:s, s:o, s:[]}}", "version", "1.0",
-                            "added_tokens", "normalizer", "pre_tokenizer", "type", "ByteLevel",
-                            "add_prefix_space", 0, "post_processor", "decoder", "type", "ByteLevel", "model",
-                            "type", "BPE", "vocab", ids, "merges");
+    json_t *all =
+        json_pack("{s:s, s:[], s:n, s:{s:s, s:b}, s:n, s:{s:s}, s:{s:s, s:o, s:[]}}", "version", "1.0", "added_tokens",
+                  "normalizer", "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "post_processor",
+                  "decoder", "type", "ByteLevel", "model", "type", "BPE", "vocab", ids, "merges");
     char *text = json_dumps(all, JSON_COMPACT);
 
     json_decref(all);
@@ -70,18 +70,18 @@ static int write_model(FILE *out, json_t *description)
                         json_pack("{s:s, s:s, s:s, s:s}", "format", "palme", "format_version", "1", "config",
                                   config_text, "tokenizer", tokenizer));
     for (int pass = 0; pass < 2; pass++) {
-        json_array_foreach(tensors, i, entry) {
+        json_array_foreach(tensors, i, entry)
+        {
             json_t *shape = json_object_get(entry, "shape"), *dim;
             const char *name = json_string_value(json_object_get(entry, "name"));
             int64_t count = 1;
             size_t d;
 
-            json_array_foreach(shape, d, dim)
-                count *= json_integer_value(dim);
+            json_array_foreach(shape, d, dim) count *= json_integer_value(dim);
             if (pass == 0) {
                 json_object_set_new(header, name,
-                                    json_pack("{s:s, s:O, s:[I, I]}", "dtype", "F32", "shape", shape,
-                                              "data_offsets", (json_int_t)end, (json_int_t)(end + 4 * count)));
+                                    json_pack("{s:s, s:O, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
+                                              (json_int_t)end, (json_int_t)(end + 4 * count)));
                 end += 4 * count;
             } else {
                 write_tensor(out, name, count, (float)json_number_value(json_object_get(entry, "scale")),

@@ -52,8 +52,7 @@ static uint16_t half_of(float value)
         return sign | 0x7c00;
     if (x < 0x1p-14)
         return sign | (uint16_t)nearbyint(x * 0x1p24);
-    fraction =
-        frexp(x, &exponent); /* 0.5 .. 1; a fraction that rounds up to 2048 carries by itself */
+    fraction = frexp(x, &exponent); /* 0.5 .. 1; a fraction that rounds up to 2048 carries by itself */
     return sign | (uint16_t)(((exponent + 13) << 10) + (int)nearbyint(fraction * 2048));
 }
 
@@ -135,8 +134,7 @@ struct built_tensor *builder_find(struct builder *b, const char *name)
     return must(lookup(b, name), name);
 }
 
-static void set_shape(struct builder *b, struct built_tensor *t, int rank, const long long *shape,
-                      const float *values)
+static void set_shape(struct builder *b, struct built_tensor *t, int rank, const long long *shape, const float *values)
 {
     size_t length = strlen(t->name);
     /* Gains stand around 1, everything else around 0. */
@@ -279,10 +277,10 @@ static void tensor(struct builder *b, int rank, const long long *shape, const ch
     builder_add(b, name, "F32", rank, shape, NULL);
 }
 
-#define SHAPE(...)                                                                                 \
-    (int)(sizeof((long long[]){ __VA_ARGS__ }) / sizeof(long long)), (long long[])                 \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
+#define SHAPE(...)                                                                                                     \
+    (int)(sizeof((long long[]){ __VA_ARGS__ }) / sizeof(long long)), (long long[])                                     \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
     }
 
 static void norm(struct builder *b, const char *name, int n)
@@ -298,8 +296,7 @@ static void attention(struct builder *b, const char *stack, int index, int dim, 
     snprintf(name, sizeof name, "%s.attn_layers.layers.%d.0.0", stack, index);
     norm(b, name, dim);
     for (int i = 0; i < 3; i++)
-        tensor(b, SHAPE(inner, dim), "%s.attn_layers.layers.%d.1.to_%c.weight", stack, index,
-               "qkv"[i]);
+        tensor(b, SHAPE(inner, dim), "%s.attn_layers.layers.%d.1.to_%c.weight", stack, index, "qkv"[i]);
     tensor(b, SHAPE(dim, inner), "%s.attn_layers.layers.%d.1.to_out.weight", stack, index);
 }
 
@@ -320,8 +317,7 @@ static void feed_forward(struct builder *b, const char *stack, int index, int di
 static void stem_tensors(struct builder *b, const char *stem)
 {
     int lite = stem[strlen(stem) - 1] - '0', in = 32, index = 0;
-    const int channels[2][7] = { { 16, 24, 40, 80, 112, 192, 320 },
-                                 { 16, 24, 48, 88, 120, 208, 352 } };
+    const int channels[2][7] = { { 16, 24, 40, 80, 112, 192, 320 }, { 16, 24, 48, 88, 120, 208, 352 } };
     const int counts[2][7] = { { 1, 2, 2, 3, 3, 4, 1 }, { 1, 3, 3, 4, 4, 5, 1 } };
     const int kernels[7] = { 3, 3, 5, 3, 5, 5, 3 };
 
@@ -347,10 +343,8 @@ static void stem_tensors(struct builder *b, const char *stem)
 
 static void all_tensors(struct builder *b)
 {
-    int p = integer(b, "patch_size"), side = integer(b, "image_size") / p,
-        width = integer(b, "encoder_dim");
-    int dim = integer(b, "decoder_dim"), tokens = integer(b, "num_tokens"),
-        cross = integer(b, "cross_attend");
+    int p = integer(b, "patch_size"), side = integer(b, "image_size") / p, width = integer(b, "encoder_dim");
+    int dim = integer(b, "decoder_dim"), tokens = integer(b, "num_tokens"), cross = integer(b, "cross_attend");
     const char *stem = json_string_value(json_object_get(b->config, "stem"));
     int values = strcmp(stem, "none") == 0 ? 3 * p * p : 1280, blocks = cross ? 3 : 2;
 
@@ -396,28 +390,25 @@ char *builder_tokenizer(int tokens)
 
         if (i < 3)
             json_array_append_new(added,
-                                  json_pack("{s:i,s:s,s:b,s:b,s:b,s:b,s:b}", "id", i, "content",
-                                            special[i], "single_word", 0, "lstrip", 0, "rstrip", 0,
-                                            "normalized", 0, "special", 1));
+                                  json_pack("{s:i,s:s,s:b,s:b,s:b,s:b,s:b}", "id", i, "content", special[i],
+                                            "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
         if (i < 3)
             snprintf(token, sizeof token, "%s", special[i]);
         else if (i == 3)
             snprintf(token, sizeof token, "\304\240"); /* how byte level writes a space */
-        else if (k < 93) /* from the letters on, round to the signs before them */
+        else if (k < 93)                               /* from the letters on, round to the signs before them */
             snprintf(token, sizeof token, "%c", '!' + (k + 'a' - '!') % 94);
         else
             snprintf(token, sizeof token, "%c%c%d", 'a' + k % 26, 'a' + k / 26 % 26, k / 676);
         json_object_set_new(vocab, token, json_integer(i));
     }
-    root =
-        json_pack("{s:s,s:n,s:n,s:o,s:n,s:{s:s,s:b,s:b,s:b},s:n,s:{s:s,s:b,s:b,s:b},"
-                  "s:{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:[]}}",
-                  "version", "1.0", "truncation", "padding", "added_tokens", added, "normalizer",
-                  "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1,
-                  "use_regex", 1, "post_processor", "decoder", "type", "ByteLevel",
-                  "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE",
-                  "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                  "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges");
+    root = json_pack("{s:s,s:n,s:n,s:o,s:n,s:{s:s,s:b,s:b,s:b},s:n,s:{s:s,s:b,s:b,s:b},"
+                     "s:{s:s,s:n,s:n,s:n,s:n,s:b,s:b,s:b,s:o,s:[]}}",
+                     "version", "1.0", "truncation", "padding", "added_tokens", added, "normalizer", "pre_tokenizer",
+                     "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1, "post_processor",
+                     "decoder", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1, "model",
+                     "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                     "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges");
     text = json_dumps(must(root, "tokenizer"), JSON_COMPACT);
     json_decref(root);
     return must(text, "no memory");
@@ -502,8 +493,8 @@ unsigned char *builder_bytes(struct builder *b, size_t *length, size_t *header)
         for (int k = 0; k < t->rank; k++)
             json_array_append_new(shape, json_integer(t->shape[k]));
         json_object_set_new(root, t->name,
-                            json_pack("{s:s,s:o,s:[I,I]}", "dtype", t->dtype, "shape", shape,
-                                      "data_offsets", (json_int_t)at, (json_int_t)(at + t->size)));
+                            json_pack("{s:s,s:o,s:[I,I]}", "dtype", t->dtype, "shape", shape, "data_offsets",
+                                      (json_int_t)at, (json_int_t)(at + t->size)));
         at += t->size;
     }
     text = must(json_dumps(root, JSON_COMPACT), "no memory");

@@ -7,7 +7,8 @@
  *     print_digests [--level NAME] [--precision NAME] MODEL... [--pictures FILE.ppm...]
  *
  * MODEL is a model file or a folder of tests/data/golden. Without --level and --precision all that this machine has are
- * taken; the level "best" is the machine's. Without pictures three are computed here; with them the models look at those.
+ * taken; the level "best" is the machine's. Without pictures three are computed here; with them the models look at
+ * those.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +72,9 @@ static struct frame read_ppm(const char *path)
 /* Noise, a slope and a flat picture, of three shapes. */
 static int computed_pictures(struct frame *frames)
 {
-    static const struct frame shapes[] = { { "noise", NULL, 61, 47 }, { "slope", NULL, 320, 180 }, { "flat", NULL, 33, 90 } };
+    static const struct frame shapes[] = { { "noise", NULL, 61, 47 },
+                                           { "slope", NULL, 320, 180 },
+                                           { "flat", NULL, 33, 90 } };
     uint32_t random = 12345;
 
     for (int s = 0; s < 3; s++) {
@@ -106,7 +109,8 @@ static void print_tokens(const char *what, palme_session *session, const struct 
 }
 
 /* Logits of a fixed text about the picture: all rows of the prompt at once, then a step for each further token. */
-static void print_numbers(struct host *h, struct sentence *s, palme_preprocessor *preprocessor, const struct palme_image *image)
+static void print_numbers(struct host *h, struct sentence *s, palme_preprocessor *preprocessor,
+                          const struct palme_image *image)
 {
     const struct palme_model *model = h->model;
     struct palme_info info;
@@ -151,7 +155,8 @@ static char *read_text(const char *path, size_t *length)
     return text;
 }
 
-/* The model of a file, of a fixture's folder, or of a plain checkpoint in one, which has no tokenizer and no captions. */
+/* The model of a file, of a fixture's folder, or of a plain checkpoint in one, which has no tokenizer and no
+ * captions. */
 static palme_model *open_model(const char *path, const struct palme_setup *setup, int *plain)
 {
     char file[4096], config[4096];
@@ -190,7 +195,8 @@ static void run(const char *path, const char *level, const struct host_precision
                 int count)
 {
     const struct palme_setup setup = { .level = level, .precision = precision->name, .threads = 1 };
-    const struct palme_options options = { .beams = 1, .max_length = STEPS }, search = { .beams = BEAMS, .max_length = STEPS };
+    const struct palme_options options = { .beams = 1, .max_length = STEPS },
+                               search = { .beams = BEAMS, .max_length = STEPS };
     palme_session *greedy = NULL, *beams = NULL;
     palme_preprocessor *preprocessor = NULL;
     struct palme_info info;
@@ -206,8 +212,11 @@ static void run(const char *path, const char *level, const struct host_precision
     if (!plain && (palme_session_open(&greedy, model, &options) < 0 || palme_session_open(&beams, model, &search) < 0))
         fail(path, "no session");
     for (int i = 0; i < count; i++) {
-        const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = frames[i].width, .height = frames[i].height,
-                                           .planes = { frames[i].pixels }, .strides = { 3 * frames[i].width } };
+        const struct palme_image image = { .format = PALME_FORMAT_RGB,
+                                           .width = frames[i].width,
+                                           .height = frames[i].height,
+                                           .planes = { frames[i].pixels },
+                                           .strides = { 3 * frames[i].width } };
 
         printf("%s %s %s %s", path, level, precision->name, frames[i].name);
         print_numbers(&h, &s, preprocessor, &image);

@@ -79,8 +79,7 @@ struct palme_session {
     double mean[3];
 };
 
-static void journal(const struct palme_model *model, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void journal(const struct palme_model *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void journal(const struct palme_model *model, const char *format, ...)
 {
@@ -141,8 +140,7 @@ static int work(const struct palme_session *session, int ms)
 {
     long long end = now_ns() + ms * 1000000LL;
 
-    while (now_ns() < end ||
-           (session->model->hold[0] && access(session->model->hold, F_OK) == 0)) {
+    while (now_ns() < end || (session->model->hold[0] && access(session->model->hold, F_OK) == 0)) {
         if (stopped(session)) {
             journal(session->model, "stopped");
             return 1;
@@ -190,20 +188,30 @@ static void read_line(struct palme_model *model, const char *line)
         const char *key;
         int *value;
     } numbers[] = {
-        { "image_size", &model->image_size }, { "beams", &model->beams },
-        { "piece", &model->piece }, { "look_ms", &model->look_ms },
-        { "next_ms", &model->next_ms }, { "open_ms", &model->open_ms },
-        { "deaf", &model->deaf }, { "fail_look", &model->fail_look },
-        { "fail_status", &model->fail_status }, { "fail_next", &model->fail_next },
-        { "prompt_status", &model->prompt_status }, { "open_status", &model->open_status },
+        { "image_size", &model->image_size },
+        { "beams", &model->beams },
+        { "piece", &model->piece },
+        { "look_ms", &model->look_ms },
+        { "next_ms", &model->next_ms },
+        { "open_ms", &model->open_ms },
+        { "deaf", &model->deaf },
+        { "fail_look", &model->fail_look },
+        { "fail_status", &model->fail_status },
+        { "fail_next", &model->fail_next },
+        { "prompt_status", &model->prompt_status },
+        { "open_status", &model->open_status },
         { "session_status", &model->session_status },
     };
     const struct {
         const char *key;
         char *value;
     } strings[] = {
-        { "name", model->name }, { "text", model->text }, { "hold", model->hold },
-        { "hold_close", model->hold_close }, { "journal", model->journal }, { "message", model->message },
+        { "name", model->name },
+        { "text", model->text },
+        { "hold", model->hold },
+        { "hold_close", model->hold_close },
+        { "journal", model->journal },
+        { "message", model->message },
         { "precisions", model->precisions },
     };
     const char *equals = strchr(line, '=');
@@ -281,8 +289,7 @@ int palme_model_open(palme_model **out, const char *path, const struct palme_set
 
     fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return fail_open(model, errno == ENOENT ? PALME_ERROR_NOT_FOUND : PALME_ERROR_OPEN, path,
-                         strerror(errno));
+        return fail_open(model, errno == ENOENT ? PALME_ERROR_NOT_FOUND : PALME_ERROR_OPEN, path, strerror(errno));
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         return fail_open(model, PALME_ERROR_OPEN, path, "not a regular file");
@@ -353,8 +360,7 @@ static int beams_of(const struct palme_model *model, const struct palme_options 
     return options && options->beams ? options->beams : model->beams;
 }
 
-int palme_session_open(palme_session **out, const palme_model *model,
-                       const struct palme_options *options)
+int palme_session_open(palme_session **out, const palme_model *model, const struct palme_options *options)
 {
     struct palme_session *session;
 
@@ -474,11 +480,11 @@ static double within_byte(double v)
 static void add_pixel(double sum[3], const struct palme_image *image, int x, int y)
 {
     static const unsigned char places[][4] = {
-        [PALME_FORMAT_RGB] = { 3, 0, 1, 2 },  [PALME_FORMAT_RGBX] = { 4, 0, 1, 2 },
-        [PALME_FORMAT_BGRX] = { 4, 2, 1, 0 }, [PALME_FORMAT_XRGB] = { 4, 1, 2, 3 },
-        [PALME_FORMAT_XBGR] = { 4, 3, 2, 1 }, [PALME_FORMAT_BGR] = { 3, 2, 1, 0 },
+        [PALME_FORMAT_RGB] = { 3, 0, 1, 2 },   [PALME_FORMAT_RGBX] = { 4, 0, 1, 2 },
+        [PALME_FORMAT_BGRX] = { 4, 2, 1, 0 },  [PALME_FORMAT_XRGB] = { 4, 1, 2, 3 },
+        [PALME_FORMAT_XBGR] = { 4, 3, 2, 1 },  [PALME_FORMAT_BGR] = { 3, 2, 1, 0 },
         [PALME_FORMAT_GRAY8] = { 1, 0, 0, 0 }, [PALME_FORMAT_RGBA] = { 4, 0, 1, 2 },
-        [PALME_FORMAT_BGRA] = { 4, 2, 1, 0 }, [PALME_FORMAT_ARGB] = { 4, 1, 2, 3 },
+        [PALME_FORMAT_BGRA] = { 4, 2, 1, 0 },  [PALME_FORMAT_ARGB] = { 4, 1, 2, 3 },
         [PALME_FORMAT_ABGR] = { 4, 3, 2, 1 },
     };
     static const double weights[][2] = { { 0.299, 0.114 }, { 0.2126, 0.0722 }, { 0.2627, 0.0593 } };
@@ -490,8 +496,8 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
         row[i] = image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i] : NULL;
     if (image->format <= PALME_FORMAT_GRAY8 || image->format >= PALME_FORMAT_RGBA) {
         const unsigned char *place = places[image->format];
-        int alpha = image->format < PALME_FORMAT_RGBA ? 255
-                    : row[0][x * 4 + (image->format <= PALME_FORMAT_BGRA ? 3 : 0)];
+        int alpha =
+            image->format < PALME_FORMAT_RGBA ? 255 : row[0][x * 4 + (image->format <= PALME_FORMAT_BGRA ? 3 : 0)];
 
         for (i = 0; i < 3; i++)
             sum[i] += (alpha * row[0][x * place[0] + place[i + 1]] + (255 - alpha) * 255) / 255.0;

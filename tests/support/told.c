@@ -22,8 +22,9 @@ struct told told_by(palme_session *session, const char *prompt)
 {
     enum { WIDTH = 97, HEIGHT = 61 };
     static unsigned char pixels[HEIGHT * WIDTH * 3];
-    const struct palme_image image = { .format = PALME_FORMAT_RGB, .width = WIDTH, .height = HEIGHT,
-                                       .planes = { pixels }, .strides = { WIDTH * 3 } };
+    const struct palme_image image = {
+        .format = PALME_FORMAT_RGB, .width = WIDTH, .height = HEIGHT, .planes = { pixels }, .strides = { WIDTH * 3 }
+    };
     struct told told = { .status = PALME_OK };
     unsigned random = 1;
     size_t used = 0;

@@ -21,8 +21,7 @@ struct seen {
 static GstPadProbeReturn frame_arrives(GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
     struct seen *seen = user;
-    GstCustomMeta *meta =
-        gst_buffer_get_custom_meta(GST_PAD_PROBE_INFO_BUFFER(info), "GstPalmeCaptionMeta");
+    GstCustomMeta *meta = gst_buffer_get_custom_meta(GST_PAD_PROBE_INFO_BUFFER(info), "GstPalmeCaptionMeta");
 
     (void)pad;
     g_atomic_int_inc(&seen->frames);
@@ -43,8 +42,8 @@ static int wait_for_end(GstElement *pipeline, struct seen *seen)
     int result = -1;
 
     while (result < 0) {
-        GstMessage *message = gst_bus_timed_pop_filtered(
-            bus, PATIENCE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_ELEMENT);
+        GstMessage *message =
+            gst_bus_timed_pop_filtered(bus, PATIENCE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_ELEMENT);
         const GstStructure *s = message ? gst_message_get_structure(message) : NULL;
 
         if (!message) {
@@ -109,8 +108,8 @@ static void run(const char *name, const char *description, gboolean overlay)
                       "the overlay shows \"%s\"; captions were %s", shown, seen.markup->str);
         g_free(bracketed);
     }
-    printf("  %d frames, %d with a caption, %d captions, starved %d times: %s\n", seen.frames,
-           seen.captioned, seen.messages, starved, seen.markup->str);
+    printf("  %d frames, %d with a caption, %d captions, starved %d times: %s\n", seen.frames, seen.captioned,
+           seen.messages, starved, seen.markup->str);
 
     gst_element_set_state(pipeline, GST_STATE_NULL);
     g_free(shown);
@@ -131,15 +130,13 @@ int main(int argc, char **argv)
 {
     gst_init(&argc, &argv);
     run("bare", CAMERA " ! " CAPTION " ! textoverlay name=overlay ! " SINK, TRUE);
-    run("with videoconvert", CAMERA " ! " CAPTION " ! textoverlay name=overlay ! videoconvert ! " SINK,
-        TRUE);
+    run("with videoconvert", CAMERA " ! " CAPTION " ! textoverlay name=overlay ! videoconvert ! " SINK, TRUE);
     run("queue and tee",
         CAMERA " ! " CAPTION " ! tee name=t ! queue ! textoverlay name=overlay ! videoconvert ! " SINK
                "  t. ! queue ! fakesink enable-last-sample=false",
         TRUE);
     run("text pad",
-        CAMERA " ! " CAPTION " ! textoverlay name=overlay ! videoconvert ! " SINK
-               "  c.text ! overlay.text_sink",
+        CAMERA " ! " CAPTION " ! textoverlay name=overlay ! videoconvert ! " SINK "  c.text ! overlay.text_sink",
         FALSE);
     gst_deinit();
     return check_done();

@@ -264,8 +264,7 @@ gboolean caption_input_is_media(const char *file)
     if (caption_input_open(&input, file, &why)) {
         lower = g_ascii_strdown(file, -1);
         is = caption_kind_of(input.bytes->data, input.bytes->len) ||
-             (g_str_has_suffix(lower, ".tga") &&
-              caption_photo_recognised(input.bytes->data, input.bytes->len)) ||
+             (g_str_has_suffix(lower, ".tga") && caption_photo_recognised(input.bytes->data, input.bytes->len)) ||
              !append(&input, TYPE_HEAD) || is_media_type(input.bytes->data, input.bytes->len);
     } else {
         /* Nobody looks for a picture in an empty file. */

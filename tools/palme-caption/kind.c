@@ -110,8 +110,7 @@ const struct caption_kind *caption_kind_of(const guint8 *head, gsize size)
         return &bmp;
     if (is_icon(head, size))
         return &icon;
-    if (size >= 3 && head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
-        (g_ascii_isspace(head[2]) || head[2] == '#'))
+    if (size >= 3 && head[0] == 'P' && head[1] >= '1' && head[1] <= '6' && (g_ascii_isspace(head[2]) || head[2] == '#'))
         return &pnm;
     return is_svg(head, size) ? &svg : NULL;
 }

@@ -42,8 +42,8 @@ struct run {
     int number, total;
     gboolean progress;
     GString *line, *text;
-    char *why;        /* an engine that failed on a picture */
-    gboolean giving_up; /* nothing further can succeed */
+    char *why;            /* an engine that failed on a picture */
+    gboolean giving_up;   /* nothing further can succeed */
     gboolean reader_left; /* nobody reads the output any more */
 };
 
@@ -165,16 +165,15 @@ static gboolean receive(void *user, const struct caption_frame *frame)
         if (run->giving_up)
             run->why = g_strdup_printf("--prompt: %s", palme_strerror(status));
         else
-            run->why = g_strdup_printf("no caption for a picture of %d x %d: %s", frame->width,
-                                       frame->height, palme_strerror(status));
+            run->why = g_strdup_printf("no caption for a picture of %d x %d: %s", frame->width, frame->height,
+                                       palme_strerror(status));
         return FALSE;
     }
     g_string_truncate(run->line, 0);
     caption_append_result(run->line, run->settings->format, run->item, frame->time, run->text->str,
                           palme_caption_score(run->session));
     progress_wipe(run);
-    if (fwrite(run->line->str, 1, run->line->len, stdout) != run->line->len ||
-        fflush(stdout) != 0) {
+    if (fwrite(run->line->str, 1, run->line->len, stdout) != run->line->len || fflush(stdout) != 0) {
         /* A reader that went away, as `head` does, has what it wanted. */
         run->reader_left = errno == EPIPE;
         run->giving_up = !run->reader_left;
@@ -188,10 +187,9 @@ static gboolean receive(void *user, const struct caption_frame *frame)
 /* One file or URI; FALSE after a complaint. */
 static gboolean caption_item(struct run *run, const char *item)
 {
-    struct caption_source options = { .every = run->settings->every,
-                                      .max_pixels = run->settings->max_pixels,
-                                      .fn = receive,
-                                      .user = run };
+    struct caption_source options = {
+        .every = run->settings->every, .max_pixels = run->settings->max_pixels, .fn = receive, .user = run
+    };
     char *why = NULL;
     gboolean ok;
 
@@ -234,8 +232,7 @@ static gboolean caption_folder(struct run *run, const char *folder)
         complain(folder, "has no picture or video in it");
         ok = FALSE;
     } else if (skipped > 0) {
-        complain(folder, "skipped %u of %u files, which are neither pictures nor videos", skipped,
-                 files->len);
+        complain(folder, "skipped %u of %u files, which are neither pictures nor videos", skipped, files->len);
     }
     run->number++;
     g_free(why);
@@ -244,8 +241,7 @@ static gboolean caption_folder(struct run *run, const char *folder)
 }
 
 /* All inputs, in order; the exit status. */
-static int caption_all(palme_session *session, const struct settings *settings, char **items,
-                       int count)
+static int caption_all(palme_session *session, const struct settings *settings, char **items, int count)
 {
     struct run run = { .settings = settings,
                        .session = session,
@@ -290,8 +286,7 @@ static const char *find_model(const struct settings *settings)
         return named;
     if (access(PALME_DEFAULT_MODEL, F_OK) == 0)
         return PALME_DEFAULT_MODEL;
-    complain(NULL, "no model: --model is not given, PALME_MODEL is not set, and there is no %s",
-             PALME_DEFAULT_MODEL);
+    complain(NULL, "no model: --model is not given, PALME_MODEL is not set, and there is no %s", PALME_DEFAULT_MODEL);
     return NULL;
 }
 
@@ -304,10 +299,9 @@ static int run_engine(const struct settings *settings, char **items, int count)
                                  .precision = settings->precision,
                                  .log = engine_says,
                                  .log_user = &said };
-    struct palme_options options = { .beams = settings->beams,
-                                     .max_length = settings->max_length,
-                                     .log = engine_says,
-                                     .log_user = &said };
+    struct palme_options options = {
+        .beams = settings->beams, .max_length = settings->max_length, .log = engine_says, .log_user = &said
+    };
     const char *path = find_model(settings);
     palme_model *model = NULL;
     palme_session *session = NULL;
@@ -371,14 +365,13 @@ static int print_and_end(const char *text)
 static int parse(struct settings *s, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "model", required_argument, NULL, 'm' },   { "threads", required_argument, NULL, 't' },
-        { "beams", required_argument, NULL, 'b' },   { "max-length", required_argument, NULL, 'l' },
-        { "prompt", required_argument, NULL, 'p' },  { "format", required_argument, NULL, 'f' },
-        { "every", required_argument, NULL, 'e' },   { "verify", no_argument, NULL, 'v' },
-        { "cpu", required_argument, NULL, 'c' },     { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
-        { "precision", required_argument, NULL, 'P' }, { "max-pixels", required_argument, NULL, 'M' },
-        { NULL, 0, NULL, 0 }
+        { "model", required_argument, NULL, 'm' },      { "threads", required_argument, NULL, 't' },
+        { "beams", required_argument, NULL, 'b' },      { "max-length", required_argument, NULL, 'l' },
+        { "prompt", required_argument, NULL, 'p' },     { "format", required_argument, NULL, 'f' },
+        { "every", required_argument, NULL, 'e' },      { "verify", no_argument, NULL, 'v' },
+        { "cpu", required_argument, NULL, 'c' },        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },          { "precision", required_argument, NULL, 'P' },
+        { "max-pixels", required_argument, NULL, 'M' }, { NULL, 0, NULL, 0 }
     };
     char version[64];
     double seconds;
@@ -439,9 +432,7 @@ static int parse(struct settings *s, int argc, char **argv)
         case 'V':
             g_snprintf(version, sizeof version, "palme-caption %s\n", palme_version());
             return print_and_end(version);
-        default:
-            fputs("Try palme-caption --help.\n", stderr);
-            return EXIT_CANNOT;
+        default: fputs("Try palme-caption --help.\n", stderr); return EXIT_CANNOT;
         }
     }
     if (optind == argc) {
@@ -474,7 +465,7 @@ int main(int argc, char **argv)
         complain(NULL, "the standard output is closed");
         return EXIT_CANNOT;
     }
-    setlocale(LC_CTYPE, ""); /* and no more: numbers keep their point */
+    setlocale(LC_CTYPE, "");  /* and no more: numbers keep their point */
     signal(SIGPIPE, SIG_IGN); /* a write that fails says so itself */
     status = parse(&settings, argc, argv);
     if (status >= 0)

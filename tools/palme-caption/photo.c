@@ -25,8 +25,8 @@ struct progress {
 
 char *caption_photo_too_large(guint64 width, guint64 height, guint64 max_pixels)
 {
-    return g_strdup_printf("has %" G_GUINT64_FORMAT " x %" G_GUINT64_FORMAT
-                           " pixels, more than %" G_GUINT64_FORMAT " in all; --max-pixels raises the limit",
+    return g_strdup_printf("has %" G_GUINT64_FORMAT " x %" G_GUINT64_FORMAT " pixels, more than %" G_GUINT64_FORMAT
+                           " in all; --max-pixels raises the limit",
                            width, height, max_pixels);
 }
 
@@ -62,8 +62,7 @@ static void keep_warning(const char *domain, GLogLevelFlags level, const char *m
  * of memory. */
 static GdkPixbuf *fit(GdkPixbuf *pixbuf)
 {
-    int width = gdk_pixbuf_get_width(pixbuf), height = gdk_pixbuf_get_height(pixbuf),
-        longer = MAX(width, height);
+    int width = gdk_pixbuf_get_width(pixbuf), height = gdk_pixbuf_get_height(pixbuf), longer = MAX(width, height);
     GdkPixbuf *small;
 
     if (longer <= MAX_SIDE)
@@ -118,8 +117,7 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
         size = length;
     }
     /* Some loaders decode before they tell the size. */
-    if (caption_kind_size(data, size, &p.width, &p.height) &&
-        caption_photo_exceeds(p.width, p.height, max_pixels)) {
+    if (caption_kind_size(data, size, &p.width, &p.height) && caption_photo_exceeds(p.width, p.height, max_pixels)) {
         *why = caption_photo_too_large(p.width, p.height, max_pixels);
         return CAPTION_PHOTO_TOO_LARGE;
     }

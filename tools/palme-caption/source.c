@@ -65,12 +65,12 @@ static gboolean is_nameless_photo(const GByteArray *head)
 }
 
 /* What to say of a photo that neither of the two could read. */
-static char *photo_words(const struct caption_kind *kind, enum caption_photo_status status,
-                         const char *loader, const char *decoder)
+static char *photo_words(const struct caption_kind *kind, enum caption_photo_status status, const char *loader,
+                         const char *decoder)
 {
     if (status == CAPTION_PHOTO_BROKEN)
-        return g_strdup_printf("cannot be read as a picture%s%s: %s", kind ? " of format " : "",
-                               kind ? kind->name : "", loader);
+        return g_strdup_printf("cannot be read as a picture%s%s: %s", kind ? " of format " : "", kind ? kind->name : "",
+                               loader);
     if (!kind)
         return g_strdup(decoder);
     return g_strdup_printf("is a picture of format %s, which neither gdk-pixbuf nor GStreamer reads here%s%s",
@@ -96,14 +96,11 @@ static gboolean read_photo(const GByteArray *bytes, const char *uri, const struc
 
     if (stream.orientation == 1)
         stream.orientation = 0; /* or said in another way */
-    if (gstreamer_first &&
-        (decoded = caption_stream_read(&stream, options, NULL, &decoder)) == CAPTION_STREAM_READ)
+    if (gstreamer_first && (decoded = caption_stream_read(&stream, options, NULL, &decoder)) == CAPTION_STREAM_READ)
         return TRUE;
     status = caption_photo_decode(&photo, bytes->data, bytes->len, options->max_pixels, &loader);
     if (status == CAPTION_PHOTO_READ) {
-        struct caption_frame frame = {
-            photo.pixels, photo.width, photo.height, photo.stride, photo.alpha, -1
-        };
+        struct caption_frame frame = { photo.pixels, photo.width, photo.height, photo.stride, photo.alpha, -1 };
 
         options->fn(options->user, &frame);
         caption_photo_free(&photo);
@@ -134,12 +131,11 @@ gboolean caption_source_read(const char *item, const struct caption_source *opti
     struct caption_input input;
 
     if (caption_input_open(&input, item, why)) {
-        gboolean is_photo = input.fd >= 0 && (caption_kind_of(input.bytes->data, input.bytes->len) ||
-                                              is_nameless_photo(input.bytes));
-        struct caption_stream stream = { .uri = input.uri,
-                                         .bytes = input.bytes,
-                                         .fd = input.fd,
-                                         .take_photo = input.fd < 0 && !gstreamer_first };
+        gboolean is_photo =
+            input.fd >= 0 && (caption_kind_of(input.bytes->data, input.bytes->len) || is_nameless_photo(input.bytes));
+        struct caption_stream stream = {
+            .uri = input.uri, .bytes = input.bytes, .fd = input.fd, .take_photo = input.fd < 0 && !gstreamer_first
+        };
         GByteArray *photo = NULL;
 
         if (!is_photo) {

@@ -173,8 +173,8 @@ static GstPadProbeReturn check_size(GstPad *pad, GstPadProbeInfo *probe, gpointe
         return GST_PAD_PROBE_OK;
     gst_event_parse_caps(GST_PAD_PROBE_INFO_EVENT(probe), &caps);
     structure = gst_caps_get_structure(caps, 0);
-    if (!gst_structure_get_int(structure, "width", &width) ||
-        !gst_structure_get_int(structure, "height", &height) || width < 1 || height < 1)
+    if (!gst_structure_get_int(structure, "width", &width) || !gst_structure_get_int(structure, "height", &height) ||
+        width < 1 || height < 1)
         return GST_PAD_PROBE_OK;
     if (width <= MAX_SIDE && height <= MAX_SIDE &&
         !caption_photo_exceeds((guint64)width, (guint64)height, MIN(s->options->max_pixels, MAX_PIXELS)))
@@ -208,8 +208,8 @@ static GstAppSink *add_sink(struct source *s)
     if (!sink)
         return NULL;
     /* Without a preroll: only one of two sinks gets anything. */
-    g_object_set(sink, "sync", FALSE, "async", FALSE, "max-buffers", 1u, "drop", FALSE, "enable-last-sample",
-                 FALSE, NULL);
+    g_object_set(sink, "sync", FALSE, "async", FALSE, "max-buffers", 1u, "drop", FALSE, "enable-last-sample", FALSE,
+                 NULL);
     gst_bin_add(GST_BIN(s->pipeline), sink);
     return GST_APP_SINK(sink);
 }
@@ -219,8 +219,7 @@ static void pad_added(GstElement *decoder, GstPad *pad, gpointer user)
     struct source *s = user;
     GstPad *sink = gst_element_get_static_pad(s->convert, "sink");
     GstCaps *caps = gst_pad_query_caps(pad, NULL);
-    gboolean decoded =
-        g_str_has_prefix(gst_structure_get_name(gst_caps_get_structure(caps, 0)), "video/x-raw");
+    gboolean decoded = g_str_has_prefix(gst_structure_get_name(gst_caps_get_structure(caps, 0)), "video/x-raw");
 
     (void)decoder;
     /* The first picture stream is the one that counts. */
@@ -390,8 +389,8 @@ static void watch_decoder(struct source *s, GstElement *decoder)
 
     /* Sound is not even decoded. Decoders in hardware would leave their frames where they cannot be
      * read without further elements, and those that are not due cost the more. */
-    g_object_set(decoder, "uri", s->stream->uri ? s->stream->uri : "appsrc://", "caps", caps,
-                 "expose-all-streams", FALSE, "force-sw-decoders", TRUE, NULL);
+    g_object_set(decoder, "uri", s->stream->uri ? s->stream->uri : "appsrc://", "caps", caps, "expose-all-streams",
+                 FALSE, "force-sw-decoders", TRUE, NULL);
     gst_caps_unref(caps);
     g_signal_connect(decoder, "pad-added", G_CALLBACK(pad_added), s);
     g_signal_connect(decoder, "no-more-pads", G_CALLBACK(no_more_pads), s);
@@ -401,8 +400,9 @@ static void watch_decoder(struct source *s, GstElement *decoder)
 
 static gboolean build(struct source *s, char **why)
 {
-    static const char *const directions[] = { "auto",  "identity", "horiz", "180", "vert",
-                                              "ul-lr", "90r",      "ur-ll", "90l" };
+    static const char *const directions[] = {
+        "auto", "identity", "horiz", "180", "vert", "ul-lr", "90r", "ur-ll", "90l"
+    };
     GstElement *flip, *decoder;
     GstCaps *caps;
 
@@ -479,15 +479,13 @@ static char *why_it_ends(struct source *s, GstBus *bus, gint64 active)
 {
     if (g_atomic_int_get(&s->too_large)) {
         if (s->width > MAX_SIDE || s->height > MAX_SIDE)
-            return g_strdup_printf("has frames of %d x %d pixels; GStreamer converts at most %d a side",
-                                   s->width, s->height, MAX_SIDE);
-        return caption_photo_too_large((guint64)s->width, (guint64)s->height,
-                                       MIN(s->options->max_pixels, MAX_PIXELS));
+            return g_strdup_printf("has frames of %d x %d pixels; GStreamer converts at most %d a side", s->width,
+                                   s->height, MAX_SIDE);
+        return caption_photo_too_large((guint64)s->width, (guint64)s->height, MIN(s->options->max_pixels, MAX_PIXELS));
     }
     if (failed(s, bus))
         return caption_words_sentence(&s->words);
-    if (g_atomic_int_get(&s->no_more_pads) && !g_atomic_int_get(&s->linked) &&
-        !g_atomic_pointer_get(&s->photo))
+    if (g_atomic_int_get(&s->no_more_pads) && !g_atomic_int_get(&s->linked) && !g_atomic_pointer_get(&s->photo))
         return caption_words_sentence(&s->words);
     if (g_get_monotonic_time() - active > STALL_TIME)
         return g_strdup_printf("gave nothing for %d seconds; is the source still there?",
@@ -544,8 +542,7 @@ static gboolean pump(struct source *s, GstBus *bus, GByteArray **photo, char **w
 }
 
 enum caption_stream_status caption_stream_read(const struct caption_stream *stream,
-                                               const struct caption_source *options, GByteArray **photo,
-                                               char **why)
+                                               const struct caption_source *options, GByteArray **photo, char **why)
 {
     struct source s = {
         .stream = stream, .options = options, .next_due = GST_CLOCK_TIME_NONE, .after = GST_CLOCK_TIME_NONE

@@ -28,7 +28,6 @@ enum caption_stream_status {
  * bytes of a photo that lies behind the URI, to be freed, and no frame is handed over; it is NULL for a
  * video. Unless it was read *why is a sentence, free it with g_free. */
 enum caption_stream_status caption_stream_read(const struct caption_stream *stream,
-                                               const struct caption_source *options, GByteArray **photo,
-                                               char **why);
+                                               const struct caption_source *options, GByteArray **photo, char **why);
 
 #endif

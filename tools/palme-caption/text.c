@@ -39,8 +39,7 @@ static void append_json(GString *out, const char *text)
         else if (c < 0x10000)
             g_string_append_printf(out, "\\u%04x", c);
         else
-            g_string_append_printf(out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
-                                   0xDC00 + (c & 0x3FF));
+            g_string_append_printf(out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + (c & 0x3FF));
     }
     g_string_append_c(out, '"');
     g_free(valid);
@@ -145,8 +144,7 @@ void caption_append_result(GString *out, enum caption_format format, const char 
         append_json(out, line);
         /* JSON has no infinity, and its decimal point is a point in every language. */
         g_string_append_printf(out, ", \"score\": %s}\n",
-                               isfinite(score) ? g_ascii_formatd(number, sizeof number, "%.6f", score)
-                                               : "null");
+                               isfinite(score) ? g_ascii_formatd(number, sizeof number, "%.6f", score) : "null");
         break;
     }
     g_free(line);

@@ -15,10 +15,8 @@ enum { SAYS_NOTHING, SAYS_LITTLE, SAYS_UNKNOWN, SAYS_WHERE, SAYS_FORMAT, SAYS_PE
 /* Which Debian package has the decoder for a type. Most are in libav's. */
 static const char *package_for(const char *type)
 {
-    static const char *const bad[] = {
-        "image/jp2", "image/x-jpc",       "image/x-exr",          "image/webp",
-        "image/svg", "application/x-hls", "application/dash+xml", "video/x-av1"
-    };
+    static const char *const bad[] = { "image/jp2", "image/x-jpc",       "image/x-exr",          "image/webp",
+                                       "image/svg", "application/x-hls", "application/dash+xml", "video/x-av1" };
     static const char *const good[] = { "image/png",
                                         "image/jpeg",
                                         "video/x-vp8",
@@ -83,8 +81,7 @@ static gboolean is_from_afar(GstMessage *message)
     GstObject *source = GST_MESSAGE_SRC(message);
     GstElementFactory *factory;
 
-    if (!GST_IS_ELEMENT(source) || !GST_OBJECT_FLAG_IS_SET(source, GST_ELEMENT_FLAG_SOURCE) ||
-        GST_IS_BIN(source))
+    if (!GST_IS_ELEMENT(source) || !GST_OBJECT_FLAG_IS_SET(source, GST_ELEMENT_FLAG_SOURCE) || GST_IS_BIN(source))
         return FALSE;
     factory = gst_element_get_factory(GST_ELEMENT(source));
     return factory && strcmp(GST_OBJECT_NAME(factory), "filesrc") != 0 &&
@@ -138,8 +135,7 @@ void caption_words_note(struct caption_words *words, GstMessage *message)
     if (weight > words->weight) {
         g_free(words->headline);
         words->weight = weight;
-        words->headline =
-            !more || strstr(text, more) ? g_strdup(text) : g_strdup_printf("%s (%s)", text, more);
+        words->headline = !more || strstr(text, more) ? g_strdup(text) : g_strdup_printf("%s (%s)", text, more);
     }
     g_clear_error(&error);
     g_free(debug);
