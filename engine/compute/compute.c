@@ -2,14 +2,14 @@
  *
  * compute.c - threads, BLAS and the cancel callback.
  *
- * Work goes out in portions that idle threads fetch one by one; a portion never splits a sum, so our own
+ * Work goes out in tasks that idle threads fetch one by one; a task never splits a sum, so our own
  * kernels give the same bits for any number of threads. Threads wait asleep, but for the first moment: in a
  * pipeline something else always wants the processors, and a thread that spins takes them from the very work it
  * waits for. That is why the default is a small pool of our own; OpenMP (meson's option threads=openmp) spins for
  * long after each region, which only the environment could change, and it ends the process when a thread is refused.
  *
- * BLAS computes single portions in the thread that fetched them and never threads by itself: the OpenMP
- * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is set to 1 for the portion.
+ * BLAS computes single tasks in the thread that fetched them and never threads by itself: the OpenMP
+ * flavour of OpenBLAS follows the OpenMP setting of the calling thread, which is set to 1 for the task.
  *
  * OpenBLAS is loaded where it computes, not linked: its constructor starts threads and maps memory for them, turns
  * for ever where it gets none, and runs instructions that some old processors lack. Most processes never need it.
@@ -372,20 +372,20 @@ static int parallel(struct palme_compute *c, struct job *job, int each)
 void palme_parallel(struct palme_compute *c, int count, double flops, void (*body)(void *user, int i), void *user)
 {
     struct job job = { .body = body, .user = user, .count = count };
-    double portion = flops / (count > 0 ? count : 1), since = 0;
+    double task = flops / (count > 0 ? count : 1), since = 0;
 
     if (palme_compute_cancelled(c))
         return;
     if (c->pool && c->pool->threads > 1 && count > 1 && flops >= 2 * PALME_TASK_FLOPS) {
-        int each = (int)(PALME_CANCEL_FLOPS / 2 / (portion > 1 ? portion : 1));
+        int each = (int)(PALME_CANCEL_FLOPS / 2 / (task > 1 ? task : 1));
 
         if (parallel(c, &job, each > 1 ? each : 1))
             return;
     }
     for (int i = 0; i < count; i++) {
         body(user, i);
-        since += portion;
-        if (since + portion / 2 >= PALME_CANCEL_FLOPS) { /* nearer to it than after one more */
+        since += task;
+        if (since + task / 2 >= PALME_CANCEL_FLOPS) { /* nearer to it than after one more */
             since = 0;
             if (i + 1 < count && palme_compute_cancelled(c))
                 return;
@@ -484,7 +484,7 @@ struct blas_job {
     float *y;
     const float *x, *w, *b;
     int rows, in, out, row_step, column_step, column_parts;
-    int threads; /* of each portion */
+    int threads; /* of each task */
 };
 
 static void blas_part(void *user, int i)
@@ -524,8 +524,8 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     };
     double flops = 2.0 * rows * in * out, parts = flops / (PALME_CANCEL_FLOPS / 2);
 
-    /* As few portions as the cancel callback and the threads allow, because BLAS packs its operands anew in
-     * each. It packs all of W for every portion of rows and all rows for every portion of columns: split
+    /* As few tasks as the cancel callback and the threads allow, because BLAS packs its operands anew in
+     * each. It packs all of W for every task of rows and all rows for every task of columns: split
      * the longer side. */
     if (threads > 1 && parts < threads && flops >= 2 * PALME_TASK_FLOPS)
         parts = threads;
@@ -536,7 +536,7 @@ void palme_blas_linear(struct palme_compute *c, float *y, const float *x, const 
     job.column_parts = (out + job.column_step - 1) / job.column_step;
     int count = (rows + job.row_step - 1) / job.row_step * job.column_parts;
 #if PALME_THREADS_OPENMP
-    /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, portion by portion. */
+    /* Nested in a parallel region BLAS could deadlock, so here it threads by itself, task by task. */
     for (int i = 0; i < count && !palme_compute_cancelled(c); i++)
         blas_part(&job, i);
 #else

@@ -42,7 +42,7 @@ int palme_compute_threads(const struct palme_compute *c);
 /* Calls the cancel callback. Returns non-zero if the work must end. */
 int palme_compute_cancelled(struct palme_compute *c);
 
-/* Work in FLOP between two calls of the cancel callback, and of a portion that is worth a thread's attention. */
+/* Work in FLOP between two calls of the cancel callback, and of a task that is worth a thread's attention. */
 #define PALME_CANCEL_FLOPS 20e6
 #define PALME_TASK_FLOPS 0.4e6
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * attend_simd.c - attention in vector words: a softmax over tiles of keys that keeps no more than one tile of
+ * attend_simd.c - attention in vector operations: a softmax over tiles of keys that keeps no more than one tile of
  * scores. The build compiles this file once per level; everything but the level's init is static.
  *
  * Keys are taken a tile at a time and rows some at a time: a tile of keys and values is read into the nearest
  * cache once for all of these rows, and what a row has summed so far waits in memory meanwhile. Six rows go
- * through a tile in step and share its loads; for them the keys are turned over, so that the lanes of a vector are
- * keys. A row is summed in one order, alone or in step.
+ * through a tile interleaved and share its loads; for them the keys are turned over, so that the lanes of a vector are
+ * keys. A row is summed in one order, alone or interleaved.
  */
 #include "kernels/vec.h"
 
@@ -17,10 +17,10 @@
 enum {
     HEAD = PALME_HEAD / VF,
     KEY_TILE = 64,
-    IN_STEP = 6,      /* rows in step, and vectors of each of them: sums that stay in registers */
-    REST_IN_STEP = 4, /* where no six are left and the keys are turned over anyway: 64 is 10 * 6 + 4 */
+    INTERLEAVED = 6,      /* interleaved rows, and vectors of each of them: sums that stay in registers */
+    REST_INTERLEAVED = 4, /* where no six are left and the keys are turned over anyway: 64 is 10 * 6 + 4 */
     STEP_WIDTH = 2,
-    SUMS = IN_STEP * STEP_WIDTH > HEAD ? IN_STEP *STEP_WIDTH : HEAD, /* of rows in step, or of one row */
+    SUMS = INTERLEAVED * STEP_WIDTH > HEAD ? INTERLEAVED *STEP_WIDTH : HEAD, /* of interleaved rows, or of one row */
     ROWS_WAITING = 64
 };
 
@@ -66,7 +66,7 @@ static void products(float *y, const float *query, const float *k, ptrdiff_t str
     }
 }
 
-/* A tile for rows in step. */
+/* A tile for interleaved rows. */
 struct tile_of_keys {
     float turned[PALME_HEAD][KEY_TILE]; /* keys */
     float values[KEY_TILE][PALME_HEAD]; /* close together: rows far apart by a power of two share few cache lines */
@@ -98,9 +98,9 @@ static void tile_fill(struct tile_of_keys *tile, const float *k, const float *v,
             vf_store(&tile->values[j][d], vf_load(v + j * shape->v_stride + d));
 }
 
-/* sum[rows][STEP_WIDTH] = what every eighth dimension from `lane` on adds to the products of rows in step. */
-static inline __attribute__((always_inline)) void lane_in_step(vf *sum, const struct attended *row, const int rows,
-                                                               const float *turned, int lane)
+/* sum[rows][STEP_WIDTH] = what every eighth dimension from `lane` on adds to the products of interleaved rows. */
+static inline __attribute__((always_inline)) void lane_interleaved(vf *sum, const struct attended *row, const int rows,
+                                                                   const float *turned, int lane)
 {
     for (int i = 0; i < rows * STEP_WIDTH; i++)
         sum[i] =
@@ -119,10 +119,10 @@ static inline __attribute__((always_inline)) void lane_in_step(vf *sum, const st
     }
 }
 
-/* The same products for rows in step: y[rows][KEY_TILE]. */
-static inline __attribute__((always_inline)) void products_in_step(float (*y)[KEY_TILE], const struct attended *row,
-                                                                   const int rows, const struct tile_of_keys *tile,
-                                                                   int count)
+/* The same products for interleaved rows: y[rows][KEY_TILE]. */
+static inline __attribute__((always_inline)) void products_interleaved(float (*y)[KEY_TILE], const struct attended *row,
+                                                                       const int rows, const struct tile_of_keys *tile,
+                                                                       int count)
 {
     enum { PAIRINGS = 3 }; /* 8 lanes make 4, 2 and 1 */
 
@@ -133,7 +133,7 @@ static inline __attribute__((always_inline)) void products_in_step(float (*y)[KE
         for (int lane = 0; lane < 8; lane++) {
             vf sum[SUMS];
 
-            lane_in_step(sum, row, rows, &tile->turned[0][j], lane);
+            lane_interleaved(sum, row, rows, &tile->turned[0][j], lane);
             for (n = 0; lane >> n & 1; n++)
                 for (int i = 0; i < rows * STEP_WIDTH; i++)
                     sum[i] = vf_add(open[n][i], sum[i]);
@@ -228,15 +228,16 @@ static void attend_row(struct attended *row, const float *k, const float *v, con
         add_values(row, 1, HEAD, weights, v, shape->v_stride, count);
 }
 
-/* The same for rows in step. */
-static inline __attribute__((always_inline)) void attend_in_step(struct attended *row, const int rows,
-                                                                 const struct tile_of_keys *tile,
-                                                                 const struct palme_attend *shape, int first, int count)
+/* The same for interleaved rows. */
+static inline __attribute__((always_inline)) void attend_interleaved(struct attended *row, const int rows,
+                                                                     const struct tile_of_keys *tile,
+                                                                     const struct palme_attend *shape, int first,
+                                                                     int count)
 {
-    _Alignas(64) float weights[IN_STEP][KEY_TILE];
+    _Alignas(64) float weights[INTERLEAVED][KEY_TILE];
     unsigned weighed = 0;
 
-    products_in_step(weights, row, rows, tile, count);
+    products_interleaved(weights, row, rows, tile, count);
     for (int r = 0; r < rows; r++)
         weighed |= (unsigned)weigh(weights[r], &row[r], shape, first, count) << r;
     if (weighed == (1u << rows) - 1)
@@ -273,14 +274,14 @@ static void attend_tile(struct attended *row, int rows, struct tile_of_keys *tur
         n = 1;
         if (count <= 0)
             continue;
-        if (alike(row, rows, IN_STEP, tile)) {
+        if (alike(row, rows, INTERLEAVED, tile)) {
             if (turned->count < count)
                 tile_fill(turned, k, v, shape, count);
-            n = IN_STEP;
-            attend_in_step(row, IN_STEP, turned, shape, tile, count);
-        } else if (turned->count >= count && alike(row, rows, REST_IN_STEP, tile)) {
-            n = REST_IN_STEP;
-            attend_in_step(row, REST_IN_STEP, turned, shape, tile, count);
+            n = INTERLEAVED;
+            attend_interleaved(row, INTERLEAVED, turned, shape, tile, count);
+        } else if (turned->count >= count && alike(row, rows, REST_INTERLEAVED, tile)) {
+            n = REST_INTERLEAVED;
+            attend_interleaved(row, REST_INTERLEAVED, turned, shape, tile, count);
         } else {
             attend_row(row, k, v, shape, tile, count);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * bf16_simd.c - the loops of precision.c with weights in bf16, in vector words. The build compiles this file once per
- * level, as it does with kernels_simd.c.
+ * bf16_simd.c - the loops of precision.c with weights in bf16, in vector operations. The build compiles this file
+ * once per level, as it does with kernels_simd.c.
  *
  * A row of a product is summed in one order whatever the number of rows: where weights are widened it is one fused
  * multiply-add per weight in the order of the inputs, so the product is bit for bit the one in single precision with

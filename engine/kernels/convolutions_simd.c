@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * convolutions_simd.c - the stem's convolutions in vector words, compiled once per level like kernels_simd.c.
+ * convolutions_simd.c - the stem's convolutions in vector operations, compiled once per level like kernels_simd.c.
  *
  * Several output pixels are made at a time, so that each weight that is loaded serves all of them and their sums
  * hide each other's latency. What lies outside of the picture is left out rather than multiplied with zero, and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * int8_simd.c - the loops of precision.c with numbers of 8 bits, in vector words. The build compiles this file once per
- * level, as it does with kernels_simd.c. Sums of whole numbers are exact: any order gives the same.
+ * int8_simd.c - the loops of precision.c with numbers of 8 bits, in vector operations. The build compiles this file
+ * once per level, as it does with kernels_simd.c. Sums of whole numbers are exact: any order gives the same.
  */
 #include "kernels/filters.h"
 #include "kernels/tiles.h"

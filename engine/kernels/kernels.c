@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * kernels.c - the truth of every inner loop, in plain C. Sums are kept in double: these loops are meant
+ * kernels.c - the reference of every inner loop, in plain C. Sums are kept in double: these loops are meant
  * to be right, not quick, and every faster one is measured against them. Never deleted.
  */
 #include "kernels/kernels.h"

@@ -2,7 +2,7 @@
  *
  * kernels.h - the inner loops and their contracts, as a table that is filled at run time.
  *
- * kernels.c has the truth of each in plain C with double accumulators. A level of an instruction set
+ * kernels.c has the reference of each in plain C with double accumulators. A level of an instruction set
  * overwrites the entries that it improves. All levels with vectors sum in the same order and so give the same bits,
  * but for products of pairs of bf16; with plain C they share those of whole numbers and of pictures. No kernel
  * allocates, fails, threads, logs or knows a model. Names of sizes: rows (of a matrix of activations), in and out

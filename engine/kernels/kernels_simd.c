@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * kernels_simd.c - the loops of kernels.c in vector words. The build compiles this file once per level with
+ * kernels_simd.c - the loops of kernels.c in vector operations. The build compiles this file once per level with
  * that level's flags; everything but the level's init is static, since what is emitted here may not run on
  * every machine.
  *

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * pixels.c - the truth of the kernels for rows of pictures, in plain C. A square of pixels is bytes, and half a unit in
- * the last place decides which of two bytes a value becomes; so these loops do in single precision what kernels.h says,
- * operation by operation, and every level gives the same square. How far that is from the exact sums is a question for
- * tests/check_pixels and tests/check_image.
+ * pixels.c - the reference of the kernels for rows of pictures, in plain C. A square of pixels is bytes, and half a
+ * unit in the last place decides which of two bytes a value becomes; so these loops do in single precision what
+ * kernels.h says, operation by operation, and every level gives the same square. How far that is from the exact sums
+ * is a question for tests/check_pixels and tests/check_image.
  */
 #include "kernels/kernels.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * pixels_simd.c - the loops of pixels.c in vector words, compiled once per level like kernels_simd.c.
+ * pixels_simd.c - the loops of pixels.c in vector operations, compiled once per level like kernels_simd.c.
  * Everything but the level's init is static.
  */
 #include <string.h>

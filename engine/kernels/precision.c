@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * precision.c - the truth of the kernels that compute with bf16 and int8, in plain C.
+ * precision.c - the reference of the kernels that compute with bf16 and int8, in plain C.
  *
  * Integers are exact, so every level gives the same bits as these loops: the sums are the same whatever the order,
  * and what is done to them in floats is written down operation by operation in kernels.h. With bf16 only the

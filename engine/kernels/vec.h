@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * vec.h - the words in which the vector kernels are written, and which dialect of them a file is compiled in.
- * The dialects, vec_*.h, hold all intrinsics of the project; a dialect is what an instruction set calls these
- * words. Several levels may share one: the build names the level (PALME_LEVEL) and its flags say the dialect.
+ * vec.h - the vector operations that the kernels are written in, and which backend of them a file is compiled with.
+ * The backends, vec_*.h, hold all intrinsics of the project: each has these operations for one instruction set. Several
+ * levels may share one. The build names the level (PALME_LEVEL), and its flags choose the backend.
  *
  * VF              floats in a vector, a divisor of PALME_PANEL
  * VEC_REGISTERS   vectors that the machine's registers hold: what a tile of sums may use
  * vf              a vector of VF floats
  *
- * A word whose name ends in _n takes the first n lanes only, 0 <= n <= VF: it never touches the memory of the
+ * An operation whose name ends in _n takes the first n lanes only, 0 <= n <= VF: it never touches the memory of the
  * others, and a load gives zero there. Pointers need no alignment.
  *
  * vf_load(p), vf_load_n(p, n), vf_store(p, a), vf_store_n(p, a, n), vf_set(x)
@@ -26,7 +26,7 @@
  * vf_left(n, i)              how many lanes are left of n at i, at most VF
  * vf_exp(x), vf_exps(x, count), vf_polynomials   see below
  *
- * A sum of many terms depends on its order, and all dialects have the same one, so that all levels give the same
+ * A sum of many terms depends on its order, and all backends have the same one, so that all levels give the same
  * bits: the terms go to a number of lanes in turn, whatever VF is, and the lanes are added up at the end. Long rows
  * have VEC_LANES of them, in LANE_VECTORS vectors:
  *
@@ -51,7 +51,7 @@
  *
  * vf_load_even(p), vf_load_odd(p)     the elements 0, 2, ... and 1, 3, ... of p as floats
  *
- * Products of whole numbers of 8 bits, in groups of four; PALME_INT8_GROUP in kernels.h. A dialect stores of a row of
+ * Products of whole numbers of 8 bits, in groups of four; PALME_INT8_GROUP in kernels.h. A backend stores of a row of
  * activations, numbers -127..127, what its products want.
  *
  * VEC_INT8_BYTES  of such a group of activations: 4 or 8
@@ -77,7 +77,7 @@
  *                                     limited to 0..127, NaN to 0
  * vb_store_4_n(p, x, n)               the same of x[4]: n groups, of the lanes of each
  *
- * Products of pairs of bf16, where VEC_PAIRS is 1; not every dialect has them.
+ * Products of pairs of bf16, where VEC_PAIRS is 1; not every backend has them.
  *
  * vp              2 VF numbers in bf16, lane i of a vf standing for the pair 2 i, 2 i + 1
  * vp_load(p)      2 VF of them; vp_set(p) the pair at p in all places
@@ -110,7 +110,7 @@ enum { VEC_LANES = 16, LANE_VECTORS = VEC_LANES / VF, EIGHTS_ROWS = VF > 8 ? VF 
 #define VEC_INT8_PAYS 1
 #endif
 
-/* ReLU6, built of the words above. */
+/* ReLU6, built of the operations above. */
 static inline vf vf_relu6(vf a)
 {
     return vf_min(vf_max(a, vf_set(0)), vf_set(6));
@@ -131,7 +131,7 @@ static inline vf vf_relu6(vf a)
 #define VEC_PASTE(function, level) VEC_PASTE_2(function, level)
 #define VEC_NAME(function) VEC_PASTE(function, PALME_LEVEL)
 
-/* ---- Words made of words, the same in every dialect ------------------------------------------ */
+/* ---- Operations made of others, the same in every backend ------------------------------------------ */
 
 /* How many lanes are left of n at i. */
 static inline int vf_left(int n, int i)
@@ -155,7 +155,7 @@ static inline void vec_prefetch(const void *w, const int panels, size_t panel, s
         __builtin_prefetch(at + (size_t)i * panel);
 }
 
-/* A chain of operations is many times as long as one of them: so many vectors go through it in step. */
+/* A chain of operations is many times as long as one of them: so many vectors go through it interleaved. */
 enum { VEC_INTERLEAVED = 4 };
 
 /* y[count] = a polynomial in x[count], its highest coefficient first. */

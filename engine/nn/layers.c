@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * layers.c - whole layers over many rows: they cut the work into portions for the threads and leave the
- * numbers to the kernels. A portion is whole rows, whole panels of outputs or whole heads.
+ * layers.c - whole layers over many rows: they cut the work into tasks for the threads and leave the
+ * numbers to the kernels. A task is whole rows, whole panels of outputs or whole heads.
  */
 #include "nn/layers.h"
 
@@ -254,7 +254,7 @@ static void copy_part(void *user, int i)
                (size_t)input->in * sizeof *input->x);
 }
 
-/* Where rows go, one portion for all of them. */
+/* Where rows go, one task for all of them. */
 /* What a layer makes of its inputs first, and the memory that it takes for that. */
 static struct input input_of(const struct palme_kernels *kernels, struct palme_arena *workspace, const float *x,
                              const struct palme_linear *l, int rows)
@@ -362,7 +362,7 @@ static void activate_rows(struct palme_compute *c, float *x, int rows, int n, en
 
 struct part {
     const struct palme_linear_op *product;
-    int panel_step, begin, end; /* portions begin..end-1 of each block of rows are this product's */
+    int panel_step, begin, end; /* tasks begin..end-1 of each block of rows are this product's */
 };
 
 struct product_job {
@@ -370,7 +370,7 @@ struct product_job {
     struct palme_rows input;
     int rows;
     struct part part[PALME_LINEAR_MULTI_MAX];
-    int row_step, parts; /* rows of a block; portions of a block */
+    int row_step, parts; /* rows of a block; tasks of a block */
 };
 
 /* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
@@ -429,7 +429,7 @@ static double cost_of(const struct palme_linear *l, int rows)
     return compute > read ? compute : read;
 }
 
-/* Cuts each product into portions of about the same cost: enough of them that every thread has as many. */
+/* Cuts each product into tasks of about the same cost: enough of them that every thread has as many. */
 static void products_in_panels(struct palme_compute *c, const struct palme_linear_op *products, int count,
                                const struct palme_rows *x, int rows)
 {
@@ -442,7 +442,7 @@ static void products_in_panels(struct palme_compute *c, const struct palme_linea
         double cost = cost_of(l, job.row_step), wanted = cost / PALME_TASK_FLOPS;
         int most = (int)panels(l), parts = wanted < 1 ? 1 : wanted > most ? most : (int)wanted;
 
-        if (rows == 1) { /* the kernels read a portion as some long streams, and few portions are enough */
+        if (rows == 1) { /* the kernels read a task as some long streams, and few tasks are enough */
             int few = threads > 1 ? 2 * threads : 1, stops = (int)(cost / PALME_CANCEL_FLOPS);
 
             few = few > stops ? few : stops;
@@ -452,7 +452,7 @@ static void products_in_panels(struct palme_compute *c, const struct palme_linea
             parts = (parts + threads - 1) / threads * threads;
         int step = (most + parts - 1) / parts;
         /* Of a single row the kernels do several panels at a time; of more rows two threads write the lines at the
-         * border of two portions. */
+         * border of two tasks. */
         if (rows == 1 || most >= 8 * threads)
             step = (step + 3) / 4 * 4;
         job.part[p] = (struct part){ &products[p], step, job.parts, job.parts + (most + step - 1) / step };
@@ -545,7 +545,7 @@ struct rows_job {
     int rows, n, step;
 };
 
-/* Runs body over portions of rows; `cost` is a guess of the FLOP per value. */
+/* Runs body over tasks of rows; `cost` is a guess of the FLOP per value. */
 static void by_rows(struct palme_compute *c, struct rows_job *job, double cost, void (*body)(void *user, int i))
 {
     double step = PALME_TASK_FLOPS / 4 / (cost * job->n);
@@ -650,7 +650,7 @@ struct attention_job {
     float *out;
     const float *q, *k, *v, *slopes;
     ptrdiff_t k_head, v_head;
-    int step, parts; /* query rows of a portion; portions of a head */
+    int step, parts; /* query rows of a task; tasks of a head */
 };
 
 /* At a multiple of 64 in whatever memory it is. */

@@ -6,9 +6,9 @@
  * inner loop of a depthwise one runs over channels. Batch norm is folded into the weights; activations are
  * ReLU6; padding is TensorFlow's SAME, which for stride 2 is asymmetric.
  *
- * The map that `expand` makes is six times as wide as its input and never exists as a whole: a portion of work
+ * The map that `expand` makes is six times as wide as its input and never exists as a whole: a task of work
  * is a band of rows and a chunk of channels, and keeps a ring of the rows that the depthwise filter reads. The
- * ring moves down the band. Where maps are large and weights few, a chunk is all channels, the portion goes on
+ * ring moves down the band. Where maps are large and weights few, a chunk is all channels, the task goes on
  * to `project` while its rows are in the cache, and bands share the work at the price of computing the rows at
  * their borders twice. Where maps are small and weights many, a band is the whole map and chunks share the work:
  * no row is computed twice and each weight is read once. The numbers are the same either way.
@@ -27,7 +27,7 @@
 /* ---- Loading ------------------------------------------------------------------------------ */
 
 /* Kernel [out][in][size][size] to [size][size][in][out], as conv_rgb and depthwise read it; a
- * depthwise one has `in` 1. It is small enough for one portion. */
+ * depthwise one has `in` 1. It is small enough for one task. */
 static const float *load_kernel(struct palme_loader *l, const char *name, int out, int in, int size)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ out, in, size, size }, 4);
@@ -48,9 +48,9 @@ static const float *load_kernel(struct palme_loader *l, const char *name, int ou
 static const int8_t *load_taps(struct palme_loader *l, const char *name, int channels, int size, float **scale)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ channels, 1, size, size }, 4);
-    size_t portions = ((size_t)size + PALME_INTERLEAVED_ROWS - 1) / PALME_INTERLEAVED_ROWS,
+    size_t tasks = ((size_t)size + PALME_INTERLEAVED_ROWS - 1) / PALME_INTERLEAVED_ROWS,
            taps = (size_t)size * (size_t)size;
-    size_t bytes = portions * (size_t)size * (size_t)channels * PALME_INTERLEAVED_ROWS;
+    size_t bytes = tasks * (size_t)size * (size_t)channels * PALME_INTERLEAVED_ROWS;
     int8_t *w = palme_loader_take(l, bytes, 1);
     float factor;
 
@@ -156,11 +156,11 @@ enum {
 struct plan {
     int height, width, out_height, out_width;
     int bytes;                     /* what ReLU6 leaves is bytes */
-    int fused;                     /* portions go on to `project` */
+    int fused;                     /* tasks go on to `project` */
     int bands, band;               /* how many, and output rows of one */
     int chunks, chunk;             /* how many, and channels of one */
     int step, ring;                /* output rows made at a time; expanded rows that are kept for this */
-    size_t ring_size, narrow_size; /* floats of a portion's ring; of all that `depthwise` makes in the scratch */
+    size_t ring_size, narrow_size; /* floats of a task's ring; of all that `depthwise` makes in the scratch */
 };
 
 /* The most output rows at a time, at most `most`, whose expanded rows of `row` floats fit into `workspace`. */
@@ -233,7 +233,7 @@ struct buffers {
     void *wide;    /* the block's input in the precision of `expand` */
     /* What `project` reads in its precision: all of it, or a part for each task that goes on to it. */
     char *workspace;
-    size_t workspace_step; /* bytes of a portion */
+    size_t workspace_step; /* bytes of a task */
 };
 
 /* A picture's way through the stem. A block's buffers share memory with those of the other blocks. */
@@ -247,10 +247,10 @@ static void lay_out_block(struct buffers *b, struct palme_arena *arena, const st
                           const struct palme_stem_block *block, int height, int width)
 {
     const struct plan *plan = &b->plan;
-    size_t portions = (size_t)plan->bands * (size_t)plan->chunks;
+    size_t tasks = (size_t)plan->bands * (size_t)plan->chunks;
     int pixels = (plan->fused ? plan->step : plan->out_height) * plan->out_width;
 
-    b->rings = palme_arena_take(arena, portions, plan->ring_size * sizeof(float));
+    b->rings = palme_arena_take(arena, tasks, plan->ring_size * sizeof(float));
     b->narrow = palme_arena_take(arena, plan->narrow_size, sizeof(float));
     b->mapped = palme_arena_take(arena, block->expand.w ? 0 : (size_t)plan->bands * 9, (size_t)width * sizeof(float));
     b->wide = palme_arena_take(arena, palme_linear_workspace(&model->kernels, &block->expand, height * plan->width), 1);
@@ -299,7 +299,7 @@ struct block_job {
     const struct palme_stem_block *block;
     const struct plan *plan;
     const struct buffers *buffers;
-    float *y;       /* [out_height][out_width][out], where portions go on to `project` */
+    float *y;       /* [out_height][out_width][out], where tasks go on to `project` */
     const float *x; /* [height][width][in], or of the first block the picture [pixel rows][pixel columns][3] */
     const struct palme_stem *stem; /* of the first block: its first convolution stands in for `expand` */
     int pixel_height, pixel_width;
