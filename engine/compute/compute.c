@@ -173,7 +173,7 @@ static void *pool_thread(void *user)
     }
 }
 
-/* Locks that nobody holds, and as many threads as can be had for `wanted`. */
+/* Locks that nobody holds, and as many threads as the system gives, up to `wanted`. */
 static void start(struct palme_pool *pool, int wanted)
 {
     sigset_t all, before;

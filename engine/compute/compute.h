@@ -16,7 +16,7 @@
 struct palme_pool;
 
 /* Makes a pool that computes with `wanted` threads, the caller included; 0: palme_processors(). *usable receives the
- * number that can be had, which is smaller where the system refuses threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
+ * number that it got, which is smaller where the system refuses threads. Returns PALME_OK or PALME_ERROR_MEMORY. */
 int palme_pool_open(struct palme_pool **pool, int wanted, int *usable);
 void palme_pool_close(struct palme_pool **pool);
 

@@ -31,8 +31,8 @@ is_in (const Range * ranges, guint n, gunichar c)
   return FALSE;
 }
 
-/* Newlines, tabs, line and paragraph separators, spaces of all widths and U+0085, an old line
- * break, become spaces, so that words stay apart. */
+/* Newlines, tabs, line and paragraph separators, spaces of all widths, U+0085, an old line break,
+ * and the blank of Braille become spaces, so that words stay apart. */
 static gboolean
 is_space (gunichar c)
 {
@@ -41,7 +41,8 @@ is_space (gunichar c)
   if (c < 0x80)
     return c == ' ' || (c >= 0x09 && c <= 0x0d);
   type = g_unichar_type (c);
-  return c == 0x85 || type == G_UNICODE_SPACE_SEPARATOR
+  /* U+2800 is Braille without a dot. */
+  return c == 0x85 || c == 0x2800 || type == G_UNICODE_SPACE_SEPARATOR
       || type == G_UNICODE_LINE_SEPARATOR
       || type == G_UNICODE_PARAGRAPH_SEPARATOR;
 }

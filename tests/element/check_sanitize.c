@@ -74,6 +74,7 @@ GST_START_TEST (test_table)
     {"-\u200d-\ufe0f>", "->"},
     {"\U0001f3f4\U000e0067\U000e0062\U000e007f!", "\U0001f3f4!"},      /* tags */
     {"a\u3000\u00a0" "b\u202f\u1680\u2003", "a b"},     /* spaces */
+    {"a\u2800" "b", "a b"},     /* Braille without a dot */
   };
   guint i;
 
@@ -145,7 +146,7 @@ GST_START_TEST (test_every_character)
       || (c & 0xffff) >= 0xfff0 ? 1 : 13) {
     GUnicodeType type = g_unichar_type (c);
     gboolean space = type == G_UNICODE_SPACE_SEPARATOR || c == 0x2028
-        || c == 0x2029 || (c >= 0x09 && c <= 0x0d) || c == 0x85;
+        || c == 0x2029 || (c >= 0x09 && c <= 0x0d) || c == 0x85 || c == 0x2800;
     gchar text[16] = "a";
     gint size = 1 + g_unichar_to_utf8 (c, text + 1);
     gchar *clean;
