@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * layers.c - whole layers over many rows: they cut the work into tasks for the threads and leave the
- * numbers to the kernels. A task is whole rows, whole panels of outputs or whole heads.
+ * numbers to the kernels. A task is whole rows or whole panels of outputs. Attention is in attention.c.
  */
 #include "nn/layers.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -417,14 +416,11 @@ static void product_part(void *user, int i)
     finish(job->kernels, part->product, at, rows, out);
 }
 
-/* What waits for memory costs as many FLOP as could be done in the time of a byte, on the machines that we know. */
-#define READ_FLOPS 5.0
-
 /* The cost of a product in FLOP of single precision. */
 static double cost_of(const struct palme_linear *l, int rows)
 {
     double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision == PALME_INT8 ? 0.6 : 1);
-    double read = READ_FLOPS * weights * (double)weight_bytes(l);
+    double read = PALME_READ_FLOPS * weights * (double)weight_bytes(l);
 
     return compute > read ? compute : read;
 }
@@ -638,89 +634,4 @@ void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int 
 void palme_relu6(struct palme_compute *c, float *x, int rows, int n)
 {
     by_rows(c, &(struct rows_job){ .y = x, .rows = rows, .n = n }, 1, relu6_part);
-}
-
-/* ---- Attention ---------------------------------------------------------------------------- */
-
-struct attention_job {
-    const struct palme_kernels *kernels;
-    char *workspaces;     /* of the threads */
-    atomic_ullong in_use; /* a bit for each */
-    const struct palme_attend *shape;
-    float *out;
-    const float *q, *k, *v, *slopes;
-    ptrdiff_t k_head, v_head;
-    int step, parts; /* query rows of a task; tasks of a head */
-};
-
-/* At a multiple of 64 in whatever memory it is. */
-static char *aligned(void *memory)
-{
-    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
-}
-
-size_t palme_attention_workspace(int threads)
-{
-    return 64 + (size_t)threads * PALME_ATTEND_WORKSPACE;
-}
-
-/* There is a workspace for each thread, so one is free. */
-static int workspace_take(struct attention_job *job)
-{
-    unsigned long long before = atomic_load(&job->in_use);
-
-    while (!atomic_compare_exchange_weak(&job->in_use, &before, before | (before + 1)))
-        ;
-    return __builtin_ctzll(~before);
-}
-
-static void workspace_give(struct attention_job *job, int workspace)
-{
-    atomic_fetch_and(&job->in_use, ~(1ULL << workspace));
-}
-
-static void attention_part(void *user, int i)
-{
-    struct attention_job *job = user;
-    struct palme_attend shape = *job->shape;
-    int head = i / job->parts, row = i % job->parts * job->step;
-
-    shape.rows = job->shape->rows - row < job->step ? job->shape->rows - row : job->step;
-    shape.first += row;
-    if (job->slopes)
-        shape.slope = job->slopes[head];
-    int workspace = workspace_take(job);
-    shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE;
-    job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
-                         job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD, job->k + head * job->k_head,
-                         job->v + head * job->v_head, &shape);
-    workspace_give(job, workspace);
-}
-
-void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
-                     const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
-                     const float *slopes)
-{
-    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
-     * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
-    enum { LEAST = 30, MOST = 64 };
-    double row_flops = 4.0 * PALME_HEAD * shape->keys,
-           read = READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
-    double step = PALME_CANCEL_FLOPS / row_flops;
-    struct attention_job job = { .kernels = c->kernels,
-                                 .workspaces = aligned(c->workspace),
-                                 .shape = shape,
-                                 .out = out,
-                                 .q = q,
-                                 .k = k,
-                                 .v = v,
-                                 .slopes = slopes,
-                                 .k_head = k_head,
-                                 .v_head = v_head };
-
-    job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
-    job.parts = (shape->rows + job.step - 1) / job.step;
-    double cost = row_flops * shape->rows > read ? row_flops * shape->rows : read;
-
-    palme_parallel(c, heads * job.parts, cost * heads, attention_part, &job);
 }

@@ -7,6 +7,9 @@
 
 #include "compute/compute.h"
 
+/* What waits for memory costs as many FLOP as could be done in the time of a byte, on the machines that we know. */
+#define PALME_READ_FLOPS 5.0
+
 /* What the weights of linear layers are stored as, slowest first. */
 enum palme_precision { PALME_F32, PALME_BF16, PALME_INT8, PALME_PRECISIONS };
 
@@ -62,8 +65,8 @@ struct palme_linear_op {
 
 enum { PALME_LINEAR_MULTI_MAX = 4 };
 
-/* Up to PALME_LINEAR_MULTI_MAX products of the same x, by layers of the same precision: x is result to it once, and the
- * threads share the work of all. */
+/* Up to PALME_LINEAR_MULTI_MAX products of the same x, by layers of the same precision. x is brought to it once, and
+ * the threads share the work of all. */
 void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
                         int rows);
 
