@@ -2,8 +2,8 @@
 """search.py - captions of many pictures at a time: greedy and beam search.
 
 palme.py is the reference: one picture, no cache. These searches give the same captions many times faster;
-tests/python/test_evaluate.py compares the two. They follow the settings of the model file: length_penalty, no_repeat_ngram,
-min_length.
+tests/python/test_evaluate.py compares the two. They follow the settings of the model file: length_penalty,
+no_repeat_ngram, min_length.
 """
 
 import math

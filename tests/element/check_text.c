@@ -832,24 +832,24 @@ GST_START_TEST (test_joins)
     "identity name=i ! tee name=t ! queue ! fakesink async=false  t. ! fakesink async=false",
     "identity name=i ! funnel name=f ! fakesink async=false  identity ! f.",
     "identity name=i ! queue ! bin.( identity ! funnel name=f ! fakesink async=false  identity ! f. )",
-    "identity name=i ! tee name=t ! fakesink async=false  t. ! funnel name=f ! fakesink async=false"
-        "  identity ! f." };
+    "identity name=i ! tee name=t ! fakesink async=false  t. ! funnel name=f ! fakesink async=false  identity ! f."
+  };
   guint i;
 
   for (i = 0; i < G_N_ELEMENTS (lines); i++) {
     gboolean joins = i >= 3;
     TextHost *host = host_new (GST_STATE_READY);
     GstElement *pipeline = GST_ELEMENT (gst_element_get_parent (host));
-    GstElement *rest = gst_parse_bin_from_description (lines[i], FALSE, NULL);
-    GstElement *identity = gst_bin_get_by_name (GST_BIN (rest), "i");
-    GstPad *sink = gst_element_get_static_pad (identity, "sink"), *ghost, *pad = request (host);
-    gint buffers = 0;
+    GstElement *tail = gst_parse_bin_from_description (lines[i], FALSE, NULL);
+    GstElement *identity = gst_bin_get_by_name (GST_BIN (tail), "i");
+    GstPad *entry = gst_element_get_static_pad (identity, "sink"), *ghost, *pad = request (host);
+    gint pushed = 0;
 
-    fail_unless (gst_bin_add (GST_BIN (pipeline), rest));
-    ghost = gst_ghost_pad_new ("sink", sink);
-    gst_element_add_pad (rest, ghost);
+    fail_unless (gst_bin_add (GST_BIN (pipeline), tail));
+    ghost = gst_ghost_pad_new ("sink", entry);
+    gst_element_add_pad (tail, ghost);
     fail_unless_equals_int (gst_pad_link_full (pad, ghost, GST_PAD_LINK_CHECK_NOTHING), GST_PAD_LINK_OK);
-    gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &buffers, NULL);
+    gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &pushed, NULL);
     gst_palme_caption_textpad_set_cue_duration (host->text, 0);
     host_set_state (host, GST_STATE_PLAYING);
     host_stream_start (host, "video");
@@ -857,12 +857,12 @@ GST_START_TEST (test_joins)
     frame (host, 0, "a");
     frame (host, 1, "a");
     if (joins)
-      wait_pushed (&buffers, 0);
+      wait_pushed (&pushed, 0);
     else
       g_usleep (20000);
-    fail_unless (g_atomic_int_get (&buffers) == joins, "%s: %d cues", lines[i], buffers);
+    fail_unless (g_atomic_int_get (&pushed) == joins, "%s: %d cues", lines[i], pushed);
     gst_object_unref (pad);
-    gst_object_unref (sink);
+    gst_object_unref (entry);
     gst_object_unref (identity);
     gst_object_unref (pipeline);
     host_free (host);

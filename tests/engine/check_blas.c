@@ -57,7 +57,7 @@ static int uses_blas(const char *level, const char *precision)
 /* In a process of its own with 300 MB of address space, which OpenBLAS's constructor would never leave. */
 static void check_little_space(void)
 {
-    int status;
+    int status = -1;
     pid_t child = fork();
 
     if (child == 0) {
