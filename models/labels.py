@@ -81,6 +81,13 @@ class Words:
         """The labels that a text may speak of, each once, in its order."""
         return list(dict.fromkeys(label for _, labels in self.mentions(text) for label in labels))
 
+    def confirmed(self, text, probabilities):
+        """The largest probability of a label that a text speaks of, among labels with a phrase; 0 if it names none.
+
+        A caption that names nothing the head believes in is better not shown.
+        """
+        return max((float(probabilities[i]) for i in self.named(text) if self.phrases[i]), default=0.0)
+
 
 def classes(words, path=None):
     """For each class of ImageNet the place of its label in words.names, -1 where it has none."""

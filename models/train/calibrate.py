@@ -92,6 +92,22 @@ def report_cautious(words, probabilities, leasts, things, references):
             )
 
 
+def report_confirmed(words, said, absent, probabilities):
+    """Prints how many captions are shown, and how many of those are false, if a thing that they name has to be likely.
+
+    said: id -> (caption, score), absent: id -> absent things that it names, probabilities: id -> those of the labels.
+    """
+    sure = {n: words.confirmed(said[n][0], probabilities[n]) for n in absent}
+    for least in (0.0, 0.3, 0.4, 0.5, 0.6, 0.7):
+        for score_least in (-9.0, -1.0, -0.9, -0.8):
+            some = [n for n in absent if sure[n] >= least and said[n][1] >= score_least]
+            false = sum(bool(absent[n]) for n in some) / max(1, len(some))
+            print(
+                f"a thing confirmed at {least}, score from {score_least}: {len(some) / len(absent):.2f} shown, "
+                f"{false:.3f} of them false"
+            )
+
+
 def main(arguments=None):
     o = options_of(arguments)
     try:
@@ -122,6 +138,7 @@ def main(arguments=None):
         if o.tsv:
             with open(o.tsv, "w", encoding="utf-8") as f:
                 f.write("least\tshown\tfalse\n" + "".join(f"{a:.4f}\t{b:.4f}\t{c:.4f}\n" for a, b, c in lines))
+        report_confirmed(words, *first, {n: one.probabilities(n, 0) for n in first[1]})
         report_cautious(words, {n: one.probabilities(n, 0) for n in names}, o.cautious, things, one.captions)
     except (data.DataError, OSError) as error:
         sys.exit(f"calibrate.py: {error}")

@@ -430,3 +430,11 @@ def test_frames_of_video_are_views_of_their_own():
         not np.array_equal(features.view(image, 32, n, "p"), features.view(image, 32, n, "p", True))
         for n in range(2, 8)
     )
+
+
+def test_a_caption_is_confirmed_by_the_surest_thing_it_names(words):
+    p = np.zeros(len(words.names))
+    p[words.at["dog"]], p[words.at["sitting"]], p[words.at["hot dog"]] = 0.6, 0.9, 0.3
+    assert words.confirmed("a dog is sitting on a couch", p) == 0.6
+    assert words.confirmed("a hot dog", p) == 0.3
+    assert words.confirmed("sitting", p) == 0.0  # no thing
