@@ -111,11 +111,15 @@ static gboolean read_photo(const GByteArray *bytes, const char *uri, const struc
         /* libav's demuxer seeks behind the end of a GIF that is cut short, for ever. What can be read of one,
          * gdk-pixbuf has read. */
         gboolean cut_gif = status == CAPTION_PHOTO_BROKEN && kind && strcmp(kind->name, "GIF") == 0;
+        gboolean lacks_loader =
+            status == CAPTION_PHOTO_UNKNOWN && kind && kind->package && strstr(kind->package, "pixbuf");
+        /* GStreamer takes HEIC and AVIF for videos without a track, and may wait for one. */
+        gboolean like_video = lacks_loader && bytes->len >= 8 && memcmp(bytes->data + 4, "ftyp", 4) == 0;
 
-        if (!gstreamer_first && !cut_gif)
+        if (!gstreamer_first && !cut_gif && !like_video)
             decoded = caption_stream_read(&stream, options, NULL, &decoder);
         ok = decoded == CAPTION_STREAM_READ;
-        if (decoded == CAPTION_STREAM_FAILED && status == CAPTION_PHOTO_UNKNOWN)
+        if (decoded == CAPTION_STREAM_FAILED && status == CAPTION_PHOTO_UNKNOWN && !lacks_loader)
             *why = g_steal_pointer(&decoder);
         else if (!ok)
             *why = photo_words(kind, status, loader, decoder);
