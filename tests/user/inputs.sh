@@ -7,6 +7,7 @@
 #     inputs.sh PALME-CAPTION ENGINE APP     the last two are not used; meson sets the environment
 set -u
 command=$(realpath "$1")
+support=$(cd "$(dirname "$0")/../support" && pwd)
 photos=$(cd "$(dirname "$0")/../../examples/photos" && pwd)
 tests=$(cd "$(dirname "$0")/.." && pwd)
 for tool in gst-launch-1.0 python3 timeout; do
@@ -15,22 +16,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-passed=0 failed=0
-check() { # NAME, then a test(1) expression
-    name=$1
-    shift
-    if test "$@"; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAILED: $name: test $*"
-        [ ! -s err ] || sed 's/^/    | /' err
-    fi
-}
-run() {
-    timeout -k 5 120 "$command" "$@" >out 2>err
-    status=$?
-    # The newest gdk-pixbuf remarks that a chroot has no sandbox for it.
-    sed -i '/^WARNING: Glycin /d' err
-}
+. "$support/checks.sh"
 names() { cut -f 1 out | tr '\n' ' '; }
 
 cp "$photos/dog.jpg" dog.jpg

@@ -9,6 +9,7 @@
 # tests/fixtures/make_photos.py made the pictures. A format whose loader is not installed has to be named with its package.
 set -u
 command=$(realpath "$1")
+support=$(cd "$(dirname "$0")/../support" && pwd)
 data=$(cd "$(dirname "$0")/../data/photos" && pwd)
 photos=$(cd "$(dirname "$0")/../../examples/photos" && pwd)
 for tool in python3 timeout; do
@@ -17,22 +18,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$data"/* "$work" && cd "$work" || exit 1
-passed=0 failed=0
-check() { # NAME, then a test(1) expression
-    name=$1
-    shift
-    if test "$@"; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAILED: $name: test $*"
-        [ ! -s err ] || sed 's/^/    | /' err
-    fi
-}
-run() {
-    timeout -k 5 120 "$command" "$@" >out 2>err
-    status=$?
-    # The newest gdk-pixbuf remarks that a chroot has no sandbox for it.
-    sed -i '/^WARNING: Glycin /d' err
-}
+. "$support/checks.sh"
 # The score of the one photo in a file, or what is wrong with it.
 score() {
     run --format json "$1"
