@@ -37,6 +37,8 @@ static const char *const activations[] = { "gelu_erf", "gelu_tanh", "quick_gelu"
 static const char *const pictures[] = { "prefix", "cross_attention", NULL };
 static const char *const rotaries[] = { "none", "xpos", NULL };
 static const char *const heads_of_logits[] = { "linear", "bert", NULL };
+static const char *const search_rules[] = { "palme", "transformers", NULL };
+static const char *const early_stopping[] = { "heuristic", "first", "never", NULL };
 static const char *const projections[] = { "auto", "linear", "none", NULL };
 
 /* Members of the JSON that are no members of the config. */
@@ -115,6 +117,11 @@ static const struct palme_field generation_fields[] = {
     { "length_penalty", IMAGE(length_penalty), PALME_FIELD_NUMBER, 0, 0, 32, NULL },
     { "no_repeat_ngram", IMAGE(no_repeat_ngram), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
     { "min_length", IMAGE(min_length), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
+    { "max_length", IMAGE(max_length), PALME_FIELD_INTEGER, 0, 1, PALME_MOST_POSITIONS, NULL },
+    { "max_new_tokens", IMAGE(max_new_tokens), PALME_FIELD_INTEGER, 0, 1, PALME_MOST_POSITIONS, NULL },
+    { "min_new_tokens", IMAGE(min_new_tokens), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
+    { "search", IMAGE(search_rules), PALME_FIELD_CHOICE, 0, 0, 0, search_rules },
+    { "early_stopping", IMAGE(early_stopping), PALME_FIELD_CHOICE, 0, 0, 0, early_stopping },
     { "min_score", IMAGE(min_score), PALME_FIELD_NUMBER, 0, -1e30, 1e30, NULL },
 };
 

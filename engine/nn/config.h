@@ -21,6 +21,10 @@ enum {
     PALME_STEM_FEATURES = 1280 /* values that a stem makes of a patch */
 };
 
+/* How a beam search ends, and what lengths and n-grams count (generation.search in models/FORMAT.md). */
+enum palme_search_rules { PALME_SEARCH_PALME, PALME_SEARCH_TRANSFORMERS };
+enum palme_early_stopping { PALME_STOP_HEURISTIC, PALME_STOP_FIRST, PALME_STOP_NEVER };
+
 /* A stack of transformer layers, the same for encoder and decoder. */
 struct palme_stack {
     int dim, depth;
@@ -64,6 +68,8 @@ struct palme_config {
     int bos_token, eos_token, pad_token; /* pad_token: -1 if absent */
     int default_beams, no_repeat_ngram, min_length;
     double length_penalty;
+    int search_rules, early_stopping;               /* the enums above */
+    int max_length, max_new_tokens, min_new_tokens; /* 0: absent */
     int has_min_score;
     double min_score;
     unsigned precisions;  /* a bit for each enum palme_precision in which captions are as good; never 0 */
