@@ -213,6 +213,11 @@ def options_of(arguments):
         help="labels that captions and scenes teach, one per line (label-spoken.txt)",
         default=os.path.join(labels.FOLDER, "label-spoken.txt"),
     )
+    add(
+        "--no-classes",
+        action="store_true",
+        help="leave ImageNet's classes out, which are 1.3 M parameters; the head then knows only what photos taught",
+    )
     add("--out", required=True, help="folder for the head and the probabilities")
     add("--epochs", type=int, default=10, help="passes over the photos (10)")
     add("--lr", type=float, default=1.5e-3, help="highest learning rate (0.0015)")
@@ -293,11 +298,11 @@ def write_head(path, samples, layer, weight, bias, described):
     """The head as a model file has it, with the standardisation folded into the layer."""
     folded = layer.weight / samples.spread
     tensors = {
-        "labels.classes.weight": weight,
-        "labels.classes.bias": bias,
         "labels.things.weight": folded,
         "labels.things.bias": layer.bias - (folded * samples.mean).sum(1),
     }
+    if described["classes"]:
+        tensors |= {"labels.classes.weight": weight, "labels.classes.bias": bias}
     arrays = {name: x.numpy().astype(np.float32) for name, x in tensors.items()}
     modelfile.write_arrays(path, arrays, {"labels": json.dumps(described)})
 
@@ -330,13 +335,15 @@ def learn(o):
     layer = fit(o, samples.z, samples.y, samples.w)
 
     def classes(z):
+        if o.no_classes:
+            return torch.zeros(len(z), len(words.names))
         return merged(F.linear(z[:, :1280], weight, bias), of, len(words.names))
 
     os.makedirs(o.out, exist_ok=True)
     columns = torch.tensor(list(things))
     for f, p in probabilities(caches, pooled_of, samples, crossed, layer, classes, columns).items():
         np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), p)
-    described = {"names": words.names, "classes": of, "things": list(things)}
+    described = {"names": words.names, "classes": [] if o.no_classes else of, "things": list(things)}
     write_head(os.path.join(o.out, "head.safetensors"), samples, layer, weight, bias, described)
 
 
