@@ -9,7 +9,8 @@
 Each step takes COUNT photos of each set and COUNT groups of sentences of the text, with --each sentences for each.
 The decoder reads the labels that heads.py predicted before the begin token; for a sentence without a photo, those
 that it names itself. Some labels are left out, sometimes all, so that the decoder also learns to look at the picture.
-A sentence without a photo has a picture of zeros, to which attention adds nothing. The trunk does not learn, so
+A sentence without a photo has a picture of zeros, to which attention adds nothing. With --text and --head alone, and a
+model of start.py --blind, sentences are learned without any photo. The trunk does not learn, so
 labels stay the same.
 
 Photos of a set with --hold-out for which labels.held_out() is true are never trained on. RUN has last.pt (the state
@@ -20,6 +21,7 @@ weights. A run that was stopped goes on where last.pt was saved.
 import argparse
 import copy
 import functools
+import json
 import math
 import os
 import sys
@@ -88,6 +90,14 @@ class Labelled:
 def words_of(sets):
     """The words of the labels that the head can tell: of some photo of a set it says more than 0."""
     return labels.Words().know(np.flatnonzero(np.any([one.p.any((0, 1)) for one in sets], 0)).tolist())
+
+
+def words_of_head(path):
+    """The words of the labels that a head of heads.py can tell."""
+    described = json.loads(modelfile.read(path)[1].get("labels", "{}"))
+    if "names" not in described:
+        raise data.DataError(f"{path}: no head of heads.py")
+    return labels.Words().know({*described["classes"], *described["things"]} - {-1})
 
 
 class Reader:
@@ -172,8 +182,8 @@ class Run:
 
     def __init__(self, o, model):
         self.o, self.model, self.step, self.seconds = o, model, 0, 0.0
-        for name, p in model.named_parameters():
-            p.requires_grad_("stem." not in name)
+        for name, p in model.named_parameters():  # without photos the encoder has nothing to learn from
+            p.requires_grad_("stem." not in name and (bool(o.photos) or not name.startswith("encoder")))
         self.learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in self.learning if p.ndim >= 2 and "emb" not in n]
         others = [p for n, p in self.learning if not (p.ndim >= 2 and "emb" not in n)]
@@ -271,7 +281,7 @@ def batch_of(o, sets, sentences, count, reader, rng):
     for _ in range(count * o.each):
         sentence = sentences[rng.integers(len(sentences))]
         sequences.append((reader.of_text(sentence, rng, o.no_labels), reader.text.encode(sentence)[:LENGTH]))
-    return torch.cat(rows), sequences
+    return torch.cat(rows) if rows else None, sequences
 
 
 def read_text(path):
@@ -289,10 +299,11 @@ def shared_options(parser, steps, epoch, lr, floor, warmup, ema):
         "--photos",
         nargs=4,
         action="append",
-        required=True,
+        default=[],
         metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
         help="a set of photos: features, probabilities of heads.py, captions, photos per step",
     )
+    add("--head", help="head.safetensors of heads.py: only labels that it can tell are read (default: as --photos say)")
     add(
         "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
     )
@@ -341,11 +352,13 @@ class Training:
         os.makedirs(o.run, exist_ok=True)
         model, text = load(o.init)
         self.o, self.text = o, text
+        if not o.photos and not o.head:
+            raise data.DataError("without --photos, --head must say which labels there are")
         if unknown := [folder for folder in o.hold_out if folder not in [photos[0] for photos in o.photos]]:
             raise data.DataError(f"--hold-out {unknown[0]}: no set of --photos has this cache")
         counts = [whole(n, "COUNT") for *_, n in o.photos]
         self.sets = [(Labelled(c, p, t, text, c in o.hold_out), n) for (c, p, t, _), n in zip(o.photos, counts)]
-        words = words_of([one for one, _ in self.sets])
+        words = words_of_head(o.head) if o.head else words_of([one for one, _ in self.sets])
         self.reader = Reader(words, text, thresholds_of(words, o.thresholds))
         print(", ".join(f"{one.folder}: {len(one.names)} photos" for one, _ in self.sets), file=sys.stderr)
         self.run = Run(o, model)
@@ -395,9 +408,12 @@ def gradients(training, sentences, count, rng, generator, drop):
     """Computes the gradients of one step with `count` groups of text; (cross-entropy of a token,)"""
     o, model, first = training.o, training.run.working, len(training.run.model.encoder.stem.blocks)
     rows, sequences = batch_of(o, training.sets, sentences, count, training.reader, rng)
-    seen = batch.some_tokens(len(rows), model.config.patches, o.seen, generator)
-    context = batch.encode(model, rows.bfloat16(), first, drop, seen)
-    context = torch.cat([context, context.new_zeros(count, *context.shape[1:])])
+    c = model.config
+    nothing = torch.zeros(count, max(1, round(o.seen * c.patches)), c.encoder_dim, dtype=torch.bfloat16)
+    context = nothing
+    if rows is not None:
+        seen = batch.some_tokens(len(rows), c.patches, o.seen, generator)
+        context = torch.cat([batch.encode(model, rows.bfloat16(), first, drop, seen), nothing])
     losses, _ = losses_of(model, context, sequences, drop, o.smoothing, o.hide, generator)
     loss = losses.mean()
     loss.backward()
@@ -411,6 +427,8 @@ def main(arguments=None):
         sentences, count = (read_text(o.text[0]), whole(o.text[1], "COUNT")) if o.text else ([], 0)
         if o.text and not sentences:
             raise data.DataError(f"{o.text[0]}: no sentences of 4 to 20 words there")
+        if not o.photos and not o.text:
+            raise data.DataError("neither --photos nor --text: there is nothing to learn from")
         training.learn(functools.partial(gradients, training, sentences, count), "loss {:.4f}")
     except (data.DataError, OSError) as error:
         sys.exit(f"mixture.py: {error}")

@@ -115,6 +115,8 @@ def options_of(arguments):
 def main(arguments=None):
     o = options_of(arguments)
     try:
+        if not o.photos:
+            raise data.DataError("--photos is missing: captions are compared with those of photos")
         training = mixture.Training(o)
         things = truth.read_annotations(o.things) if o.things else {}
         reward_of = [

@@ -204,6 +204,19 @@ def test_a_head_without_classes_knows_what_photos_taught(learn_head, words):
     assert (p[:, taught] > 0).all() and np.count_nonzero(p) == p[:, taught].size
 
 
+def test_a_head_of_classes_alone_needs_no_photo_that_teaches(learn_head, words, tmp_path):
+    heads.main(["--only-classes", "--also", "other", "--out", str(tmp_path / "out")])
+    arrays, metadata = modelfile.read(tmp_path / "out" / "head.safetensors")
+    assert set(arrays) == {"labels.classes.weight", "labels.classes.bias"}
+    assert json.loads(metadata["labels"])["things"] == []
+    p = np.load(tmp_path / "out" / "other.npy")[0]
+    known = sorted(set(labels.classes(words)) - {-1})
+    # float16 rounds each of the sums by at most 2^-12 of itself; classes of no label are what is missing to 1
+    assert (p[:, known].sum(1) <= 1 + 2**-11).all() and np.count_nonzero(np.delete(p, known, 1)) == 0
+    with pytest.raises(SystemExit, match="no photos"):
+        heads.main(["--only-classes", "--out", str(tmp_path / "none")])
+
+
 def test_words_of_labels_that_the_head_cannot_tell_do_not_count():
     words = labels.Words()
     known = words.know([words.at["dog"], words.at["bicycle"]])

@@ -13,7 +13,7 @@ pytest.importorskip("PIL")
 
 from models import data, labels, modelfile
 from models.palme import Config, Palme, Stem
-from models.train import mixture, selfcritical, shrink, tokenizer, train
+from models.train import mixture, selfcritical, shrink, start, tokenizer, train
 
 torch.set_num_threads(1)
 
@@ -190,6 +190,43 @@ def test_a_run_of_another_model_is_said(work):
     modelfile.write(work / "other.safetensors", arrays, config, metadata["tokenizer"], "a card", "f32")
     with pytest.raises(SystemExit, match="another model"):
         mixture.main(arguments(work, "run", "--steps", "2", init="other.safetensors"))
+
+
+def write_head(path, words, places):
+    described = {"names": words.names, "classes": [-1, *places], "things": []}
+    modelfile.write_arrays(path, {"x": np.zeros(1, np.float32)}, {"labels": json.dumps(described)})
+
+
+def test_sentences_are_learned_without_photos(work, monkeypatch):
+    """The picture then says nothing, and the encoder stays as it was."""
+    monkeypatch.setattr(start, "load_trunk", Stem)
+    monkeypatch.setitem(train.SIZES, "small", {**train.SIZES["small"], "image_size": 64})
+    text = str(work / "text.txt")
+    start.main(["--size", "small", "--text", text, "--tokens", "270", "--blind", "--out", str(work / "start")])
+    words, head = labels.Words(), str(work / "head")
+    write_head(head, words, [words.at["dog"], words.at["cat"]])
+    options = ["--init", str(work / "start"), "--run", str(work / "o"), "--warmup", "2", "--lr", "5e-3", "--ema", "0.5"]
+    mixture.main([*options, "--head", head, "--text", text, "4", "--steps", "30", "--epoch", "10"])
+    log = log_of(work, "o")
+    assert log[-1][1]["loss"] < 0.6 * log[0][1]["loss"]
+    before, after = modelfile.read(work / "start")[0], modelfile.read(work / "o/epoch-00030.safetensors")[0]
+    moved = {n for n in before if ".stem." not in n and not np.array_equal(before[n], after[n])}
+    assert moved and all(name.startswith("decoder.") for name in moved)
+    model = modelfile.load(work / "o/epoch-00030.safetensors")
+    assert not model.encode(torch.rand(1, 3, 64, 64)).any()
+    with pytest.raises(SystemExit, match="--head must say which labels there are"):
+        mixture.main([*options, "--text", text, "4"])
+    with pytest.raises(SystemExit, match="there is nothing to learn from"):
+        mixture.main([*options, "--head", head])
+
+
+def test_only_labels_of_the_head_are_read(work):
+    words = labels.Words()
+    write_head(work / "head", words, [words.at["dog"], words.at["cat"]])
+    known = mixture.words_of_head(work / "head")
+    assert known.named("a man with a dog and a cat") == [words.at["dog"], words.at["cat"]]
+    with pytest.raises(data.DataError, match="no head of heads"):
+        mixture.words_of_head(work / "init.safetensors")
 
 
 def test_a_single_sample_has_nothing_to_be_compared_with(work, capsys):
