@@ -147,10 +147,13 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
 
 /* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
 static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
+draw (GstPalmeCaption * self, GstBuffer * buffer,
+    const struct palme_info *info)
 {
   const gchar *reason = "out of memory for the small picture";
+  gint size = info->image_size;
 
+  gst_palme_caption_picture_set_rule (&self->picture, info);
   if (gst_palme_caption_pixels_resize (&self->drawn, size)
       && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
           buffer, &reason))
@@ -171,7 +174,7 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer,
   gint64 start = g_get_monotonic_time ();
 
   prepare_job (self, &job, buffer, place);
-  if (!draw (self, buffer, gst_palme_model_get_info (job.model)->image_size)) {
+  if (!draw (self, buffer, gst_palme_model_get_info (job.model))) {
     gst_palme_caption_worker_cancel (self->worker, &job);
     return FALSE;
   }
