@@ -188,10 +188,13 @@ note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
 
 /* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
 static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
+draw (GstPalmeCaption * self, GstBuffer * buffer,
+    const struct palme_info *info)
 {
   const gchar *reason = "out of memory for the small picture";
+  gint size = info->image_size;
 
+  gst_palme_caption_picture_set_rule (&self->picture, info);
   if (gst_palme_caption_pixels_resize (&self->drawn, size)
       && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
           buffer, &reason))
@@ -209,20 +212,20 @@ look (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionSteadying * steadying)
 {
   gint64 start = g_get_monotonic_time ();
-  gint size;
+  struct palme_info info;
 
   GST_OBJECT_LOCK (self);
-  size = gst_palme_model_get_info (self->model)->image_size;
+  info = *gst_palme_model_get_info (self->model);
   GST_OBJECT_UNLOCK (self);
-  if (!draw (self, buffer, size))
+  if (!draw (self, buffer, &info))
     return FALSE;
   self->drawing = (g_get_monotonic_time () - start) * GST_USECOND;
   if (!is_steadied (steadying)) {
     gst_palme_caption_scenes_reset (&self->scenes);
     return TRUE;
   }
-  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb, size,
-          steadying->cut_threshold))
+  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb,
+          info.image_size, steadying->cut_threshold))
     note_cut (self, place);
   return TRUE;
 }
@@ -234,17 +237,18 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionSteadying * steadying)
 {
   GstPalmeCaptionPixels pixels;
+  const struct palme_info *info;
   GstPalmeCaptionJob job;
-  gint size;
 
   memset (&job, 0, sizeof job);
   job.replace = self->scenes.cut || g_atomic_int_get (&self->caption_now);
   if (g_atomic_int_compare_and_exchange (&self->renew, TRUE, FALSE))
     job.replace = TRUE;
   prepare_job (self, &job, buffer, place, steadying);
-  size = gst_palme_model_get_info (job.model)->image_size;
+  info = gst_palme_model_get_info (job.model);
   /* The model may have been changed since. */
-  if (size != self->drawn.size && !draw (self, buffer, size)) {
+  if (gst_palme_caption_picture_set_rule (&self->picture, info)
+      && !draw (self, buffer, info)) {
     gst_palme_caption_worker_cancel (self->worker, &job);
     return FALSE;
   }

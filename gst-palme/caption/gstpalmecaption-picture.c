@@ -219,13 +219,14 @@ static gboolean
 resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
-  if (picture->preprocessor_size != size)
+  if (picture->rule.image_size != size)
     palme_preprocessor_close (&picture->preprocessor);
+  picture->rule.image_size = size;
+  picture->rule.resize_side = MAX (picture->rule.resize_side, size);
   if (picture->preprocessor == NULL
-      && palme_preprocessor_open (&picture->preprocessor, size, PALME_RESIZE_SQUASH,
+      && palme_preprocessor_open_info (&picture->preprocessor, &picture->rule,
           NULL) < 0)
     return FALSE;
-  picture->preprocessor_size = size;
   return palme_preprocess (picture->preprocessor, rgb, image) == PALME_OK;
 }
 
@@ -416,7 +417,11 @@ static gboolean
 convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     GstVideoFrame * frame, const gchar ** reason)
 {
-  if (is_garbled (frame, size) || !is_opaque (frame))
+  /* GStreamer squashes, by a filter of its own. */
+  if (picture->rule.resize != PALME_RESIZE_SQUASH
+      || picture->rule.filter != PALME_FILTER_TRIANGLE
+      || picture->rule.resize_side > size || is_garbled (frame, size)
+      || !is_opaque (frame))
     return flatten (picture, rgb, size, frame, reason);
   if (!make_converter (picture, size)) {
     *reason = "there is no conversion from this format to RGB";
@@ -452,6 +457,24 @@ convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   ok = convert (picture, rgb, size, &copy, reason);
   gst_video_frame_unmap (&copy);
   return ok;
+}
+
+gboolean
+gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
+    const struct palme_info *info)
+{
+  struct palme_info *rule = &picture->rule;
+
+  if (rule->image_size == info->image_size && rule->resize == info->resize
+      && rule->filter == info->filter
+      && rule->resize_side == info->resize_side)
+    return FALSE;
+  palme_preprocessor_close (&picture->preprocessor);
+  rule->image_size = info->image_size;
+  rule->resize = info->resize;
+  rule->filter = info->filter;
+  rule->resize_side = info->resize_side;
+  return TRUE;
 }
 
 gboolean

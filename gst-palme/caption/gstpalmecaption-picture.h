@@ -27,7 +27,7 @@ typedef struct
   gboolean direct;              /* the engine reads these frames */
   struct palme_image image;     /* such a frame, but for its planes */
   palme_preprocessor *preprocessor; /* made with the first due frame, and so is the converter */
-  gint preprocessor_size;
+  struct palme_info rule;       /* what it was made for: its sizes, rule and filter */
   GstVideoConverter *converter;
   GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */
   GstVideoInfo flat;
@@ -52,6 +52,11 @@ gsize gst_palme_caption_picture_bytes (gint size);
 
 /* New caps. Caps that do not describe pixels are accepted too: their frames cannot be read. */
 void gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture, GstCaps * caps);
+
+/* How the engine's model wants its pictures: resize, filter and resize_side of `info`. Until the first call they are
+ * squashed by the triangle filter. TRUE if that is another way than before. */
+gboolean gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
+    const struct palme_info * info);
 
 /* Forgets caps, preprocessor and converter. */
 void gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture);

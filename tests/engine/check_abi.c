@@ -75,6 +75,8 @@ static void structs(void)
     MEMBER(palme_info, min_score);
     MEMBER(palme_info, parameters);
     MEMBER(palme_info, bytes);
+    MEMBER(palme_info, filter);
+    MEMBER(palme_info, resize_side);
     MEMBER(palme_info, reserved);
     FINISH(palme_info);
 
@@ -143,6 +145,10 @@ static void values(void)
     VALUE(PALME_LOG_WARNING);
     VALUE(PALME_LOG_INFO);
     VALUE(PALME_RESIZE_SQUASH);
+    VALUE(PALME_RESIZE_CROP);
+    VALUE(PALME_FILTER_TRIANGLE);
+    VALUE(PALME_FILTER_BILINEAR);
+    VALUE(PALME_FILTER_BICUBIC);
     VALUE(PALME_FORMAT_RGB);
     VALUE(PALME_FORMAT_RGBX);
     VALUE(PALME_FORMAT_BGRX);

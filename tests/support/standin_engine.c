@@ -346,7 +346,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->stem = "none";
     info->level = "c";
     info->precision = model->precision;
-    info->image_size = model->image_size;
+    info->image_size = info->resize_side = model->image_size;
     info->patch_size = 1;
     info->vocabulary = 256;
     info->max_context = 64;
@@ -466,6 +466,11 @@ int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum pa
         return PALME_ERROR_MEMORY;
     (*preprocessor)->size = size;
     return PALME_OK;
+}
+
+int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info, const char *level)
+{
+    return palme_preprocessor_open(preprocessor, info->image_size, info->resize, level);
 }
 
 void palme_preprocessor_close(palme_preprocessor **preprocessor)
