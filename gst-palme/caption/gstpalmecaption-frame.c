@@ -145,7 +145,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->frame.number = place->number;
   GST_OBJECT_LOCK (self);
   job->model = gst_palme_model_ref (self->model);
-  gst_palme_caption_options (self, &job->options);
+  gst_palme_caption_options (self, self->model, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);

@@ -2,7 +2,8 @@
  *
  * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
  * of each other: gstpalmecaption.c (class, states, events, queries), -settings.c (the properties that
- * a user sets) and -frame.c (what happens to each frame).
+ * a user sets), -model.c (which model it has), -frame.c and -publish.c (what happens to each frame and
+ * each caption).
  *
  * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
  * element. Each has a small header, so that a test can link it alone.
@@ -54,8 +55,8 @@ typedef enum
 /* The engine's name of it, a constant string. */
 const gchar *gst_palme_precision_name (GstPalmePrecision precision);
 
-/* Properties up to PROP_AUTO_OVERLAY can be set in NULL and READY only; from PROP_CAPTION on they
- * are read-only. */
+/* Properties up to PROP_AUTO_OVERLAY, but for the model, can be set in NULL and READY only; from
+ * PROP_CAPTION on they are read-only. */
 enum
 {
   PROP_0,
@@ -141,6 +142,9 @@ void gst_palme_caption_settings_install (GObjectClass * klass);
 const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings *
     settings, guint id, const GValue * value, gboolean locked);
 
+/* The file name in a value for `model`: NULL for an empty one, which stands for NULL in gst-launch. */
+const gchar *gst_palme_caption_settings_model_name (const GValue * value);
+
 /* Copies a value out; FALSE if this is not a property of these. Object lock held. */
 gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings *
     settings, guint id, GValue * value);
@@ -168,6 +172,9 @@ struct _GstPalmeCaption
    * own values without the lock. */
   GstPalmeCaptionSettings settings;
   GstPalmeModel *model;         /* open from READY on, else NULL; jobs hold references of their own */
+  gchar *wanted_model;          /* the file that is being loaded in PLAYING */
+  gboolean loading;
+  guint model_serial;           /* of the last request to load a model */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
   gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
   GstClockTime last_latency;
@@ -217,7 +224,32 @@ void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
 
 /* The engine's options as the properties are now. The object lock is held and the model is open. */
 void gst_palme_caption_options (GstPalmeCaption * self,
-    struct palme_options *options);
+    const GstPalmeModel * model, struct palme_options *options);
+
+/* TRUE if the element is past READY, or on its way. The object lock is held. */
+gboolean gst_palme_caption_is_past_ready (GstPalmeCaption * self);
+
+/* ---- The model: no lock is held -------------------------------------------------------------- */
+
+/* A new reference, or NULL. */
+GstPalmeModel *gst_palme_caption_ref_model (GstPalmeCaption * self);
+
+/* Captions that are being made go on with the model that they began with. Takes the model. */
+void gst_palme_caption_set_model (GstPalmeCaption * self,
+    GstPalmeModel * model);
+
+/* Opens the file that the properties name, in place of the open one. FALSE if that fails; the error is
+ * posted, and no model is open. */
+gboolean gst_palme_caption_open_model (GstPalmeCaption * self);
+
+/* Loads the file beside the video and swaps the models then, or posts a warning. Past READY only. */
+void gst_palme_caption_swap_model (GstPalmeCaption * self, const gchar * path);
+
+/* The same for the file that is in use. */
+void gst_palme_caption_reload_model (GstPalmeCaption * self);
+
+/* Before the element stops: nothing is swapped any more. */
+void gst_palme_caption_end_swaps (GstPalmeCaption * self);
 
 /* ---- Frames: on the streaming thread, with no lock held -------------------------------------- */
 

@@ -143,12 +143,16 @@ install_load (GObjectClass * klass)
    * The model file, in the encoding of the file system. NULL takes the file that the environment
    * variable PALME_MODEL names, or the installed default model if it names none.
    *
+   * In PAUSED and PLAYING the file is loaded beside the video, and makes the captions once it is there;
+   * then this property and #GstPalmeCaption:model-info are notified. If it cannot be loaded, the model in
+   * use stays, and so does the value, and a warning is posted.
+   *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
           "Model file (NULL = the file that PALME_MODEL names in the "
-          "environment, else the installed model)", NULL, READY));
+          "environment, else the installed model)", NULL, PLAYING));
   /**
    * GstPalmeCaption:threads:
    *
@@ -228,7 +232,7 @@ install_caption (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_MAX_LENGTH,
       g_param_spec_uint ("max-length", "Maximum length",
           "Maximum number of tokens in a caption", 1, 1024, DEFAULT_MAX_LENGTH,
-          PLAYING));
+          CONTROLLABLE));
   /**
    * GstPalmeCaption:time-limit:
    *
@@ -267,7 +271,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_TOP_K,
       g_param_spec_uint ("top-k", "Top k",
           "Sample from the k most likely tokens (0 = from all)",
-          0, G_MAXUINT, 0, PLAYING));
+          0, G_MAXUINT, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:top-p:
    *
@@ -279,7 +283,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_TOP_P,
       g_param_spec_double ("top-p", "Top p",
           "Sample from the most likely tokens whose probabilities add up "
-          "to this (1 = from all, 0 = from one)", 0.0, 1.0, 1.0, PLAYING));
+          "to this (1 = from all, 0 = from one)", 0.0, 1.0, 1.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:seed:
    *
@@ -291,7 +295,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_SEED,
       g_param_spec_uint64 ("seed", "Seed",
           "Seed for sampling; equal frames with equal seeds give equal "
-          "captions", 0, G_MAXUINT64, 0, PLAYING));
+          "captions", 0, G_MAXUINT64, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:beams:
    *
@@ -302,7 +306,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_BEAMS,
       g_param_spec_uint ("beams", "Beams",
           "Beam width (1 = greedy search, 0 = the model's own width)",
-          0, 8, 0, PLAYING));
+          0, 8, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:min-score:
    *
@@ -320,7 +324,7 @@ install_search (GObjectClass * klass)
       g_param_spec_double ("min-score", "Minimum score",
           "Captions with a lower mean log-probability per token are empty"
           " (above 0 = the limit of the model file, -inf = no limit)",
-          -INFINITY, 1.0, DEFAULT_MIN_SCORE, PLAYING));
+          -INFINITY, 1.0, DEFAULT_MIN_SCORE, CONTROLLABLE));
 }
 
 static void
@@ -611,18 +615,16 @@ gst_palme_caption_settings_is_of_captions (guint id)
 static gboolean
 is_fixed (guint id)
 {
-  return id <= PROP_AUTO_OVERLAY;
+  return id != PROP_MODEL && id <= PROP_AUTO_OVERLAY;
 }
 
-static const gchar *
-set_model (GstPalmeCaptionSettings * settings, const GValue * value)
+const gchar *
+gst_palme_caption_settings_model_name (const GValue * value)
 {
-  g_free (settings->model);
-  settings->model = g_value_dup_string (value);
+  const gchar *name = g_value_get_string (value);
+
   /* gst-launch cannot set NULL: an empty string stands for it. */
-  if (settings->model != NULL && settings->model[0] == '\0')
-    g_clear_pointer (&settings->model, g_free);
-  return NULL;
+  return name != NULL && name[0] != '\0' ? name : NULL;
 }
 
 static const gchar *
@@ -650,7 +652,10 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
 
   switch (id) {
     case PROP_MODEL:
-      return set_model (settings, value);
+      g_free (settings->model);
+      settings->model = g_strdup (gst_palme_caption_settings_model_name
+          (value));
+      break;
     case PROP_THREADS:
       settings->threads = g_value_get_uint (value);
       break;

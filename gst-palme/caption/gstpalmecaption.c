@@ -44,7 +44,8 @@
  * the captioned frame, its running time, and the time that the caption took (all three guint64, in
  * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming
  * thread. The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is
- * captioned, whatever #GstPalmeCaption:interval is.
+ * captioned, whatever #GstPalmeCaption:interval is. #GstPalmeCaption::reload-model has none either: the
+ * model file is read again.
  *
  * Since: 0.1
  */
@@ -63,6 +64,7 @@ enum
 {
   SIGNAL_NEW_CAPTION,
   SIGNAL_CAPTION_NOW,
+  SIGNAL_RELOAD_MODEL,
   SIGNAL_LAST
 };
 
@@ -98,11 +100,10 @@ gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
 
 void
 gst_palme_caption_options (GstPalmeCaption * self,
-    struct palme_options *options)
+    const GstPalmeModel * model, struct palme_options *options)
 {
   const GstPalmeCaptionSettings *settings = &self->settings;
-  guint longest =
-      MAX (gst_palme_model_get_info (self->model)->max_context - 1, 1);
+  guint longest = MAX (gst_palme_model_get_info (model)->max_context - 1, 1);
 
   memset (options, 0, sizeof *options);
   /* A context that is full ends the caption anyway. */
@@ -129,6 +130,14 @@ is_same_setting (GstPalmeCaption * self, guint id, const GValue * value)
   return same;
 }
 
+gboolean
+gst_palme_caption_is_past_ready (GstPalmeCaption * self)
+{
+  /* During READY->PAUSED the values are in use already. */
+  return GST_STATE (self) > GST_STATE_READY
+      || GST_STATE_NEXT (self) > GST_STATE_READY;
+}
+
 static void
 gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
@@ -143,9 +152,13 @@ gst_palme_caption_set_property (GObject * object, guint id,
   }
 
   GST_OBJECT_LOCK (self);
-  /* During READY->PAUSED the values are in use already. */
-  locked = GST_STATE (self) > GST_STATE_READY
-      || GST_STATE_NEXT (self) > GST_STATE_READY;
+  locked = gst_palme_caption_is_past_ready (self);
+  if (locked && id == PROP_MODEL) {
+    GST_OBJECT_UNLOCK (self);
+    gst_palme_caption_swap_model (self,
+        gst_palme_caption_settings_model_name (value));
+    return;
+  }
   same = is_same_setting (self, id, value);
   refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
   if (refused == NULL && id <= PROP_PRECISION)
@@ -165,18 +178,6 @@ gst_palme_caption_set_property (GObject * object, guint id,
   } else if (!same && gst_palme_caption_settings_is_of_captions (id)) {
     g_atomic_int_set (&self->renew, TRUE);
   }
-}
-
-static GstPalmeModel *
-gst_palme_caption_ref_model (GstPalmeCaption * self)
-{
-  GstPalmeModel *model = NULL;
-
-  GST_OBJECT_LOCK (self);
-  if (self->model != NULL)
-    model = gst_palme_model_ref (self->model);
-  GST_OBJECT_UNLOCK (self);
-  return model;
 }
 
 static GstStructure *
@@ -251,43 +252,6 @@ gst_palme_caption_now (GstPalmeCaption * self)
 
 /* ---- The model and the worker ---------------------------------------------------------------- */
 
-/* Captions that are being made go on with the model that they began with. Takes the model. */
-static void
-set_model (GstPalmeCaption * self, GstPalmeModel * model)
-{
-  GstPalmeModel *old;
-
-  GST_OBJECT_LOCK (self);
-  old = self->model;
-  self->model = model;
-  GST_OBJECT_UNLOCK (self);
-  gst_palme_model_cache_close (&old);
-}
-
-static gboolean
-open_model (GstPalmeCaption * self)
-{
-  GstPalmePrecision precision;
-  GstPalmeModel *model;
-  guint threads;
-  gchar *path;
-
-  /* Two models need not be in memory at once. */
-  set_model (self, NULL);
-  GST_OBJECT_LOCK (self);
-  path = g_strdup (self->settings.model);
-  threads = self->settings.threads;
-  precision = self->settings.precision;
-  self->reload = FALSE;
-  GST_OBJECT_UNLOCK (self);
-
-  model = gst_palme_model_open (GST_ELEMENT (self), GST_CAT_DEFAULT, path,
-      threads, gst_palme_precision_name (precision));
-  g_free (path);
-  set_model (self, model);
-  return model != NULL;
-}
-
 static void
 free_pictures (GstPalmeCaption * self)
 {
@@ -329,7 +293,7 @@ start_worker (GstPalmeCaption * self)
   gboolean ok;
 
   GST_OBJECT_LOCK (self);
-  gst_palme_caption_options (self, &options);
+  gst_palme_caption_options (self, model, &options);
   GST_OBJECT_UNLOCK (self);
   ok = allocate_pictures (self, gst_palme_model_get_info (model)->image_size);
   if (ok) {
@@ -354,7 +318,7 @@ start (GstPalmeCaption * self)
   GST_OBJECT_LOCK (self);
   reload = self->reload;
   GST_OBJECT_UNLOCK (self);
-  if (reload && !open_model (self))
+  if (reload && !gst_palme_caption_open_model (self))
     return FALSE;
 
   GST_OBJECT_LOCK (self);
@@ -387,6 +351,7 @@ start (GstPalmeCaption * self)
 static void
 interrupt (GstPalmeCaption * self)
 {
+  gst_palme_caption_end_swaps (self);
   gst_palme_caption_worker_halt (self->worker);
   gst_palme_caption_textpad_stop (self->text);
 }
@@ -410,7 +375,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
 
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
-      if (!open_model (self))
+      if (!gst_palme_caption_open_model (self))
         return GST_STATE_CHANGE_FAILURE;
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
@@ -429,7 +394,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
       if (ret == GST_STATE_CHANGE_FAILURE)
-        set_model (self, NULL);
+        gst_palme_caption_set_model (self, NULL);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
       if (ret == GST_STATE_CHANGE_FAILURE) {
@@ -441,7 +406,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
       stop (self);
       break;
     case GST_STATE_CHANGE_READY_TO_NULL:
-      set_model (self, NULL);
+      gst_palme_caption_set_model (self, NULL);
       break;
     default:
       break;
@@ -622,8 +587,9 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_overlay_free (self->overlay);
   free_pictures (self);
   gst_palme_caption_steady_reset (&self->steady);
-  set_model (self, NULL);
+  gst_palme_caption_set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
+  g_free (self->wanted_model);
   g_free (self->caption);
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
@@ -658,6 +624,20 @@ install_signals (GType type)
   signals[SIGNAL_CAPTION_NOW] = g_signal_new_class_handler ("caption-now",
       type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
       G_CALLBACK (gst_palme_caption_now), NULL, NULL, NULL, G_TYPE_NONE, 0);
+  /**
+   * GstPalmeCaption::reload-model:
+   * @element: the element
+   *
+   * Reads the file of #GstPalmeCaption:model again, which may have been replaced. In PLAYING it is loaded
+   * beside the video; the new model makes the captions once it is there, and #GstPalmeCaption:model-info
+   * is notified. If the file cannot be loaded, the model in use stays and a warning is posted.
+   *
+   * Since: 0.2
+   */
+  signals[SIGNAL_RELOAD_MODEL] = g_signal_new_class_handler ("reload-model",
+      type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
+      G_CALLBACK (gst_palme_caption_reload_model), NULL, NULL, NULL,
+      G_TYPE_NONE, 0);
 }
 
 static void

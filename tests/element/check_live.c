@@ -345,6 +345,228 @@ GST_START_TEST (test_defaults)
 
 GST_END_TEST;
 
+/* ---- Control while frames flow ---------------------------------------------------------------- */
+
+/* Each property acts on the next caption. */
+GST_START_TEST (test_control)
+{
+  GstHarness *h = caption_harness ("text={prompt} {max_length} {temperature} "
+      "{top_k} {top_p} {seed} {beams}\nscore=-0.5", "mode=sync interval=0");
+  const struct
+  {
+    const gchar *name, *value, *wanted;
+  } steps[] = {
+    {"prompt", "a", "a 32 0 0 100 0 0"},
+    {"max-length", "5", "a 5 0 0 100 0 0"},
+    {"temperature", "1.5", "a 5 150 0 100 0 0"},
+    {"top-k", "3", "a 5 150 3 100 0 0"},
+    {"top-p", "0.5", "a 5 150 3 50 0 0"},
+    {"seed", "9", "a 5 150 3 50 9 0"},
+    {"beams", "4", "a 5 150 3 50 9 4"},
+    {"beams", "2", "a 5 150 3 50 9 2"},
+    {"min-score", "-0.25", ""},
+    {"min-score", "-0.75", "a 5 150 3 50 9 2"},
+    {"interval", "200000000", "a 5 150 3 50 9 2"},
+  };
+  guint i;
+
+  expect (h, 0, 100, "32 0 0 100 0 0");
+  for (i = 0; i < G_N_ELEMENTS (steps); i++) {
+    gst_util_set_object_arg (G_OBJECT (h->element), steps[i].name,
+        steps[i].value);
+    expect (h, i + 1, 100, steps[i].wanted);
+  }
+  /* Frames are 100 ms apart: that was not due, and the next one is. */
+  g_object_set (h->element, "seed", (guint64) 8, NULL);
+  expect (h, i + 1, 100, "a 5 150 3 50 8 2");
+  g_object_set (h->element, "seed", (guint64) 7, NULL);
+  expect (h, i + 2, 100, "a 5 150 3 50 8 2");
+  expect (h, i + 3, 100, "a 5 150 3 50 7 2");
+  fail_unless_equals_int (caption_messages (h->element,
+          GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What one sets with the time of a controller can be controlled; the words cannot. */
+GST_START_TEST (test_controllable)
+{
+  const gchar *names[] = { "interval", "temperature", "top-k", "top-p", "seed",
+    "beams", "max-length", "min-score", "scene-threshold", "cut-threshold",
+    "max-rate", "caption-hold", "switch-margin"
+  };
+  GstElement *element = caption_element (NULL, NULL);
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (names); i++)
+    fail_unless (g_object_class_find_property (G_OBJECT_GET_CLASS (element),
+            names[i])->flags & GST_PARAM_CONTROLLABLE, "%s", names[i]);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+static void
+on_notify (GObject * object, GParamSpec * pspec, gpointer data)
+{
+  (void) object, (void) pspec;
+  g_atomic_int_inc ((gint *) data);
+}
+
+static void
+wait_for (gint * count, gint least)
+{
+  gint i;
+
+  for (i = 0; i < 10000 && g_atomic_int_get (count) < least; i++)
+    g_usleep (1000);
+  fail_unless (g_atomic_int_get (count) >= least);
+}
+
+static void
+expect_model (GstElement * element, const gchar * wanted)
+{
+  GstStructure *info;
+
+  g_object_get (element, "model-info", &info, NULL);
+  fail_unless_equals_string (gst_structure_get_string (info, "name"), wanted);
+  gst_structure_free (info);
+}
+
+/* Waits until the element posts a warning; its text. */
+static gchar *
+wait_for_warning (GstElement * element)
+{
+  GstMessage *message = NULL;
+  GError *error = NULL;
+  gchar *text;
+  gint i;
+
+  for (i = 0; i < 10000 && message == NULL; i++) {
+    message = caption_message (element, GST_MESSAGE_WARNING);
+    g_usleep (1000);
+  }
+  fail_unless (message != NULL);
+  gst_message_parse_warning (message, &error, NULL);
+  text = g_strdup (error->message);
+  g_error_free (error);
+  gst_message_unref (message);
+  return text;
+}
+
+/* A model of another size, in PLAYING, while the old one is kept busy. */
+GST_START_TEST (test_swap_model)
+{
+  GstHarness *h = caption_harness ("name=old\ntext=old {width} {n}\n"
+      "journal=@/journal\n", "mode=sync interval=0 scene-threshold=0.005");
+  const gchar *path = caption_model ("name=new\ntext=new {width} {n}\n"
+      "image_size=16\nopen_ms=50\njournal=@/journal\n");
+  gint swaps = 0;
+  gchar *name;
+
+  g_signal_connect (h->element, "notify::model-info", G_CALLBACK (on_notify),
+      &swaps);
+  expect (h, 0, 100, "old 32 0");
+  expect (h, 1, 100, "old 32 0");
+  g_object_set (h->element, "model", path, NULL);
+  wait_for (&swaps, 1);
+  expect_model (h->element, "new");
+  g_object_get (h->element, "model", &name, NULL);
+  fail_unless_equals_string (name, path);
+  g_free (name);
+  /* The picture is the same, its words are not. */
+  expect (h, 2, 100, "new 16 0");
+  expect (h, 3, 100, "new 16 0");
+  caption_wait_journal ("close", 1);
+
+  /* The file is replaced. */
+  fail_unless (g_file_set_contents (path, "standin\nname=newer\ntext=newer\n",
+          -1, NULL));
+  expect (h, 4, 100, "new 16 0");
+  g_signal_emit_by_name (h->element, "reload-model");
+  wait_for (&swaps, 2);
+  expect (h, 5, 100, "newer");
+  expect_model (h->element, "newer");
+  fail_unless_equals_int (caption_messages (h->element,
+          GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What cannot be loaded leaves what is there. */
+GST_START_TEST (test_swap_rubbish)
+{
+  const gchar *lines[] = { "open_status=-6", "open_status=-7",
+    "open_status=-8", "session_status=-8"
+  };
+  GstHarness *h = caption_harness ("name=old", "mode=sync interval=0");
+  const gchar *path;
+  gchar *before, *after, *text;
+  guint i, n = 0;
+
+  g_object_get (h->element, "model", &before, NULL);
+  for (i = 0; i <= G_N_ELEMENTS (lines) + 1; i++) {
+    if (i < G_N_ELEMENTS (lines)) {
+      path = caption_model (lines[i]);
+    } else {
+      path = caption_file ("rubbish");
+      if (i > G_N_ELEMENTS (lines))
+        fail_unless (g_file_set_contents (path, "rubbish", -1, NULL));
+    }
+    g_object_set (h->element, "model", path, NULL);
+    text = wait_for_warning (h->element);
+    fail_unless (g_str_has_suffix (text, " The model in use stays."), "%s",
+        text);
+    g_free (text);
+    g_object_get (h->element, "model", &after, NULL);
+    fail_unless_equals_string (after, before);
+    g_free (after);
+    expect_model (h->element, "old");
+    text = g_strdup_printf ("caption %u", n);
+    expect (h, n++, 100, text);
+    g_free (text);
+  }
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ERROR), 0);
+  g_free (before);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* The last of several requests counts, and a stop leaves the file for the next start. */
+GST_START_TEST (test_swap_in_a_hurry)
+{
+  GstElement *element = caption_element ("name=old", "mode=sync interval=0");
+  const gchar *a = caption_model ("name=a\nopen_ms=100");
+  const gchar *b = caption_model ("name=b");
+  gint swaps = 0, i;
+
+  g_signal_connect (element, "notify::model-info", G_CALLBACK (on_notify),
+      &swaps);
+  gst_element_set_state (element, GST_STATE_PAUSED);
+  g_object_set (element, "model", a, NULL);
+  g_object_set (element, "model", b, NULL);
+  wait_for (&swaps, 1);
+  g_usleep (150 * 1000);
+  expect_model (element, "b");
+
+  g_object_set (element, "model", a, NULL);
+  gst_element_set_state (element, GST_STATE_READY);
+  gst_element_set_state (element, GST_STATE_PAUSED);
+  expect_model (element, "a");
+  gst_element_set_state (element, GST_STATE_NULL);
+  /* The thread of the pool holds a reference until it has ended. */
+  for (i = 0; i < 10000 && GST_OBJECT_REFCOUNT_VALUE (element) > 1; i++) {
+    caption_messages (element, GST_MESSAGE_ANY);
+    g_usleep (1000);
+  }
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -365,6 +587,11 @@ live_suite (void)
   tcase_add_test (tcase, test_old_words);
   tcase_add_test (tcase, test_cut_aborts);
   tcase_add_test (tcase, test_defaults);
+  tcase_add_test (tcase, test_control);
+  tcase_add_test (tcase, test_controllable);
+  tcase_add_test (tcase, test_swap_model);
+  tcase_add_test (tcase, test_swap_rubbish);
+  tcase_add_test (tcase, test_swap_in_a_hurry);
   return suite;
 }
 
