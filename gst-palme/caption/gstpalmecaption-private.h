@@ -67,6 +67,7 @@ enum
   PROP_AUTO_OVERLAY,
   PROP_INTERVAL,
   PROP_PROMPT,
+  PROP_INCLUDE_PROMPT,
   PROP_MAX_LENGTH,
   PROP_TIME_LIMIT,
   PROP_TEMPERATURE,
@@ -84,6 +85,7 @@ enum
   PROP_CUE_DURATION,
   PROP_DRAIN_TIMEOUT,
   PROP_POST_MESSAGES,
+  PROP_PARTIAL,
   PROP_ON_ERROR,
   PROP_CAPTION,
   PROP_LAST_LATENCY,
@@ -103,6 +105,7 @@ typedef struct
   gboolean auto_overlay;
   GstClockTime interval;
   gchar *prompt;
+  gboolean include_prompt;
   guint max_length;
   GstClockTime time_limit;
   gdouble temperature;
@@ -119,6 +122,7 @@ typedef struct
   GstClockTime cue_duration;
   GstClockTime drain_timeout;
   gboolean post_messages;
+  gboolean partial;
   GstPalmeOnError on_error;
 } GstPalmeCaptionSettings;
 
@@ -209,6 +213,7 @@ struct _GstPalmeCaption
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
+  gchar *caption_prompt, *caption_words;        /* what it consists of, or NULL */
   gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */
   gboolean warned_unmappable;   /* for these caps */
@@ -221,6 +226,10 @@ GParamSpec *gst_palme_caption_pspec (guint id);
 /* Emits new-caption. No lock is held. */
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
     GstClockTime pts, GstClockTime running_time, GstClockTime latency);
+
+/* Emits partial-caption. No lock is held. */
+void gst_palme_caption_emit_partial (GstPalmeCaption * self,
+    const gchar * text, GstClockTime pts, GstClockTime running_time);
 
 /* The engine's options as the properties are now. The object lock is held and the model is open. */
 void gst_palme_caption_options (GstPalmeCaption * self,
@@ -268,6 +277,9 @@ typedef struct
  * FALSE if a failure stops the stream; the error is posted. */
 gboolean gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place);
+
+/* Posts and emits the caption that is being made, if its job asks for that and it has grown. */
+void gst_palme_caption_publish_partial (GstPalmeCaption * self);
 
 /* Forgets the caption in effect: after a flush, and in sync mode on a frame that could not be
  * captioned, where the old caption would be taken for its own. */

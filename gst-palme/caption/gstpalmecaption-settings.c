@@ -121,6 +121,7 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
+  settings->include_prompt = TRUE;
   settings->scene_threshold = settings->cut_threshold = -1.0;
   settings->max_rate = DEFAULT_MAX_RATE;
   settings->caption_hold = GST_CLOCK_TIME_NONE;
@@ -214,7 +215,7 @@ install_caption (GObjectClass * klass)
    * GstPalmeCaption:prompt:
    *
    * Text that captions continue, at most 4 KiB of UTF-8. NULL takes the prompt of the model file, an
-   * empty string none. The prompt is not part of the caption.
+   * empty string none. A blank at its end is a part of it: most models write the blank themselves.
    *
    * Since: 0.1
    */
@@ -222,6 +223,18 @@ install_caption (GObjectClass * klass)
       g_param_spec_string ("prompt", "Prompt",
           "Text that captions continue (NULL = the model's own prompt, "
           "empty = no prompt)", NULL, PLAYING));
+  /**
+   * GstPalmeCaption:include-prompt:
+   *
+   * Captions begin with the prompt, in metadata, message, signal, #GstPalmeCaption:caption and on the text
+   * pad. Otherwise they are what the model says behind it. Metadata and messages have the prompt as a
+   * field of its own as well.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_INCLUDE_PROMPT,
+      g_param_spec_boolean ("include-prompt", "Include prompt",
+          "Begin captions with the prompt", TRUE, PLAYING));
   /**
    * GstPalmeCaption:max-length:
    *
@@ -394,6 +407,20 @@ install_stream (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_POST_MESSAGES,
       g_param_spec_boolean ("post-messages", "Post messages",
           "Post an element message for each caption", TRUE, PLAYING));
+  /**
+   * GstPalmeCaption:partial:
+   *
+   * In async mode, post messages with the field "partial" set, and emit
+   * #GstPalmeCaption::partial-caption, while a caption grows; with each frame that passes and finds new
+   * words. What grows is the caption as the model makes it: what is shown in the end may be the old one, or
+   * none. Beam search decides at the end, so it takes #GstPalmeCaption:beams 1, or sampling.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_PARTIAL,
+      g_param_spec_boolean ("partial", "Partial",
+          "Post messages and emit a signal while a caption grows, in async "
+          "mode and without beam search (beams=1)", FALSE, PLAYING));
   /**
    * GstPalmeCaption:on-error:
    *
@@ -597,6 +624,7 @@ gst_palme_caption_settings_is_of_captions (guint id)
 {
   switch (id) {
     case PROP_PROMPT:
+    case PROP_INCLUDE_PROMPT:
     case PROP_MAX_LENGTH:
     case PROP_TIME_LIMIT:
     case PROP_TEMPERATURE:
@@ -673,6 +701,12 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       break;
     case PROP_PROMPT:
       return set_prompt (settings, value);
+    case PROP_INCLUDE_PROMPT:
+      settings->include_prompt = g_value_get_boolean (value);
+      break;
+    case PROP_PARTIAL:
+      settings->partial = g_value_get_boolean (value);
+      break;
     case PROP_MAX_LENGTH:
       settings->max_length = g_value_get_uint (value);
       break;
@@ -758,6 +792,12 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_PROMPT:
       g_value_set_string (value, settings->prompt);
+      break;
+    case PROP_INCLUDE_PROMPT:
+      g_value_set_boolean (value, settings->include_prompt);
+      break;
+    case PROP_PARTIAL:
+      g_value_set_boolean (value, settings->partial);
       break;
     case PROP_MAX_LENGTH:
       g_value_set_uint (value, settings->max_length);

@@ -63,6 +63,7 @@ GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 enum
 {
   SIGNAL_NEW_CAPTION,
+  SIGNAL_PARTIAL_CAPTION,
   SIGNAL_CAPTION_NOW,
   SIGNAL_RELOAD_MODEL,
   SIGNAL_LAST
@@ -96,6 +97,14 @@ gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
 {
   g_signal_emit (self, signals[SIGNAL_NEW_CAPTION], 0, text, pts, running_time,
       latency);
+}
+
+void
+gst_palme_caption_emit_partial (GstPalmeCaption * self, const gchar * text,
+    GstClockTime pts, GstClockTime running_time)
+{
+  g_signal_emit (self, signals[SIGNAL_PARTIAL_CAPTION], 0, text, pts,
+      running_time);
 }
 
 void
@@ -591,6 +600,8 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_settings_clear (&self->settings);
   g_free (self->wanted_model);
   g_free (self->caption);
+  g_free (self->caption_prompt);
+  g_free (self->caption_words);
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
@@ -613,6 +624,21 @@ install_signals (GType type)
   signals[SIGNAL_NEW_CAPTION] = g_signal_new ("new-caption", type,
       G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 4, G_TYPE_STRING,
       G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
+  /**
+   * GstPalmeCaption::partial-caption:
+   * @element: the element
+   * @text: the caption so far
+   * @pts: PTS of the frame that is being captioned, as for #GstPalmeCaption::new-caption
+   * @running_time: its running time
+   *
+   * A caption has grown, with #GstPalmeCaption:partial. The signal is emitted on the streaming thread, when
+   * a frame passes.
+   *
+   * Since: 0.2
+   */
+  signals[SIGNAL_PARTIAL_CAPTION] = g_signal_new ("partial-caption", type,
+      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3, G_TYPE_STRING,
+      G_TYPE_UINT64, G_TYPE_UINT64);
   /**
    * GstPalmeCaption::caption-now:
    * @element: the element

@@ -567,6 +567,154 @@ GST_START_TEST (test_swap_in_a_hurry)
 
 GST_END_TEST;
 
+/* ---- Prompts, and words as they come ------------------------------------------------------------- */
+
+static void
+expect_field (const GstStructure * structure, const gchar * field,
+    const gchar * wanted)
+{
+  const gchar *value = gst_structure_get_string (structure, field);
+
+  fail_unless (g_strcmp0 (value, wanted) == 0, "%s is \"%s\", not \"%s\"",
+      field, value ? value : "(nothing)", wanted);
+}
+
+/* Caption and field of the metadata, message and property of one frame. */
+static void
+expect_prompted (GstHarness * h, guint n, const gchar * caption,
+    const gchar * prompt)
+{
+  GstBuffer *buffer = pass (h, n, 100);
+  const GstStructure *structure;
+  GstMessage *message;
+  gchar *text;
+
+  structure = gst_custom_meta_get_structure (gst_buffer_get_custom_meta (buffer,
+          "GstPalmeCaptionMeta"));
+  expect_field (structure, "text", caption);
+  expect_field (structure, "prompt", prompt);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (message != NULL);
+  expect_field (gst_message_get_structure (message), "text", caption);
+  expect_field (gst_message_get_structure (message), "prompt", prompt);
+  g_object_get (h->element, "caption", &text, NULL);
+  fail_unless_equals_string (text, caption);
+  g_free (text);
+  gst_message_unref (message);
+  gst_buffer_unref (buffer);
+}
+
+GST_START_TEST (test_include_prompt)
+{
+  GstHarness *h = caption_harness ("text= dog\nscores= dog:-0.5",
+      "mode=sync interval=0 include-prompt=true");
+
+  expect_prompted (h, 0, "dog", "");
+  g_object_set (h->element, "prompt", "a brown", NULL);
+  expect_prompted (h, 1, "a brown dog", "a brown");
+  /* Blanks are those of the prompt and of the model, and one is shown. */
+  g_object_set (h->element, "prompt", "a brown ", NULL);
+  expect_prompted (h, 2, "a brown dog", "a brown");
+  g_object_set (h->element, "prompt", "<b>\nhot", NULL);
+  expect_prompted (h, 3, "<b> hot dog", "<b> hot");
+  g_object_set (h->element, "include-prompt", FALSE, NULL);
+  expect_prompted (h, 4, "dog", "<b> hot");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* No blank is put where the model goes on within a word. */
+GST_START_TEST (test_prompt_seam)
+{
+  GstHarness *h = caption_harness ("text=ow ball",
+      "mode=sync interval=0 include-prompt=true prompt=\"a yell\"");
+
+  expect_prompted (h, 0, "a yellow ball", "a yell");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What is compared are the words behind the prompt, as the model made them. */
+GST_START_TEST (test_prompt_and_margin)
+{
+  GstHarness *h = caption_harness ("journal=@/journal\ntext= x{luma}",
+      STEADY "include-prompt=true prompt=a switch-margin=0.125");
+
+  expect (h, 0, 0, "a x0");
+  expect (h, 1, 100, "a x0");
+  expect (h, 2, 100, "a x100");
+  expect (h, 3, 200, "a x100");
+  fail_unless_equals_int (caption_journal ("score  x0"), 2);
+  fail_unless_equals_int (caption_journal ("score  x100"), 1);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+static void
+on_partial (GstElement * element, const gchar * text, guint64 pts,
+    guint64 running_time, gpointer data)
+{
+  (void) element;
+  fail_unless (pts == 0 && running_time == 0);
+  g_ptr_array_add (data, g_strdup (text));
+}
+
+/* Pushes frames until the element has told so many partial captions. */
+static guint
+push_until (GstHarness * h, guint n, const GPtrArray * told, guint least)
+{
+  guint i;
+
+  for (i = 0; i < 10000 && told->len < least; i++) {
+    gst_buffer_unref (pass (h, n++, 100));
+    g_usleep (1000);
+  }
+  fail_unless_equals_int (told->len, least);
+  return n;
+}
+
+GST_START_TEST (test_partial)
+{
+  GstHarness *h = caption_harness ("hold_next=@/hold\ntext=one two three",
+      "mode=async interval=3600000000000 partial=true include-prompt=true "
+      "prompt=\"zero \"");
+  GPtrArray *told = g_ptr_array_new_with_free_func (g_free);
+  GstMessage *message;
+  gboolean partial;
+  guint n, i;
+
+  g_signal_connect (h->element, "partial-caption", G_CALLBACK (on_partial),
+      told);
+  caption_hold ();
+  n = push_until (h, 0, told, 1);
+  fail_unless_equals_string (g_ptr_array_index (told, 0), "zero one");
+  /* Only news are told. */
+  for (i = 0; i < 20; i++)
+    expect (h, n++, 100, NULL);
+  fail_unless_equals_int (told->len, 1);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (gst_structure_get_boolean (gst_message_get_structure (message),
+          "partial", &partial) && partial);
+  expect_field (gst_message_get_structure (message), "text", "zero one");
+  gst_message_unref (message);
+  caption_release ();
+  caption_wait (h->element, "captions", 1);
+  /* What has come is told as a whole only. */
+  expect (h, n++, 100, "zero one two three");
+  fail_unless_equals_int (told->len, 1);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (gst_structure_get_boolean (gst_message_get_structure (message),
+          "partial", &partial) && !partial);
+  gst_message_unref (message);
+  g_ptr_array_unref (told);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -592,6 +740,10 @@ live_suite (void)
   tcase_add_test (tcase, test_swap_model);
   tcase_add_test (tcase, test_swap_rubbish);
   tcase_add_test (tcase, test_swap_in_a_hurry);
+  tcase_add_test (tcase, test_include_prompt);
+  tcase_add_test (tcase, test_prompt_seam);
+  tcase_add_test (tcase, test_prompt_and_margin);
+  tcase_add_test (tcase, test_partial);
   return suite;
 }
 
