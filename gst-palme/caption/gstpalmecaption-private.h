@@ -87,6 +87,10 @@ enum
   PROP_POST_MESSAGES,
   PROP_PARTIAL,
   PROP_ON_ERROR,
+  PROP_INTERVAL_SECONDS,        /* the same values as those in nanoseconds */
+  PROP_CUE_DURATION_SECONDS,
+  PROP_TIME_LIMIT_SECONDS,
+  PROP_CAPTION_HOLD_SECONDS,
   PROP_CAPTION,
   PROP_LAST_LATENCY,
   PROP_MAX_OBSERVED_DELAY,
@@ -153,6 +157,14 @@ const gchar *gst_palme_caption_settings_model_name (const GValue * value);
 gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings *
     settings, guint id, GValue * value);
 
+/* The property in nanoseconds of one in seconds, else the property itself. */
+guint gst_palme_caption_settings_in_ns (guint id);
+
+/* The name of a time that is shorter than a millisecond and not 0, as it comes about when seconds are
+ * meant; NULL: none. Object lock held. */
+const gchar *gst_palme_caption_settings_too_short (const
+    GstPalmeCaptionSettings * settings, GstClockTime * time);
+
 /* Object lock held. */
 void gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings *
     settings, gboolean sync, GstPalmeCaptionSteadying * steadying);
@@ -170,6 +182,7 @@ struct _GstPalmeCaption
   GstPalmeCaptionTextpad *text;
   GstPalmeCaptionOverlay *overlay;
 
+  gint warned_short;            /* atomic: of a time that was meant in seconds */
   gboolean started;             /* between READY->PAUSED and PAUSED->READY; state changes only */
 
   /* Under the object lock. The streaming thread alone writes what follows `reload`, so it reads its
@@ -216,12 +229,16 @@ struct _GstPalmeCaption
   gchar *caption_prompt, *caption_words;        /* what it consists of, or NULL */
   gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */
+  gboolean told_not_shown;
   gboolean warned_unmappable;   /* for these caps */
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
 };
 
 /* The param spec of a read-only property, for notify. */
 GParamSpec *gst_palme_caption_pspec (guint id);
+
+/* TRUE if somebody listens to new-caption. */
+gboolean gst_palme_caption_is_listened_to (GstPalmeCaption * self);
 
 /* Emits new-caption. No lock is held. */
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,

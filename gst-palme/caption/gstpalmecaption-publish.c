@@ -283,6 +283,30 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   result->score = news.compared ? news.shown_score : self->caption_score;
 }
 
+/* Tells whoever expects to see captions why there are none. An application that reads messages or metadata
+ * cannot be told apart, so this is no warning. */
+static void
+tell_if_not_shown (GstPalmeCaption * self)
+{
+  gboolean wanted;
+
+  if (self->told_not_shown)
+    return;
+  self->told_not_shown = TRUE;
+  GST_OBJECT_LOCK (self);
+  wanted = self->settings.auto_overlay;
+  GST_OBJECT_UNLOCK (self);
+  if (!wanted || gst_palme_caption_overlay_is_used (self->overlay)
+      || gst_palme_caption_textpad_is_linked (self->text)
+      || gst_palme_caption_is_listened_to (self))
+    return;
+  GST_ELEMENT_INFO (self, RESOURCE, NOT_FOUND,
+      ("Captions are in messages and metadata only: there is no textoverlay "
+          "downstream whose text is free, and nothing is linked to the text "
+          "pad. Put \"textoverlay\" behind palmecaption to see them, or set "
+          "auto-overlay=false."), (NULL));
+}
+
 gboolean
 gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place)
@@ -323,6 +347,7 @@ gst_palme_caption_publish (GstPalmeCaption * self,
       && frame->running_time >= self->cut_at)
     self->cut_at = GST_CLOCK_TIME_NONE;
   store (self, result, decision.text);
+  tell_if_not_shown (self);
   if (decision.announce) {
     if (post_messages)
       post_caption (self, result, decision.text);

@@ -18,6 +18,9 @@
 #define DEFAULT_CUE_DURATION GST_SECOND
 #define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
 
+/* Longer times are as good as endless: 30 years. */
+#define MAX_SECONDS 1e9
+
 /* Chosen by measurement: tests/bench/bench_steady.py. */
 #define ASYNC_SCENE_THRESHOLD 0.005
 #define ASYNC_CUT_THRESHOLD 0.5
@@ -515,6 +518,60 @@ install_steady (GObjectClass * klass)
           -1.0, 10.0, -1.0, CONTROLLABLE));
 }
 
+/* For people who type. A value that is set by one name is read by the other. */
+static void
+install_seconds (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:interval-seconds:
+   *
+   * #GstPalmeCaption:interval in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_INTERVAL_SECONDS,
+      g_param_spec_double ("interval-seconds", "Interval in seconds",
+          "Time between captioned frames in seconds "
+          "(0 = every frame)",
+          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:cue-duration-seconds:
+   *
+   * #GstPalmeCaption:cue-duration in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CUE_DURATION_SECONDS,
+      g_param_spec_double ("cue-duration-seconds", "Cue duration in seconds",
+          "Maximum duration of a text buffer in seconds "
+          "(0 = one buffer per caption)",
+          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:time-limit-seconds:
+   *
+   * #GstPalmeCaption:time-limit in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_TIME_LIMIT_SECONDS,
+      g_param_spec_double ("time-limit-seconds", "Time limit in seconds",
+          "Time limit per caption in seconds "
+          "(0 = no limit)",
+          0.0, MAX_SECONDS, 0.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:caption-hold-seconds:
+   *
+   * #GstPalmeCaption:caption-hold in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CAPTION_HOLD_SECONDS,
+      g_param_spec_double ("caption-hold-seconds", "Caption hold in seconds",
+          "Time in seconds that a caption stays at least "
+          "(0 = no such time, -1 = 1.5 in async mode, 0 in sync mode)",
+          -1.0, MAX_SECONDS, -1.0, CONTROLLABLE));
+}
+
 static void
 install_results (GObjectClass * klass)
 {
@@ -590,6 +647,7 @@ gst_palme_caption_settings_install (GObjectClass * klass)
   install_caption (klass);
   install_search (klass);
   install_steady (klass);
+  install_seconds (klass);
   install_results (klass);
 
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
@@ -617,6 +675,63 @@ gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings * settings,
   if (settings->switch_margin >= 0.0)
     steadying->margin = settings->switch_margin;
   steadying->max_rate = settings->max_rate;
+}
+
+guint
+gst_palme_caption_settings_in_ns (guint id)
+{
+  switch (id) {
+    case PROP_INTERVAL_SECONDS:
+      return PROP_INTERVAL;
+    case PROP_CUE_DURATION_SECONDS:
+      return PROP_CUE_DURATION;
+    case PROP_TIME_LIMIT_SECONDS:
+      return PROP_TIME_LIMIT;
+    case PROP_CAPTION_HOLD_SECONDS:
+      return PROP_CAPTION_HOLD;
+    default:
+      return id;
+  }
+}
+
+/* Below 0: by the mode. */
+static GstClockTime
+from_seconds (gdouble seconds)
+{
+  return seconds < 0.0 ? GST_CLOCK_TIME_NONE :
+      (GstClockTime) (seconds * GST_SECOND + 0.5);
+}
+
+static gdouble
+to_seconds (GstClockTime time)
+{
+  if (!GST_CLOCK_TIME_IS_VALID (time))
+    return -1.0;
+  return MIN ((gdouble) time / GST_SECOND, MAX_SECONDS);
+}
+
+const gchar *
+gst_palme_caption_settings_too_short (const GstPalmeCaptionSettings * settings,
+    GstClockTime * time)
+{
+  const struct
+  {
+    const gchar *name;
+    GstClockTime time;
+  } times[] = {
+    {"interval", settings->interval},
+    {"cue-duration", settings->cue_duration},
+    {"time-limit", settings->time_limit},
+    {"caption-hold", settings->caption_hold},
+  };
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (times); i++) {
+    *time = times[i].time;
+    if (*time > 0 && *time < GST_MSECOND)
+      return times[i].name;
+  }
+  return NULL;
 }
 
 gboolean
@@ -698,6 +813,18 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       break;
     case PROP_INTERVAL:
       settings->interval = g_value_get_uint64 (value);
+      break;
+    case PROP_INTERVAL_SECONDS:
+      settings->interval = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_CUE_DURATION_SECONDS:
+      settings->cue_duration = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_TIME_LIMIT_SECONDS:
+      settings->time_limit = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_CAPTION_HOLD_SECONDS:
+      settings->caption_hold = from_seconds (g_value_get_double (value));
       break;
     case PROP_PROMPT:
       return set_prompt (settings, value);
@@ -789,6 +916,18 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_INTERVAL:
       g_value_set_uint64 (value, settings->interval);
+      break;
+    case PROP_INTERVAL_SECONDS:
+      g_value_set_double (value, to_seconds (settings->interval));
+      break;
+    case PROP_CUE_DURATION_SECONDS:
+      g_value_set_double (value, to_seconds (settings->cue_duration));
+      break;
+    case PROP_TIME_LIMIT_SECONDS:
+      g_value_set_double (value, to_seconds (settings->time_limit));
+      break;
+    case PROP_CAPTION_HOLD_SECONDS:
+      g_value_set_double (value, to_seconds (settings->caption_hold));
       break;
     case PROP_PROMPT:
       g_value_set_string (value, settings->prompt);

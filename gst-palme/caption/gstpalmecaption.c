@@ -91,6 +91,13 @@ GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
 
 /* ---- Values and signals ------------------------------------------------------------------ */
 
+gboolean
+gst_palme_caption_is_listened_to (GstPalmeCaption * self)
+{
+  return g_signal_has_handler_pending (self, signals[SIGNAL_NEW_CAPTION], 0,
+      TRUE);
+}
+
 void
 gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
     GstClockTime pts, GstClockTime running_time, GstClockTime latency)
@@ -147,11 +154,31 @@ gst_palme_caption_is_past_ready (GstPalmeCaption * self)
       || GST_STATE_NEXT (self) > GST_STATE_READY;
 }
 
+/* Once, while frames flow or before. A warning that is posted in NULL reaches nobody. */
+static void
+warn_if_short (GstPalmeCaption * self)
+{
+  GstClockTime time;
+  const gchar *name;
+
+  GST_OBJECT_LOCK (self);
+  name = gst_palme_caption_settings_too_short (&self->settings, &time);
+  GST_OBJECT_UNLOCK (self);
+  if (name == NULL
+      || !g_atomic_int_compare_and_exchange (&self->warned_short, FALSE, TRUE))
+    return;
+  GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
+      ("The property \"%s\" is %" G_GUINT64_FORMAT " nanoseconds, less than a "
+          "thousandth of a second. The property \"%s-seconds\" takes seconds.",
+          name, time, name), (NULL));
+}
+
 static void
 gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
+  GstClockTime cue_duration;
   const gchar *refused;
   gboolean locked, same;
 
@@ -170,6 +197,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
   }
   same = is_same_setting (self, id, value);
   refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  cue_duration = self->settings.cue_duration;
   if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;
   GST_OBJECT_UNLOCK (self);
@@ -181,12 +209,15 @@ gst_palme_caption_set_property (GObject * object, guint id,
         ("The property \"%s\" was not set to %.200s, because %s.",
             pspec->name, text ? text : "the new value", refused), (NULL));
     g_free (text);
-  } else if (id == PROP_CUE_DURATION) {
-    gst_palme_caption_textpad_set_cue_duration (self->text,
-        g_value_get_uint64 (value));
-  } else if (!same && gst_palme_caption_settings_is_of_captions (id)) {
-    g_atomic_int_set (&self->renew, TRUE);
+    return;
   }
+  id = gst_palme_caption_settings_in_ns (id);
+  if (id == PROP_CUE_DURATION)
+    gst_palme_caption_textpad_set_cue_duration (self->text, cue_duration);
+  if (locked)
+    warn_if_short (self);
+  if (!same && gst_palme_caption_settings_is_of_captions (id))
+    g_atomic_int_set (&self->renew, TRUE);
 }
 
 static GstStructure *
@@ -344,6 +375,10 @@ start (GstPalmeCaption * self)
   g_atomic_int_set (&self->caption_now, FALSE);
   g_atomic_int_set (&self->renew, FALSE);
   gst_palme_caption_frame_forget (self);
+
+  self->told_not_shown = FALSE;
+  g_atomic_int_set (&self->warned_short, FALSE);
+  warn_if_short (self);
 
   if (!start_worker (self)) {
     free_pictures (self);

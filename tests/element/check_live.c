@@ -715,6 +715,126 @@ GST_START_TEST (test_partial)
 
 GST_END_TEST;
 
+/* ---- Values that people type --------------------------------------------------------------------- */
+
+GST_START_TEST (test_seconds)
+{
+  const gchar *names[] = { "interval", "cue-duration", "time-limit",
+    "caption-hold"
+  };
+  GstElement *element = caption_element (NULL, NULL);
+  guint64 time;
+  gdouble seconds;
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (names); i++) {
+    gchar *name = g_strconcat (names[i], "-seconds", NULL);
+
+    gst_util_set_object_arg (G_OBJECT (element), name, "0.25");
+    g_object_get (element, names[i], &time, NULL);
+    fail_unless_equals_uint64 (time, 250 * GST_MSECOND);
+    g_object_set (element, names[i], 3 * GST_SECOND / 2, NULL);
+    g_object_get (element, name, &seconds, NULL);
+    fail_unless (seconds == 1.5);
+    g_object_set (element, name, 1e9, NULL);
+    g_object_get (element, names[i], &time, NULL);
+    fail_unless_equals_uint64 (time, 1000000000 * GST_SECOND);
+    g_free (name);
+  }
+  g_object_set (element, "caption-hold-seconds", -1.0, NULL);
+  g_object_get (element, "caption-hold", &time, NULL);
+  fail_unless_equals_uint64 (time, GST_CLOCK_TIME_NONE);
+  g_object_get (element, "caption-hold-seconds", &seconds, NULL);
+  fail_unless (seconds == -1.0);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+/* It does what the one in nanoseconds does. */
+GST_START_TEST (test_seconds_in_use)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval-seconds=0.2");
+
+  expect (h, 0, 100, "caption 0");
+  expect (h, 1, 100, "caption 0");
+  expect (h, 2, 100, "caption 1");
+  g_object_set (h->element, "interval-seconds", 0.1, NULL);
+  expect (h, 3, 100, "caption 2");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* Whoever writes interval=2 means seconds. */
+GST_START_TEST (test_too_short)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval=2");
+  gchar *text;
+
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "\"interval\" is 2 nanoseconds") != NULL
+      && strstr (text, "interval-seconds") != NULL, "%s", text);
+  g_free (text);
+  g_object_set (h->element, "interval", (guint64) 3, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync");
+  g_object_set (h->element, "cue-duration", GST_MSECOND, "interval",
+      (guint64) 0, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
+  g_object_set (h->element, "cue-duration", GST_MSECOND - 1, NULL);
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "cue-duration-seconds") != NULL, "%s", text);
+  g_free (text);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+static void
+ignore_caption (void)
+{
+}
+
+/* Nothing shows captions, and nobody listens: said once. */
+GST_START_TEST (test_not_shown)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval=0");
+  GstMessage *message;
+  GError *error;
+
+  gst_buffer_unref (pass (h, 0, 100));
+  gst_buffer_unref (pass (h, 1, 100));
+  message = caption_message (h->element, GST_MESSAGE_INFO);
+  fail_unless (message != NULL);
+  gst_message_parse_info (message, &error, NULL);
+  fail_unless (strstr (error->message, "textoverlay") != NULL);
+  g_error_free (error);
+  gst_message_unref (message);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync interval=0 auto-overlay=false");
+  gst_buffer_unref (pass (h, 0, 100));
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync interval=0");
+  g_signal_connect (h->element, "new-caption", G_CALLBACK (ignore_caption),
+      NULL);
+  gst_buffer_unref (pass (h, 0, 100));
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -744,6 +864,10 @@ live_suite (void)
   tcase_add_test (tcase, test_prompt_seam);
   tcase_add_test (tcase, test_prompt_and_margin);
   tcase_add_test (tcase, test_partial);
+  tcase_add_test (tcase, test_seconds);
+  tcase_add_test (tcase, test_seconds_in_use);
+  tcase_add_test (tcase, test_too_short);
+  tcase_add_test (tcase, test_not_shown);
   return suite;
 }
 
