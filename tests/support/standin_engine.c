@@ -500,7 +500,9 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
     int i;
 
     for (i = 0; i < 3; i++)
-        row[i] = image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i] : NULL;
+        row[i] = image->row         ? (i == 0 ? image->row(image->row_user, y) : NULL)
+                 : image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i]
+                                    : NULL;
     if (image->format <= PALME_FORMAT_GRAY8 || image->format >= PALME_FORMAT_RGBA) {
         const unsigned char *place = places[image->format];
         int alpha =
@@ -540,7 +542,7 @@ int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struc
 {
     int i, j, c, x, y;
 
-    if (!preprocessor || !out || !image || image->format > PALME_FORMAT_ABGR || !image->planes[0])
+    if (!preprocessor || !out || !image || image->format > PALME_FORMAT_ABGR || (!image->planes[0] && !image->row))
         return PALME_ERROR_ARGUMENT;
     for (j = 0; j < preprocessor->size; j++)
         for (i = 0; i < preprocessor->size; i++) {
