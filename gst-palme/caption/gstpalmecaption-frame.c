@@ -145,14 +145,16 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->frame.number = place->number;
   GST_OBJECT_LOCK (self);
   job->model = gst_palme_model_ref (self->model);
-  gst_palme_caption_options (self, &job->options);
+  gst_palme_caption_options (self, self->model, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
+  job->include_prompt = self->settings.include_prompt;
+  job->partial = self->settings.partial && !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   GST_OBJECT_UNLOCK (self);
   if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
       && self->caption[0] != '\0')
-    job->shown = g_strdup (self->caption);
+    job->shown = g_strdup (self->caption_words);
 }
 
 /* TRUE if so much time has passed since `since`, or no such time is known, or the stream jumped back. */
@@ -447,6 +449,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .has_score = TRUE,
     .score = self->caption_score,
     .model = self->caption_model,
+    .prompt = self->caption_prompt,
   };
   gchar *name;
 
@@ -598,6 +601,8 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  if (!self->sync)
+    gst_palme_caption_publish_partial (self);
   note_no_picture (self, buffer, picture);
   if (picture)
     flow = take_if_due (self, buffer, &place, interval);

@@ -18,6 +18,9 @@
 #define DEFAULT_CUE_DURATION GST_SECOND
 #define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
 
+/* Longer times are as good as endless: 30 years. */
+#define MAX_SECONDS 1e9
+
 /* Chosen by measurement: tests/bench/bench_steady.py. */
 #define ASYNC_SCENE_THRESHOLD 0.005
 #define ASYNC_CUT_THRESHOLD 0.5
@@ -121,6 +124,7 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
+  settings->include_prompt = TRUE;
   settings->scene_threshold = settings->cut_threshold = -1.0;
   settings->max_rate = DEFAULT_MAX_RATE;
   settings->caption_hold = GST_CLOCK_TIME_NONE;
@@ -143,12 +147,16 @@ install_load (GObjectClass * klass)
    * The model file, in the encoding of the file system. NULL takes the file that the environment
    * variable PALME_MODEL names, or the installed default model if it names none.
    *
+   * In PAUSED and PLAYING the file is loaded beside the video, and makes the captions once it is there;
+   * then this property and #GstPalmeCaption:model-info are notified. If it cannot be loaded, the model in
+   * use stays, and so does the value, and a warning is posted.
+   *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODEL,
       g_param_spec_string ("model", "Model",
           "Model file (NULL = the file that PALME_MODEL names in the "
-          "environment, else the installed model)", NULL, READY));
+          "environment, else the installed model)", NULL, PLAYING));
   /**
    * GstPalmeCaption:threads:
    *
@@ -210,7 +218,7 @@ install_caption (GObjectClass * klass)
    * GstPalmeCaption:prompt:
    *
    * Text that captions continue, at most 4 KiB of UTF-8. NULL takes the prompt of the model file, an
-   * empty string none. The prompt is not part of the caption.
+   * empty string none. A blank at its end is a part of it: most models write the blank themselves.
    *
    * Since: 0.1
    */
@@ -218,6 +226,18 @@ install_caption (GObjectClass * klass)
       g_param_spec_string ("prompt", "Prompt",
           "Text that captions continue (NULL = the model's own prompt, "
           "empty = no prompt)", NULL, PLAYING));
+  /**
+   * GstPalmeCaption:include-prompt:
+   *
+   * Captions begin with the prompt, in metadata, message, signal, #GstPalmeCaption:caption and on the text
+   * pad. Otherwise they are what the model says behind it. Metadata and messages have the prompt as a
+   * field of its own as well.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_INCLUDE_PROMPT,
+      g_param_spec_boolean ("include-prompt", "Include prompt",
+          "Begin captions with the prompt", TRUE, PLAYING));
   /**
    * GstPalmeCaption:max-length:
    *
@@ -228,7 +248,7 @@ install_caption (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_MAX_LENGTH,
       g_param_spec_uint ("max-length", "Maximum length",
           "Maximum number of tokens in a caption", 1, 1024, DEFAULT_MAX_LENGTH,
-          PLAYING));
+          CONTROLLABLE));
   /**
    * GstPalmeCaption:time-limit:
    *
@@ -267,7 +287,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_TOP_K,
       g_param_spec_uint ("top-k", "Top k",
           "Sample from the k most likely tokens (0 = from all)",
-          0, G_MAXUINT, 0, PLAYING));
+          0, G_MAXUINT, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:top-p:
    *
@@ -279,7 +299,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_TOP_P,
       g_param_spec_double ("top-p", "Top p",
           "Sample from the most likely tokens whose probabilities add up "
-          "to this (1 = from all, 0 = from one)", 0.0, 1.0, 1.0, PLAYING));
+          "to this (1 = from all, 0 = from one)", 0.0, 1.0, 1.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:seed:
    *
@@ -291,7 +311,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_SEED,
       g_param_spec_uint64 ("seed", "Seed",
           "Seed for sampling; equal frames with equal seeds give equal "
-          "captions", 0, G_MAXUINT64, 0, PLAYING));
+          "captions", 0, G_MAXUINT64, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:beams:
    *
@@ -302,7 +322,7 @@ install_search (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_BEAMS,
       g_param_spec_uint ("beams", "Beams",
           "Beam width (1 = greedy search, 0 = the model's own width)",
-          0, 8, 0, PLAYING));
+          0, 8, 0, CONTROLLABLE));
   /**
    * GstPalmeCaption:min-score:
    *
@@ -320,7 +340,7 @@ install_search (GObjectClass * klass)
       g_param_spec_double ("min-score", "Minimum score",
           "Captions with a lower mean log-probability per token are empty"
           " (above 0 = the limit of the model file, -inf = no limit)",
-          -INFINITY, 1.0, DEFAULT_MIN_SCORE, PLAYING));
+          -INFINITY, 1.0, DEFAULT_MIN_SCORE, CONTROLLABLE));
 }
 
 static void
@@ -390,6 +410,20 @@ install_stream (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_POST_MESSAGES,
       g_param_spec_boolean ("post-messages", "Post messages",
           "Post an element message for each caption", TRUE, PLAYING));
+  /**
+   * GstPalmeCaption:partial:
+   *
+   * In async mode, post messages with the field "partial" set, and emit
+   * #GstPalmeCaption::partial-caption, while a caption grows; with each frame that passes and finds new
+   * words. What grows is the caption as the model makes it: what is shown in the end may be the old one, or
+   * none. Beam search decides at the end, so it takes #GstPalmeCaption:beams 1, or sampling.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_PARTIAL,
+      g_param_spec_boolean ("partial", "Partial",
+          "Post messages and emit a signal while a caption grows, in async "
+          "mode and without beam search (beams=1)", FALSE, PLAYING));
   /**
    * GstPalmeCaption:on-error:
    *
@@ -484,6 +518,60 @@ install_steady (GObjectClass * klass)
           -1.0, 10.0, -1.0, CONTROLLABLE));
 }
 
+/* For people who type. A value that is set by one name is read by the other. */
+static void
+install_seconds (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:interval-seconds:
+   *
+   * #GstPalmeCaption:interval in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_INTERVAL_SECONDS,
+      g_param_spec_double ("interval-seconds", "Interval in seconds",
+          "Time between captioned frames in seconds "
+          "(0 = every frame)",
+          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:cue-duration-seconds:
+   *
+   * #GstPalmeCaption:cue-duration in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CUE_DURATION_SECONDS,
+      g_param_spec_double ("cue-duration-seconds", "Cue duration in seconds",
+          "Maximum duration of a text buffer in seconds "
+          "(0 = one buffer per caption)",
+          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:time-limit-seconds:
+   *
+   * #GstPalmeCaption:time-limit in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_TIME_LIMIT_SECONDS,
+      g_param_spec_double ("time-limit-seconds", "Time limit in seconds",
+          "Time limit per caption in seconds "
+          "(0 = no limit)",
+          0.0, MAX_SECONDS, 0.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:caption-hold-seconds:
+   *
+   * #GstPalmeCaption:caption-hold in seconds.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CAPTION_HOLD_SECONDS,
+      g_param_spec_double ("caption-hold-seconds", "Caption hold in seconds",
+          "Time in seconds that a caption stays at least "
+          "(0 = no such time, -1 = 1.5 in async mode, 0 in sync mode)",
+          -1.0, MAX_SECONDS, -1.0, CONTROLLABLE));
+}
+
 static void
 install_results (GObjectClass * klass)
 {
@@ -559,6 +647,7 @@ gst_palme_caption_settings_install (GObjectClass * klass)
   install_caption (klass);
   install_search (klass);
   install_steady (klass);
+  install_seconds (klass);
   install_results (klass);
 
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
@@ -588,11 +677,69 @@ gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings * settings,
   steadying->max_rate = settings->max_rate;
 }
 
+guint
+gst_palme_caption_settings_in_ns (guint id)
+{
+  switch (id) {
+    case PROP_INTERVAL_SECONDS:
+      return PROP_INTERVAL;
+    case PROP_CUE_DURATION_SECONDS:
+      return PROP_CUE_DURATION;
+    case PROP_TIME_LIMIT_SECONDS:
+      return PROP_TIME_LIMIT;
+    case PROP_CAPTION_HOLD_SECONDS:
+      return PROP_CAPTION_HOLD;
+    default:
+      return id;
+  }
+}
+
+/* Below 0: by the mode. */
+static GstClockTime
+from_seconds (gdouble seconds)
+{
+  return seconds < 0.0 ? GST_CLOCK_TIME_NONE :
+      (GstClockTime) (seconds * GST_SECOND + 0.5);
+}
+
+static gdouble
+to_seconds (GstClockTime time)
+{
+  if (!GST_CLOCK_TIME_IS_VALID (time))
+    return -1.0;
+  return MIN ((gdouble) time / GST_SECOND, MAX_SECONDS);
+}
+
+const gchar *
+gst_palme_caption_settings_too_short (const GstPalmeCaptionSettings * settings,
+    GstClockTime * time)
+{
+  const struct
+  {
+    const gchar *name;
+    GstClockTime time;
+  } times[] = {
+    {"interval", settings->interval},
+    {"cue-duration", settings->cue_duration},
+    {"time-limit", settings->time_limit},
+    {"caption-hold", settings->caption_hold},
+  };
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (times); i++) {
+    *time = times[i].time;
+    if (*time > 0 && *time < GST_MSECOND)
+      return times[i].name;
+  }
+  return NULL;
+}
+
 gboolean
 gst_palme_caption_settings_is_of_captions (guint id)
 {
   switch (id) {
     case PROP_PROMPT:
+    case PROP_INCLUDE_PROMPT:
     case PROP_MAX_LENGTH:
     case PROP_TIME_LIMIT:
     case PROP_TEMPERATURE:
@@ -611,18 +758,16 @@ gst_palme_caption_settings_is_of_captions (guint id)
 static gboolean
 is_fixed (guint id)
 {
-  return id <= PROP_AUTO_OVERLAY;
+  return id != PROP_MODEL && id <= PROP_AUTO_OVERLAY;
 }
 
-static const gchar *
-set_model (GstPalmeCaptionSettings * settings, const GValue * value)
+const gchar *
+gst_palme_caption_settings_model_name (const GValue * value)
 {
-  g_free (settings->model);
-  settings->model = g_value_dup_string (value);
+  const gchar *name = g_value_get_string (value);
+
   /* gst-launch cannot set NULL: an empty string stands for it. */
-  if (settings->model != NULL && settings->model[0] == '\0')
-    g_clear_pointer (&settings->model, g_free);
-  return NULL;
+  return name != NULL && name[0] != '\0' ? name : NULL;
 }
 
 static const gchar *
@@ -650,7 +795,10 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
 
   switch (id) {
     case PROP_MODEL:
-      return set_model (settings, value);
+      g_free (settings->model);
+      settings->model = g_strdup (gst_palme_caption_settings_model_name
+          (value));
+      break;
     case PROP_THREADS:
       settings->threads = g_value_get_uint (value);
       break;
@@ -666,8 +814,26 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     case PROP_INTERVAL:
       settings->interval = g_value_get_uint64 (value);
       break;
+    case PROP_INTERVAL_SECONDS:
+      settings->interval = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_CUE_DURATION_SECONDS:
+      settings->cue_duration = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_TIME_LIMIT_SECONDS:
+      settings->time_limit = from_seconds (g_value_get_double (value));
+      break;
+    case PROP_CAPTION_HOLD_SECONDS:
+      settings->caption_hold = from_seconds (g_value_get_double (value));
+      break;
     case PROP_PROMPT:
       return set_prompt (settings, value);
+    case PROP_INCLUDE_PROMPT:
+      settings->include_prompt = g_value_get_boolean (value);
+      break;
+    case PROP_PARTIAL:
+      settings->partial = g_value_get_boolean (value);
+      break;
     case PROP_MAX_LENGTH:
       settings->max_length = g_value_get_uint (value);
       break;
@@ -751,8 +917,26 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
     case PROP_INTERVAL:
       g_value_set_uint64 (value, settings->interval);
       break;
+    case PROP_INTERVAL_SECONDS:
+      g_value_set_double (value, to_seconds (settings->interval));
+      break;
+    case PROP_CUE_DURATION_SECONDS:
+      g_value_set_double (value, to_seconds (settings->cue_duration));
+      break;
+    case PROP_TIME_LIMIT_SECONDS:
+      g_value_set_double (value, to_seconds (settings->time_limit));
+      break;
+    case PROP_CAPTION_HOLD_SECONDS:
+      g_value_set_double (value, to_seconds (settings->caption_hold));
+      break;
     case PROP_PROMPT:
       g_value_set_string (value, settings->prompt);
+      break;
+    case PROP_INCLUDE_PROMPT:
+      g_value_set_boolean (value, settings->include_prompt);
+      break;
+    case PROP_PARTIAL:
+      g_value_set_boolean (value, settings->partial);
       break;
     case PROP_MAX_LENGTH:
       g_value_set_uint (value, settings->max_length);

@@ -230,7 +230,7 @@ generate (gpointer data)
 
   generator->status = gst_palme_batcher_generate (gst_palme_model_get_batcher
       (generator->model), generator->session,
-      generator->raw, generator->most, generator->deadline);
+      generator->raw, generator->most, generator->deadline, NULL, NULL);
   return NULL;
 }
 

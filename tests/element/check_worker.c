@@ -343,7 +343,7 @@ GST_START_TEST (test_hostile_names)
   gchar *text;
 
   hostile = gst_palme_model_open (element, gst_palme_caption_debug,
-          caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto");
+          caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto", GST_MESSAGE_ERROR);
   fail_unless (hostile != NULL);
   fail_unless_equals_string (gst_palme_model_get_name (hostile), "ti[31mny");
   info = gst_palme_model_describe (hostile);
@@ -353,7 +353,7 @@ GST_START_TEST (test_hostile_names)
   gst_palme_model_cache_close (&hostile);
 
   fail_if (gst_palme_model_open (element, gst_palme_caption_debug, "/nowhere/a\x1b]0;b\u2066",
-          1, "auto") != NULL);
+          1, "auto", GST_MESSAGE_ERROR) != NULL);
   text = caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
       GST_RESOURCE_ERROR_NOT_FOUND);
   fail_unless (strstr (text, "/nowhere/a]0;b") != NULL, text);

@@ -26,6 +26,7 @@
  *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   hold_next=   name of a file: palme_next gives no piece but the first while this file exists
  *   hold_close=  name of a file: palme_model_close does not return while this file exists
  *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
@@ -57,7 +58,7 @@
 enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
-    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_close[MAX_VALUE];
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_next[MAX_VALUE], hold_close[MAX_VALUE];
     char journal[MAX_VALUE], message[MAX_VALUE];
     char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
@@ -213,6 +214,7 @@ static void read_line(struct palme_model *model, const char *line)
         { "name", model->name },
         { "text", model->text },
         { "hold", model->hold },
+        { "hold_next", model->hold_next },
         { "hold_close", model->hold_close },
         { "journal", model->journal },
         { "message", model->message },
@@ -682,6 +684,12 @@ static int answer(palme_session *session, const char **piece)
     return PALME_OK;
 }
 
+/* Whether the first of those who ask has a piece, and gets no more for now. */
+static int is_held(const palme_session *session)
+{
+    return session->tokens > 0 && session->model->hold_next[0] && access(session->model->hold_next, F_OK) == 0;
+}
+
 int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     int i, pending = 0;
@@ -706,7 +714,7 @@ int palme_next_batch(palme_session *const *sessions, int count, const char **pie
                 statuses[i] = PALME_ERROR_CANCELLED;
                 pending--;
             }
-        if (now_ns() >= end)
+        if (now_ns() >= end && !is_held(sessions[0]))
             break;
         sleep_ms(1);
     }
