@@ -47,7 +47,8 @@ plugin_may() {
     common/*) echo palme.h "$common_headers" ;;
     caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
-    caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h ;;
+    caption/gstpalmecaption-rows.[ch]) echo palme.h ;;
+    caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h gstpalmecaption-rows.h ;;
     caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;
     caption/gstpalmecaption-overlay.[ch]) echo gstpalmemeta.h ;;
     caption/gstpalmecaption-worker.[ch]) echo palme.h "$common_headers" "$caption_headers" ;;
