@@ -219,11 +219,16 @@ GST_END_TEST;
 /* ---- Packed by GStreamer --------------------------------------------------------------------- */
 
 /* What the format unpacks to. */
+static const GstVideoFormatInfo *
+unpacked (const GstVideoInfo * info)
+{
+  return gst_video_format_get_info (info->finfo->unpack_format);
+}
+
 static gboolean
 is_yuv (const GstVideoInfo * info)
 {
-  return GST_VIDEO_FORMAT_INFO_IS_YUV (gst_video_format_get_info (info->finfo->
-          unpack_format));
+  return GST_VIDEO_FORMAT_INFO_IS_YUV (unpacked (info));
 }
 
 /* A buffer of these caps; its rows are of values[width][4], as the format unpacks to: alpha and three
@@ -242,9 +247,7 @@ packed (GstCaps * caps, const guint8 * values, gsize next)
   buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&info), NULL);
   gst_buffer_memset (buffer, 0, 0, GST_VIDEO_INFO_SIZE (&info));
   g_assert_true (gst_video_frame_map (&frame, &info, buffer, GST_MAP_WRITE));
-  bits =
-      GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (info.finfo->
-          unpack_format));
+  bits = GST_VIDEO_FORMAT_INFO_BITS (unpacked (&info));
   wide = g_new (guint16, info.width * 4);
   for (y = 0; y < info.height; y++, values += next) {
     for (x = 0; x < info.width * 4; x++)
@@ -310,8 +313,7 @@ GST_END_TEST;
 static guint8 *
 decoded (const GstVideoInfo * info, GstBuffer * buffer)
 {
-  const GstVideoFormatInfo *unpacked =
-      gst_video_format_get_info (info->finfo->unpack_format);
+  const GstVideoFormatInfo *format = unpacked (info);
   gint width = info->width, x, y, c, offset[GST_VIDEO_MAX_COMPONENTS],
       scale[GST_VIDEO_MAX_COMPONENTS];
   guint8 *colours = g_malloc ((gsize) width * info->height * 3), *out = colours;
@@ -319,9 +321,9 @@ decoded (const GstVideoInfo * info, GstBuffer * buffer)
   gdouble red = 0, blue = 0;
   GstVideoFrame frame;
 
-  gst_video_color_range_offsets (info->colorimetry.range, unpacked, offset,
+  gst_video_color_range_offsets (info->colorimetry.range, format, offset,
       scale);
-  if (GST_VIDEO_FORMAT_INFO_IS_YUV (unpacked))
+  if (GST_VIDEO_FORMAT_INFO_IS_YUV (format))
     gst_video_color_matrix_get_Kr_Kb (info->colorimetry.matrix, &red, &blue);
   g_assert_true (gst_video_frame_map (&frame, info, buffer, GST_MAP_READ));
   for (y = 0; y < info->height; y++) {
@@ -331,10 +333,10 @@ decoded (const GstVideoInfo * info, GstBuffer * buffer)
       gdouble v[3];
 
       for (c = 0; c < 3; c++)
-        v[c] = ((GST_VIDEO_FORMAT_INFO_BITS (unpacked) ==
+        v[c] = ((GST_VIDEO_FORMAT_INFO_BITS (format) ==
                 16 ? ((guint16 *) row)[4 * x + 1 + c] : row[4 * x + 1 + c])
             - offset[c]) / (gdouble) scale[c];
-      if (GST_VIDEO_FORMAT_INFO_IS_YUV (unpacked)) {
+      if (GST_VIDEO_FORMAT_INFO_IS_YUV (format)) {
         gdouble luma = v[0], u = v[1], w = v[2];
 
         v[0] = luma + 2 * (1 - red) * w;
@@ -415,8 +417,7 @@ GST_START_TEST (test_one_rule)
               PALME_RESIZE_SQUASH, NULL) == PALME_OK);
       g_assert_true (palme_preprocess (preprocessor, wanted, &image) ==
           PALME_OK);
-      wide = GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info
-          (format->unpack_format)) == 16;
+      wide = GST_VIDEO_FORMAT_INFO_BITS (unpacked (&in)) == 16;
       most = !is_yuv (&in) ? (wide ? MOST_WIDE_RGB : MOST_RGB) :
           wide ? MOST_WIDE_YUV : GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format)
           || GST_VIDEO_FORMAT_INFO_W_SUB (format, 1) == 0 ? MOST_YUV :
