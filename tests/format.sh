@@ -3,8 +3,8 @@
 #
 # format.sh - is the C formatted? Names the files that are not; `sh tests/format.sh -i` formats them.
 #
-# gst-palme/ and the tests that go with it follow GStreamer's style, as its gst-indent writes it with GNU indent; the rest
-# follows .clang-format. Versions of both programs differ in details, so the versions count: those of Debian 12.
+# gst-palme/ and the tests that go with it follow GStreamer's style, as its gst-indent writes it with GNU indent; the
+# rest follows .clang-format. Versions of both programs differ in details, so the versions count: those of Debian 12.
 # CLANG_FORMAT and INDENT name the programs; files whose program is absent are left out, and that is said.
 set -u
 cd "$(dirname "$0")/.." || exit 2
