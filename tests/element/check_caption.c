@@ -302,14 +302,15 @@ static void
 on_caption (GstElement * element, const gchar * text, guint64 pts,
     guint64 running_time, guint64 latency, Heard * heard)
 {
+  GstStructure *stats;
   gchar *current;
 
   /* No lock is held, so anything may be asked for and set. */
   g_object_get (element, "caption", &current, NULL);
   fail_unless_equals_string (current, text);
   g_free (current);
-  gst_structure_free (({ GstStructure *s; g_object_get (element, "stats", &s,
-                  NULL); s; }));
+  g_object_get (element, "stats", &stats, NULL);
+  gst_structure_free (stats);
   g_object_set (element, "temperature", 0.0, "prompt", NULL, NULL);
   GST_OBJECT_LOCK (element);
   GST_OBJECT_UNLOCK (element);
@@ -372,8 +373,7 @@ GST_START_TEST (test_message)
   message = caption_message (h->element, GST_MESSAGE_ELEMENT);
   fail_unless (message != NULL);
   s = gst_message_get_structure (message);
-  fail_unless_equals_string (gst_structure_get_string (s, "text"),
-      "a <b> & 0");
+  fail_unless_equals_string (gst_structure_get_string (s, "text"), "a <b> & 0");
   fail_unless_equals_string (gst_structure_get_string (s, "markup"),
       "a &lt;b&gt; &amp; 0");
   fail_unless_equals_uint64 (field (message, "timestamp"), 2 * GST_SECOND);
@@ -418,8 +418,7 @@ GST_START_TEST (test_only_on_change)
   GstHarness *h = caption_harness ("text=the same\n", "mode=sync interval=0");
   Heard heard = { 0 };
 
-  g_signal_connect (h->element, "new-caption", G_CALLBACK (on_caption),
-      &heard);
+  g_signal_connect (h->element, "new-caption", G_CALLBACK (on_caption), &heard);
   g_signal_connect (h->element, "notify::caption", G_CALLBACK (on_notify),
       &heard.notifies);
   caption_expect (h, 0, "the same");
@@ -447,8 +446,7 @@ GST_START_TEST (test_hostile_text)
   GstHarness *h = caption_harness ("piece=1\ntext=\\xEF\\xBB\\xBF a\\n\\n1\\n"
       "00:00 --> 00:01\\n\\x1b[2J<span>caf\\xC3\\xA9\\xE2\\x80\\xAE\\xFF {n}\n",
       "mode=sync interval=0");
-  const gchar *wanted =
-      "a 1 00:00 -> 00:01 [2J<span>caf\xc3\xa9\xef\xbf\xbd 0";
+  const gchar *wanted = "a 1 00:00 -> 00:01 [2J<span>caf\xc3\xa9\xef\xbf\xbd 0";
   GstMessage *message;
   gchar *text;
 
