@@ -3,6 +3,7 @@
  * beam.c - beam search: several sentences grow at once, the best finished one wins. It chooses tokens only;
  * running the decoder and moving caches is the session's part.
  */
+#include "generate/hold.h"
 #include "nn/model.h"
 
 #include <math.h>
@@ -44,6 +45,8 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
         float *row = logits + (size_t)b * (size_t)vocabulary;
         double all = kernels->log_sum_exp(row, vocabulary);
 
+        if (search->hold)
+            palme_hold_apply(search->hold, row, beams->beam[b].tokens, beams->length, search->eos);
         palme_forbid_repeats(row, vocabulary, beams->beam[b].tokens, beams->length, search->ngram);
         if (search->eos >= 0 && (!beams->length || beams->length + 1 < search->min_length))
             row[search->eos] = -INFINITY;

@@ -132,6 +132,7 @@ static struct palme_search search_of(const palme_session *s)
                  : o->no_repeat_ngram   ? o->no_repeat_ngram
                                         : config->no_repeat_ngram,
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
+        .hold = s->seen.holds ? &s->seen.hold : NULL,
     };
 }
 
@@ -148,6 +149,8 @@ static int choose(palme_session *s, float *logits)
     int token;
     double all = kernels->log_sum_exp(logits, s->model->config.vocabulary);
 
+    if (search.hold)
+        palme_hold_apply(search.hold, logits, h->text, h->generated, search.eos);
     memcpy(probabilities, logits, (size_t)search.tokens * sizeof *logits); /* the raw ones give the score */
     palme_forbid_repeats(logits, search.tokens, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)
