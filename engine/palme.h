@@ -54,6 +54,7 @@ extern "C" {
 #define PALME_MAX_LABELS 32         /* labels of a picture */
 #define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
 #define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
+#define PALME_ROWS_HELD 16          /* rows that palme_image.row keeps */
 
 /* What a call returns: PALME_OK, PALME_END, or an error below zero. */
 enum palme_status {
@@ -198,7 +199,13 @@ struct palme_image {
     enum palme_matrix matrix; /* YUV only */
     enum palme_range range;   /* YUV only */
     int premultiplied;        /* formats with alpha only; non-zero: colours are multiplied by alpha already */
-    uint64_t reserved[4];
+    /* NULL, or gives row `y` where the pixels are not in memory as a whole: they are decoded or converted a few rows
+     * at a time. For formats of one plane; `planes` and `strides` are ignored then. It is called on the calling
+     * thread and cannot fail. Rows come in ascending order, except that each row of the result begins with rows
+     * that the one before has read too. A row stays valid until PALME_ROWS_HELD more have been asked for. */
+    const uint8_t *(*row)(void *user, int y);
+    void *row_user;
+    uint64_t reserved[2];
 };
 
 /* Resizes pictures to a model's input without a session, for callers that cannot hold on to a frame until a
@@ -227,9 +234,9 @@ PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, c
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
 /* How captions are generated. The default is greedy search, or beam search if the model file asks for beams,
- * and at most 32 tokens. Scores are summed in double precision; ties go to the lower token id. */
+ * and at most 32 tokens, or as many as the model file says. Scores are summed in double precision; ties go to the lower token id. */
 struct palme_options {
-    int max_length;        /* most tokens to generate, the end token included; 0: 32 */
+    int max_length;        /* most tokens to generate, the end token included; 0: the model's default, or 32 */
     int beams;             /* beam width, 1..PALME_MAX_BEAMS; 1: greedy or sampled; 0: the model's default */
     double temperature;    /* of sampling, which makes one sentence whatever `beams` is; 0: no sampling */
     int top_k;             /* sample from the k most likely tokens; 0: all */

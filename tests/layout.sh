@@ -41,7 +41,9 @@ engine_may() {
 # engine nor GStreamer's elements stay so.
 plugin_may() {
     case $1 in
-    gstpalme.c) echo gstpalmecaption.h ;;
+    gstpalme.c) echo gstpalmecaption.h gstpalmecea608.h gstpalmettml.h ;;
+    cea608/*) echo gstpalmecea608-encode.h gstpalmecea608-sender.h ;;
+    ttml/*) echo gstpalmettml-document.h gstpalmesanitize.h ;;
     common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
     common/gstpalmebatcher.[ch]) echo palme.h ;;
     common/*) echo palme.h "$common_headers" ;;

@@ -5,6 +5,7 @@
  */
 #include "generate/session.h"
 
+#include "base/util.h"
 #include "compute/floats.h"
 
 #include <math.h>
@@ -121,17 +122,25 @@ static struct palme_search search_of(const palme_session *s)
 {
     const struct palme_options *o = &s->options;
     const struct palme_config *config = &s->model->config;
+    int theirs = config->search_rules == PALME_SEARCH_TRANSFORMERS, least = config->min_length;
 
+    /* transformers counts begin token and prompt, and not the token that ends the caption. */
+    if (theirs)
+        least = max_int(least - s->prompt.count, config->min_new_tokens) + 1;
     return (struct palme_search){
         .width = palme_session_width(s->model, o),
         .max_length = s->hypotheses.most,
         .tokens = palme_tokenizer_count(s->model->tokenizer),
         .eos = config->eos_token,
-        .min_length = o->min_length ? o->min_length : config->min_length,
+        .min_length = o->min_length ? o->min_length : least,
         .ngram = o->no_repeat_ngram < 0 ? 0
                  : o->no_repeat_ngram   ? o->no_repeat_ngram
                                         : config->no_repeat_ngram,
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
+        .rules = config->search_rules,
+        .early_stopping = config->early_stopping,
+        .front = s->prompt.tokens + s->seen.id_count,
+        .front_length = theirs ? s->prompt.count - s->seen.id_count : 0,
         .hold = s->seen.holds ? &s->seen.hold : NULL,
     };
 }
@@ -152,7 +161,7 @@ static int choose(palme_session *s, float *logits)
     if (search.hold)
         palme_hold_apply(search.hold, logits, h->text, h->generated, search.eos);
     memcpy(probabilities, logits, (size_t)search.tokens * sizeof *logits); /* the raw ones give the score */
-    palme_forbid_repeats(logits, search.tokens, h->text, h->generated, search.ngram);
+    palme_forbid_repeats(logits, search.tokens, search.front, search.front_length, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)
         logits[search.eos] = -INFINITY;
     token = kernels->argmax(logits, search.tokens);

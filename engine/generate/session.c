@@ -18,16 +18,16 @@
 
 static void lay_out_view(struct palme_view *view, struct palme_arena *arena, const struct palme_config *config)
 {
-    size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
+    size_t side = (size_t)config->image_size, tokens = (size_t)palme_config_image_tokens(config);
     size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
 
     view->square = palme_arena_take(arena, side * side, 3);
     view->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
-    view->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
+    view->context = palme_arena_take(arena, tokens * (size_t)config->encoder.dim, sizeof(float));
     view->mapped =
         palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim, sizeof(float));
-    view->picture.capacity = (int)patches;
-    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+    view->picture.capacity = (int)tokens;
+    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * tokens : 0, inner * sizeof(float));
 }
 
 static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, int width, int capacity)

@@ -41,8 +41,8 @@ enum palme_session_state {
 struct palme_view {
     uint8_t *square;              /* [S][S][3] */
     float *pixels;                /* [S][S][3] */
-    float *context;               /* [P][E] the encoder's output */
-    float *mapped;                /* [P][D] the image tokens of a prefix decoder */
+    float *context;               /* [image tokens][E] the encoder's output */
+    float *mapped;                /* [image tokens][D] those of a prefix decoder */
     struct palme_picture picture; /* keys and values of cross-attention */
 };
 

@@ -87,8 +87,10 @@ int palme_filter(float *probabilities, int *kept, const float *logits, int n, do
 /* Draws an id from kept[count] with these probabilities. */
 int palme_draw(const float *probabilities, const int *kept, int count, struct palme_random *random);
 
-/* Excludes (sets to -infinity) each token that would complete an n-gram that text[length] already has. */
-void palme_forbid_repeats(float *logits, int vocabulary, const int *text, int length, int ngram);
+/* Excludes (sets to -infinity) each token that would complete an n-gram that a text already has: front[front_length],
+ * then text[length]. */
+void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int front_length, const int *text,
+                          int length, int ngram);
 
 /* ---- Beam search (beam.c) ----------------------------------------------------------------- */
 
@@ -98,8 +100,7 @@ struct palme_beam {
     int *tokens;  /* [capacity] */
 };
 
-/* A search over sentences (Palme.beam in models/palme.py). Beams are kept in the order in which they were found,
- * best first. */
+/* A search over sentences. Beams are kept in the order in which they were found, best first. */
 struct palme_beams {
     int width, capacity;            /* most beams; most tokens of a sentence */
     int open, length;               /* open beams; tokens that each of them has */
@@ -107,6 +108,8 @@ struct palme_beams {
     int *best;                      /* [capacity] best finished sentence, the end token included */
     int best_length;                /* 0: none yet */
     double best_value, best_score;
+    double finished[PALME_MAX_BEAMS]; /* values of the best finished sentences, best first; of transformers' rules */
+    int finished_count;
     struct palme_candidate *candidates; /* [2 * width] */
 };
 
@@ -120,7 +123,11 @@ struct palme_search {
     int max_length; /* M */
     int tokens;     /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
-    double length_penalty;         /* alpha */
+    double length_penalty; /* alpha */
+    int rules;             /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
+    int early_stopping;    /* enum palme_early_stopping, of transformers' rules */
+    const int *front;      /* [front_length] tokens whose n-grams count as well */
+    int front_length;
     const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
 };
 

@@ -15,7 +15,9 @@
 
 #include "gstpalmecaption-overlay.h"
 #include "gstpalmecaption-picture.h"
+#include "gstpalmecaption-scene.h"
 #include "gstpalmecaption-schedule.h"
+#include "gstpalmecaption-steady.h"
 #include "gstpalmecaption-textpad.h"
 #include "gstpalmecaption-time.h"
 #include "gstpalmecaption-worker.h"
@@ -73,6 +75,11 @@ enum
   PROP_BEAMS,
   PROP_MIN_SCORE,
   PROP_ONLY_ON_CHANGE,
+  PROP_SCENE_THRESHOLD,
+  PROP_CUT_THRESHOLD,
+  PROP_MAX_RATE,
+  PROP_CAPTION_HOLD,
+  PROP_SWITCH_MARGIN,
   PROP_CUE_DURATION,
   PROP_DRAIN_TIMEOUT,
   PROP_POST_MESSAGES,
@@ -104,11 +111,24 @@ typedef struct
   guint beams;
   gdouble min_score;            /* above 0: the model's own */
   gboolean only_on_change;
+  gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
+  gdouble max_rate;
+  GstClockTime caption_hold;    /* NONE: by the mode */
+  gdouble switch_margin;        /* below 0: by the mode */
   GstClockTime cue_duration;
   GstClockTime drain_timeout;
   gboolean post_messages;
   GstPalmeOnError on_error;
 } GstPalmeCaptionSettings;
+
+/* How captions are kept steady, by the settings and the mode; what is off is 0. */
+typedef struct
+{
+  gdouble scene_threshold, cut_threshold;
+  gdouble max_rate;             /* captions a second; 0: any number */
+  GstClockTime hold;
+  gdouble margin;
+} GstPalmeCaptionSteadying;
 
 void gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings);
 void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
@@ -124,6 +144,13 @@ const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings *
 /* Copies a value out; FALSE if this is not a property of these. Object lock held. */
 gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings *
     settings, guint id, GValue * value);
+
+/* Object lock held. */
+void gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings *
+    settings, gboolean sync, GstPalmeCaptionSteadying * steadying);
+
+/* TRUE if captions of the same picture may differ when this property does. */
+gboolean gst_palme_caption_settings_is_of_captions (guint id);
 
 /* ---- The instance ---------------------------------------------------------------------------- */
 
@@ -150,6 +177,7 @@ struct _GstPalmeCaption
 
   /* atomic */
   gint caption_now;             /* the next frame is due */
+  gint renew;                   /* captions would differ on the same picture: settings have changed */
 
   /* The streaming thread. */
   gboolean decided;             /* the mode is decided */
@@ -161,6 +189,13 @@ struct _GstPalmeCaption
   GstPalmeCaptionSchedule arrivals; /* of frames without one, in running time */
   GstPalmeCaptionArrivals clock; /* their running times */
   GstSegment segment;           /* as it came, without position */
+  GstPalmeCaptionScenes scenes;
+  GstPalmeCaptionSteady steady;
+  GstClockTime drawing;         /* how long the picture that is drawn took */
+  GstClockTime looked;          /* media time of the last look for a cut; NONE: never */
+  GstClockTime taken;           /* ... of the last hand-over */
+  GstClockTime cut_at;          /* running time of a cut that has no caption yet, or NONE */
+  gboolean cut_aborted;         /* a cut ended a caption, and none has come since */
   guint64 frames;
   guint no_pictures;            /* frames in a row that are flagged as not a picture */
   GstPalmeCaptionSpan frame_shown; /* the last frame; its start is NONE if there is none */
@@ -205,6 +240,10 @@ gboolean gst_palme_caption_publish (GstPalmeCaption * self,
 /* Forgets the caption in effect: after a flush, and in sync mode on a frame that could not be
  * captioned, where the old caption would be taken for its own. */
 void gst_palme_caption_publish_none (GstPalmeCaption * self);
+
+/* Takes words away that are of the scene before a cut: the caption in effect is empty. */
+void gst_palme_caption_publish_empty (GstPalmeCaption * self,
+    const GstPalmeCaptionPlace * place);
 
 /* Each video frame; the buffer is writable and its pixels stay as they are. FLUSHING when a wait
  * was ended by a flush or a stop, ERROR when a failed caption is to stop the stream. */

@@ -8,6 +8,8 @@
  */
 #include "gstpalmecaption-private.h"
 
+#include <math.h>
+
 #include "gstpalmecaption-decide.h"
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
@@ -37,9 +39,24 @@ void
 gst_palme_caption_publish_none (GstPalmeCaption * self)
 {
   self->meta_fresh = self->text_fresh = FALSE;
+  gst_palme_caption_steady_reset (&self->steady);
   if (set_caption (self, NULL))
     g_object_notify_by_pspec (G_OBJECT (self),
         gst_palme_caption_pspec (PROP_CAPTION));
+}
+
+void
+gst_palme_caption_publish_empty (GstPalmeCaption * self,
+    const GstPalmeCaptionPlace * place)
+{
+  if (!set_caption (self, ""))
+    return;
+  gst_palme_caption_steady_reset (&self->steady);
+  self->scenes.captioned.valid = FALSE;
+  self->caption_pts = place->pts;
+  self->meta_fresh = self->text_fresh = TRUE;
+  g_object_notify_by_pspec (G_OBJECT (self),
+      gst_palme_caption_pspec (PROP_CAPTION));
 }
 
 static void
@@ -183,12 +200,51 @@ store (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   set_caption (self, text);
 }
 
+/* What is shown of the decision: its text, or still the caption in effect, which `result` then has the
+ * score of. */
+static void
+keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
+    const GstPalmeCaptionPlace * place, const GstPalmeCaptionPolicy * policy,
+    const GstPalmeCaptionSteadying * steadying,
+    GstPalmeCaptionDecision * decision)
+{
+  gboolean empty = decision->text[0] == '\0';
+  GstPalmeCaptionNews news = {
+    .text = decision->text,
+    .score = empty ? policy->min_score : result->score,
+    .shown = self->caption,
+    .compared = result->compared,
+    .shown_score = result->shown_score,
+    .replace = result->replace,
+    .now = place->shown.start,
+    .margin = steadying->margin,
+    .hold = steadying->hold,
+  };
+
+  /* Silence is as good as the least score. */
+  if (self->caption != NULL && self->caption[0] == '\0') {
+    news.compared = TRUE;
+    news.shown_score = policy->min_score;
+  }
+  if (gst_palme_caption_steady_take (&self->steady, &news))
+    return;
+  gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_HELD);
+  GST_LOG_OBJECT (self, "\"%s\", score %g, is held back: \"%s\" has %g",
+      news.text, news.score, news.shown,
+      news.compared ? news.shown_score : NAN);
+  decision->text = self->caption;
+  decision->changed = FALSE;
+  decision->announce = !policy->only_on_change;
+  result->score = news.compared ? news.shown_score : self->caption_score;
+}
+
 gboolean
 gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place)
 {
   const GstPalmeCaptionFrame *frame = &result->frame;
   GstPalmeCaptionPolicy policy = {.min_score = result->min_score };
+  GstPalmeCaptionSteadying steadying;
   GstPalmeCaptionDecision decision;
   GstClockTime interval, delay;
   gboolean post, ok;
@@ -203,6 +259,8 @@ gst_palme_caption_publish (GstPalmeCaption * self,
   post = self->settings.post_messages;
   policy.only_on_change = self->settings.only_on_change;
   interval = self->settings.interval;
+  gst_palme_caption_settings_steadying (&self->settings, self->sync,
+      &steadying);
   GST_OBJECT_UNLOCK (self);
 
   /* The streaming thread alone writes the caption, so it reads it without the lock. */
@@ -212,6 +270,13 @@ gst_palme_caption_publish (GstPalmeCaption * self,
       GST_TIME_FORMAT ", score %g%s", GST_TIME_ARGS (frame->pts),
       GST_TIME_ARGS (result->times.latency), result->score,
       decision.text != result->text ? ", below min-score" : "");
+  keep_steady (self, result, place, &policy, &steadying, &decision);
+  gst_palme_caption_scenes_captioned (&self->scenes);
+  self->cut_aborted = FALSE;
+  /* A caption of before the cut does not count. */
+  if (GST_CLOCK_TIME_IS_VALID (self->cut_at)
+      && frame->running_time >= self->cut_at)
+    self->cut_at = GST_CLOCK_TIME_NONE;
   store (self, result, decision.text);
   if (decision.announce) {
     if (post)

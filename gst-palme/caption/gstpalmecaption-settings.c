@@ -18,6 +18,13 @@
 #define DEFAULT_CUE_DURATION GST_SECOND
 #define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
 
+/* Chosen by measurement: tests/bench/bench_steady.py. */
+#define ASYNC_SCENE_THRESHOLD 0.005
+#define ASYNC_CUT_THRESHOLD 0.5
+#define ASYNC_CAPTION_HOLD (3 * GST_SECOND / 2)
+#define ASYNC_SWITCH_MARGIN 0.1
+#define DEFAULT_MAX_RATE 4.0
+
 #define FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
 #define READY (FLAGS | GST_PARAM_MUTABLE_READY)
 #define PLAYING (FLAGS | GST_PARAM_MUTABLE_PLAYING)
@@ -114,6 +121,10 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
+  settings->scene_threshold = settings->cut_threshold = -1.0;
+  settings->max_rate = DEFAULT_MAX_RATE;
+  settings->caption_hold = GST_CLOCK_TIME_NONE;
+  settings->switch_margin = -1.0;
 }
 
 void
@@ -393,6 +404,87 @@ install_stream (GObjectClass * klass)
 }
 
 static void
+install_steady (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:scene-threshold:
+   *
+   * A frame that is due keeps the caption, without work for the engine, if less than this share of the
+   * picture has changed since the last captioned frame. Noise, flickering light, slow changes of light
+   * and compression do not count as change; slow movement adds up. 0 captions every due frame. The
+   * default, -1, is 0.005 in async mode and 0 in sync mode. A change of the prompt or of another
+   * property that captions depend on, and #GstPalmeCaption::caption-now, caption the same picture once
+   * more.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_SCENE_THRESHOLD,
+      g_param_spec_double ("scene-threshold", "Scene threshold",
+          "Share of the picture that has to change before a new caption is "
+          "made (0 = caption every due frame, -1 = 0.005 in async mode, 0 in "
+          "sync mode)", -1.0, 1.0, -1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:cut-threshold:
+   *
+   * The scene is cut where at least this share of the picture changes from one frame to the next. After
+   * a cut the next frame is due at once, whatever #GstPalmeCaption:interval is, a caption of the old
+   * scene in the making is given up, and the new caption replaces the old one in any case. Of large
+   * pictures not every frame is looked at, but some each second. 0 looks for no cuts. The default, -1,
+   * is 0.5 in async mode and 0 in sync mode.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CUT_THRESHOLD,
+      g_param_spec_double ("cut-threshold", "Cut threshold",
+          "Share of the picture that changes at once where the scene is cut; "
+          "then a frame is due at once (0 = look for no cuts, -1 = 0.5 in "
+          "async mode, 0 in sync mode)", -1.0, 1.0, -1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:max-rate:
+   *
+   * The maximum number of captions per second where cuts follow each other faster. It does not limit
+   * #GstPalmeCaption:interval. 0 is no limit.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_MAX_RATE,
+      g_param_spec_double ("max-rate", "Maximum rate",
+          "Maximum captions per second where cuts make frames due (0 = no "
+          "limit)", 0.0, 1000.0, DEFAULT_MAX_RATE, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:caption-hold:
+   *
+   * The time for which a caption stays at least, unless the scene is cut. After a cut the old caption is
+   * taken away when no new one has come in this time; with 0 it stays until the new one comes. The
+   * default, 18446744073709551615, is 1.5 seconds in async mode and 0 in sync mode.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_CAPTION_HOLD,
+      g_param_spec_uint64 ("caption-hold", "Caption hold",
+          "Time in nanoseconds that a caption stays at least, and at most "
+          "after a cut (0 = no such time, 18446744073709551615 = 1.5 s in "
+          "async mode, 0 in sync mode)",
+          0, G_MAXUINT64, GST_CLOCK_TIME_NONE, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:switch-margin:
+   *
+   * A new caption replaces the shown one if it scores better on its picture than the shown one does
+   * there, by this many nats per token; or if it comes twice in a row; or after a cut. Comparing takes
+   * one pass of the decoder where the two differ. With 0 each new caption replaces the last one. The
+   * default, -1, is 0.1 in async mode and 0 in sync mode.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_SWITCH_MARGIN,
+      g_param_spec_double ("switch-margin", "Switch margin",
+          "How much better a new caption has to score than the shown one to "
+          "replace it, in nats per token, unless it comes twice in a row "
+          "(0 = always replace, -1 = 0.1 in async mode, 0 in sync mode)",
+          -1.0, 10.0, -1.0, CONTROLLABLE));
+}
+
+static void
 install_results (GObjectClass * klass)
 {
   const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS;
@@ -466,11 +558,53 @@ gst_palme_caption_settings_install (GObjectClass * klass)
   install_stream (klass);
   install_caption (klass);
   install_search (klass);
+  install_steady (klass);
   install_results (klass);
 
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_precision_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_on_error_get_type (), 0);
+}
+
+void
+gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings * settings,
+    gboolean sync, GstPalmeCaptionSteadying * steadying)
+{
+  memset (steadying, 0, sizeof *steadying);
+  if (!sync) {
+    steadying->scene_threshold = ASYNC_SCENE_THRESHOLD;
+    steadying->cut_threshold = ASYNC_CUT_THRESHOLD;
+    steadying->hold = ASYNC_CAPTION_HOLD;
+    steadying->margin = ASYNC_SWITCH_MARGIN;
+  }
+  if (settings->scene_threshold >= 0.0)
+    steadying->scene_threshold = settings->scene_threshold;
+  if (settings->cut_threshold >= 0.0)
+    steadying->cut_threshold = settings->cut_threshold;
+  if (GST_CLOCK_TIME_IS_VALID (settings->caption_hold))
+    steadying->hold = settings->caption_hold;
+  if (settings->switch_margin >= 0.0)
+    steadying->margin = settings->switch_margin;
+  steadying->max_rate = settings->max_rate;
+}
+
+gboolean
+gst_palme_caption_settings_is_of_captions (guint id)
+{
+  switch (id) {
+    case PROP_PROMPT:
+    case PROP_MAX_LENGTH:
+    case PROP_TIME_LIMIT:
+    case PROP_TEMPERATURE:
+    case PROP_TOP_K:
+    case PROP_TOP_P:
+    case PROP_SEED:
+    case PROP_BEAMS:
+    case PROP_MIN_SCORE:
+      return TRUE;
+    default:
+      return FALSE;
+  }
 }
 
 /* TRUE for a property that can be set in NULL and READY only. */
@@ -561,6 +695,21 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     case PROP_ONLY_ON_CHANGE:
       settings->only_on_change = g_value_get_boolean (value);
       break;
+    case PROP_SCENE_THRESHOLD:
+      settings->scene_threshold = g_value_get_double (value);
+      break;
+    case PROP_CUT_THRESHOLD:
+      settings->cut_threshold = g_value_get_double (value);
+      break;
+    case PROP_MAX_RATE:
+      settings->max_rate = g_value_get_double (value);
+      break;
+    case PROP_CAPTION_HOLD:
+      settings->caption_hold = g_value_get_uint64 (value);
+      break;
+    case PROP_SWITCH_MARGIN:
+      settings->switch_margin = g_value_get_double (value);
+      break;
     case PROP_CUE_DURATION:
       settings->cue_duration = g_value_get_uint64 (value);
       break;
@@ -631,6 +780,21 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_ONLY_ON_CHANGE:
       g_value_set_boolean (value, settings->only_on_change);
+      break;
+    case PROP_SCENE_THRESHOLD:
+      g_value_set_double (value, settings->scene_threshold);
+      break;
+    case PROP_CUT_THRESHOLD:
+      g_value_set_double (value, settings->cut_threshold);
+      break;
+    case PROP_MAX_RATE:
+      g_value_set_double (value, settings->max_rate);
+      break;
+    case PROP_CAPTION_HOLD:
+      g_value_set_uint64 (value, settings->caption_hold);
+      break;
+    case PROP_SWITCH_MARGIN:
+      g_value_set_double (value, settings->switch_margin);
       break;
     case PROP_CUE_DURATION:
       g_value_set_uint64 (value, settings->cue_duration);

@@ -73,6 +73,13 @@ gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
   memset (result, 0, sizeof *result);
 }
 
+static void
+clear_texts (GstPalmeCaptionJob * job)
+{
+  g_clear_pointer (&job->prompt, g_free);
+  g_clear_pointer (&job->shown, g_free);
+}
+
 GstPalmeCaptionWorker *
 gst_palme_caption_worker_new (GstObject * owner)
 {
@@ -186,6 +193,17 @@ describe_failure (const GstPalmeCaptionWorker * worker, gint status)
   return gst_palme_sanitize (message, strlen (message));
 }
 
+/* The score of the text that is shown, if it is asked for and is another one. A caption that was cut off
+ * by the time limit cannot be compared. */
+static void
+compare (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result)
+{
+  if (job->shown != NULL && strcmp (job->shown, result->text) != 0)
+    result->compared = palme_score (worker->session, job->shown,
+        &result->shown_score) == PALME_OK;
+}
+
 /* Makes one caption of the job, which is used up. *tokens is set on success. */
 static void
 run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
@@ -225,12 +243,13 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   if (status >= 0) {
     result->text = gst_palme_sanitize (raw->str, raw->len);
     result->score = palme_caption_score (worker->session);
+    compare (worker, job, result);
     *tokens = MAX (palme_caption_length (worker->session), 0);
   } else {
     result->reason = describe_failure (worker, status);
   }
   g_string_free (raw, TRUE);
-  g_clear_pointer (&job->prompt, g_free);
+  clear_texts (job);
   g_clear_pointer (&job->model, gst_palme_model_unref);
 }
 
@@ -238,7 +257,7 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
 static void
 discard_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job)
 {
-  g_clear_pointer (&job->prompt, g_free);
+  clear_texts (job);
   if (job->model == NULL)
     return;
   g_queue_push_tail (&worker->discarded, g_steal_pointer (&job->model));
@@ -281,7 +300,8 @@ run (gpointer data)
     job = worker->job;
     result.frame = job.frame;
     result.min_score = job.min_score;
-    worker->job.prompt = NULL;
+    result.replace = job.replace;
+    worker->job.prompt = worker->job.shown = NULL;
     worker->job.model = NULL;
     worker->slot = SLOT_RUNNING;
     worker->running_serial = worker->job_serial;
@@ -450,7 +470,7 @@ gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
     worker->job_serial = worker->begin_serial;
     worker->submitted = g_get_monotonic_time ();
     worker->slot = SLOT_FILLED;
-    job->prompt = NULL;
+    job->prompt = job->shown = NULL;
     job->model = NULL;
     g_cond_signal (&worker->work);
   } else {

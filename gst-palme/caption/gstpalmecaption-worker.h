@@ -39,6 +39,8 @@ typedef struct
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
   gdouble min_score;            /* passed on to the result */
+  gchar *shown;                 /* a text whose score on the picture is asked for as well; may be NULL */
+  gboolean replace;             /* passed on: the caption replaces the shown one in any case */
 } GstPalmeCaptionJob;
 
 typedef struct
@@ -49,6 +51,9 @@ typedef struct
   gchar *reason;                /* of a failure; else NULL */
   gchar *model;                 /* its name, a GRefString */
   gdouble score, min_score;
+  gboolean compared;            /* shown_score is known */
+  gdouble shown_score;          /* that of the job's `shown` */
+  gboolean replace;
   GstPalmeCaptionTimes times;
 } GstPalmeCaptionResult;
 
@@ -85,7 +90,7 @@ void gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
 gboolean gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker,
     gboolean wait);
 
-/* Hands over the job of the last begin; model and prompt become the worker's. `resize` is the time (ns)
+/* Hands over the job of the last begin; its model and texts become the worker's. `resize` is the time (ns)
  * that the picture took. FALSE if an abort, flush or halt came since begin; then the job is dropped. */
 gboolean gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
     GstPalmeCaptionJob * job, GstClockTime resize);

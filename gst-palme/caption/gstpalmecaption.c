@@ -115,13 +115,27 @@ gst_palme_caption_options (GstPalmeCaption * self,
   options->seed = settings->seed;
 }
 
+/* A controller sets its properties again with each frame. Object lock held. */
+static gboolean
+is_same_setting (GstPalmeCaption * self, guint id, const GValue * value)
+{
+  GValue old = G_VALUE_INIT;
+  gboolean same;
+
+  g_value_init (&old, G_VALUE_TYPE (value));
+  same = gst_palme_caption_settings_get (&self->settings, id, &old)
+      && gst_value_compare (&old, value) == GST_VALUE_EQUAL;
+  g_value_unset (&old);
+  return same;
+}
+
 static void
 gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
   const gchar *refused;
-  gboolean locked;
+  gboolean locked, same;
 
   if (id >= PROP_CAPTION) {
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
@@ -132,6 +146,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
   /* During READY->PAUSED the values are in use already. */
   locked = GST_STATE (self) > GST_STATE_READY
       || GST_STATE_NEXT (self) > GST_STATE_READY;
+  same = is_same_setting (self, id, value);
   refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
   if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;
@@ -147,6 +162,8 @@ gst_palme_caption_set_property (GObject * object, guint id,
   } else if (id == PROP_CUE_DURATION) {
     gst_palme_caption_textpad_set_cue_duration (self->text,
         g_value_get_uint64 (value));
+  } else if (!same && gst_palme_caption_settings_is_of_captions (id)) {
+    g_atomic_int_set (&self->renew, TRUE);
   }
 }
 
@@ -352,6 +369,7 @@ start (GstPalmeCaption * self)
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   g_atomic_int_set (&self->caption_now, FALSE);
+  g_atomic_int_set (&self->renew, FALSE);
   gst_palme_caption_frame_forget (self);
 
   if (!start_worker (self)) {
@@ -603,6 +621,7 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_textpad_free (self->text);
   gst_palme_caption_overlay_free (self->overlay);
   free_pictures (self);
+  gst_palme_caption_steady_reset (&self->steady);
   set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
   g_free (self->caption);

@@ -97,6 +97,8 @@ static void structs(void)
     MEMBER(palme_image, matrix);
     MEMBER(palme_image, range);
     MEMBER(palme_image, premultiplied);
+    MEMBER(palme_image, row);
+    MEMBER(palme_image, row_user);
     MEMBER(palme_image, reserved);
     FINISH(palme_image);
 
@@ -136,6 +138,7 @@ static void values(void)
     VALUE(PALME_MAX_LABELS);
     VALUE(PALME_MAX_SIDE);
     VALUE(PALME_MAX_SQUARE);
+    VALUE(PALME_ROWS_HELD);
     VALUE(PALME_OK);
     VALUE(PALME_END);
     VALUE(PALME_ERROR_ARGUMENT);
