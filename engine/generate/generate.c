@@ -139,8 +139,9 @@ static struct palme_search search_of(const palme_session *s)
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
         .rules = config->search_rules,
         .early_stopping = config->early_stopping,
-        .front = s->prompt.tokens,
-        .front_length = theirs ? s->prompt.count : 0,
+        .front = s->prompt.tokens + s->seen.id_count,
+        .front_length = theirs ? s->prompt.count - s->seen.id_count : 0,
+        .hold = s->seen.holds ? &s->seen.hold : NULL,
     };
 }
 
@@ -157,6 +158,8 @@ static int choose(palme_session *s, float *logits)
     int token;
     double all = kernels->log_sum_exp(logits, s->model->config.vocabulary);
 
+    if (search.hold)
+        palme_hold_apply(search.hold, logits, h->text, h->generated, search.eos);
     memcpy(probabilities, logits, (size_t)search.tokens * sizeof *logits); /* the raw ones give the score */
     palme_forbid_repeats(logits, search.tokens, search.front, search.front_length, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)

@@ -12,20 +12,24 @@
 #include "nn/config.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
+#include "nn/labels.h"
 #include "palme.h"
 #include "base/log.h"
 
 struct palme_safetensors;
 struct palme_tokenizer;
+struct palme_words;
+struct palme_hold;
 
 /* ---- Weights (weights.c) ------------------------------------------------------------------ */
 
 struct palme_weights {
     struct palme_encoder encoder;
     struct palme_decoder decoder;
-    void *memory;        /* everything above, one block */
-    uint64_t bytes;      /* of it */
-    uint64_t parameters; /* weights in the file, without buffers and scales */
+    struct palme_labels labels; /* zeros in a model without labels */
+    void *memory;               /* everything above, one block */
+    uint64_t bytes;             /* of it */
+    uint64_t parameters;        /* weights in the file, without buffers and scales */
 };
 
 /* Takes what the config requires out of a file of this format version and packs it in a precision, the layers that
@@ -43,6 +47,7 @@ struct palme_model {
     struct palme_config config;
     struct palme_weights weights;
     struct palme_tokenizer *tokenizer; /* NULL for a plain checkpoint */
+    struct palme_words *words;         /* those of its labels; NULL without labels */
     struct palme_kernels kernels;
     struct palme_blas blas; /* where kernels.blas points, if it is loaded */
     struct palme_pool *pool;
@@ -91,7 +96,7 @@ void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int f
 
 struct palme_beam {
     int slot;     /* which of the session's caches holds its keys and values */
-    double score; /* sum of log-probabilities */
+    double score; /* sum of log-probabilities, less what words cost */
     int *tokens;  /* [capacity] */
 };
 
@@ -123,6 +128,7 @@ struct palme_search {
     int early_stopping;    /* enum palme_early_stopping, of transformers' rules */
     const int *front;      /* [front_length] tokens whose n-grams count as well */
     int front_length;
+    const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
 };
 
 /* One open beam without a token. */
