@@ -303,7 +303,7 @@ static void check_rows(const struct planes *p, const unsigned char *bytes, int s
 
     lent.rows = malloc(p->row[0] * PALME_ROWS_HELD);
     CHECK(palme_image_problem(&image) == NULL);
-    CHECK_INT(palme_image_resize(&compute, out, &image, size, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&compute, out, &image, SQUASH(size), &scratch), PALME_OK);
     CHECK_MESSAGE(memcmp(out, bytes, n) == 0, "%s: %s %dx%d -> %d: other bytes by rows", kernels.level,
                   formats[p->f].name, p->width, p->height, size);
     CHECK_MESSAGE(lent.steps_back < size, "%s %dx%d -> %d: %d steps back", formats[p->f].name, p->width, p->height,
