@@ -51,6 +51,7 @@ extern "C" {
 #define PALME_MAX_BATCH 16          /* sessions in a call of palme_next_batch */
 #define PALME_MAX_BEAMS 16          /* beams of a search */
 #define PALME_MAX_PROMPT_BYTES 4096 /* bytes of a prompt, or of a text that is scored */
+#define PALME_MAX_BLOCKED_BYTES 64  /* bytes of an entry of palme_options.blocklist */
 #define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
 #define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
 #define PALME_ROWS_HELD 16          /* rows that palme_image.row keeps */
@@ -249,7 +250,11 @@ struct palme_options {
     void *cancel_user;
     palme_log_fn log; /* receives this session's messages; may be NULL */
     void *log_user;
-    uint64_t reserved[16];
+    /* Words that are never said, separated by commas or newlines, each at most PALME_MAX_BLOCKED_BYTES; NULL:
+     * none. They are compared with the text, whatever its tokens are, and a to z with A to Z. The string is read
+     * while captions are generated under these options. A prompt may have such words. */
+    const char *blocklist;
+    uint64_t reserved[15];
 };
 
 /* Opens a session and takes all the memory that it will ever use. `options` may be NULL.

@@ -124,6 +124,8 @@ static int usable_options(const struct palme_options *o, const struct palme_log 
         wrong = "no_repeat_ngram is below -1";
     else if (o->min_length < 0)
         wrong = "min_length is below 0";
+    else if (!palme_blocklist_is_usable(o->blocklist))
+        wrong = "blocklist has an entry of more than 64 bytes";
     else if (!all_zero(o->reserved, sizeof o->reserved))
         wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
                 "header";

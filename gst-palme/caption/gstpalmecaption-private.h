@@ -76,6 +76,7 @@ enum
   PROP_SEED,
   PROP_BEAMS,
   PROP_MIN_SCORE,
+  PROP_BLOCKLIST,
   PROP_ONLY_ON_CHANGE,
   PROP_SCENE_THRESHOLD,
   PROP_CUT_THRESHOLD,
@@ -118,6 +119,8 @@ typedef struct
   guint64 seed;
   guint beams;
   gdouble min_score;            /* above 0: the model's own */
+  gchar *blocklist;             /* as it was set */
+  gchar *blocked;               /* the words, or NULL */
   gboolean only_on_change;
   gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
   gdouble max_rate;
@@ -144,6 +147,11 @@ void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
 
 /* Installs the properties on the class of the element. */
 void gst_palme_caption_settings_install (GObjectClass * klass);
+
+/* Reads the words of a value for `blocklist`, which may name a file, into *words, the caller's. Returns NULL,
+ * or why the value is refused; *words is NULL then. No lock held. */
+const gchar *gst_palme_caption_settings_read_blocklist (const GValue * value,
+    gchar ** words);
 
 /* Stores the value. Returns NULL, or a constant sentence with the reason why the value is refused;
  * then the old one stays. Object lock held; `locked` means that the element is past READY. */

@@ -136,6 +136,8 @@ gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings)
 {
   g_clear_pointer (&settings->model, g_free);
   g_clear_pointer (&settings->prompt, g_free);
+  g_clear_pointer (&settings->blocklist, g_free);
+  g_clear_pointer (&settings->blocked, g_free);
 }
 
 static void
@@ -323,6 +325,19 @@ install_search (GObjectClass * klass)
       g_param_spec_uint ("beams", "Beams",
           "Beam width (1 = greedy search, 0 = the model's own width)",
           0, 8, 0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:blocklist:
+   *
+   * Words that are never said, separated by commas; a value that begins with @ names a file with a word on
+   * each line, which is read when the property is set. Whole words are compared, whatever tokens the model
+   * makes them of, and without regard to case from a to z. The model says the next best instead.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_BLOCKLIST,
+      g_param_spec_string ("blocklist", "Blocklist",
+          "Words that are never said, separated by commas (@FILE = the lines "
+          "of a file, NULL = none)", NULL, PLAYING));
   /**
    * GstPalmeCaption:min-score:
    *
@@ -747,6 +762,7 @@ gst_palme_caption_settings_is_of_captions (guint id)
     case PROP_TOP_P:
     case PROP_SEED:
     case PROP_BEAMS:
+    case PROP_BLOCKLIST:
     case PROP_MIN_SCORE:
       return TRUE;
     default:
@@ -784,6 +800,34 @@ set_prompt (GstPalmeCaptionSettings * settings, const GValue * value)
   g_free (settings->prompt);
   settings->prompt = g_strdup (text);
   return NULL;
+}
+
+const gchar *
+gst_palme_caption_settings_read_blocklist (const GValue * value,
+    gchar ** words)
+{
+  const gchar *list = g_value_get_string (value);
+  gchar **entries;
+  gboolean fits = TRUE;
+  guint i;
+
+  *words = NULL;
+  if (list == NULL || list[0] == '\0')
+    return NULL;
+  if (list[0] == '@') {
+    if (!g_file_get_contents (list + 1, words, NULL, NULL))
+      return "the file cannot be read";
+  } else {
+    *words = g_strdup (list);
+  }
+  entries = g_strsplit_set (*words, ",\r\n", -1);
+  for (i = 0; entries[i] != NULL; i++)
+    fits &= strlen (g_strstrip (entries[i])) <= PALME_MAX_BLOCKED_BYTES;
+  g_strfreev (entries);
+  if (fits && g_utf8_validate (*words, -1, NULL))
+    return NULL;
+  g_clear_pointer (words, g_free);
+  return fits ? "it is not valid UTF-8" : "a word is longer than 64 bytes";
 }
 
 const gchar *
@@ -854,6 +898,10 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       break;
     case PROP_BEAMS:
       settings->beams = g_value_get_uint (value);
+      break;
+    case PROP_BLOCKLIST:       /* its words are stored by the caller */
+      g_free (settings->blocklist);
+      settings->blocklist = g_value_dup_string (value);
       break;
     case PROP_MIN_SCORE:
       settings->min_score = g_value_get_double (value);
@@ -958,6 +1006,9 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_BEAMS:
       g_value_set_uint (value, settings->beams);
+      break;
+    case PROP_BLOCKLIST:
+      g_value_set_string (value, settings->blocklist);
       break;
     case PROP_MIN_SCORE:
       g_value_set_double (value, settings->min_score);

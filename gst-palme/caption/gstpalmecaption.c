@@ -178,8 +178,9 @@ gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
+  gchar *words = NULL;
   GstClockTime cue_duration;
-  const gchar *refused;
+  const gchar *refused = NULL;
   gboolean locked, same;
 
   if (id >= PROP_CAPTION) {
@@ -187,6 +188,8 @@ gst_palme_caption_set_property (GObject * object, guint id,
     return;
   }
 
+  if (id == PROP_BLOCKLIST)
+    refused = gst_palme_caption_settings_read_blocklist (value, &words);
   GST_OBJECT_LOCK (self);
   locked = gst_palme_caption_is_past_ready (self);
   if (locked && id == PROP_MODEL) {
@@ -196,7 +199,14 @@ gst_palme_caption_set_property (GObject * object, guint id,
     return;
   }
   same = is_same_setting (self, id, value);
-  refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL)
+    refused =
+        gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL && id == PROP_BLOCKLIST) {
+    g_free (self->settings.blocked);
+    self->settings.blocked = words;
+    same = FALSE;               /* the file may have changed */
+  }
   cue_duration = self->settings.cue_duration;
   if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;

@@ -114,6 +114,7 @@ static void structs(void)
     MEMBER(palme_options, cancel_user);
     MEMBER(palme_options, log);
     MEMBER(palme_options, log_user);
+    MEMBER(palme_options, blocklist);
     MEMBER(palme_options, reserved);
     FINISH(palme_options);
 }
@@ -123,6 +124,7 @@ static void values(void)
     VALUE(PALME_MAX_BATCH);
     VALUE(PALME_MAX_BEAMS);
     VALUE(PALME_MAX_PROMPT_BYTES);
+    VALUE(PALME_MAX_BLOCKED_BYTES);
     VALUE(PALME_MAX_SIDE);
     VALUE(PALME_MAX_SQUARE);
     VALUE(PALME_ROWS_HELD);
