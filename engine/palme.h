@@ -52,6 +52,7 @@ extern "C" {
 #define PALME_MAX_BEAMS 16          /* beams of a search */
 #define PALME_MAX_PROMPT_BYTES 4096 /* bytes of a prompt, or of a text that is scored */
 #define PALME_MAX_LABELS 32         /* labels of a picture */
+#define PALME_MAX_BLOCKED_BYTES 64  /* bytes of an entry of palme_options.blocklist */
 #define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
 #define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
 #define PALME_ROWS_HELD 16          /* rows that palme_image.row keeps */
@@ -275,7 +276,11 @@ struct palme_options {
      * where a caption is sampled, and in scores. */
     double label_weight;
     int no_labels; /* non-zero: a model with labels captions as if it had none */
-    uint64_t reserved[14];
+    /* Words that are never said, separated by commas or newlines, each at most PALME_MAX_BLOCKED_BYTES; NULL:
+     * none. They are compared with the text, whatever its tokens are, and a to z with A to Z. The string is read
+     * while captions are generated under these options. A prompt may have such words. */
+    const char *blocklist;
+    uint64_t reserved[13];
 };
 
 /* Opens a session and takes all the memory that it will ever use. `options` may be NULL.

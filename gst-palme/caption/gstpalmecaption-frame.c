@@ -147,6 +147,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->model = gst_palme_model_ref (self->model);
   gst_palme_caption_options (self, self->model, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
+  job->blocklist = g_strdup (self->settings.blocked);
   job->include_prompt = self->settings.include_prompt;
   job->partial = self->settings.partial && !self->sync;
   job->time_limit = self->settings.time_limit;

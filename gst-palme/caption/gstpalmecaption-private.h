@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
- * of each other: gstpalmecaption.c (class, states, events, queries), -settings.c (the properties that
- * a user sets), -model.c (which model it has), -frame.c and -publish.c (what happens to each frame and
+ * of each other: gstpalmecaption.c (class, states, events, queries), -signals.c, -properties.c and
+ * -settings.c (the properties that a user sets, and their values), -model.c (which model it has), -frame.c and -publish.c (what happens to each frame and
  * each caption).
  *
  * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
@@ -76,6 +76,7 @@ enum
   PROP_SEED,
   PROP_BEAMS,
   PROP_MIN_SCORE,
+  PROP_BLOCKLIST,
   PROP_ONLY_ON_CHANGE,
   PROP_SCENE_THRESHOLD,
   PROP_CUT_THRESHOLD,
@@ -99,6 +100,16 @@ enum
   PROP_LAST
 };
 
+#define DEFAULT_INTERVAL GST_SECOND
+#define DEFAULT_MAX_LENGTH 32
+#define DEFAULT_MIN_SCORE 1.0   /* the model's own */
+#define DEFAULT_CUE_DURATION GST_SECOND
+#define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
+#define DEFAULT_MAX_RATE 4.0
+
+/* Of times in seconds; longer ones are as good as endless: 30 years. */
+#define MAX_SECONDS 1e9
+
 /* The values. The element's object lock protects them. */
 typedef struct
 {
@@ -118,6 +129,8 @@ typedef struct
   guint64 seed;
   guint beams;
   gdouble min_score;            /* above 0: the model's own */
+  gchar *blocklist;             /* as it was set */
+  gchar *blocked;               /* the words, or NULL */
   gboolean only_on_change;
   gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
   gdouble max_rate;
@@ -143,7 +156,12 @@ void gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings);
 void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
 
 /* Installs the properties on the class of the element. */
-void gst_palme_caption_settings_install (GObjectClass * klass);
+void gst_palme_caption_properties_install (GObjectClass * klass);
+
+/* Reads the words of a value for `blocklist`, which may name a file, into *words, the caller's. Returns NULL,
+ * or why the value is refused; *words is NULL then. No lock held. */
+const gchar *gst_palme_caption_settings_read_blocklist (const GValue * value,
+    gchar ** words);
 
 /* Stores the value. Returns NULL, or a constant sentence with the reason why the value is refused;
  * then the old one stays. Object lock held; `locked` means that the element is past READY. */
@@ -236,6 +254,9 @@ struct _GstPalmeCaption
 
 /* The param spec of a read-only property, for notify. */
 GParamSpec *gst_palme_caption_pspec (guint id);
+
+/* Installs the signals on the class of the element, whose class handlers they name. */
+void gst_palme_caption_signals_install (GType type);
 
 /* TRUE if somebody listens to new-caption. */
 gboolean gst_palme_caption_is_listened_to (GstPalmeCaption * self);

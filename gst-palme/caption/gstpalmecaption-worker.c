@@ -81,6 +81,7 @@ static void
 clear_texts (GstPalmeCaptionJob * job)
 {
   g_clear_pointer (&job->prompt, g_free);
+  g_clear_pointer (&job->blocklist, g_free);
   g_clear_pointer (&job->shown, g_free);
 }
 
@@ -287,6 +288,8 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
   worker->log.last[0] = '\0';
 
+  /* Nothing reads it once the caption is complete. */
+  options.blocklist = job->blocklist;
   status = prepare_session (worker, job->model, &options);
   if (status >= 0)
     status = palme_look (worker->session, &image);
@@ -363,7 +366,7 @@ run (gpointer data)
     result.frame = job.frame;
     result.min_score = job.min_score;
     result.replace = job.replace;
-    worker->job.prompt = worker->job.shown = NULL;
+    worker->job.prompt = worker->job.shown = worker->job.blocklist = NULL;
     worker->job.model = NULL;
     worker->slot = SLOT_RUNNING;
     worker->running_serial = worker->job_serial;
@@ -533,7 +536,7 @@ gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
     worker->job_serial = worker->begin_serial;
     worker->submitted = g_get_monotonic_time ();
     worker->slot = SLOT_FILLED;
-    job->prompt = job->shown = NULL;
+    job->prompt = job->shown = job->blocklist = NULL;
     job->model = NULL;
     g_cond_signal (&worker->work);
   } else {

@@ -35,10 +35,11 @@ typedef struct
   /* RGB of the model's image_size. It is the caller's, who leaves it as it is until the worker can be
    * begun again or is stopped. */
   const guint8 *picture;
-  struct palme_options options; /* its stop question is the worker's */
+  struct palme_options options; /* its cancel callback and blocklist are the job's */
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
   gdouble min_score;            /* passed on to the result */
+  gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
   gboolean include_prompt;      /* in the text of the result */
   gboolean partial;             /* peek() has the text while it grows */
   gchar *shown;                 /* the words of a result before, whose score on this picture is asked for as

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption.c - the element as an object: class, signals, states, events, queries. What happens
+ * gstpalmecaption.c - the element as an object: class, states, events, queries. What happens
  * to a frame is in gstpalmecaption-frame.c, properties are in gstpalmecaption-settings.c, the engine's
  * thread is in gstpalmecaption-worker.c.
  */
@@ -60,17 +60,6 @@
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
-enum
-{
-  SIGNAL_NEW_CAPTION,
-  SIGNAL_PARTIAL_CAPTION,
-  SIGNAL_CAPTION_NOW,
-  SIGNAL_RELOAD_MODEL,
-  SIGNAL_LAST
-};
-
-static guint signals[SIGNAL_LAST];
-
 /* The second structure has no format: memory that only hardware understands passes as well. */
 #define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
 
@@ -89,30 +78,7 @@ G_DEFINE_TYPE (GstPalmeCaption, gst_palme_caption, GST_TYPE_BASE_TRANSFORM);
 GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
     GST_TYPE_PALME_CAPTION);
 
-/* ---- Values and signals ------------------------------------------------------------------ */
-
-gboolean
-gst_palme_caption_is_listened_to (GstPalmeCaption * self)
-{
-  return g_signal_has_handler_pending (self, signals[SIGNAL_NEW_CAPTION], 0,
-      TRUE);
-}
-
-void
-gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
-    GstClockTime pts, GstClockTime running_time, GstClockTime latency)
-{
-  g_signal_emit (self, signals[SIGNAL_NEW_CAPTION], 0, text, pts, running_time,
-      latency);
-}
-
-void
-gst_palme_caption_emit_partial (GstPalmeCaption * self, const gchar * text,
-    GstClockTime pts, GstClockTime running_time)
-{
-  g_signal_emit (self, signals[SIGNAL_PARTIAL_CAPTION], 0, text, pts,
-      running_time);
-}
+/* ---- Values ----------------------------------------------------------------------------- */
 
 void
 gst_palme_caption_options (GstPalmeCaption * self,
@@ -178,8 +144,9 @@ gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
+  gchar *words = NULL;
   GstClockTime cue_duration;
-  const gchar *refused;
+  const gchar *refused = NULL;
   gboolean locked, same;
 
   if (id >= PROP_CAPTION) {
@@ -187,6 +154,8 @@ gst_palme_caption_set_property (GObject * object, guint id,
     return;
   }
 
+  if (id == PROP_BLOCKLIST)
+    refused = gst_palme_caption_settings_read_blocklist (value, &words);
   GST_OBJECT_LOCK (self);
   locked = gst_palme_caption_is_past_ready (self);
   if (locked && id == PROP_MODEL) {
@@ -196,7 +165,14 @@ gst_palme_caption_set_property (GObject * object, guint id,
     return;
   }
   same = is_same_setting (self, id, value);
-  refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL)
+    refused =
+        gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL && id == PROP_BLOCKLIST) {
+    g_free (self->settings.blocked);
+    self->settings.blocked = words;
+    same = FALSE;               /* the file may have changed */
+  }
   cue_duration = self->settings.cue_duration;
   if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;
@@ -282,12 +258,6 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
       break;
   }
   GST_OBJECT_UNLOCK (self);
-}
-
-static void
-gst_palme_caption_now (GstPalmeCaption * self)
-{
-  g_atomic_int_set (&self->caption_now, TRUE);
 }
 
 /* ---- The model and the worker ---------------------------------------------------------------- */
@@ -642,66 +612,6 @@ gst_palme_caption_finalize (GObject * object)
 }
 
 static void
-install_signals (GType type)
-{
-  /**
-   * GstPalmeCaption::new-caption:
-   * @element: the element
-   * @text: the caption
-   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE if it has neither
-   * @running_time: running time of the captioned frame; without timestamps that of its arrival
-   * @latency: time that the caption took, in nanoseconds
-   *
-   * A caption is ready. The signal is emitted on the streaming thread.
-   *
-   * Since: 0.1
-   */
-  signals[SIGNAL_NEW_CAPTION] = g_signal_new ("new-caption", type,
-      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 4, G_TYPE_STRING,
-      G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
-  /**
-   * GstPalmeCaption::partial-caption:
-   * @element: the element
-   * @text: the caption so far
-   * @pts: PTS of the frame that is being captioned, as for #GstPalmeCaption::new-caption
-   * @running_time: its running time
-   *
-   * A caption has grown, with #GstPalmeCaption:partial. The signal is emitted on the streaming thread, when
-   * a frame passes.
-   *
-   * Since: 0.2
-   */
-  signals[SIGNAL_PARTIAL_CAPTION] = g_signal_new ("partial-caption", type,
-      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3, G_TYPE_STRING,
-      G_TYPE_UINT64, G_TYPE_UINT64);
-  /**
-   * GstPalmeCaption::caption-now:
-   * @element: the element
-   *
-   * Captions the next frame, whatever #GstPalmeCaption:interval is.
-   *
-   * Since: 0.1
-   */
-  signals[SIGNAL_CAPTION_NOW] = g_signal_new_class_handler ("caption-now",
-      type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
-      G_CALLBACK (gst_palme_caption_now), NULL, NULL, NULL, G_TYPE_NONE, 0);
-  /**
-   * GstPalmeCaption::reload-model:
-   * @element: the element
-   *
-   * Reads the file of #GstPalmeCaption:model again, which may have been replaced. In PLAYING it is loaded
-   * beside the video; the new model makes the captions once it is there, and #GstPalmeCaption:model-info
-   * is notified. If the file cannot be loaded, the model in use stays and a warning is posted.
-   *
-   * Since: 0.2
-   */
-  signals[SIGNAL_RELOAD_MODEL] = g_signal_new_class_handler ("reload-model",
-      type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
-      G_CALLBACK (gst_palme_caption_reload_model), NULL, NULL, NULL,
-      G_TYPE_NONE, 0);
-}
-
-static void
 gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
 {
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
@@ -715,8 +625,8 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   object_class->set_property = gst_palme_caption_set_property;
   object_class->get_property = gst_palme_caption_get_property;
   object_class->finalize = gst_palme_caption_finalize;
-  gst_palme_caption_settings_install (object_class);
-  install_signals (G_TYPE_FROM_CLASS (klass));
+  gst_palme_caption_properties_install (object_class);
+  gst_palme_caption_signals_install (G_TYPE_FROM_CLASS (klass));
 
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_add_static_pad_template (element_class, &src_template);

@@ -13,6 +13,7 @@ Needs numpy, Pillow and ffmpeg, and the element's environment: meson devenv -C b
 
 import argparse
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ STEADY = {
     "caption-hold": 1500000000,
     "switch-margin": 0.1,
 }
-OFF = {name: 0 for name in STEADY}
+OFF = dict.fromkeys(STEADY, 0)
 
 
 def load(path):
@@ -100,14 +101,14 @@ def slides(photos, seconds, random):
 
 def enters(photo, thing, seconds, random):
     """An oval of 2 % of the area comes in from the left, stays in the middle and goes on."""
-    height = int(round((0.02 * WIDTH * HEIGHT * 2 * 4 / np.pi) ** 0.5))
+    height = round((0.02 * WIDTH * HEIGHT * 2 * 4 / np.pi) ** 0.5)
     width = height // 2
     patch = np.asarray(Image.fromarray(thing).resize((width, height), Image.Resampling.BILINEAR))
     y, x = np.mgrid[:height, :width]
     oval = (((x - width / 2) / (width / 2)) ** 2 + ((y - height / 2) / (height / 2)) ** 2 < 1)[..., None]
     for n in range(seconds * RATE):
         at = n / (seconds * RATE)
-        left = int(round((WIDTH - width) * np.interp(at, [0.2, 0.4, 0.6, 0.8], [0, 0.5, 0.5, 1])))
+        left = round((WIDTH - width) * float(np.interp(at, [0.2, 0.4, 0.6, 0.8], [0, 0.5, 0.5, 1])))
         frame = photo.copy()
         if 0.2 < at < 0.8:
             part = frame[HEIGHT // 2 : HEIGHT // 2 + height, left : left + width]
@@ -139,7 +140,7 @@ def measure(frames, settings, model, interval):
 
 
 def changes_a_minute(captions):
-    changes = sum(a != b for a, b in zip(captions, captions[1:], strict=False) if a)
+    changes = sum(a != b for a, b in itertools.pairwise(captions) if a)
     return changes * 60 * RATE / len(captions)
 
 

@@ -407,6 +407,42 @@ GST_START_TEST (test_controllable)
 
 GST_END_TEST;
 
+GST_START_TEST (test_blocklist)
+{
+  GstHarness *h = caption_harness ("text=[{blocklist}] {n}", STEADY);
+  gchar *list = g_strdup_printf ("@%s", caption_file ("words")), *text;
+  gchar *large = g_strnfill (65, 'x');
+
+  expect (h, 0, 100, "[] 0");
+  g_object_set (h->element, "blocklist", "dog, cat", NULL);
+  expect (h, 1, 100, "[dog, cat] 1");
+  expect (h, 2, 100, "[dog, cat] 1");
+  /* What cannot be used leaves what was set. */
+  g_object_set (h->element, "blocklist", large, NULL);
+  g_object_set (h->element, "blocklist", "\xff", NULL);
+  g_object_set (h->element, "blocklist", list, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      3);
+  g_object_get (h->element, "blocklist", &text, NULL);
+  fail_unless_equals_string (text, "dog, cat");
+  g_free (text);
+  expect (h, 3, 100, "[dog, cat] 1");
+
+  fail_unless (g_file_set_contents (list + 1, "bird\nfish\n", -1, NULL));
+  g_object_set (h->element, "blocklist", list, NULL);
+  expect (h, 4, 100, "[bird fish ] 2");
+  fail_unless (g_file_set_contents (list + 1, "bird", -1, NULL));
+  g_object_set (h->element, "blocklist", list, NULL);
+  expect (h, 5, 100, "[bird] 3");
+  g_object_set (h->element, "blocklist", NULL, NULL);
+  expect (h, 6, 100, "[] 4");
+  g_free (large);
+  g_free (list);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 static void
 on_notify (GObject * object, GParamSpec * pspec, gpointer data)
 {
@@ -857,6 +893,7 @@ live_suite (void)
   tcase_add_test (tcase, test_defaults);
   tcase_add_test (tcase, test_control);
   tcase_add_test (tcase, test_controllable);
+  tcase_add_test (tcase, test_blocklist);
   tcase_add_test (tcase, test_swap_model);
   tcase_add_test (tcase, test_swap_rubbish);
   tcase_add_test (tcase, test_swap_in_a_hurry);

@@ -121,6 +121,7 @@ static void structs(void)
     MEMBER(palme_options, log_user);
     MEMBER(palme_options, label_weight);
     MEMBER(palme_options, no_labels);
+    MEMBER(palme_options, blocklist);
     MEMBER(palme_options, reserved);
     FINISH(palme_options);
 
@@ -138,6 +139,7 @@ static void values(void)
     VALUE(PALME_MAX_BEAMS);
     VALUE(PALME_MAX_PROMPT_BYTES);
     VALUE(PALME_MAX_LABELS);
+    VALUE(PALME_MAX_BLOCKED_BYTES);
     VALUE(PALME_MAX_SIDE);
     VALUE(PALME_MAX_SQUARE);
     VALUE(PALME_ROWS_HELD);

@@ -13,7 +13,7 @@
  *   text=        the caption (default "caption {n}"), with these replaced:
  *                {n} count of captions that this model has begun, from 0; {luma} {r} {g} {b} mean
  *                values of the picture; {prompt} {max_length} {temperature} {top_k} {top_p} {seed}
- *                {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
+ *                {blocklist} {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
  *                smallest and largest value of the picture
  *   piece=       bytes in each answer of palme_next (default: one word with its space); characters may
  *                be cut in two
@@ -625,6 +625,10 @@ static size_t replace(const struct palme_session *session, const char *pattern, 
     if (strncmp(pattern, "{top_p}", 7) == 0) {
         fprintf(y, "%d", (int)(o->top_p * 100 + 0.5));
         return 7;
+    }
+    if (strncmp(pattern, "{blocklist}", 11) == 0) {
+        fputs(o->blocklist ? o->blocklist : "", y);
+        return 11;
     }
     if (strncmp(pattern, "{prompt}", 8) == 0) {
         fputs(session->prompt, y);
