@@ -8,11 +8,12 @@
 It prints a line of scores for each --hold. Then, for the first --hold, it prints for several scores how many captions
 reach it, and how many of these name something that is not there; then the same for rules that also want a thing that a
 caption names to be likely, without and with a sentence of the likeliest label in place of the others. Last come
-sentences made of labels alone. --tsv writes the scores for a plot.
+sentences made of labels alone. --tsv and --plot write the curves of share shown and share false.
 """
 
 import argparse
 import itertools
+import math
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 
 from models import data, labels
 from models.eval import truth
-from models.train import mixture, score
+from models.train import mixture, plot_training, score
 
 
 def shown(said, each, steps=20):
@@ -35,6 +36,20 @@ def shown(said, each, steps=20):
         some = order[: max(1, round(len(order) * k / steps))]
         lines.append((said[some[-1]][1], len(some) / len(order), sum(bool(each[n]) for n in some) / len(some)))
     return lines
+
+
+def confirmed(words, said, each, probabilities, least):
+    """(said, each) with photos whose caption names nothing of at least `least` last: no score shows these."""
+    sure = {n: words.confirmed(text, probabilities[n]) >= least for n, (text, _) in said.items()}
+    return {n: (text, value if sure[n] else -math.inf) for n, (text, value) in said.items()}, each
+
+
+def plot(curves):
+    """The text of an SVG: curves of (name, [(least score, share shown, share of those false)])."""
+    series = [(name, [(shown, false) for least, shown, false in line if least > -math.inf]) for name, line in curves]
+    series = [(name, line) for name, line in series if line]
+    panel = plot_training.panel(0, "share of shown captions that are false", series, "share of captions shown")
+    return plot_training.picture(panel, [name for name, _ in series], plot_training.WIDTH)
 
 
 def penalties(text):
@@ -90,7 +105,8 @@ def options_of(arguments):
         help="least scores of a caption that is shown (-9 -1.1 -1 -0.9 -0.8)",
     )
     add("--least", type=float, default=0.5, help="least probability of the label that speaks in its place (0.5)")
-    add("--tsv", help="file for the scores of the first --hold")
+    add("--tsv", help="file for the curves of the first --hold: a line for each least score, by each --confirm")
+    add("--plot", help="SVG picture of these curves")
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
     return parser.parse_args(arguments)
 
@@ -163,10 +179,15 @@ def main(arguments=None):
         lines = shown(*first)
         for least, share, false in lines:
             print(f"score from {least:6.3f}: {share:.2f} shown, {false:.3f} of them false")
+        likely = {n: one.probabilities(n, 0) for n in names}
+        curves = [(f"a thing from {c:g}", shown(*confirmed(words, *first, likely, c))) for c in o.confirm]
         if o.tsv:
             with open(o.tsv, "w", encoding="utf-8") as f:
-                f.write("least\tshown\tfalse\n" + "".join(f"{a:.4f}\t{b:.4f}\t{c:.4f}\n" for a, b, c in lines))
-        likely = {n: one.probabilities(n, 0) for n in names}
+                f.write("rule\tleast\tshown\tfalse\n")
+                f.writelines(f"{name}\t{a:.4f}\t{b:.4f}\t{c:.4f}\n" for name, line in curves for a, b, c in line)
+        if o.plot:
+            with open(o.plot, "w", encoding="utf-8") as f:
+                f.write(plot(curves))
         rules = itertools.product(o.confirm, o.min_score)
         report_unsure(words, first[0], likely, rules, o.least, things, one.captions)
         report_cautious(words, likely, o.cautious, things, one.captions)

@@ -168,9 +168,15 @@ def thresholds_of(words, likely):
 
 
 def load(path, device="cpu"):
-    """(model, tokenizer.Text) of a model file, the trunk as ImageNet left it."""
+    """(model, tokenizer.Text) of a model file, the trunk as ImageNet left it. A head of labels is left out: heads.py
+    made it, and pack_labels.py adds it again."""
     arrays, metadata = modelfile.read(path)
-    model = Palme(Config.read(metadata["config"])).load({n: torch.from_numpy(np.array(x)) for n, x in arrays.items()})
+    config = Config.read(metadata["config"])
+    config.labels = None
+    if config.stem == "none":
+        raise data.DataError(f"{path}: a model without a trunk has no labels")
+    tensors = {n: torch.from_numpy(np.array(x)) for n, x in arrays.items() if not n.startswith("labels.")}
+    model = Palme(config).load(tensors)
     model.encoder.stem.load_state_dict(load_trunk(model.config.stem).state_dict())
     return model.to(device).eval(), tokenizer.Text(metadata["tokenizer"])
 

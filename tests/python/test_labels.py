@@ -484,6 +484,18 @@ def test_a_caption_is_confirmed_by_the_surest_thing_it_names(words):
     assert words.confirmed("sitting", p) == 0.0  # no thing
 
 
+def test_captions_of_nothing_sure_are_shown_at_no_score(words):
+    said = {"a": ("a dog", -0.5), "b": ("a cat", -0.2), "c": ("a car", -1.0), "d": ("a bus", -3.0)}
+    p = {n: np.zeros(len(words.names)) for n in said}
+    for n, name in (("a", "dog"), ("c", "car"), ("d", "bus")):
+        p[n][words.at[name]] = 0.9
+    each = {"a": set(), "b": {"cat"}, "c": set(), "d": {"bus"}}
+    lines = calibrate.shown(*calibrate.confirmed(words, said, each, p, 0.5), 4)
+    assert lines[1:] == [(-3.0, 0.75, 1 / 3), (-1.0, 0.5, 0.0), (-0.5, 0.25, 0.0)] and lines[0][0] == -math.inf
+    picture = calibrate.plot([("a thing from 0.5", lines), ("nothing", [(-math.inf, 1.0, 0.5)])])
+    assert picture.count("<circle") == 3 and "a thing from 0.5" in picture and "nothing" not in picture
+
+
 def test_unsure_captions_give_way_to_the_likeliest_label(words, capsys):
     said = {
         "a": ("a dog on a couch", -0.5),

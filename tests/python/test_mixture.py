@@ -13,7 +13,7 @@ pytest.importorskip("PIL")
 
 from models import data, labels, modelfile
 from models.palme import Config, Palme, Stem
-from models.train import mixture, selfcritical, shrink, start, tokenizer, train
+from models.train import mixture, selfcritical, sentences, shrink, start, tokenizer, train
 
 torch.set_num_threads(1)
 
@@ -129,6 +129,18 @@ def test_a_stopped_training_gives_the_same_weights(work, monkeypatch, kind):
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
 
 
+def test_a_training_goes_on_from_a_model_with_labels(work):
+    arrays, metadata = modelfile.read(work / "init.safetensors")
+    config = json.loads(metadata["config"])
+    config["labels"] = labels.describe(labels.Words(), [], [5], [0.3], (0, 0.05, 0, 0.6))
+    arrays |= {"labels.things.weight": np.zeros((1, 2560), "f4"), "labels.things.bias": np.zeros(1, "f4")}
+    modelfile.write(work / "packed", arrays, config, metadata["tokenizer"], "a card", "f32")
+    mixture.main(arguments(work, "from_packed", "--steps", "2", init="packed"))
+    mixture.main(arguments(work, "from_plain", "--steps", "2"))
+    one, two = (modelfile.read(work / run / "epoch-00002.safetensors")[0] for run in ("from_packed", "from_plain"))
+    assert set(one) == set(two) and all(np.array_equal(one[n], two[n]) for n in one if ".stem." not in n)
+
+
 def test_another_seed_draws_other_photos(work):
     for seed in ("1", "2"):
         cross_entropy(work, seed, "--seed", seed, "--steps", "1")
@@ -227,6 +239,19 @@ def test_only_labels_of_the_head_are_read(work):
     assert known.named("a man with a dog and a cat") == [words.at["dog"], words.at["cat"]]
     with pytest.raises(data.DataError, match="no head of heads"):
         mixture.words_of_head(work / "init.safetensors")
+
+
+def test_sentences_name_only_things_that_labels_tell(work, capsys):
+    words = labels.Words()
+    write_head(work / "head", words, [words.at["dog"], words.at["hot dog"], words.at["plate"]])
+    lines = ["a dog on a plate", "A man with a dog.", "a hot dog on a plate", "the sky is blue today", "dog"]
+    (work / "text.txt").write_text("\n".join(lines))
+    options = ["--text", str(work / "text.txt"), "--head", str(work / "head"), "--out", str(work / "out.txt")]
+    sentences.main(options)
+    assert (work / "out.txt").read_text() == "a dog on a plate\na hot dog on a plate\n"
+    assert "2 of 5 sentences" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no sentence whose things the head can tell"):
+        sentences.main([*options, "--words", "9", "16"])
 
 
 def test_a_single_sample_has_nothing_to_be_compared_with(work, capsys):
