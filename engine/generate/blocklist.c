@@ -70,24 +70,33 @@ static size_t put_before(unsigned char *text, size_t at, const char *bytes, size
     return at - most;
 }
 
+/* The same for the bytes of a token, with the space that parts it from those before. */
+static size_t put_token_before(unsigned char *text, size_t at, const struct palme_tokenizer *tokenizer, int token,
+                               int first)
+{
+    size_t length;
+    int space;
+    const char *bytes = palme_tokenizer_bytes(tokenizer, token, first, &space, &length);
+
+    at = put_before(text, at, bytes, length);
+    return space ? put_before(text, at, " ", 1) : at;
+}
+
 int palme_blocklist_forbids(const char *list, const struct palme_tokenizer *tokenizer, const int *tokens, int length,
                             int token)
 {
     unsigned char text[ROOM];
-    const char *bytes, *entry;
+    const char *entry;
     size_t count, at, fresh;
 
     if (!list || !list[0])
         return 0;
-    bytes = palme_tokenizer_bytes(tokenizer, token, &count);
-    if (!count)
-        return 0;
-    at = put_before(text, ROOM, bytes, count);
+    at = put_token_before(text, ROOM, tokenizer, token, length == 0);
     fresh = ROOM - at; /* bytes that this token adds */
-    while (length-- > 0 && ROOM - at < fresh + MOST + 1 && at) {
-        bytes = palme_tokenizer_bytes(tokenizer, tokens[length], &count);
-        at = put_before(text, at, bytes, count);
-    }
+    if (!fresh)
+        return 0;
+    while (length-- > 0 && ROOM - at < fresh + MOST + 1 && at)
+        at = put_token_before(text, at, tokenizer, tokens[length], length == 0);
     while ((count = next_entry(&list, &entry)) > 0)
         /* A word that ended before is none of this token's; one that ends where it begins was not known to. */
         for (size_t i = at; i + count <= ROOM; i++)
