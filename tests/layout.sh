@@ -49,6 +49,7 @@ plugin_may() {
     common/*) echo palme.h "$common_headers" ;;
     caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
+    caption/gstpalmecaption-labels.[ch]) echo palme.h gstpalmesanitize.h ;;
     caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h ;;
     caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;
     caption/gstpalmecaption-overlay.[ch]) echo gstpalmemeta.h ;;

@@ -149,6 +149,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->prompt = g_strdup (self->settings.prompt);
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
+  job->when_unsure = self->settings.when_unsure;
   GST_OBJECT_UNLOCK (self);
   if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
       && self->caption[0] != '\0')
@@ -443,6 +444,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .has_score = TRUE,
     .score = self->caption_score,
     .model = self->caption_model,
+    .labels = self->labels,
   };
   gchar *name;
 

@@ -74,6 +74,9 @@ enum
   PROP_SEED,
   PROP_BEAMS,
   PROP_MIN_SCORE,
+  PROP_LABELS,
+  PROP_LABEL_WEIGHT,
+  PROP_WHEN_UNSURE,
   PROP_ONLY_ON_CHANGE,
   PROP_SCENE_THRESHOLD,
   PROP_CUT_THRESHOLD,
@@ -86,6 +89,7 @@ enum
   PROP_ON_ERROR,
   PROP_CAPTION,
   PROP_LAST_LATENCY,
+  PROP_LAST_LABELS,
   PROP_MAX_OBSERVED_DELAY,
   PROP_STATS,
   PROP_MODEL_INFO,
@@ -110,6 +114,9 @@ typedef struct
   guint64 seed;
   guint beams;
   gdouble min_score;            /* above 0: the model's own */
+  gboolean labels;              /* they are told */
+  gdouble label_weight;         /* below 0: the model's own */
+  GstPalmeWhenUnsure when_unsure;
   gboolean only_on_change;
   gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
   gdouble max_rate;
@@ -170,6 +177,7 @@ struct _GstPalmeCaption
   GstPalmeModel *model;         /* open from READY on, else NULL; jobs hold references of their own */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
   gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
+  GstStructure *labels;         /* of the last captioned picture, as they are told; NULL: they are not */
   GstClockTime last_latency;
   GstClockTime max_delay;
   GstClockTime live_latency;    /* what sync mode adds to a LATENCY query; 0 if it does not */

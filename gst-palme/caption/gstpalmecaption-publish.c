@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "gstpalmecaption-decide.h"
+#include "gstpalmemeta.h"
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
@@ -35,11 +36,26 @@ set_caption (GstPalmeCaption * self, const gchar * text)
   return changed;
 }
 
+/* Takes over what is told of the labels; NULL: nothing. */
+static void
+set_labels (GstPalmeCaption * self, GstStructure * labels)
+{
+  GstStructure *old;
+
+  GST_OBJECT_LOCK (self);
+  old = self->labels;
+  self->labels = self->settings.labels ? g_steal_pointer (&labels) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  g_clear_pointer (&old, gst_structure_free);
+  g_clear_pointer (&labels, gst_structure_free);
+}
+
 void
 gst_palme_caption_publish_none (GstPalmeCaption * self)
 {
   self->meta_fresh = self->text_fresh = FALSE;
   gst_palme_caption_steady_reset (&self->steady);
+  set_labels (self, NULL);
   if (set_caption (self, NULL))
     g_object_notify_by_pspec (G_OBJECT (self),
         gst_palme_caption_pspec (PROP_CAPTION));
@@ -53,6 +69,7 @@ gst_palme_caption_publish_empty (GstPalmeCaption * self,
     return;
   gst_palme_caption_steady_reset (&self->steady);
   self->scenes.captioned.valid = FALSE;
+  set_labels (self, NULL);
   self->caption_pts = place->pts;
   self->meta_fresh = self->text_fresh = TRUE;
   g_object_notify_by_pspec (G_OBJECT (self),
@@ -65,18 +82,19 @@ post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
 {
   const GstPalmeCaptionFrame *frame = &result->frame;
   gchar *markup = g_markup_escape_text (text, -1);
+  GstStructure *structure = gst_structure_new ("palmecaption",
+      "text", G_TYPE_STRING, text,
+      "markup", G_TYPE_STRING, markup,
+      "timestamp", G_TYPE_UINT64, frame->pts,
+      "stream-time", G_TYPE_UINT64, frame->stream_time,
+      "running-time", G_TYPE_UINT64, frame->running_time,
+      "duration", G_TYPE_UINT64, frame->duration,
+      "latency", G_TYPE_UINT64, result->times.latency,
+      "score", G_TYPE_DOUBLE, result->score, NULL);
 
+  gst_palme_meta_copy_labels (structure, self->labels);
   gst_element_post_message (GST_ELEMENT (self),
-      gst_message_new_element (GST_OBJECT (self),
-          gst_structure_new ("palmecaption",
-              "text", G_TYPE_STRING, text,
-              "markup", G_TYPE_STRING, markup,
-              "timestamp", G_TYPE_UINT64, frame->pts,
-              "stream-time", G_TYPE_UINT64, frame->stream_time,
-              "running-time", G_TYPE_UINT64, frame->running_time,
-              "duration", G_TYPE_UINT64, frame->duration,
-              "latency", G_TYPE_UINT64, result->times.latency,
-              "score", G_TYPE_DOUBLE, result->score, NULL)));
+      gst_message_new_element (GST_OBJECT (self), structure));
   g_free (markup);
 }
 
@@ -196,6 +214,7 @@ store (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   self->caption_score = result->score;
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   self->caption_model = g_steal_pointer (&result->model);
+  set_labels (self, g_steal_pointer (&result->labels));
   self->meta_fresh = self->text_fresh = TRUE;
   set_caption (self, text);
 }
@@ -243,7 +262,10 @@ gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place)
 {
   const GstPalmeCaptionFrame *frame = &result->frame;
-  GstPalmeCaptionPolicy policy = {.min_score = result->min_score };
+  GstPalmeCaptionPolicy policy = {
+    .min_score = result->min_score,
+    .judged = result->judged
+  };
   GstPalmeCaptionSteadying steadying;
   GstPalmeCaptionDecision decision;
   GstClockTime interval, delay;

@@ -69,6 +69,7 @@ gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
 {
   g_free (result->text);
   g_clear_pointer (&result->model, g_ref_string_release);
+  g_clear_pointer (&result->labels, gst_structure_free);
   g_free (result->reason);
   memset (result, 0, sizeof *result);
 }
@@ -204,6 +205,19 @@ compare (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
         &result->shown_score) == PALME_OK;
 }
 
+/* The labels of the picture, and what they make of the caption. */
+static void
+judge (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result)
+{
+  if (gst_palme_model_get_info (job->model)->labels == 0)
+    return;
+  result->labels = gst_palme_caption_labels_describe (worker->session);
+  result->judged = TRUE;
+  gst_palme_caption_labels_judge (worker->session, job->min_score,
+      job->when_unsure, &result->text, &result->score);
+}
+
 /* Makes one caption of the job, which is used up. *tokens is set on success. */
 static void
 run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
@@ -243,6 +257,7 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   if (status >= 0) {
     result->text = gst_palme_sanitize (raw->str, raw->len);
     result->score = palme_caption_score (worker->session);
+    judge (worker, job, result);
     compare (worker, job, result);
     *tokens = MAX (palme_caption_length (worker->session), 0);
   } else {

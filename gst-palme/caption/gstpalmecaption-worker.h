@@ -12,6 +12,7 @@
 
 #include <gst/gst.h>
 
+#include "gstpalmecaption-labels.h"
 #include "gstpalmecaption-stats.h"
 #include "gstpalmelog.h"
 #include "gstpalmemodelcache.h"
@@ -39,6 +40,7 @@ typedef struct
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
   gdouble min_score;            /* passed on to the result */
+  GstPalmeWhenUnsure when_unsure;       /* of models with labels */
   gchar *shown;                 /* a text whose score on the picture is asked for as well; may be NULL */
   gboolean replace;             /* passed on: the caption replaces the shown one in any case */
 } GstPalmeCaptionJob;
@@ -51,6 +53,8 @@ typedef struct
   gchar *reason;                /* of a failure; else NULL */
   gchar *model;                 /* its name, a GRefString */
   gdouble score, min_score;
+  GstStructure *labels;         /* of the picture; NULL for a model without labels */
+  gboolean judged;              /* `text` is what is to be said, whatever min_score is */
   gboolean compared;            /* shown_score is known */
   gdouble shown_score;          /* that of the job's `shown` */
   gboolean replace;
