@@ -7,6 +7,7 @@
  * models/palme.py, and those of `generate` in Hugging Face transformers, by which captioners that come from there say
  * what they say there.
  */
+#include "generate/hold.h"
 #include "nn/model.h"
 
 #include <math.h>
@@ -49,6 +50,8 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
         float *row = logits + (size_t)b * (size_t)vocabulary;
         double all = kernels->log_sum_exp(row, vocabulary);
 
+        if (search->hold)
+            palme_hold_apply(search->hold, row, beams->beam[b].tokens, beams->length, search->eos);
         palme_forbid_repeats(row, vocabulary, search->front, search->front_length, beams->beam[b].tokens, beams->length,
                              search->ngram);
         if (search->eos >= 0 && (empty || beams->length + 1 < search->min_length))
@@ -58,6 +61,9 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
             struct palme_candidate c = { beams->beam[b].score + (row[t] - all), b, t };
 
             if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))
+                continue;
+            if (search->blocklist && (count < most || c.score > beams->candidates[count - 1].score) &&
+                palme_blocklist_forbids(search->blocklist, search->tokenizer, beams->beam[b].tokens, beams->length, t))
                 continue;
             count = offer(beams->candidates, count, most, &c);
             if (count == most && row[t] > least && beams->candidates[count - 1].score >= c.score)

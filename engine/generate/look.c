@@ -16,10 +16,15 @@ static int see(palme_session *s, int height, int width)
     const struct palme_config *config = &s->model->config;
     struct palme_view *view = &s->view;
     struct palme_work *work = &s->work;
-    int tokens = palme_encode(s->model, &s->compute, view->context, view->pixels, height, width, &work->scratch);
+    const int labels = config->labels && !s->options.no_labels;
+    int tokens = palme_encode(s->model, &s->compute, view->context, labels ? s->seen.pooled : NULL, view->pixels,
+                              height, width, &work->scratch);
 
     if (tokens < 0)
         return tokens;
+    palme_seen_forget(&s->seen);
+    if (labels)
+        palme_seen_look(s);
     palme_decoder_see(s->model, &s->compute, &view->picture, config->cross_attend ? NULL : view->mapped, view->context,
                       tokens, &work->scratch);
     palme_generate_clear(s, tokens);

@@ -30,12 +30,15 @@ int palme_prefill_prompt(palme_session *s, const char *text, int left)
 {
     if (!text)
         text = s->model->config.default_prompt;
-    int count = palme_prefill_encode(s, s->prompt.tokens + 1, left - 1, text, "prompt");
+    int labels = s->seen.id_count, most = s->model->config.labels ? PALME_LABEL_TOKENS : 0;
+    int count = palme_prefill_encode(s, s->prompt.tokens + labels + 1, left - most - 1, text, "prompt");
 
     if (count < 0)
         return count;
-    s->prompt.tokens[0] = s->model->config.bos_token;
-    s->prompt.count = count + 1;
+    for (int i = 0; i < labels; i++)
+        s->prompt.tokens[i] = s->seen.ids[i];
+    s->prompt.tokens[labels] = s->model->config.bos_token;
+    s->prompt.count = labels + 1 + count;
     return s->prompt.count;
 }
 

@@ -81,6 +81,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
     struct palme_work *work = &s->work;
 
     lay_out_view(&s->view, arena, config);
+    palme_seen_lay_out(&s->seen, arena, s->model);
     s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
     s->rotary.cos = palme_arena_take(arena, angles, sizeof(float));
     s->rotary.sin = palme_arena_take(arena, angles, sizeof(float));
@@ -124,6 +125,10 @@ static int usable_options(const struct palme_options *o, const struct palme_log 
         wrong = "no_repeat_ngram is below -1";
     else if (o->min_length < 0)
         wrong = "min_length is below 0";
+    else if (isnan(o->label_weight) || o->label_weight == INFINITY)
+        wrong = "label_weight is not a number or infinite";
+    else if (!palme_blocklist_is_usable(o->blocklist))
+        wrong = "blocklist has an entry of more than 64 bytes";
     else if (!all_zero(o->reserved, sizeof o->reserved))
         wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
                 "header";

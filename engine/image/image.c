@@ -20,8 +20,8 @@
 #define HALF_UP 0x1p-13f
 
 enum {
-    GROUP = 16,  /* rows that are summed in one go */
-    CHUNK = 512, /* pixels of them that are put over white in one go: they stay in the first cache */
+    GROUP = PALME_ROWS_HELD, /* rows that are summed in one go */
+    CHUNK = 512,             /* pixels of them that are put over white in one go: they stay in the first cache */
     MAX_PLANES = 3
 };
 
@@ -102,7 +102,9 @@ const char *palme_image_problem(const struct palme_image *image)
         return "the picture's width or height is below 1";
     if (image->width > PALME_MAX_SIDE || image->height > PALME_MAX_SIDE)
         return "the picture's width or height is above 32768";
-    for (int p = 0; p < layouts[image->format].planes && !problem; p++)
+    if (image->row && layouts[image->format].planes > 1)
+        return "a picture of several planes cannot be read by rows";
+    for (int p = 0; p < layouts[image->format].planes && !problem && !image->row; p++)
         problem = plane_problem(image, p);
     if (problem || !layouts[image->format].yuv)
         return problem;
@@ -339,7 +341,8 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
         int count = window.end - first < GROUP ? window.end - first : GROUP;
 
         for (int k = 0; k < count; k++) {
-            rows[k] = image->planes[p] + (first + k) * image->strides[p];
+            rows[k] = image->row ? image->row(image->row_user, first + k)
+                                 : image->planes[p] + (first + k) * image->strides[p];
             weights[k] = rounded(&axis, sample_weight(&axis, &window, first + k) * factor);
         }
         if (layouts[image->format].alpha)

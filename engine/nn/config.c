@@ -11,12 +11,13 @@
 
 #include "nn/fields.h"
 #include "nn/format1.h"
+#include "nn/labels.h"
 #include "io/json.h"
 #include "image/preprocess.h"
 #include "base/util.h"
 
 enum {
-    MAX_CONFIG = 65536, /* bytes of JSON */
+    MAX_CONFIG = 1 << 20, /* bytes of JSON; most of them are the words of labels */
     MAX_PATCHES = 65536,
     MAX_DISTANCE = 16384, /* of a position from the xpos centre: the gain 0.2857^(-d/512) stays below 3e17 */
     ROTATED = 2 * PALME_ROTARY
@@ -246,7 +247,8 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
     *config = draft.config;
     if (config->rotary_xpos && config->xpos_center < 0)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: decoder.xpos_center is missing");
-    if ((status = palme_config_validate(config, &names2, log)) == PALME_OK)
+    if ((status = palme_config_validate(config, &names2, log)) == PALME_OK &&
+        (status = palme_label_config_read(&config->labels, config, json, names2.stem, names2.context, log)) == PALME_OK)
         warn_unknown(json, &image, &encoder, &decoder, &projection, &generation);
     return status;
 }
@@ -434,5 +436,6 @@ int palme_config_read_plain(struct palme_config *config, const char *json, size_
 void palme_config_clear(struct palme_config *config)
 {
     free(config->default_prompt);
+    palme_label_config_free(config->labels);
     memset(config, 0, sizeof *config);
 }

@@ -48,6 +48,8 @@ static inline int palme_stack_inner(const struct palme_stack *stack)
     return stack->heads * stack->head_dim;
 }
 
+struct palme_label_config;
+
 struct palme_config {
     int image_size, patch_size;
     int resize, filter; /* enum palme_resize, enum palme_filter */
@@ -74,8 +76,9 @@ struct palme_config {
     int max_length, max_new_tokens, min_new_tokens; /* 0: absent */
     int has_min_score;
     double min_score;
-    unsigned precisions;  /* a bit for each enum palme_precision in which captions are as good; never 0 */
-    char *default_prompt; /* owned, never NULL once it is read */
+    unsigned precisions;               /* a bit for each enum palme_precision in which captions are as good; never 0 */
+    char *default_prompt;              /* owned, never NULL once it is read */
+    struct palme_label_config *labels; /* owned, NULL for a model without labels (labels.h) */
 };
 
 /* Reads and validates the config JSON of a model file of version 1 or 2. On failure nothing is owned. */

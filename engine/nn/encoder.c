@@ -166,8 +166,8 @@ static void mix(void *user, const struct palme_block_work *work)
     palme_heads_run(self->c, stack, work->o, work->q, work->k, work->v, shape, NULL);
 }
 
-int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, const float *pixels, int height,
-                 int width, struct palme_arena *scratch)
+int palme_encode(const struct palme_model *model, struct palme_compute *c, float *out, float *pooled,
+                 const float *pixels, int height, int width, struct palme_arena *scratch)
 {
     const struct palme_config *config = &model->config;
     const struct palme_stack *stack = &config->encoder;
@@ -182,6 +182,8 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
         patches(work.features, pixels, height, width, config->patch_size);
     else
         palme_stem_run(model, c, work.features, pixels, height, width, &work.stem);
+    if (pooled)
+        palme_labels_pool(pooled, work.features, count);
     c->workspace = work.workspace;
 
     embed(model, c, out, work.features, count);

@@ -31,8 +31,9 @@ void palme_encoder_load(struct palme_loader *l, struct palme_encoder *encoder);
 void palme_encoder_reserve(struct palme_arena *arena, const struct palme_model *model, int height, int width);
 
 /* out[tokens][E] = the encoder after its final norm: the class tokens, then (height/p) * (width/p) <= P patches.
- * pixels[height][width][3], values 0..1. Returns the number of tokens, or PALME_ERROR_CANCELLED. */
-int palme_encode(const struct palme_model *model, struct palme_compute *compute, float *out, const float *pixels,
-                 int height, int width, struct palme_arena *scratch);
+ * pixels[height][width][3], values 0..1. `pooled`, if it is not NULL, receives what the labels read of the stem's
+ * features (labels.h). Returns the number of tokens, or PALME_ERROR_CANCELLED. */
+int palme_encode(const struct palme_model *model, struct palme_compute *compute, float *out, float *pooled,
+                 const float *pixels, int height, int width, struct palme_arena *scratch);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "nn/fields.h"
+#include "nn/labels.h"
 #include "image/preprocess.h"
 #include "io/safetensors.h"
 
@@ -116,7 +117,9 @@ static void finish(struct draft *draft)
 
 static void warn_unknown(const struct palme_keys *keys)
 {
-    static const char *const more[] = { "bos_token", "eos_token", "pad_token", "precisions", "default_prompt" };
+    static const char *const more[] = {
+        "bos_token", "eos_token", "pad_token", "precisions", "default_prompt", "labels"
+    };
     enum { MORE = sizeof more / sizeof more[0] };
     const char *others[OWN + MORE + 1] = { NULL };
 
@@ -158,6 +161,8 @@ int palme_format1_read(struct palme_config *config, const struct palme_json *jso
     if (status == PALME_OK)
         status = palme_keys_prompt(&c->default_prompt, &(struct palme_keys){ plain ? NULL : json, "", 0, log },
                                    "default_prompt");
+    if (status == PALME_OK && !plain)
+        status = palme_label_config_read(&c->labels, c, json, names.stem, names.context, log);
     if (status == PALME_OK)
         warn_unknown(&keys);
     *config = draft.config;

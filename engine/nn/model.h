@@ -12,20 +12,24 @@
 #include "nn/config.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
+#include "nn/labels.h"
 #include "palme.h"
 #include "base/log.h"
 
 struct palme_safetensors;
 struct palme_tokenizer;
+struct palme_words;
+struct palme_hold;
 
 /* ---- Weights (weights.c) ------------------------------------------------------------------ */
 
 struct palme_weights {
     struct palme_encoder encoder;
     struct palme_decoder decoder;
-    void *memory;        /* everything above, one block */
-    uint64_t bytes;      /* of it */
-    uint64_t parameters; /* weights in the file, without buffers and scales */
+    struct palme_labels labels; /* zeros in a model without labels */
+    void *memory;               /* everything above, one block */
+    uint64_t bytes;             /* of it */
+    uint64_t parameters;        /* weights in the file, without buffers and scales */
 };
 
 /* Takes what the config requires out of a file of this format version and packs it in a precision, the layers that
@@ -43,6 +47,7 @@ struct palme_model {
     struct palme_config config;
     struct palme_weights weights;
     struct palme_tokenizer *tokenizer; /* NULL for a plain checkpoint */
+    struct palme_words *words;         /* those of its labels; NULL without labels */
     struct palme_kernels kernels;
     struct palme_blas blas; /* where kernels.blas points, if it is loaded */
     struct palme_pool *pool;
@@ -87,11 +92,19 @@ int palme_draw(const float *probabilities, const int *kept, int count, struct pa
 void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int front_length, const int *text,
                           int length, int ngram);
 
+/* ---- Words that are never said (blocklist.c) ------------------------------------------------- */
+
+/* Whether all entries of a list are short enough. NULL is a list without entries. */
+int palme_blocklist_is_usable(const char *list);
+/* Whether a text that has tokens[length] would have a word of the list with this token behind it. */
+int palme_blocklist_forbids(const char *list, const struct palme_tokenizer *tokenizer, const int *tokens, int length,
+                            int token);
+
 /* ---- Beam search (beam.c) ----------------------------------------------------------------- */
 
 struct palme_beam {
     int slot;     /* which of the session's caches holds its keys and values */
-    double score; /* sum of log-probabilities */
+    double score; /* sum of log-probabilities, less what words cost */
     int *tokens;  /* [capacity] */
 };
 
@@ -119,10 +132,13 @@ struct palme_search {
     int tokens;     /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
     double length_penalty; /* alpha */
-    int rules;             /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
-    int early_stopping;    /* enum palme_early_stopping, of transformers' rules */
-    const int *front;      /* [front_length] tokens whose n-grams count as well */
+    const char *blocklist; /* or NULL */
+    const struct palme_tokenizer *tokenizer;
+    int rules;          /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
+    int early_stopping; /* enum palme_early_stopping, of transformers' rules */
+    const int *front;   /* [front_length] tokens whose n-grams count as well */
     int front_length;
+    const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
 };
 
 /* One open beam without a token. */

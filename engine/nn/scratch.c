@@ -19,6 +19,7 @@ struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct pa
     for (int down = 1; config->stem != PALME_STEM_NONE && down <= patches; down++)
         for (int across = 1; across <= patches / down; across++)
             palme_encoder_reserve(&scratch, model, down * p, across * p);
+    palme_labels_reserve(&scratch, model);
     palme_decoder_reserve(&scratch, model, rows, palme_config_image_tokens(config));
     if (scratch.overflow)
         arena->overflow = 1;

@@ -506,9 +506,6 @@ static void check_version2_together(void)
     CHECK_INT(read_changed(&c, "", "training", "{\"length\":3}"), PALME_OK);
     CHECK_INT(heard.warnings, 0);
     palme_config_clear(&c);
-    CHECK_INT(read_changed(&c, "", "labels", "{\"names\":[]}"), PALME_OK);
-    CHECK_INT(heard.warnings, 0);
-    palme_config_clear(&c);
     CHECK_INT(read_changed(&c, "decoder", "beyond", "1"), PALME_OK);
     CHECK(heard.warnings == 1 && strstr(heard.warning, "decoder.beyond"));
     palme_config_clear(&c);

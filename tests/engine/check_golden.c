@@ -190,7 +190,7 @@ static void engine_see(struct engine *e, const float *image, int height, int wid
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             e->pixels[3 * i + c] = image[c * area + i];
-    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, &e->scratch);
+    e->tokens = palme_encode(e->model, &e->compute, e->context, NULL, e->pixels, height, width, &e->scratch);
     palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens, &e->scratch);
 }
 

@@ -125,7 +125,7 @@ void host_encode(struct host *h, const float *image)
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             h->pixels[3 * i + c] = image[c * area + i];
-    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, &h->scratch);
+    h->tokens = palme_encode(h->model, &h->compute, h->context, NULL, h->pixels, side, side, &h->scratch);
 }
 
 size_t host_context_bytes(const struct host *h)
