@@ -176,7 +176,7 @@ def picture_of(folder, kind, image_size):
         side, image["resize"] = size["shortest_edge"], "crop"
         if not crop:
             raise DataError(
-                "preprocessor_config.json: size has a shortest_edge, but do_center_crop is false; the engine makes squares"
+                "preprocessor_config.json: size has a shortest_edge, but no do_center_crop; the engine makes squares"
             )
     elif kind == "clip" and not isinstance(size, dict):
         side, image["resize"] = size, "crop"

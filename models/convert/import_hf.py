@@ -272,8 +272,8 @@ def vision_encoder_decoder(plan, config, folder):
         )
     if decoder.get("model_type") != "gpt2":
         raise DataError(
-            f"decoder.model_type is {decoder.get('model_type')!r}; gpt2 can be imported, another decoder needs a table of "
-            "names"
+            f"decoder.model_type is {decoder.get('model_type')!r}; gpt2 can be imported, another decoder needs a table "
+            "of names"
         )
     image, scaled = picture_of(folder, kind, encoder["image_size"])
     plan.patches("encoder.embeddings.patch_embeddings.projection", scaled, True)
@@ -444,8 +444,8 @@ def import_folder(folder, out, how):
     kind = config.get("model_type")
     if kind not in KINDS:
         raise DataError(
-            f"{path}: model_type is {kind!r}; {', '.join(KINDS)} can be imported, another kind needs a table of names in "
-            "import_hf.py"
+            f"{path}: model_type is {kind!r}; {', '.join(KINDS)} can be imported, another kind needs a table of "
+            "names in import_hf.py"
         )
     plan = Plan(Weights(folder))
     nested = KINDS[kind](plan, config, folder)
