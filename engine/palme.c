@@ -6,6 +6,7 @@
 
 #include "build_config.h"
 #include "compute/floats.h"
+#include "generate/words.h"
 #include "io/safetensors.h"
 #include "text/tokenizer.h"
 #include "base/util.h"
@@ -91,7 +92,8 @@ static int read_metadata(struct palme_model *model, const struct palme_safetenso
     if (model->config.eos_token >= palme_tokenizer_count(model->tokenizer)) /* no caption could end */
         return palme_fail(log, PALME_ERROR_FORMAT, "tokenizer: the end token has the id %d, and there are %d tokens",
                           model->config.eos_token, palme_tokenizer_count(model->tokenizer));
-    return PALME_OK;
+    return model->config.labels ? palme_words_open(&model->words, model->config.labels, model->tokenizer, log)
+                                : PALME_OK;
 }
 
 /* What to compute with: what is asked for, or the fastest by its kernels of those that the model allows. */
@@ -233,6 +235,7 @@ void palme_model_close(palme_model **model)
 
     palme_pool_close(&m->pool);
     palme_tokenizer_close(&m->tokenizer);
+    palme_words_close(&m->words);
     palme_weights_clear(&m->weights);
     palme_config_clear(&m->config);
     free(m->name);
@@ -247,6 +250,8 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
 {
     if (!model || !info)
         return;
+    const struct palme_label_config *labels = model->config.labels;
+
     *info = (struct palme_info){
         .name = model->name,
         .language = model->language,
@@ -257,15 +262,20 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .precision = palme_precision_name(model->precision),
         .image_size = model->config.image_size,
         .resize = (enum palme_resize)model->config.resize,
+        .filter = (enum palme_filter)model->config.filter,
+        .resize_side = model->config.resize_side,
         .patch_size = model->config.patch_size,
         .vocabulary = model->config.vocabulary,
-        .max_context = model->config.context - palme_config_prefix(&model->config),
+        .max_context = model->config.context - palme_config_prefix(&model->config) - (labels ? PALME_LABEL_TOKENS : 0),
         .beams = model->config.default_beams,
         .threads = model->threads,
         .has_min_score = model->config.has_min_score,
         .min_score = model->config.min_score,
         .parameters = model->weights.parameters,
         .bytes = model->weights.bytes,
+        .labels = labels ? labels->count : 0,
+        .most_labels = labels ? labels->most : 0,
+        .label_weight = labels ? labels->weight : 0,
     };
 }
 
@@ -276,6 +286,8 @@ int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme
             *preprocessor = NULL;
         return PALME_ERROR_ARGUMENT;
     }
-    return palme_preprocessor_open(preprocessor, model->config.image_size, (enum palme_resize)model->config.resize,
-                                   model->kernels.level);
+    struct palme_info info;
+
+    palme_model_info(model, &info);
+    return palme_preprocessor_open_info(preprocessor, &info, model->kernels.level);
 }

@@ -51,8 +51,11 @@ extern "C" {
 #define PALME_MAX_BATCH 16          /* sessions in a call of palme_next_batch */
 #define PALME_MAX_BEAMS 16          /* beams of a search */
 #define PALME_MAX_PROMPT_BYTES 4096 /* bytes of a prompt, or of a text that is scored */
+#define PALME_MAX_LABELS 32         /* labels of a picture */
+#define PALME_MAX_BLOCKED_BYTES 64  /* bytes of an entry of palme_options.blocklist */
 #define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
 #define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
+#define PALME_ROWS_HELD 16          /* rows that palme_image.row keeps */
 
 /* What a call returns: PALME_OK, PALME_END, or an error below zero. */
 enum palme_status {
@@ -104,9 +107,18 @@ struct palme_setup {
     uint64_t reserved[8];
 };
 
-/* The rule by which a picture of any shape becomes a model's square input. */
+/* The rule by which a picture of any shape becomes a model's square input: it is scaled to palme_info.resize_side
+ * pixels, and where that is more than palme_info.image_size, the middle is cut out. */
 enum palme_resize {
-    PALME_RESIZE_SQUASH = 0 /* the whole picture, its aspect ignored, by an antialiased triangle filter */
+    PALME_RESIZE_SQUASH = 0, /* both sides are scaled to resize_side, the picture's aspect is ignored */
+    PALME_RESIZE_CROP        /* the shorter side is, and the aspect is kept */
+};
+
+/* By what filter. All are antialiased: they widen as the picture is made smaller. */
+enum palme_filter {
+    PALME_FILTER_TRIANGLE = 0, /* linear, rounded once at the end */
+    PALME_FILTER_BILINEAR,     /* linear, as Pillow has it: rounded to 8 bits between its two passes too */
+    PALME_FILTER_BICUBIC       /* cubic with a = -0.5, as Pillow has it */
 };
 
 /* What a model is. The strings belong to the model. */
@@ -122,14 +134,19 @@ struct palme_info {
     int patch_size;             /* width and height of a patch, pixels; see palme_look_planar */
     enum palme_resize resize;   /* how palme_look makes the input from a picture */
     int vocabulary;             /* number of token ids */
-    int max_context;            /* longest text in tokens: begin token, prompt and caption */
+    int max_context;            /* longest text in tokens: begin token, prompt and caption; beside its labels */
     int beams;                  /* beams where palme_options.beams is 0 */
     int threads;                /* threads that compute */
     int has_min_score;          /* non-zero: min_score is set */
     double min_score;           /* captions with a lower score are better not shown */
     uint64_t parameters;        /* number of weights in the file */
     uint64_t bytes;             /* memory that the weights take */
-    uint64_t reserved[16];
+    enum palme_filter filter;   /* of `resize` */
+    int resize_side;            /* pixels that `resize` scales to, at least image_size */
+    int labels;                 /* labels that it knows; 0: it has none. See palme_labels */
+    int most_labels;            /* labels that it chooses for a picture at most, 1..PALME_MAX_LABELS */
+    double label_weight;        /* where palme_options.label_weight is 0 */
+    uint64_t reserved[13];
 };
 
 /* Reads and checks a model file, packs its weights and closes it. Nothing stays mapped, so the file may be
@@ -194,7 +211,13 @@ struct palme_image {
     enum palme_matrix matrix; /* YUV only */
     enum palme_range range;   /* YUV only */
     int premultiplied;        /* formats with alpha only; non-zero: colours are multiplied by alpha already */
-    uint64_t reserved[4];
+    /* NULL, or gives row `y` where the pixels are not in memory as a whole: they are decoded or converted a few rows
+     * at a time. For formats of one plane; `planes` and `strides` are ignored then. It is called on the calling
+     * thread and cannot fail. Rows come in ascending order, except that each row of the result begins with rows
+     * that the one before has read too. A row stays valid until PALME_ROWS_HELD more have been asked for. */
+    const uint8_t *(*row)(void *user, int y);
+    void *row_user;
+    uint64_t reserved[2];
 };
 
 /* Resizes pictures to a model's input without a session, for callers that cannot hold on to a frame until a
@@ -206,9 +229,14 @@ typedef struct palme_preprocessor palme_preprocessor;
  * afterwards. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is NULL. */
 PALME_API int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme_model *model);
 
-/* Opens one without a model. `size` is palme_info.image_size, 1..PALME_MAX_SQUARE; `rule` is
- * palme_info.resize; `level` is as in palme_setup. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then
- * *preprocessor is NULL. */
+/* Opens one without a model, from image_size, resize, filter and resize_side of what palme_model_info said of
+ * it; `level` is as in palme_setup. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is
+ * NULL. */
+PALME_API int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info,
+                                           const char *level);
+
+/* The same for models that squash pictures by the triangle filter: `size` is palme_info.image_size,
+ * 1..PALME_MAX_SQUARE; another rule than PALME_RESIZE_SQUASH is PALME_ERROR_ARGUMENT. */
 PALME_API int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule,
                                       const char *level);
 
@@ -223,9 +251,9 @@ PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, c
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
 /* How captions are generated. The default is greedy search, or beam search if the model file asks for beams,
- * and at most 32 tokens. Scores are summed in double precision; ties go to the lower token id. */
+ * and at most 32 tokens, or as many as the model file says. Scores are summed in double precision; ties go to the lower token id. */
 struct palme_options {
-    int max_length;        /* most tokens to generate, the end token included; 0: 32 */
+    int max_length;        /* most tokens to generate, the end token included; 0: the model's default, or 32 */
     int beams;             /* beam width, 1..PALME_MAX_BEAMS; 1: greedy or sampled; 0: the model's default */
     double temperature;    /* of sampling, which makes one sentence whatever `beams` is; 0: no sampling */
     int top_k;             /* sample from the k most likely tokens; 0: all */
@@ -242,7 +270,17 @@ struct palme_options {
     void *cancel_user;
     palme_log_fn log; /* receives this session's messages; may be NULL */
     void *log_user;
-    uint64_t reserved[16];
+    /* Of a model with labels: a word that the picture's labels do not support costs this for each nat (unit of
+     * log-probability) that its label is less likely than the model's floor. 0: the model's default. Below 0: words
+     * cost nothing, and no label has to be named either. It counts in every kind of search, before the temperature
+     * where a caption is sampled, and in scores. */
+    double label_weight;
+    int no_labels; /* non-zero: a model with labels captions as if it had none */
+    /* Words that are never said, separated by commas or newlines, each at most PALME_MAX_BLOCKED_BYTES; NULL:
+     * none. They are compared with the text, whatever its tokens are, and a to z with A to Z. The string is read
+     * while captions are generated under these options. A prompt may have such words. */
+    const char *blocklist;
+    uint64_t reserved[13];
 };
 
 /* Opens a session and takes all the memory that it will ever use. `options` may be NULL.
@@ -301,12 +339,14 @@ PALME_API int palme_caption_length(const palme_session *session);
  * their own. The end token and the token at max_length are never among them. 0 without a draft. */
 PALME_API int palme_caption_accepted(const palme_session *session);
 
-/* Mean log-probability of these tokens in the model's own distribution, before temperature and exclusions; 0
- * if there are none. With beam search it is that of the chosen sentence, known after PALME_END. */
+/* Mean log-probability of these tokens in the model's own distribution, before temperature and exclusions, less
+ * what they cost by palme_options.label_weight; 0 if there are none. With beam search it is that of the chosen
+ * sentence, known after PALME_END. */
 PALME_API double palme_caption_score(const palme_session *session);
 
 /* Scores a given text, UTF-8, at most PALME_MAX_PROMPT_BYTES, as the caption of the picture: *mean is the
- * mean log-probability of its tokens and of the end token. It takes one pass of the decoder and no search.
+ * mean log-probability of its tokens and of the end token, less what they cost. It takes one pass of the decoder
+ * and no search.
  * For a caption that ended by itself it is palme_caption_score, bit for bit, if the tokenizer splits the text
  * into the tokens that were generated.
  *
@@ -315,6 +355,35 @@ PALME_API double palme_caption_score(const palme_session *session);
  * default prompt. The session stays as it was: palme_prompt and palme_next go on with the same picture.
  * Returns PALME_OK or PALME_ERROR_{ARGUMENT, TEXT, CONTEXT, CANCELLED}; then *mean is unchanged. */
 PALME_API int palme_score(palme_session *session, const char *text, double *mean);
+
+/* ---- Labels ------------------------------------------------------------------------------- */
+
+/* Some models also tell which of some everyday words, the labels, fit a picture (palme_info.labels). palme_look
+ * finds them, the decoder reads the likely ones before its text, and words of a caption are held to them. The
+ * functions below may be called from palme_look on: before, during and after a caption. Models without labels, and
+ * sessions with palme_options.no_labels, have none for any picture. */
+
+struct palme_label {
+    const char *name;   /* "dog"; the model's */
+    const char *phrase; /* as a sentence says it, "a dog"; "" for what is no thing, such as "sitting"; the model's */
+    double probability; /* 0..1 */
+    uint64_t reserved[1];
+};
+
+/* The labels that were chosen for the picture, most likely first: labels[0..] receives at most `capacity` of them;
+ * PALME_MAX_LABELS are always enough. Returns how many there are, or PALME_ERROR_ARGUMENT for a NULL or without a
+ * picture. */
+PALME_API int palme_labels(const palme_session *session, struct palme_label *labels, int capacity);
+
+/* Whether the picture's labels confirm a text, UTF-8, at most PALME_MAX_PROMPT_BYTES: it names at least one thing
+ * whose label is likely enough by the model's own measure. A caption that they do not confirm, or whose score is
+ * below palme_info.min_score, is better not shown. Returns 1 or 0, always 1 without labels, or
+ * PALME_ERROR_{ARGUMENT, TEXT}. */
+PALME_API int palme_confirms(palme_session *session, const char *text);
+
+/* A sentence that is made of the likeliest label alone, "a photo of a dog", to be shown instead of such a caption; ""
+ * if no label is likely enough. It belongs to the model. Never NULL. */
+PALME_API const char *palme_cautious(const palme_session *session);
 
 /* ---- The rest ----------------------------------------------------------------------------- */
 

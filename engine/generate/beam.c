@@ -2,7 +2,12 @@
  *
  * beam.c - beam search: several sentences grow at once, the best finished one wins. It chooses tokens only;
  * running the decoder and moving caches is the session's part.
+ *
+ * There are two sets of rules for what counts as finished and when a search is over: those of Palme.beam in
+ * models/palme.py, and those of `generate` in Hugging Face transformers, by which captioners that come from there say
+ * what they say there.
  */
+#include "generate/hold.h"
 #include "nn/model.h"
 
 #include <math.h>
@@ -17,6 +22,7 @@ void palme_beams_begin(struct palme_beams *beams)
     beams->best_length = 0;
     beams->best_value = -INFINITY;
     beams->best_score = 0;
+    beams->finished_count = 0;
 }
 
 /* Keeps the `most` best of what it is given, best first. Candidates come with rising beam and token, so
@@ -38,20 +44,26 @@ static int offer(struct palme_candidate *list, int count, int most, const struct
 static int collect(struct palme_beams *beams, const struct palme_kernels *kernels, float *logits, int vocabulary,
                    const struct palme_search *search)
 {
-    int count = 0, most = 2 * search->width;
+    int count = 0, most = 2 * search->width, empty = search->rules == PALME_SEARCH_PALME && !beams->length;
 
     for (int b = 0; b < beams->open; b++) {
         float *row = logits + (size_t)b * (size_t)vocabulary;
         double all = kernels->log_sum_exp(row, vocabulary);
 
-        palme_forbid_repeats(row, vocabulary, beams->beam[b].tokens, beams->length, search->ngram);
-        if (search->eos >= 0 && (!beams->length || beams->length + 1 < search->min_length))
+        if (search->hold)
+            palme_hold_apply(search->hold, row, beams->beam[b].tokens, beams->length, search->eos);
+        palme_forbid_repeats(row, vocabulary, search->front, search->front_length, beams->beam[b].tokens, beams->length,
+                             search->ngram);
+        if (search->eos >= 0 && (empty || beams->length + 1 < search->min_length))
             row[search->eos] = -INFINITY;
         float least = -INFINITY; /* logits below it are no candidates */
         for (int t = 0; t < search->tokens; t++) {
             struct palme_candidate c = { beams->beam[b].score + (row[t] - all), b, t };
 
             if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))
+                continue;
+            if (search->blocklist && (count < most || c.score > beams->candidates[count - 1].score) &&
+                palme_blocklist_forbids(search->blocklist, search->tokenizer, beams->beam[b].tokens, beams->length, t))
                 continue;
             count = offer(beams->candidates, count, most, &c);
             if (count == most && row[t] > least && beams->candidates[count - 1].score >= c.score)
@@ -73,6 +85,59 @@ static void keep_best(struct palme_beams *beams, const int *tokens, int count, i
     beams->best_value = value;
 }
 
+/* A sentence is complete by transformers' rules: the best `width` of them are remembered. */
+static void keep_finished(struct palme_beams *beams, const struct palme_candidate *c, const struct palme_search *search)
+{
+    double value = c->score / pow(beams->length + 1, search->length_penalty);
+    int at = beams->finished_count;
+
+    if (at == search->width) {
+        if (search->early_stopping == PALME_STOP_FIRST || !(value > beams->finished[at - 1]))
+            return;
+        at--;
+    } else {
+        beams->finished_count++;
+    }
+    for (; at > 0 && value > beams->finished[at - 1]; at--)
+        beams->finished[at] = beams->finished[at - 1];
+    beams->finished[at] = value;
+    keep_best(beams, beams->beam[c->beam].tokens, beams->length, c->token, c->score, value);
+}
+
+/* Whether a candidate, the `rank`-th best, ends its sentence, which is then remembered. */
+static int ends(struct palme_beams *beams, const struct palme_candidate *c, int rank, const struct palme_search *search)
+{
+    int end = c->token == search->eos;
+
+    if (search->rules == PALME_SEARCH_PALME) {
+        if (end)
+            keep_best(beams, beams->beam[c->beam].tokens, beams->length, c->token, c->score,
+                      c->score / pow(beams->length + 1, search->length_penalty));
+        return end;
+    }
+    end |= beams->length + 1 == search->max_length;
+    if (end && rank < search->width)
+        keep_finished(beams, c, search);
+    return end;
+}
+
+/* Whether no open beam is expected to become better than what is finished. */
+static int is_over(const struct palme_beams *beams, const struct palme_search *search)
+{
+    int most = search->max_length;
+    double best = beams->beam[0].score;
+
+    if (search->rules == PALME_SEARCH_PALME)
+        return beams->best_length && beams->best_value >= best / pow(most, search->length_penalty);
+    if (beams->finished_count < search->width)
+        return 0;
+    if (search->early_stopping == PALME_STOP_FIRST)
+        return 1;
+    if (search->early_stopping == PALME_STOP_HEURISTIC || !(search->length_penalty > 0))
+        most = beams->length;
+    return !(best / pow(most, search->length_penalty) > beams->finished[search->width - 1]);
+}
+
 int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent, float *logits,
                      int vocabulary, const struct palme_search *search)
 {
@@ -83,12 +148,7 @@ int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kern
         const struct palme_candidate *c = &beams->candidates[i];
         const struct palme_beam *from = &beams->beam[c->beam];
 
-        if (c->token == search->eos) {
-            keep_best(beams, from->tokens, beams->length, c->token, c->score,
-                      c->score / pow(length, search->length_penalty));
-            continue;
-        }
-        if (open == search->width)
+        if (ends(beams, c, i, search) || open == search->width)
             continue;
         memcpy(beams->next[open].tokens, from->tokens, (size_t)beams->length * sizeof *from->tokens);
         beams->next[open].tokens[beams->length] = c->token;
@@ -105,9 +165,7 @@ int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kern
         beams->open = open;
         beams->length = length;
     }
-    if (open && length < search->max_length &&
-        !(beams->best_length &&
-          beams->best_value >= beams->beam[0].score / pow(search->max_length, search->length_penalty)))
+    if (open && length < search->max_length && !is_over(beams, search))
         return 0;
     if (!beams->best_length) /* nothing has ended by itself: the best open sentence stands */
         keep_best(beams, beams->beam[0].tokens, beams->length, -1, beams->beam[0].score, 0);

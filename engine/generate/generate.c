@@ -5,6 +5,7 @@
  */
 #include "generate/session.h"
 
+#include "base/util.h"
 #include "compute/floats.h"
 
 #include <math.h>
@@ -121,18 +122,43 @@ static struct palme_search search_of(const palme_session *s)
 {
     const struct palme_options *o = &s->options;
     const struct palme_config *config = &s->model->config;
+    int theirs = config->search_rules == PALME_SEARCH_TRANSFORMERS, least = config->min_length;
 
+    /* transformers counts begin token and prompt, and not the token that ends the caption. */
+    if (theirs)
+        least = max_int(least - s->prompt.count, config->min_new_tokens) + 1;
     return (struct palme_search){
         .width = palme_session_width(s->model, o),
         .max_length = s->hypotheses.most,
         .tokens = palme_tokenizer_count(s->model->tokenizer),
         .eos = config->eos_token,
-        .min_length = o->min_length ? o->min_length : config->min_length,
+        .min_length = o->min_length ? o->min_length : least,
         .ngram = o->no_repeat_ngram < 0 ? 0
                  : o->no_repeat_ngram   ? o->no_repeat_ngram
                                         : config->no_repeat_ngram,
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
+        .blocklist = o->blocklist,
+        .tokenizer = s->model->tokenizer,
+        .rules = config->search_rules,
+        .early_stopping = config->early_stopping,
+        .front = s->prompt.tokens + s->seen.id_count,
+        .front_length = theirs ? s->prompt.count - s->seen.id_count : 0,
+        .hold = s->seen.holds ? &s->seen.hold : NULL,
     };
+}
+
+/* The largest logit's token, or one that is drawn; -1 where none is a number. */
+static int choose_any(palme_session *s, const float *logits, int tokens)
+{
+    const struct palme_options *o = &s->options;
+    float *probabilities = s->work.probabilities;
+    int token = s->model->kernels.argmax(logits, tokens), kept;
+
+    if (token < 0 || !(o->temperature > 0))
+        return token;
+    kept = palme_filter(probabilities, s->work.kept, logits, tokens, o->temperature, o->top_k,
+                        o->top_p > 0 ? o->top_p : 1);
+    return palme_draw(probabilities, s->work.kept, kept, &s->hypotheses.random);
 }
 
 /* Chooses the next token of a single sentence from logits[V]; -1 where none is a number. A vocabulary may be
@@ -142,26 +168,28 @@ static int choose(palme_session *s, float *logits)
 {
     const struct palme_kernels *kernels = &s->model->kernels;
     const struct palme_search search = search_of(s);
-    const struct palme_options *o = &s->options;
     struct palme_hypotheses *h = &s->hypotheses;
     float *probabilities = s->work.probabilities;
     int token;
     double all = kernels->log_sum_exp(logits, s->model->config.vocabulary);
 
+    if (search.hold)
+        palme_hold_apply(search.hold, logits, h->text, h->generated, search.eos);
     memcpy(probabilities, logits, (size_t)search.tokens * sizeof *logits); /* the raw ones give the score */
-    palme_forbid_repeats(logits, search.tokens, h->text, h->generated, search.ngram);
+    palme_forbid_repeats(logits, search.tokens, search.front, search.front_length, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)
         logits[search.eos] = -INFINITY;
-    token = kernels->argmax(logits, search.tokens);
-    float raw = token < 0 ? 0 : probabilities[token];
-    if (token >= 0 && o->temperature > 0) {
-        int kept = palme_filter(probabilities, s->work.kept, logits, search.tokens, o->temperature, o->top_k,
-                                o->top_p > 0 ? o->top_p : 1);
-
-        token = palme_draw(probabilities, s->work.kept, kept, &h->random);
-        raw = logits[token];
+    token = choose_any(s, logits, search.tokens);
+    while (token >= 0 && palme_blocklist_forbids(search.blocklist, search.tokenizer, h->text, h->generated, token)) {
+        if (!(logits[token] > -INFINITY)) /* no token is left */
+            return -1;
+        logits[token] = -INFINITY;
+        token = choose_any(s, logits, search.tokens);
     }
-    if (token >= 0 && !isnan(raw - all)) /* weights of a damaged model may be infinite */
+    if (token < 0)
+        return token;
+    float raw = s->options.temperature > 0 ? logits[token] : probabilities[token];
+    if (!isnan(raw - all)) /* weights of a damaged model may be infinite */
         h->score += raw - all;
     return token;
 }

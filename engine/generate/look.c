@@ -16,10 +16,15 @@ static int see(palme_session *s, int height, int width)
     const struct palme_config *config = &s->model->config;
     struct palme_view *view = &s->view;
     struct palme_work *work = &s->work;
-    int tokens = palme_encode(s->model, &s->compute, view->context, view->pixels, height, width, &work->scratch);
+    const int labels = config->labels && !s->options.no_labels;
+    int tokens = palme_encode(s->model, &s->compute, view->context, labels ? s->seen.pooled : NULL, view->pixels,
+                              height, width, &work->scratch);
 
     if (tokens < 0)
         return tokens;
+    palme_seen_forget(&s->seen);
+    if (labels)
+        palme_seen_look(s);
     palme_decoder_see(s->model, &s->compute, &view->picture, config->cross_attend ? NULL : view->mapped, view->context,
                       tokens, &work->scratch);
     palme_generate_clear(s, tokens);
@@ -53,7 +58,8 @@ static int look(palme_session *s, const struct palme_image *image)
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))
         return PALME_ERROR_CANCELLED;
-    status = palme_preprocess_run(&s->compute, s->view.square, image, side, s->model->config.resize, &s->work.scratch);
+    struct palme_scaling scaling = palme_config_scaling(&s->model->config);
+    status = palme_preprocess_run(&s->compute, s->view.square, image, &scaling, &s->work.scratch);
     if (status < 0)
         return status;
     for (size_t i = 0; i < count; i++)

@@ -30,12 +30,15 @@ int palme_prefill_prompt(palme_session *s, const char *text, int left)
 {
     if (!text)
         text = s->model->config.default_prompt;
-    int count = palme_prefill_encode(s, s->prompt.tokens + 1, left - 1, text, "prompt");
+    int labels = s->seen.id_count, most = s->model->config.labels ? PALME_LABEL_TOKENS : 0;
+    int count = palme_prefill_encode(s, s->prompt.tokens + labels + 1, left - most - 1, text, "prompt");
 
     if (count < 0)
         return count;
-    s->prompt.tokens[0] = s->model->config.bos_token;
-    s->prompt.count = count + 1;
+    for (int i = 0; i < labels; i++)
+        s->prompt.tokens[i] = s->seen.ids[i];
+    s->prompt.tokens[labels] = s->model->config.bos_token;
+    s->prompt.count = labels + 1 + count;
     return s->prompt.count;
 }
 
@@ -67,19 +70,33 @@ static int run(palme_session *s, int more)
     return PALME_OK;
 }
 
+/* The most tokens of a caption behind a prompt of so many. */
+static int longest(const palme_session *s, int count)
+{
+    const struct palme_config *config = &s->model->config;
+
+    if (s->options.max_length)
+        return s->options.max_length;
+    if (config->max_new_tokens)
+        return config->max_new_tokens;
+    if (!config->max_length)
+        return PALME_DEFAULT_LENGTH;
+    return config->search_rules == PALME_SEARCH_TRANSFORMERS ? max_int(config->max_length - count, 1)
+                                                             : config->max_length;
+}
+
 static int prompt(palme_session *s, const char *text)
 {
     if (!s || s->hypotheses.state != PALME_STATE_PICTURE)
         return PALME_ERROR_ARGUMENT;
     int before = s->hypotheses.cache[0].length, left = s->capacity - before;
-    int wanted = s->options.max_length ? s->options.max_length : PALME_DEFAULT_LENGTH;
     int count = palme_prefill_prompt(s, text, left), status;
 
     if (count < 0)
         return count;
     palme_session_enter(s);
     /* The last token is never run, so one more fits than the context has positions left. */
-    int most = min_int(left - count + 1, wanted);
+    int most = min_int(left - count + 1, longest(s, count));
 
     if ((status = run(s, palme_draft_propose(&s->hypotheses.draft, 0, most - 1))) < 0) {
         palme_generate_rewind(s, before); /* called again, it starts anew */

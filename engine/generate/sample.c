@@ -104,16 +104,24 @@ int palme_draw(const float *probabilities, const int *kept, int count, struct pa
     return kept[count - 1]; /* also what rounding leaves over */
 }
 
-void palme_forbid_repeats(float *logits, int vocabulary, const int *text, int length, int ngram)
+void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int front_length, const int *text,
+                          int length, int ngram)
 {
-    const int *tail = text + length - (ngram - 1);
+    int all = front_length + length;
 
-    if (ngram <= 0 || length < ngram)
+    if (ngram <= 0)
         return;
-    for (int i = 0; i + ngram <= length; i++) {
-        int token = text[i + ngram - 1];
+    for (int i = 0; i + ngram <= all; i++) {
+        int same = 1, token = 0;
 
-        if (memcmp(text + i, tail, (size_t)(ngram - 1) * sizeof *text) == 0 && token >= 0 && token < vocabulary)
+        for (int k = 0; k < ngram && same; k++) {
+            int tail = all - (ngram - 1) + k;
+
+            token = i + k < front_length ? front[i + k] : text[i + k - front_length];
+            if (k < ngram - 1)
+                same = token == (tail < front_length ? front[tail] : text[tail - front_length]);
+        }
+        if (same && token >= 0 && token < vocabulary)
             logits[token] = -INFINITY;
     }
 }

@@ -13,18 +13,24 @@
 
 #include <math.h>
 
-/* The log-probability of `token`, as generate.c and beam.c add them up. */
-static double log_probability(const palme_session *s, const float *logits, int token)
+/* The log-probability of text[length] behind the tokens before it, less what it costs, as generate.c and beam.c add
+ * them up. */
+static double log_probability(const palme_session *s, float *logits, const int *text, int length)
 {
-    double value = logits[token] - s->model->kernels.log_sum_exp(logits, s->model->config.vocabulary);
+    double all = s->model->kernels.log_sum_exp(logits, s->model->config.vocabulary);
+
+    if (s->seen.holds)
+        palme_hold_apply(&s->seen.hold, logits, text, length, s->model->config.eos_token);
+    double value = logits[text[length]] - all;
 
     return isnan(value) ? 0 : value; /* weights of a damaged model may be infinite */
 }
 
-/* Adds up what hidden rows say of the tokens in targets[count]. */
+/* Adds up what hidden rows say of the tokens in targets[count], which belong to the text behind the prompt. */
 static int add_rows(palme_session *s, double *sum, const float *hidden, const int *targets, int count)
 {
     size_t dim = (size_t)s->model->config.decoder.dim, vocabulary = (size_t)s->model->config.vocabulary;
+    const int *text = s->prompt.tokens + s->prompt.count;
     float *logits = s->work.logits;
 
     for (int first = 0; first < count; first += PALME_JOINT_ROWS) {
@@ -34,7 +40,7 @@ static int add_rows(palme_session *s, double *sum, const float *hidden, const in
         if (s->compute.cancelled)
             return PALME_ERROR_CANCELLED;
         for (int i = 0; i < n; i++)
-            *sum += log_probability(s, logits + (size_t)i * vocabulary, targets[first + i]);
+            *sum += log_probability(s, logits + (size_t)i * vocabulary, text, (int)(targets + first + i - text));
     }
     return PALME_OK;
 }

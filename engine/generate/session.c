@@ -18,16 +18,16 @@
 
 static void lay_out_view(struct palme_view *view, struct palme_arena *arena, const struct palme_config *config)
 {
-    size_t side = (size_t)config->image_size, patches = (size_t)palme_config_patches(config);
+    size_t side = (size_t)config->image_size, tokens = (size_t)palme_config_image_tokens(config);
     size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
 
     view->square = palme_arena_take(arena, side * side, 3);
     view->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
-    view->context = palme_arena_take(arena, patches * (size_t)config->encoder.dim, sizeof(float));
+    view->context = palme_arena_take(arena, tokens * (size_t)config->encoder.dim, sizeof(float));
     view->mapped =
         palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim, sizeof(float));
-    view->picture.capacity = (int)patches;
-    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * patches : 0, inner * sizeof(float));
+    view->picture.capacity = (int)tokens;
+    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * tokens : 0, inner * sizeof(float));
 }
 
 static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, int width, int capacity)
@@ -81,6 +81,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
     struct palme_work *work = &s->work;
 
     lay_out_view(&s->view, arena, config);
+    palme_seen_lay_out(&s->seen, arena, s->model);
     s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
     s->rotary.cos = palme_arena_take(arena, angles, sizeof(float));
     s->rotary.sin = palme_arena_take(arena, angles, sizeof(float));
@@ -124,6 +125,10 @@ static int usable_options(const struct palme_options *o, const struct palme_log 
         wrong = "no_repeat_ngram is below -1";
     else if (o->min_length < 0)
         wrong = "min_length is below 0";
+    else if (isnan(o->label_weight) || o->label_weight == INFINITY)
+        wrong = "label_weight is not a number or infinite";
+    else if (!palme_blocklist_is_usable(o->blocklist))
+        wrong = "blocklist has an entry of more than 64 bytes";
     else if (!all_zero(o->reserved, sizeof o->reserved))
         wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
                 "header";

@@ -4,6 +4,7 @@
  *
  *     part              written by   what it holds
  *     view              look.c       the picture, and what encoder and decoder made of it
+ *     seen              labels.c     the picture's labels, and what words cost because of them
  *     prompt            prefill.c    the tokens that the caption goes on from
  *     hypotheses        generate.c   the sentences that may become the caption, and their caches
  *     hypotheses.draft  draft.c      the caption before this one
@@ -17,6 +18,7 @@
 #ifndef PALME_SESSION_H
 #define PALME_SESSION_H
 
+#include "generate/hold.h"
 #include "text/detokenize.h"
 #include "nn/model.h"
 
@@ -39,14 +41,27 @@ enum palme_session_state {
 struct palme_view {
     uint8_t *square;              /* [S][S][3] */
     float *pixels;                /* [S][S][3] */
-    float *context;               /* [P][E] the encoder's output */
-    float *mapped;                /* [P][D] the image tokens of a prefix decoder */
+    float *context;               /* [image tokens][E] the encoder's output */
+    float *mapped;                /* [image tokens][D] those of a prefix decoder */
     struct palme_picture picture; /* keys and values of cross-attention */
+};
+
+/* The labels of the picture. Without labels all is 0 and NULL. */
+struct palme_seen {
+    int known;             /* there are probabilities */
+    float *pooled;         /* [PALME_LABEL_INPUTS] */
+    double *probabilities; /* [L] */
+    int chosen[PALME_MAX_LABELS], chosen_count;
+    int *ids; /* [id_count] what the decoder reads before its begin token, at most PALME_LABEL_TOKENS */
+    int id_count;
+    int holds; /* words may cost something */
+    struct palme_hold hold;
+    char *text; /* [PALME_MAX_PROMPT_BYTES + 1] scratch */
 };
 
 /* What the caption goes on from. */
 struct palme_prompt_tokens {
-    int *tokens; /* [capacity + 1] begin token and prompt; palme_score puts its text behind them */
+    int *tokens; /* [capacity + 1] labels, begin token and prompt; palme_score puts its text behind them */
     int count;
 };
 
@@ -112,6 +127,7 @@ struct palme_session {
     struct palme_rotary rotary; /* constant */
 
     struct palme_view view;
+    struct palme_seen seen;
     struct palme_prompt_tokens prompt;
     struct palme_hypotheses hypotheses;
     struct palme_window window;
@@ -132,8 +148,17 @@ int palme_session_width(const palme_model *model, const struct palme_options *op
 /* Encodes a text for the decoder, at most `capacity` tokens. `what` is what messages call it, "prompt" or
  * "text". Returns the number of tokens or PALME_ERROR_{TEXT, CONTEXT}. */
 int palme_prefill_encode(palme_session *s, int *tokens, int capacity, const char *text, const char *what);
-/* Begin token and prompt into s->prompt. `left` is the number of positions left. The same errors. */
+/* Labels, begin token and prompt into s->prompt. `left` is the number of positions left. The same errors. A prompt has
+ * room beside the most labels that there may be, so that whether it fits does not depend on the picture. */
 int palme_prefill_prompt(palme_session *s, const char *text, int left);
+
+/* ---- Labels (labels.c) -------------------------------------------------------------------- */
+
+void palme_seen_lay_out(struct palme_seen *seen, struct palme_arena *arena, const struct palme_model *model);
+/* No labels: of a model without them, or with the option. */
+void palme_seen_forget(struct palme_seen *seen);
+/* The labels of the picture whose features were pooled. */
+void palme_seen_look(palme_session *s);
 
 /* ---- Generating (generate.c) -------------------------------------------------------------- */
 

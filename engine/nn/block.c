@@ -13,15 +13,17 @@
 /* ---- Loading ------------------------------------------------------------------------------ */
 
 void palme_attention_load(struct palme_loader *l, struct palme_attention_block *block, const struct palme_stack *stack,
-                          const char *name, int flags, int kv_flags)
+                          const char *name, int flags, int kv_dim, int kv_flags)
 {
     int inner = palme_stack_inner(stack), dim = stack->dim, bias = stack->qkv_bias ? PALME_LOAD_BIAS : 0;
     int out_bias = stack->out_bias ? PALME_LOAD_BIAS : 0;
 
     palme_load_norm(l, &block->norm, palme_name("%s.norm", name).text, dim, 1);
     palme_load_linear(l, &block->q, palme_name("%s.q", name).text, inner, dim, flags | bias, PALME_ACTIVATION_NONE);
-    palme_load_linear(l, &block->k, palme_name("%s.k", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
-    palme_load_linear(l, &block->v, palme_name("%s.v", name).text, inner, dim, kv_flags | bias, PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->k, palme_name("%s.k", name).text, inner, kv_dim, kv_flags | bias,
+                      PALME_ACTIVATION_NONE);
+    palme_load_linear(l, &block->v, palme_name("%s.v", name).text, inner, kv_dim, kv_flags | bias,
+                      PALME_ACTIVATION_NONE);
     palme_load_linear(l, &block->out, palme_name("%s.out", name).text, dim, inner, flags | out_bias,
                       PALME_ACTIVATION_NONE);
 }

@@ -13,7 +13,7 @@
 
 struct palme_attention_block {
     struct palme_norm norm;
-    struct palme_linear q, k, v; /* [inner, dim] */
+    struct palme_linear q, k, v; /* [inner, dim]; k and v of cross-attention [inner, kv_dim] */
     struct palme_linear out;     /* [dim, inner] */
 };
 
@@ -26,10 +26,11 @@ struct palme_mlp_block {
 /* The factor of q.k where both are normalised. */
 #define PALME_QK_NORM_SCALE 10.0f
 
-/* NAME.norm, .q, .k, .v, .out, and NAME.norm, .up, .down. The flags are those of palme_load_linear; q and out may see
- * few rows where k and v see many: cross-attention reads a whole picture at once. */
+/* NAME.norm, .q, .k, .v, .out, and NAME.norm, .up, .down. The flags are those of palme_load_linear. k and v of
+ * cross-attention read something else, of another width kv_dim, and a whole picture of it at once, where q and out may
+ * see few rows. */
 void palme_attention_load(struct palme_loader *l, struct palme_attention_block *block, const struct palme_stack *stack,
-                          const char *name, int flags, int kv_flags);
+                          const char *name, int flags, int kv_dim, int kv_flags);
 void palme_mlp_load(struct palme_loader *l, struct palme_mlp_block *block, const struct palme_stack *stack,
                     const char *name, int flags);
 

@@ -11,12 +11,13 @@
 
 #include "nn/fields.h"
 #include "nn/format1.h"
+#include "nn/labels.h"
 #include "io/json.h"
 #include "image/preprocess.h"
 #include "base/util.h"
 
 enum {
-    MAX_CONFIG = 65536, /* bytes of JSON */
+    MAX_CONFIG = 1 << 20, /* bytes of JSON; most of them are the words of labels */
     MAX_PATCHES = 65536,
     MAX_DISTANCE = 16384, /* of a position from the xpos centre: the gain 0.2857^(-d/512) stays below 3e17 */
     ROTATED = 2 * PALME_ROTARY
@@ -30,13 +31,15 @@ static const double max_values = 2147483648.0;
 const char *const palme_stem_names[] = { "none", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2",
                                          NULL };
 
-static const char *const filters[] = { "triangle", NULL };
 static const char *const norms[] = { "layer", NULL }, *const orders[] = { "pre", "post", NULL };
 static const char *const positions[] = { "none", "learned", NULL };
 static const char *const activations[] = { "gelu_erf", "gelu_tanh", "quick_gelu", NULL };
 static const char *const pictures[] = { "prefix", "cross_attention", NULL };
 static const char *const rotaries[] = { "none", "xpos", NULL };
-static const char *const heads_of_logits[] = { "linear", NULL };
+static const char *const heads_of_logits[] = { "linear", "bert", NULL };
+static const char *const search_rules[] = { "palme", "transformers", NULL };
+static const char *const early_stopping[] = { "heuristic", "first", "never", NULL };
+static const char *const projections[] = { "auto", "linear", "none", NULL };
 
 /* Members of the JSON that are no members of the config. */
 struct draft {
@@ -44,8 +47,8 @@ struct draft {
     struct {
         struct palme_stack stack;
         int activation, norm, kv_heads;
-    } part;                       /* encoder or decoder */
-    int stem, class_tokens, only; /* only: a choice of one */
+    } part; /* encoder or decoder */
+    int stem;
 };
 
 #define IMAGE(name) offsetof(struct draft, config.name)
@@ -56,7 +59,8 @@ static const struct palme_field image_fields[] = {
     { "size", IMAGE(image_size), PALME_FIELD_INTEGER, 1, 1, 4096, NULL },
     { "patch", IMAGE(patch_size), PALME_FIELD_INTEGER, 1, 1, 512, NULL },
     { "resize", IMAGE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
-    { "filter", offsetof(struct draft, only), PALME_FIELD_CHOICE, 0, 0, 0, filters },
+    { "filter", IMAGE(filter), PALME_FIELD_CHOICE, 0, 0, 0, palme_filter_names },
+    { "shortest_side", IMAGE(resize_side), PALME_FIELD_INTEGER, 0, 1, PALME_MAX_SQUARE, NULL },
 };
 
 static const struct palme_field stack_fields[] = {
@@ -86,22 +90,25 @@ static const struct palme_field encoder_fields[] = {
     { "patch_input_norm", IMAGE(patch_input_norm), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
     { "patch_bias", IMAGE(patch_bias), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
     { "patch_output_norm", IMAGE(patch_output_norm), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
-    { "class_tokens", offsetof(struct draft, class_tokens), PALME_FIELD_INTEGER, 0, 0, 2, NULL },
+    { "class_tokens", IMAGE(class_tokens), PALME_FIELD_INTEGER, 0, 0, 2, NULL },
 };
 
 static const struct palme_field decoder_fields[] = {
     { "vocabulary", IMAGE(vocabulary), PALME_FIELD_INTEGER, 1, 1, 1 << 20, NULL },
     { "context", IMAGE(context), PALME_FIELD_INTEGER, 1, 1, PALME_MOST_POSITIONS, NULL },
     { "image", IMAGE(cross_attend), PALME_FIELD_CHOICE, 0, 0, 0, pictures },
+    { "embed_prefix", IMAGE(embed_prefix), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
     { "rotary", IMAGE(rotary_xpos), PALME_FIELD_CHOICE, 0, 0, 0, rotaries },
     { "xpos_center", IMAGE(xpos_center), PALME_FIELD_INTEGER, 0, 0, 2 * PALME_MOST_POSITIONS, NULL },
     { "alibi_heads", IMAGE(alibi_heads), PALME_FIELD_INTEGER, 0, 0, 512, NULL },
     { "tied_logits", IMAGE(tied_logits), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
     { "logits_bias", IMAGE(logits_bias), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
-    { "logits_head", offsetof(struct draft, only), PALME_FIELD_CHOICE, 0, 0, 0, heads_of_logits },
+    { "logits_head", IMAGE(bert_head), PALME_FIELD_CHOICE, 0, 0, 0, heads_of_logits },
 };
 
 static const struct palme_field projection_fields[] = {
+    { "kind", IMAGE(projection), PALME_FIELD_CHOICE, 0, 0, 0, projections },
+    { "norm", IMAGE(projection_norm), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
     { "bias", IMAGE(projection_bias), PALME_FIELD_BOOLEAN, 0, 0, 0, NULL },
 };
 
@@ -111,6 +118,11 @@ static const struct palme_field generation_fields[] = {
     { "length_penalty", IMAGE(length_penalty), PALME_FIELD_NUMBER, 0, 0, 32, NULL },
     { "no_repeat_ngram", IMAGE(no_repeat_ngram), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
     { "min_length", IMAGE(min_length), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
+    { "max_length", IMAGE(max_length), PALME_FIELD_INTEGER, 0, 1, PALME_MOST_POSITIONS, NULL },
+    { "max_new_tokens", IMAGE(max_new_tokens), PALME_FIELD_INTEGER, 0, 1, PALME_MOST_POSITIONS, NULL },
+    { "min_new_tokens", IMAGE(min_new_tokens), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
+    { "search", IMAGE(search_rules), PALME_FIELD_CHOICE, 0, 0, 0, search_rules },
+    { "early_stopping", IMAGE(early_stopping), PALME_FIELD_CHOICE, 0, 0, 0, early_stopping },
     { "min_score", IMAGE(min_score), PALME_FIELD_NUMBER, 0, -1e30, 1e30, NULL },
 };
 
@@ -229,19 +241,25 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
         *config = draft.config; /* which may own something */
         return status;
     }
+    if (!draft.config.resize_side)
+        draft.config.resize_side = draft.config.image_size;
     draft.config.stem = (enum palme_stem_kind)draft.stem;
     *config = draft.config;
-    if (draft.class_tokens)
-        return palme_fail(log, PALME_ERROR_FORMAT, "config: encoder.class_tokens is %d; this version knows only 0",
-                          draft.class_tokens);
     if (config->rotary_xpos && config->xpos_center < 0)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: decoder.xpos_center is missing");
-    if ((status = palme_config_validate(config, &names2, log)) == PALME_OK)
+    if ((status = palme_config_validate(config, &names2, log)) == PALME_OK &&
+        (status = palme_label_config_read(&config->labels, config, json, names2.stem, names2.context, log)) == PALME_OK)
         warn_unknown(json, &image, &encoder, &decoder, &projection, &generation);
     return status;
 }
 
 /* ---- What the values say together --------------------------------------------------------- */
+
+struct palme_scaling palme_config_scaling(const struct palme_config *config)
+{
+    return (struct palme_scaling){ config->image_size, (enum palme_resize)config->resize,
+                                   (enum palme_filter)config->filter, config->resize_side };
+}
 
 int palme_config_patches(const struct palme_config *config)
 {
@@ -250,9 +268,30 @@ int palme_config_patches(const struct palme_config *config)
     return side * side;
 }
 
+int palme_config_image_tokens(const struct palme_config *config)
+{
+    return config->class_tokens + palme_config_patches(config);
+}
+
 int palme_config_prefix(const struct palme_config *config)
 {
-    return config->cross_attend ? 0 : palme_config_patches(config);
+    return config->cross_attend ? 0 : palme_config_image_tokens(config);
+}
+
+int palme_config_projects(const struct palme_config *config)
+{
+    return config->projection == PALME_PROJECTION_LINEAR ||
+           (config->projection == PALME_PROJECTION_AUTO && config->encoder.dim != config->decoder.dim);
+}
+
+int palme_config_image_dim(const struct palme_config *config)
+{
+    return palme_config_projects(config) ? config->decoder.dim : config->encoder.dim;
+}
+
+int palme_config_positions(const struct palme_config *config)
+{
+    return config->embed_prefix ? config->context : config->context - palme_config_prefix(config);
 }
 
 int palme_config_patch_values(const struct palme_config *config)
@@ -285,7 +324,7 @@ static int validate_rotary(const struct palme_config *config, const struct palme
 static int validate_sizes(const struct palme_config *config, const struct palme_config_names *names,
                           const struct palme_log *log)
 {
-    double patches = palme_config_patches(config),
+    double tokens = palme_config_image_tokens(config),
            kv = 2.0 * config->decoder.depth * palme_stack_inner(&config->decoder);
     double wide = max_int(max_int(palme_stack_inner(&config->encoder), config->encoder.mlp_dim), config->encoder.dim);
 
@@ -293,7 +332,7 @@ static int validate_sizes(const struct palme_config *config, const struct palme_
         return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: %s %d with %s %d and %s %d needs more memory than is allowed", names->context,
                           config->context, names->depth, config->decoder.depth, names->heads, config->decoder.heads);
-    if ((config->cross_attend && kv * patches > max_values) || wide * patches > max_values)
+    if ((config->cross_attend && kv * tokens > max_values) || wide * tokens > max_values)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d in patches of %d needs more memory than is allowed",
                           names->image_size, config->image_size, config->patch_size);
     return PALME_OK;
@@ -302,11 +341,15 @@ static int validate_sizes(const struct palme_config *config, const struct palme_
 int palme_config_validate(const struct palme_config *config, const struct palme_config_names *names,
                           const struct palme_log *log)
 {
-    int patches = palme_config_patches(config), status; /* at most 4096 a side, so that the square fits */
+    int patches = palme_config_patches(config), prefix = palme_config_prefix(config),
+        status; /* at most 4096 a side, so that the square fits */
 
     if (config->image_size % config->patch_size != 0)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d is not a multiple of %s %d", names->image_size,
                           config->image_size, names->patch_size, config->patch_size);
+    if (config->resize_side < config->image_size)
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: image.shortest_side %d is less than %s %d",
+                          config->resize_side, names->image_size, config->image_size);
     if (patches > MAX_PATCHES)
         return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: %s %d in patches of %d makes %d patches; at most %d are allowed", names->image_size,
@@ -317,9 +360,15 @@ int palme_config_validate(const struct palme_config *config, const struct palme_
     if (config->alibi_heads > config->decoder.heads)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d is more than %s %d", names->alibi_heads,
                           config->alibi_heads, names->heads, config->decoder.heads);
-    if (!config->cross_attend && patches >= config->context)
+    if (prefix >= config->context)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: %s the %d image tokens and the text share %s, which is %d",
-                          names->prefix, patches, names->context, config->context);
+                          names->prefix, prefix, names->context, config->context);
+    if (!config->cross_attend && palme_config_image_dim(config) != config->decoder.dim)
+        return palme_fail(
+            log, PALME_ERROR_FORMAT,
+            "config: projection.kind is \"none\", and image tokens of %d values cannot stand before a text "
+            "of %d",
+            config->encoder.dim, config->decoder.dim);
     status = validate_rotary(config, names, log);
     return status == PALME_OK ? validate_sizes(config, names, log) : status;
 }
@@ -344,6 +393,7 @@ void palme_config_defaults(struct palme_config *config)
         .encoder = stack,
         .decoder = stack,
         .cross_attend = 1,
+        .embed_prefix = 1,
         .logits_bias = 1,
         .eos_token = -1,
         .pad_token = -1,
@@ -386,5 +436,6 @@ int palme_config_read_plain(struct palme_config *config, const char *json, size_
 void palme_config_clear(struct palme_config *config)
 {
     free(config->default_prompt);
+    palme_label_config_free(config->labels);
     memset(config, 0, sizeof *config);
 }

@@ -21,9 +21,10 @@ static void load_layer(struct palme_loader *l, struct palme_decoder_layer *layer
     const struct palme_stack *stack = &l->config->decoder;
 
     memset(layer, 0, sizeof *layer);
-    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, 0, 0);
+    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, 0, stack->dim, 0);
     if (l->config->cross_attend)
-        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, 0, PALME_LOAD_MANY);
+        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, 0,
+                             palme_config_image_dim(l->config), PALME_LOAD_MANY);
     palme_mlp_load(l, &layer->mlp, stack, palme_name("decoder.%d.mlp", index).text, 0);
 }
 
@@ -32,8 +33,12 @@ static void load_logits(struct palme_loader *l, struct palme_decoder *decoder)
 {
     const struct palme_config *config = l->config;
     const char *name = config->tied_logits ? "decoder.embedding" : "decoder.logits";
+    int dim = config->decoder.dim;
 
-    palme_load_linear(l, &decoder->logits, name, config->vocabulary, config->decoder.dim, 0, PALME_ACTIVATION_NONE);
+    if (config->bert_head)
+        palme_load_linear(l, &decoder->head, "decoder.head", dim, dim, PALME_LOAD_BIAS, config->decoder.activation);
+    palme_load_norm(l, &decoder->head_norm, "decoder.head.norm", dim, config->bert_head);
+    palme_load_linear(l, &decoder->logits, name, config->vocabulary, dim, 0, PALME_ACTIVATION_NONE);
     if (config->logits_bias)
         decoder->logits.b = palme_load_bias(l, "decoder.logits.bias", config->vocabulary);
 }
@@ -107,13 +112,15 @@ void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder)
     const struct palme_stack *stack = &config->decoder;
     struct palme_decoder_layer unplaced, *layers;
 
-    if (config->encoder.dim != stack->dim)
+    if (palme_config_projects(config))
         palme_load_linear(l, &decoder->projection, "projection", stack->dim, config->encoder.dim,
                           PALME_LOAD_MANY | (config->projection_bias ? PALME_LOAD_BIAS : 0), PALME_ACTIVATION_NONE);
+    palme_load_norm(l, &decoder->projection_norm, "projection.norm", stack->dim,
+                    palme_config_projects(config) && config->projection_norm);
     palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim);
     if (stack->positions)
-        decoder->positions =
-            palme_load_positions(l, "decoder.positions.weight", stack->position_offset, config->context, stack->dim);
+        decoder->positions = palme_load_positions(l, "decoder.positions.weight", stack->position_offset,
+                                                  palme_config_positions(config), stack->dim);
     palme_load_norm(l, &decoder->first_norm, "decoder.first_norm", stack->dim, stack->first_norm);
     layers = palme_loader_take(l, (size_t)stack->depth, sizeof *layers);
     decoder->layers = layers;
@@ -193,9 +200,17 @@ static float *lay_out_see(void **workspace, struct palme_arena *arena, const str
     return palme_arena_take(arena, (size_t)tokens, (size_t)model->config.decoder.dim * sizeof(float));
 }
 
-static void *lay_out_logits(struct palme_arena *arena, const struct palme_model *model, int rows)
+/* For logits of so many rows: what a head makes of them, and the inputs of its layer and of that of the logits. */
+static float *lay_out_logits(void **workspace, struct palme_arena *arena, const struct palme_model *model, int rows)
 {
-    return palme_arena_take(arena, palme_linear_workspace(&model->kernels, &model->weights.decoder.logits, rows), 1);
+    const struct palme_decoder *decoder = &model->weights.decoder;
+    size_t dim = decoder->head.w ? (size_t)model->config.decoder.dim : 0;
+
+    *workspace = palme_arena_take(arena,
+                                  max_size(palme_linear_workspace(&model->kernels, &decoder->head, rows),
+                                           palme_linear_workspace(&model->kernels, &decoder->logits, rows)),
+                                  1);
+    return palme_arena_take(arena, (size_t)rows, dim * sizeof(float));
 }
 
 void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens)
@@ -207,7 +222,7 @@ void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *
     lay_out_see(&workspace, arena, model, tokens);
     palme_arena_rewind(arena, mark);
     lay_out(&pass, arena, model, rows);
-    lay_out_logits(arena, model, rows); /* palme_decode has both at once */
+    lay_out_logits(&workspace, arena, model, rows); /* palme_decode has both at once */
     palme_arena_rewind(arena, mark);
 }
 
@@ -226,8 +241,11 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         float *to = mapped ? mapped : own;
 
         palme_linear(c, to, context, &decoder->projection, tokens);
+        if (decoder->projection_norm.w)
+            palme_layernorm(c, to, to, decoder->projection_norm.w, decoder->projection_norm.b, tokens,
+                            config->decoder.dim, config->encoder.norm_eps);
         context = to;
-    } else if (mapped) {
+    } else if (mapped && config->encoder.dim == config->decoder.dim) {
         memcpy(mapped, context, (size_t)tokens * (size_t)config->decoder.dim * sizeof *mapped);
     }
     picture->tokens = tokens;
@@ -261,10 +279,12 @@ static int same_picture(const struct pass *pass, int first)
     return end - first;
 }
 
+/* Embeddings and positions of all rows. Image tokens that are not embedded have no position, and text behind them counts
+ * from 0. */
 static void embed(const struct pass *pass)
 {
     const struct palme_decoder *decoder = &pass->model->weights.decoder;
-    int dim = pass->model->config.decoder.dim;
+    int dim = pass->model->config.decoder.dim, plain = !pass->model->config.embed_prefix;
 
     for (int first = 0, n; first < pass->count; first += n) {
         n = same_cache(pass, first);
@@ -276,13 +296,31 @@ static void embed(const struct pass *pass)
                 memcpy(x, row->embedding, (size_t)dim * sizeof *x);
             else
                 palme_table_row(x, &decoder->embedding, (size_t)row->token, dim);
-            if (decoder->positions) {
-                const float *position = decoder->positions + (size_t)(row->cache->length + i) * dim;
+            if (decoder->positions && !(plain && row->embedding)) {
+                int at = row->cache->length + i - (plain ? row->cache->visible : 0);
+                const float *position = decoder->positions + (size_t)at * dim;
 
                 for (int d = 0; d < dim; d++)
                     x[d] += position[d];
             }
         }
+    }
+}
+
+/* The first norm, of all rows but those of image tokens that are not embedded. */
+static void norm_first(const struct pass *pass)
+{
+    const struct palme_config *config = &pass->model->config;
+
+    for (int first = 0, n; first < pass->count; first += n) {
+        int image = !config->embed_prefix && pass->rows[first].embedding;
+        float *x = pass->x + (size_t)first * (size_t)config->decoder.dim;
+
+        for (n = 1; first + n < pass->count; n++)
+            if ((!config->embed_prefix && pass->rows[first + n].embedding) != image)
+                break;
+        if (!image)
+            palme_norm_run(pass->c, &config->decoder, x, x, &pass->model->weights.decoder.first_norm, n);
     }
 }
 
@@ -383,7 +421,7 @@ static void run(struct pass *pass, float *out, int first)
 
     c->workspace = pass->workspace;
     embed(pass);
-    palme_norm_run(c, stack, pass->x, pass->x, &decoder->first_norm, pass->count);
+    norm_first(pass);
     for (pass->layer = 0; pass->layer < stack->depth; pass->layer++) {
         const struct palme_decoder_layer *layer = &decoder->layers[pass->layer];
 
@@ -438,9 +476,15 @@ void palme_decode_rows(const struct palme_model *model, struct palme_compute *c,
 void palme_decode_logits(const struct palme_model *model, struct palme_compute *c, float *logits, const float *hidden,
                          int rows, struct palme_arena *scratch)
 {
+    const struct palme_decoder *decoder = &model->weights.decoder;
     size_t mark = scratch->used;
+    float *y = lay_out_logits(&c->workspace, scratch, model, rows);
 
-    c->workspace = lay_out_logits(scratch, model, rows);
-    palme_linear(c, logits, hidden, &model->weights.decoder.logits, rows);
+    if (decoder->head.w) {
+        palme_linear(c, y, hidden, &decoder->head, rows);
+        palme_norm_run(c, &model->config.decoder, y, y, &decoder->head_norm, rows);
+        hidden = y;
+    }
+    palme_linear(c, logits, hidden, &decoder->logits, rows);
     palme_arena_rewind(scratch, mark);
 }

@@ -16,12 +16,15 @@ struct palme_decoder_layer {
 };
 
 struct palme_decoder {
-    struct palme_linear projection;     /* [D, E]; w NULL if E == D */
+    struct palme_linear projection;     /* [D, E]; w NULL without one */
+    struct palme_norm projection_norm;  /* [D] behind it */
     struct palme_table embedding;       /* [V][D] */
-    const float *positions;             /* [context][D], or NULL */
+    const float *positions;             /* [positions][D], or NULL */
     struct palme_norm first_norm;       /* [D] */
     struct palme_decoder_layer *layers; /* [depth] */
     struct palme_norm final_norm;       /* [D] */
+    struct palme_linear head;           /* [D, D] before the logits; w NULL without it */
+    struct palme_norm head_norm;        /* [D] */
     struct palme_linear logits;         /* [V, D], [V] */
     float inv_freq[PALME_ROTARY];       /* rotary: from the file or computed */
     float xpos_scale[PALME_ROTARY];
@@ -69,8 +72,8 @@ struct palme_row {
 void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *model, int rows, int tokens);
 
 /* Cross-attention keys and values of a picture, once for all layers, or (prefix decoder) nothing;
- * context[tokens][E] is the encoder's output. `mapped` [tokens][D] receives the context in the decoder's width and
- * may be NULL where that is not wanted and E == D. */
+ * context[tokens][E] is the encoder's output. `mapped` [tokens][D] receives the context behind the projection; NULL:
+ * that is not wanted. */
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *compute, struct palme_picture *picture,
                        float *mapped, const float *context, int tokens, struct palme_arena *scratch);
 

@@ -88,6 +88,24 @@ static int take_choice(int *out, const struct palme_keys *keys, const struct pal
                       choices[1] ? "" : "only ", known);
 }
 
+static int take_text(const char **out, const struct palme_keys *keys, const struct palme_field *field,
+                     const struct palme_json *value)
+{
+    size_t size = palme_json_size(value);
+
+    if (!palme_json_is(value, PALME_JSON_STRING))
+        return palme_keys_wrong_kind(keys, field->key, value, "a string");
+    if (size < (size_t)field->least || size > (size_t)field->most)
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has %zu bytes; %.0f to %.0f are allowed",
+                          keys->path, field->key, size, field->least, field->most);
+    for (const char *c = palme_json_text(value); *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has a control character", keys->path,
+                              field->key);
+    *out = palme_json_text(value);
+    return PALME_OK;
+}
+
 static int take_field(void *out, const struct palme_keys *keys, const struct palme_field *field,
                       const struct palme_json *value)
 {
@@ -101,6 +119,7 @@ static int take_field(void *out, const struct palme_keys *keys, const struct pal
         *whole = palme_json_is(value, PALME_JSON_TRUE);
         return PALME_OK;
     case PALME_FIELD_CHOICE: return take_choice(whole, keys, field, value);
+    case PALME_FIELD_TEXT: return take_text((const char **)(void *)member, keys, field, value);
     case PALME_FIELD_NUMBER:
         return take_number((double *)(void *)member, keys, field->key, value, field->least, field->most);
     case PALME_FIELD_INTEGER_OR_NULL:
@@ -128,6 +147,39 @@ int palme_keys_read(void *out, const struct palme_keys *keys, const struct palme
             return status;
     }
     return PALME_OK;
+}
+
+int palme_keys_value(void *out, const struct palme_keys *keys, const struct palme_field *entry,
+                     const struct palme_json *value)
+{
+    return take_field(out, keys, entry, value);
+}
+
+int palme_keys_list(const struct palme_json **list, const struct palme_keys *keys, const struct palme_field *entry)
+{
+    const struct palme_json *found = palme_json_get(keys->object, entry->key), *value;
+    union {
+        int whole;
+        double real;
+        const char *text;
+    } unused;
+    int status = PALME_OK, i = 0;
+
+    *list = found;
+    if (!found && entry->required)
+        return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s is missing", keys->path, entry->key);
+    if (found && !palme_json_is(found, PALME_JSON_ARRAY))
+        return palme_keys_wrong_kind(keys, entry->key, found, "an array");
+    for (value = palme_json_first(found); value && status == PALME_OK; value = value->next) {
+        struct palme_field one = *entry;
+        char name[64];
+
+        snprintf(name, sizeof name, "%s[%d]", entry->key, i++);
+        one.key = name;
+        one.place = 0;
+        status = take_field(&unused, keys, &one, value);
+    }
+    return status;
 }
 
 int palme_keys_token(int *out, const struct palme_keys *keys, const char *key, int required, int vocabulary)

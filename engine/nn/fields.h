@@ -15,7 +15,8 @@ enum palme_field_kind {
     PALME_FIELD_INTEGER_OR_NULL, /* int, 0 for null */
     PALME_FIELD_BOOLEAN,         /* int */
     PALME_FIELD_NUMBER,          /* double */
-    PALME_FIELD_CHOICE           /* int: the place of the string among the choices */
+    PALME_FIELD_CHOICE,          /* int: the place of the string among the choices */
+    PALME_FIELD_TEXT             /* const char *, the document's: `least` to `most` bytes, no control characters */
 };
 
 struct palme_field {
@@ -40,6 +41,13 @@ int palme_keys_wrong_kind(const struct palme_keys *keys, const char *key, const 
                           const char *wanted);
 
 int palme_keys_read(void *out, const struct palme_keys *keys, const struct palme_field *fields, int count);
+
+/* The array of a key, each value of which is what `entry` describes: integers, numbers or texts. *list is NULL where
+ * the key is absent. */
+int palme_keys_list(const struct palme_json **list, const struct palme_keys *keys, const struct palme_field *entry);
+/* One value under the name that messages call it, `entry->key`. */
+int palme_keys_value(void *out, const struct palme_keys *keys, const struct palme_field *entry,
+                     const struct palme_json *value);
 
 /* Single keys, which keep *out where they are absent. A token is below the vocabulary. */
 int palme_keys_token(int *out, const struct palme_keys *keys, const char *key, int required, int vocabulary);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "nn/fields.h"
+#include "nn/labels.h"
 #include "image/preprocess.h"
 #include "io/safetensors.h"
 
@@ -46,11 +47,13 @@ static const struct palme_field parameters[] = {
 };
 
 /* A caption's length to the power of length_penalty must stay finite. */
+static const char *const resizes[] = { "squash", NULL };
+
 static const struct palme_field own[] = {
     { "stem", PLACE(stem), PALME_FIELD_CHOICE, 0, 0, 0, palme_stem_names },
     { "train_length", PLACE(train_length), PALME_FIELD_INTEGER, 0, 1, 2 * PALME_MOST_POSITIONS, NULL },
     { "xpos_center", CONFIG(xpos_center), PALME_FIELD_INTEGER, 0, 0, 2 * PALME_MOST_POSITIONS, NULL },
-    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
+    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, resizes },
     { "default_beams", CONFIG(default_beams), PALME_FIELD_INTEGER, 0, 1, 16, NULL },
     { "length_penalty", CONFIG(length_penalty), PALME_FIELD_NUMBER, 0, 0, 32, NULL },
     { "no_repeat_ngram", CONFIG(no_repeat_ngram), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
@@ -98,6 +101,7 @@ static void finish(struct draft *draft)
 
     config->stem = (enum palme_stem_kind)draft->stem;
     config->resize = draft->resize;
+    config->resize_side = config->image_size;
     config->encoder.mlp_dim = 4 * config->encoder.dim;
     config->decoder.mlp_dim = 4 * config->decoder.dim;
     config->encoder.positions = 1;
@@ -113,7 +117,9 @@ static void finish(struct draft *draft)
 
 static void warn_unknown(const struct palme_keys *keys)
 {
-    static const char *const more[] = { "bos_token", "eos_token", "pad_token", "precisions", "default_prompt" };
+    static const char *const more[] = {
+        "bos_token", "eos_token", "pad_token", "precisions", "default_prompt", "labels"
+    };
     enum { MORE = sizeof more / sizeof more[0] };
     const char *others[OWN + MORE + 1] = { NULL };
 
@@ -155,6 +161,8 @@ int palme_format1_read(struct palme_config *config, const struct palme_json *jso
     if (status == PALME_OK)
         status = palme_keys_prompt(&c->default_prompt, &(struct palme_keys){ plain ? NULL : json, "", 0, log },
                                    "default_prompt");
+    if (status == PALME_OK && !plain)
+        status = palme_label_config_read(&c->labels, c, json, names.stem, names.context, log);
     if (status == PALME_OK)
         warn_unknown(&keys);
     *config = draft.config;

@@ -12,20 +12,24 @@
 #include "nn/config.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
+#include "nn/labels.h"
 #include "palme.h"
 #include "base/log.h"
 
 struct palme_safetensors;
 struct palme_tokenizer;
+struct palme_words;
+struct palme_hold;
 
 /* ---- Weights (weights.c) ------------------------------------------------------------------ */
 
 struct palme_weights {
     struct palme_encoder encoder;
     struct palme_decoder decoder;
-    void *memory;        /* everything above, one block */
-    uint64_t bytes;      /* of it */
-    uint64_t parameters; /* weights in the file, without buffers and scales */
+    struct palme_labels labels; /* zeros in a model without labels */
+    void *memory;               /* everything above, one block */
+    uint64_t bytes;             /* of it */
+    uint64_t parameters;        /* weights in the file, without buffers and scales */
 };
 
 /* Takes what the config requires out of a file of this format version and packs it in a precision, the layers that
@@ -43,6 +47,7 @@ struct palme_model {
     struct palme_config config;
     struct palme_weights weights;
     struct palme_tokenizer *tokenizer; /* NULL for a plain checkpoint */
+    struct palme_words *words;         /* those of its labels; NULL without labels */
     struct palme_kernels kernels;
     struct palme_blas blas; /* where kernels.blas points, if it is loaded */
     struct palme_pool *pool;
@@ -82,19 +87,28 @@ int palme_filter(float *probabilities, int *kept, const float *logits, int n, do
 /* Draws an id from kept[count] with these probabilities. */
 int palme_draw(const float *probabilities, const int *kept, int count, struct palme_random *random);
 
-/* Excludes (sets to -infinity) each token that would complete an n-gram that text[length] already has. */
-void palme_forbid_repeats(float *logits, int vocabulary, const int *text, int length, int ngram);
+/* Excludes (sets to -infinity) each token that would complete an n-gram that a text already has: front[front_length],
+ * then text[length]. */
+void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int front_length, const int *text,
+                          int length, int ngram);
+
+/* ---- Words that are never said (blocklist.c) ------------------------------------------------- */
+
+/* Whether all entries of a list are short enough. NULL is a list without entries. */
+int palme_blocklist_is_usable(const char *list);
+/* Whether a text that has tokens[length] would have a word of the list with this token behind it. */
+int palme_blocklist_forbids(const char *list, const struct palme_tokenizer *tokenizer, const int *tokens, int length,
+                            int token);
 
 /* ---- Beam search (beam.c) ----------------------------------------------------------------- */
 
 struct palme_beam {
     int slot;     /* which of the session's caches holds its keys and values */
-    double score; /* sum of log-probabilities */
+    double score; /* sum of log-probabilities, less what words cost */
     int *tokens;  /* [capacity] */
 };
 
-/* A search over sentences (Palme.beam in models/palme.py). Beams are kept in the order in which they were found,
- * best first. */
+/* A search over sentences. Beams are kept in the order in which they were found, best first. */
 struct palme_beams {
     int width, capacity;            /* most beams; most tokens of a sentence */
     int open, length;               /* open beams; tokens that each of them has */
@@ -102,6 +116,8 @@ struct palme_beams {
     int *best;                      /* [capacity] best finished sentence, the end token included */
     int best_length;                /* 0: none yet */
     double best_value, best_score;
+    double finished[PALME_MAX_BEAMS]; /* values of the best finished sentences, best first; of transformers' rules */
+    int finished_count;
     struct palme_candidate *candidates; /* [2 * width] */
 };
 
@@ -116,6 +132,13 @@ struct palme_search {
     int tokens;     /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
     double length_penalty; /* alpha */
+    const char *blocklist; /* or NULL */
+    const struct palme_tokenizer *tokenizer;
+    int rules;          /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
+    int early_stopping; /* enum palme_early_stopping, of transformers' rules */
+    const int *front;   /* [front_length] tokens whose n-grams count as well */
+    int front_length;
+    const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
 };
 
 /* One open beam without a token. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * weights.c - all weights of a model: the lists of encoder and decoder, walked twice, and the memory between the walks.
+ * weights.c - all weights of a model: the lists of encoder, decoder and labels, walked twice, and the memory between
+ * the walks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static void walk(struct palme_loader *l, struct palme_weights *weights)
 {
     palme_encoder_load(l, &weights->encoder);
     palme_decoder_load(l, &weights->decoder);
+    palme_labels_load(l, &weights->labels);
 }
 
 /* Every pass reads most of the weights once, in long runs: with large pages the processor looks up few addresses.
@@ -51,12 +53,6 @@ static void allocate(struct palme_loader *l, struct palme_weights *weights)
     l->arena = palme_arena_over(weights->memory, bytes);
 }
 
-/* Tensors of parts that this version does not read and that are no mistake: FORMAT.md. */
-static int is_reserved(const struct palme_loader *l, const char *name)
-{
-    return l->version != 1 && strncmp(name, "labels.", 7) == 0;
-}
-
 static void warn(const struct palme_loader *l)
 {
     size_t count, unknown = 0;
@@ -64,7 +60,7 @@ static void warn(const struct palme_loader *l)
     struct palme_shown shown;
 
     for (size_t i = 0; i < count; i++)
-        if (!tensors[i].used && !is_reserved(l, tensors[i].name) && unknown++ < SHOWN_UNKNOWN)
+        if (!tensors[i].used && unknown++ < SHOWN_UNKNOWN)
             palme_log_message(l->log, PALME_LOG_WARNING, "tensor %s is unknown and ignored",
                               palme_show(&shown, tensors[i].name, strlen(tensors[i].name)));
     if (unknown > SHOWN_UNKNOWN)

@@ -23,6 +23,10 @@
 /* After so many of them without a caption, none is likely to come: ten seconds of most videos. */
 #define MANY_NO_PICTURES 300
 
+/* So many pixels a second are looked at for cuts: every frame up to 1280x720 at 30 frames a second, three
+ * or four a second of 3840x2160. Formats that take a conversion cost about eight times as much. */
+#define LOOK_RATE (32 * 1000 * 1000)
+
 /* The duration; if it is unknown that of the frame rate, else 1/30 s. */
 static GstClockTime
 duration_or (GstPalmeCaption * self, GstClockTime duration)
@@ -66,6 +70,9 @@ gst_palme_caption_frame_forget (GstPalmeCaption * self)
   gst_palme_caption_schedule_reset (&self->arrivals);
   memset (&self->clock, 0, sizeof self->clock);
   self->frame_shown.start = self->handed = GST_CLOCK_TIME_NONE;
+  gst_palme_caption_scenes_reset (&self->scenes);
+  self->looked = self->taken = self->cut_at = GST_CLOCK_TIME_NONE;
+  self->cut_aborted = FALSE;
   gst_palme_caption_publish_none (self);
 }
 
@@ -128,9 +135,9 @@ min_score_of (GstPalmeCaption * self)
 /* Takes the model and the settings as they are now. */
 static void
 prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
-    GstBuffer * buffer, const GstPalmeCaptionPlace * place)
+    GstBuffer * buffer, const GstPalmeCaptionPlace * place,
+    const GstPalmeCaptionSteadying * steadying)
 {
-  memset (job, 0, sizeof *job);
   job->frame.pts = place->pts;
   job->frame.duration = GST_BUFFER_DURATION (buffer);
   job->frame.stream_time = place->stream_time;
@@ -138,19 +145,59 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->frame.number = place->number;
   GST_OBJECT_LOCK (self);
   job->model = gst_palme_model_ref (self->model);
-  gst_palme_caption_options (self, &job->options);
+  gst_palme_caption_options (self, self->model, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
+  job->blocklist = g_strdup (self->settings.blocked);
+  job->include_prompt = self->settings.include_prompt;
+  job->partial = self->settings.partial && !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   GST_OBJECT_UNLOCK (self);
+  if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
+      && self->caption[0] != '\0')
+    job->shown = g_strdup (self->caption_words);
+}
+
+/* TRUE if so much time has passed since `since`, or no such time is known, or the stream jumped back. */
+static gboolean
+has_passed (GstClockTime since, GstClockTime now, GstClockTime least)
+{
+  return !GST_CLOCK_TIME_IS_VALID (since) || now < since
+      || now - since >= least;
+}
+
+static gboolean
+is_steadied (const GstPalmeCaptionSteadying * steadying)
+{
+  return steadying->scene_threshold > 0.0 || steadying->cut_threshold > 0.0;
+}
+
+/* The scene was cut. A caption of the old scene in the making is of no use, but at least one comes
+ * between two that are given up, or a strobe light would end them all. */
+static void
+note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
+{
+  gst_palme_caption_worker_count (self->worker,
+      GST_PALME_CAPTION_COUNT_SCENE_CUTS);
+  GST_DEBUG_OBJECT (self, "cut at %" GST_TIME_FORMAT,
+      GST_TIME_ARGS (place->pts));
+  if (!GST_CLOCK_TIME_IS_VALID (self->cut_at))
+    self->cut_at = place->running_time;
+  if (self->cut_aborted || !gst_palme_caption_worker_is_busy (self->worker))
+    return;
+  gst_palme_caption_worker_abort (self->worker);
+  self->cut_aborted = TRUE;
 }
 
 /* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
 static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
+draw (GstPalmeCaption * self, GstBuffer * buffer,
+    const struct palme_info *info)
 {
   const gchar *reason = "out of memory for the small picture";
+  gint size = info->image_size;
 
+  gst_palme_caption_picture_set_rule (&self->picture, info);
   if (gst_palme_caption_pixels_resize (&self->drawn, size)
       && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
           buffer, &reason))
@@ -161,28 +208,86 @@ draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
   return FALSE;
 }
 
-/* Draws the frame and hands it over; the worker is idle. FALSE if the frame cannot be read. */
+/* Draws the frame and looks whether the scene was cut. */
+static gboolean
+look (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place,
+    const GstPalmeCaptionSteadying * steadying)
+{
+  gint64 start = g_get_monotonic_time ();
+  struct palme_info info;
+
+  GST_OBJECT_LOCK (self);
+  info = *gst_palme_model_get_info (self->model);
+  GST_OBJECT_UNLOCK (self);
+  if (!draw (self, buffer, &info))
+    return FALSE;
+  self->drawing = (g_get_monotonic_time () - start) * GST_USECOND;
+  if (!is_steadied (steadying)) {
+    gst_palme_caption_scenes_reset (&self->scenes);
+    return TRUE;
+  }
+  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb,
+          info.image_size, steadying->cut_threshold))
+    note_cut (self, place);
+  return TRUE;
+}
+
+/* Hands over the frame that was drawn; the worker is idle. FALSE if the frame cannot be read. */
 static gboolean
 hand_over (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place)
+    const GstPalmeCaptionPlace * place,
+    const GstPalmeCaptionSteadying * steadying)
 {
   GstPalmeCaptionPixels pixels;
+  const struct palme_info *info;
   GstPalmeCaptionJob job;
-  gint64 start = g_get_monotonic_time ();
 
-  prepare_job (self, &job, buffer, place);
-  if (!draw (self, buffer, gst_palme_model_get_info (job.model)->image_size)) {
+  memset (&job, 0, sizeof job);
+  job.replace = self->scenes.cut || g_atomic_int_get (&self->caption_now);
+  if (g_atomic_int_compare_and_exchange (&self->renew, TRUE, FALSE))
+    job.replace = TRUE;
+  prepare_job (self, &job, buffer, place, steadying);
+  info = gst_palme_model_get_info (job.model);
+  /* The model may have been changed since. */
+  if (gst_palme_caption_picture_set_rule (&self->picture, info)
+      && !draw (self, buffer, info)) {
     gst_palme_caption_worker_cancel (self->worker, &job);
     return FALSE;
   }
   job.picture = self->drawn.rgb;
-  if (gst_palme_caption_worker_submit (self->worker, &job,
-          (g_get_monotonic_time () - start) * GST_USECOND)) {
+  if (gst_palme_caption_worker_submit (self->worker, &job, self->drawing)) {
     pixels = self->captioned;
     self->captioned = self->drawn;
     self->drawn = pixels;
+    gst_palme_caption_scenes_hand_over (&self->scenes);
   }
   return TRUE;
+}
+
+/* Is the caption in effect that of a picture which looks the same? */
+static gboolean
+is_to_keep (GstPalmeCaption * self, const GstPalmeCaptionSteadying * steadying)
+{
+  return self->caption != NULL && !g_atomic_int_get (&self->caption_now)
+      && !g_atomic_int_get (&self->renew)
+      && !gst_palme_caption_steady_is_waiting (&self->steady)
+      && gst_palme_caption_scenes_is_same (&self->scenes,
+      steadying->scene_threshold);
+}
+
+/* The frame is taken: its turn is over, whether it is handed over or not. */
+static void
+end_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
+    GstClockTime time, GstClockTime interval)
+{
+  gst_palme_caption_schedule_take (schedule, time, interval);
+  /* If only some frames have timestamps, a caption counts for both schedules. */
+  if (schedule == &self->schedule)
+    gst_palme_caption_schedule_take (&self->arrivals,
+        gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self)),
+        interval);
+  g_atomic_int_set (&self->caption_now, FALSE);
 }
 
 /* Counts a turn of the interval once, even if it passes from frame to frame. */
@@ -200,11 +305,13 @@ count_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
         GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
 }
 
-/* A frame that is due: hands it over, in sync mode waits for its caption. */
+/* A frame that is due: hands it over, in sync mode waits for its caption. If it shows what the last
+ * captioned one shows, it keeps that caption. */
 static GstFlowReturn
 take_frame (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionPlace * place, GstPalmeCaptionSchedule * schedule,
-    GstClockTime time, GstClockTime interval)
+    GstClockTime time, GstClockTime interval,
+    const GstPalmeCaptionSteadying * steadying, gboolean drawn)
 {
   GstPalmeCaptionResult result;
   gboolean handed;
@@ -218,15 +325,20 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
           GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
     return GST_FLOW_OK;
   }
-  handed = hand_over (self, buffer, place);
-  gst_palme_caption_schedule_take (schedule, time, interval);
-  /* If only some frames have timestamps, a caption counts for both schedules. */
-  if (schedule == &self->schedule)
-    gst_palme_caption_schedule_take (&self->arrivals,
-        gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self)),
-        interval);
+  handed = drawn || look (self, buffer, place, steadying);
+  if (handed && is_to_keep (self, steadying)) {
+    gst_palme_caption_worker_count (self->worker,
+        GST_PALME_CAPTION_COUNT_KEPT);
+    end_turn (self, schedule, time, interval);
+    /* A flash looks like two cuts. */
+    self->scenes.cut = FALSE;
+    self->cut_at = GST_CLOCK_TIME_NONE;
+    return GST_FLOW_OK;
+  }
+  handed = handed && hand_over (self, buffer, place, steadying);
+  end_turn (self, schedule, time, interval);
   self->handed = place->shown.start;
-  g_atomic_int_set (&self->caption_now, FALSE);
+  self->taken = time;
   if (!handed || !self->sync)
     return GST_FLOW_OK;
 
@@ -237,11 +349,39 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
       place) ? GST_FLOW_OK : GST_FLOW_ERROR;
 }
 
+/* Is it time to look for a cut? Looking costs as much as there are pixels, so of large pictures not every
+ * frame is looked at. */
+static gboolean
+may_look (GstPalmeCaption * self, GstClockTime time)
+{
+  const GstVideoInfo *info = &self->picture.in;
+  guint64 pixels, rate = self->picture.direct ? LOOK_RATE : LOOK_RATE / 8;
+
+  if (!self->picture.known)
+    return FALSE;
+  pixels =
+      (guint64) GST_VIDEO_INFO_WIDTH (info) * GST_VIDEO_INFO_HEIGHT (info);
+  return has_passed (self->looked, time,
+      gst_util_uint64_scale (pixels, GST_SECOND, rate));
+}
+
+/* Is a frame due because the scene was cut? */
+static gboolean
+is_due_by_cut (GstPalmeCaption * self, GstClockTime time, gdouble max_rate)
+{
+  gdouble least = max_rate > 0.0 ? GST_SECOND / max_rate : 0.0;
+
+  return self->scenes.cut && has_passed (self->taken, time,
+      (GstClockTime) MIN (least, (gdouble) G_MAXINT64));
+}
+
 static GstFlowReturn
 take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionPlace * place, GstClockTime interval)
 {
   GstPalmeCaptionSchedule *schedule = &self->schedule;
+  GstPalmeCaptionSteadying steadying;
+  gboolean drawn = FALSE, due;
   GstClockTime time;
 
   if (GST_CLOCK_TIME_IS_VALID (place->pts)) {
@@ -250,10 +390,42 @@ take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
     schedule = &self->arrivals;
     time = place->running_time;
   }
-  if (!gst_palme_caption_schedule_is_due (schedule, time, interval)
-      && !g_atomic_int_get (&self->caption_now))
+  GST_OBJECT_LOCK (self);
+  gst_palme_caption_settings_steadying (&self->settings, self->sync,
+      &steadying);
+  GST_OBJECT_UNLOCK (self);
+  due = gst_palme_caption_schedule_is_due (schedule, time, interval)
+      || g_atomic_int_get (&self->caption_now);
+  if (steadying.cut_threshold > 0.0 && may_look (self, time)) {
+    self->looked = time;
+    drawn = look (self, buffer, place, &steadying);
+    if (!drawn)
+      return GST_FLOW_OK;
+  }
+  if (!due && !is_due_by_cut (self, time, steadying.max_rate))
     return GST_FLOW_OK;
-  return take_frame (self, buffer, place, schedule, time, interval);
+  return take_frame (self, buffer, place, schedule, time, interval, &steadying,
+      drawn);
+}
+
+/* Takes words away that are of the scene before a cut, if no new ones have come in time. */
+static void
+clear_old_words (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
+{
+  GstPalmeCaptionSteadying steadying;
+
+  if (!GST_CLOCK_TIME_IS_VALID (self->cut_at))
+    return;
+  GST_OBJECT_LOCK (self);
+  gst_palme_caption_settings_steadying (&self->settings, self->sync,
+      &steadying);
+  GST_OBJECT_UNLOCK (self);
+  if (steadying.hold == 0
+      || !has_passed (self->cut_at, place->running_time, steadying.hold))
+    return;
+  self->cut_at = GST_CLOCK_TIME_NONE;
+  if (self->caption != NULL)
+    gst_palme_caption_publish_empty (self, place);
 }
 
 /* Picks up a caption that is ready. FALSE if the stream is to stop. */
@@ -278,6 +450,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .has_score = TRUE,
     .score = self->caption_score,
     .model = self->caption_model,
+    .prompt = self->caption_prompt,
   };
   gchar *name;
 
@@ -429,9 +602,12 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  if (!self->sync)
+    gst_palme_caption_publish_partial (self);
   note_no_picture (self, buffer, picture);
   if (picture)
     flow = take_if_due (self, buffer, &place, interval);
+  clear_old_words (self, &place);
   if (flow != GST_FLOW_OK)
     return flow;
 

@@ -89,6 +89,15 @@ captions_per_second (const GstPalmeCaptionStats * stats, gint64 now)
   return (gdouble) n / span;
 }
 
+/* The share of the captions that were not made, because the picture had not changed. */
+static gdouble
+work_saved (const guint64 * counts)
+{
+  gdouble kept = counts[GST_PALME_CAPTION_COUNT_KEPT];
+
+  return kept / MAX (kept + counts[GST_PALME_CAPTION_COUNT_CAPTIONS], 1);
+}
+
 GstStructure *
 gst_palme_caption_stats_describe (const GstPalmeCaptionStats * stats,
     gint64 now)
@@ -109,7 +118,11 @@ gst_palme_caption_stats_describe (const GstPalmeCaptionStats * stats,
       "skipped-unmappable", G_TYPE_UINT64,
       counts[GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE], "stale",
       G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_STALE], "errors",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_ERRORS], "latency-last",
+      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_ERRORS], "scene-cuts", G_TYPE_UINT64,
+      counts[GST_PALME_CAPTION_COUNT_SCENE_CUTS], "kept", G_TYPE_UINT64,
+      counts[GST_PALME_CAPTION_COUNT_KEPT], "held", G_TYPE_UINT64,
+      counts[GST_PALME_CAPTION_COUNT_HELD], "work-saved", G_TYPE_DOUBLE,
+      work_saved (counts), "latency-last",
       G_TYPE_UINT64, stats->latency_last, "latency-mean", G_TYPE_UINT64,
       (guint64) (stats->latency_sum / n), "latency-max", G_TYPE_UINT64,
       stats->latency_max, "latency-p99", G_TYPE_UINT64,

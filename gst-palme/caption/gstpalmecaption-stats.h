@@ -24,6 +24,9 @@ typedef enum
   GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE,
   GST_PALME_CAPTION_COUNT_STALE,
   GST_PALME_CAPTION_COUNT_ERRORS,
+  GST_PALME_CAPTION_COUNT_SCENE_CUTS,
+  GST_PALME_CAPTION_COUNT_KEPT, /* due frames that show what the captioned one shows */
+  GST_PALME_CAPTION_COUNT_HELD, /* captions that did not replace the shown one */
   GST_PALME_CAPTION_COUNT_LAST
 } GstPalmeCaptionCount;
 

@@ -147,6 +147,8 @@ struct bench {
     float *images;         /* [TOGETHER][3][S][S] */
     float *logits;         /* [TOGETHER][V] */
     float *features;       /* [P][1280] of a stem */
+    float *pooled;         /* [PALME_LABEL_INPUTS] of them */
+    double *probabilities; /* [L] of its labels */
     void *workspace;       /* of a product, and of attention */
     float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
@@ -168,6 +170,15 @@ static void run_stem(struct bench *b)
     if (p->stem != PALME_STEM_NONE)
         palme_stem_run(b->host.model, &b->host.compute, b->features, b->host.pixels, p->image_size, p->image_size,
                        &b->host.scratch);
+}
+
+/* The labels of the features that are there. */
+static void run_labels(struct bench *b)
+{
+    if (!b->host.model->config.labels)
+        return;
+    palme_labels_pool(b->pooled, b->features, palme_config_patches(&b->host.model->config));
+    palme_labels_run(b->host.model, &b->host.compute, b->probabilities, b->pooled, &b->host.scratch);
 }
 
 static void run_see(struct bench *b)
@@ -325,6 +336,13 @@ static double bound_stem(const struct bench *b, const struct roof *roof)
     return p->stem == PALME_STEM_NONE ? 0 : stem_bound(&b->host.model->weights.encoder.stem, roof, p->image_size);
 }
 
+static double bound_labels(const struct bench *b, const struct roof *roof)
+{
+    const struct palme_labels *labels = &b->host.model->weights.labels;
+
+    return layer(roof, 1, &labels->classes) + layer(roof, 1, &labels->things);
+}
+
 static double bound_see(const struct bench *b, const struct roof *roof)
 {
     return see_bound(b->host.model, roof);
@@ -388,6 +406,7 @@ static const struct part {
     { "attention, 4096 tokens", run_attention, bound_attention, 1 },
     { "one row, 4096 keys", run_attention_of_one, bound_attention_of_one, STEP_REPS },
     { "encoder", run_encoder, bound_encoder, 1 },
+    { "labels", run_labels, bound_labels, STEP_REPS },
     { "cross K/V", run_see, bound_see, STEP_REPS },
     { "picture as prefix", run_begin, bound_begin, 1 },
     { "prefill", run_prefill, bound_prefill, 1 },
@@ -471,13 +490,16 @@ static int bench_open(struct bench *b)
     b->images = calloc(size, sizeof *b->images);
     b->logits = calloc(TOGETHER * (size_t)p->vocabulary, sizeof *b->logits);
     b->features = calloc((size_t)palme_config_patches(p) * PALME_STEM_FEATURES, sizeof *b->features);
+    b->pooled = calloc(PALME_LABEL_INPUTS, sizeof *b->pooled);
+    b->probabilities = calloc(p->labels ? (size_t)p->labels->count : 1, sizeof *b->probabilities);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
     b->workspace = room_of_layers(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
-    if (missing || !b->images || !b->logits || !b->features || !b->rows || !b->product || !b->workspace || !b->tokens)
+    if (missing || !b->images || !b->logits || !b->features || !b->pooled || !b->probabilities || !b->rows ||
+        !b->product || !b->workspace || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
@@ -502,6 +524,8 @@ static void bench_close(struct bench *b)
     free(b->images);
     free(b->logits);
     free(b->features);
+    free(b->pooled);
+    free(b->probabilities);
     free(b->rows);
     free(b->product);
     free(b->workspace);

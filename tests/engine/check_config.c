@@ -426,8 +426,12 @@ static void check_version2_values(void)
     } table[] = {
         { "image", "size", NULL, "image.size", "missing" },
         { "image", "size", "65", "image.size 65", "image.patch 16" },
-        { "image", "resize", "\"crop\"", "image.resize is \"crop\"", "squash" },
-        { "image", "filter", "\"bicubic\"", "image.filter", "triangle" },
+        { "image", "resize", "\"crop\"", NULL, NULL },
+        { "image", "resize", "\"pad\"", "image.resize is \"pad\"", "squash and crop" },
+        { "image", "filter", "\"bicubic\"", NULL, NULL },
+        { "image", "filter", "\"lanczos\"", "image.filter is \"lanczos\"", "triangle, bilinear and bicubic" },
+        { "image", "shortest_side", "73", NULL, NULL },
+        { "image", "shortest_side", "63", "image.shortest_side 63", "image.size 64" },
         { "encoder", "dim", "0", "encoder.dim", "16384" },
         { "encoder", "dim", "\"32\"", "encoder.dim", "an integer" },
         { "encoder", "depth", NULL, "encoder.depth", "missing" },
@@ -444,7 +448,8 @@ static void check_version2_values(void)
         { "encoder", "kv_heads", "1", "encoder.kv_heads is 1", "heads, 3" },
         { "encoder", "head_dim", "257", "encoder.head_dim", "256" },
         { "encoder", "class_tokens", "0", NULL, NULL },
-        { "encoder", "class_tokens", "1", "encoder.class_tokens is 1", "only 0" },
+        { "encoder", "class_tokens", "2", NULL, NULL },
+        { "encoder", "class_tokens", "3", "encoder.class_tokens is 3", "0 to 2" },
         { "encoder", "qkv_bias", "1", "encoder.qkv_bias", "true or false" },
         { "encoder", "attention_scale", "0.25", NULL, NULL },
         { "decoder", "vocabulary", "2", "generation.eos", "2" },
@@ -454,11 +459,23 @@ static void check_version2_values(void)
         { "decoder", "rotary", "\"rope\"", "decoder.rotary is \"rope\"", "xpos" },
         { "decoder", "alibi_heads", "6", "decoder.alibi_heads 6", "decoder.heads 5" },
         { "decoder", "tied_logits", "true", NULL, NULL },
-        { "decoder", "logits_head", "\"bert\"", "decoder.logits_head is \"bert\"", "linear" },
+        { "decoder", "embed_prefix", "false", NULL, NULL },
+        { "decoder", "logits_head", "\"bert\"", NULL, NULL },
+        { "decoder", "logits_head", "\"gpt\"", "decoder.logits_head is \"gpt\"", "linear and bert" },
         { "decoder", "context", "65537", "decoder.context", "65536" },
         { "projection", "bias", "true", NULL, NULL },
+        { "projection", "kind", "\"linear\"", NULL, NULL },
+        { "projection", "kind", "\"none\"", NULL, NULL },
+        { "projection", "kind", "\"pixel_shuffle\"", "projection.kind is \"pixel_shuffle\"", "auto, linear and none" },
+        { "projection", "norm", "true", NULL, NULL },
         { "projection", "bias", "null", "projection.bias", "null" },
         { "generation", "bos", NULL, "generation.bos", "missing" },
+        { "generation", "search", "\"transformers\"", NULL, NULL },
+        { "generation", "search", "\"fairseq\"", "generation.search", "palme and transformers" },
+        { "generation", "early_stopping", "\"never\"", NULL, NULL },
+        { "generation", "early_stopping", "true", "generation.early_stopping", "a string" },
+        { "generation", "max_length", "0", "generation.max_length", "allowed" },
+        { "generation", "max_new_tokens", "20", NULL, NULL },
         { "generation", "beams", "17", "generation.beams", "16" },
         { "generation", "prompt", "7", "generation.prompt", "string" },
         { "generation", "min_score", "-2", NULL, NULL },
@@ -489,14 +506,22 @@ static void check_version2_together(void)
     CHECK_INT(read_changed(&c, "", "training", "{\"length\":3}"), PALME_OK);
     CHECK_INT(heard.warnings, 0);
     palme_config_clear(&c);
-    CHECK_INT(read_changed(&c, "", "labels", "{\"names\":[]}"), PALME_OK);
-    CHECK_INT(heard.warnings, 0);
-    palme_config_clear(&c);
     CHECK_INT(read_changed(&c, "decoder", "beyond", "1"), PALME_OK);
     CHECK(heard.warnings == 1 && strstr(heard.warning, "decoder.beyond"));
     palme_config_clear(&c);
     CHECK_INT(read_changed(&c, "", "beyond", "1"), PALME_OK);
     CHECK(heard.warnings == 1 && strstr(heard.warning, "unknown key beyond"));
+    palme_config_clear(&c);
+    /* Image tokens of another width cannot stand before the text. */
+    CHECK_INT(read_changed(&c, "", "projection", "{\"kind\":\"none\"}"), PALME_OK);
+    CHECK(!palme_config_projects(&c) && palme_config_image_dim(&c) == 32);
+    palme_config_clear(&c);
+    CHECK_INT(read_changed(&c, "", "decoder",
+                           "{\"vocabulary\":50,\"context\":24,\"dim\":48,\"depth\":1,\"heads\":1,"
+                           "\"image\":\"prefix\"}"),
+              PALME_OK);
+    CHECK_INT(palme_config_prefix(&c), 16);
+    CHECK_INT(palme_config_positions(&c), 24);
     palme_config_clear(&c);
     /* Heads that are too narrow to be rotated. */
     CHECK_INT(read_changed(&c, "", "decoder",

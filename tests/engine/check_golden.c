@@ -145,21 +145,21 @@ static float *allocate(size_t count)
 static void engine_begin(struct engine *e)
 {
     const struct palme_config *p = &e->model->config;
-    size_t inner = (size_t)p->decoder.heads * PALME_HEAD, patches = (size_t)palme_config_patches(p);
+    size_t inner = (size_t)palme_stack_inner(&p->decoder), tokens = (size_t)palme_config_image_tokens(p);
     size_t positions = (size_t)p->context, side = (size_t)p->image_size;
 
     e->compute = (struct palme_compute){ .kernels = &e->model->kernels, .pool = e->model->pool };
-    e->rows_most = patches > 64 ? (int)patches : 64;
+    e->rows_most = tokens > 64 ? (int)tokens : 64;
     e->rotary =
         (struct palme_rotary){ allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY),
                                allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY), (int)positions };
     e->cache = (struct palme_cache){ .kv = allocate(2 * (size_t)p->decoder.depth * positions * inner),
                                      .capacity = (int)positions };
-    e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder.depth * patches * inner),
-                                         .capacity = (int)patches };
+    e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder.depth * tokens * inner),
+                                         .capacity = (int)tokens };
     e->pixels = allocate(side * side * 3);
-    e->context = allocate(patches * (size_t)p->encoder.dim);
-    e->mapped = allocate(patches * (size_t)p->decoder.dim);
+    e->context = allocate(tokens * (size_t)p->encoder.dim);
+    e->mapped = allocate(tokens * (size_t)p->decoder.dim);
     e->scratch = scratch_for_model(e->model, e->rows_most);
 }
 
@@ -190,7 +190,7 @@ static void engine_see(struct engine *e, const float *image, int height, int wid
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             e->pixels[3 * i + c] = image[c * area + i];
-    e->tokens = palme_encode(e->model, &e->compute, e->context, e->pixels, height, width, &e->scratch);
+    e->tokens = palme_encode(e->model, &e->compute, e->context, NULL, e->pixels, height, width, &e->scratch);
     palme_decoder_see(e->model, &e->compute, &e->picture, e->mapped, e->context, e->tokens, &e->scratch);
 }
 

@@ -364,7 +364,7 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
     for (int i = 0; i < p->image_size * p->image_size * 3; i++)
         pixels[i] = (float)noise[i] / 255;
     palme_rotary_fill(&rotary, &model->weights.decoder, p->xpos_center);
-    palme_encode(model, &c, context, pixels, p->image_size, p->image_size, &scratch);
+    palme_encode(model, &c, context, NULL, pixels, p->image_size, p->image_size, &scratch);
     palme_decoder_see(model, &c, &seen, mapped, context, patches, &scratch);
     if (!p->cross_attend) {
         cache.visible = patches;

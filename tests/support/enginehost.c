@@ -27,7 +27,7 @@ const struct host_precision *host_precision_find(const char *name)
 
 int host_prefix(const struct host *h)
 {
-    return h->model->config.cross_attend ? 0 : palme_config_patches(&h->model->config);
+    return h->model->config.cross_attend ? 0 : palme_config_image_tokens(&h->model->config);
 }
 
 int host_context(const struct host *h)
@@ -56,8 +56,8 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
     h->model = model;
 
     const struct palme_config *p = &h->model->config;
-    size_t patches = (size_t)palme_config_patches(p), side = (size_t)p->image_size;
-    size_t positions = (size_t)p->context, rows = max_size(patches, HOST_ROWS);
+    size_t tokens = (size_t)palme_config_image_tokens(p), side = (size_t)p->image_size;
+    size_t positions = (size_t)p->context, rows = max_size(tokens, HOST_ROWS);
     float *angles = calloc(4 * positions * PALME_ROTARY, sizeof *angles);
     struct palme_arena arena = { 0 };
 
@@ -66,8 +66,8 @@ int host_take(struct host *h, palme_model *model, const struct host_precision *p
     h->rotary.cos = angles;
     h->rows = calloc(rows, sizeof *h->rows);
     h->pixels = calloc(side * side * 3, sizeof *h->pixels);
-    h->context = calloc(patches * (size_t)p->encoder.dim, sizeof *h->context);
-    h->mapped = calloc(patches * (size_t)p->decoder.dim, sizeof *h->mapped);
+    h->context = calloc(tokens * (size_t)p->encoder.dim, sizeof *h->context);
+    h->mapped = calloc(tokens * (size_t)p->decoder.dim, sizeof *h->mapped);
     h->scratch = palme_arena_over(aligned_alloc(PALME_ARENA_ALIGNMENT, arena.most), arena.most);
     if (!angles || !h->rows || !h->pixels || !h->context || !h->mapped || !h->scratch.base) {
         host_close(h);
@@ -96,14 +96,14 @@ void host_close(struct host *h)
 int sentence_open(struct sentence *s, const struct host *h, int text)
 {
     const struct palme_config *p = &h->model->config;
-    size_t width = 2 * (size_t)p->decoder.depth * (size_t)p->decoder.heads * PALME_HEAD;
-    size_t patches = (size_t)palme_config_patches(p);
+    size_t width = 2 * (size_t)p->decoder.depth * (size_t)palme_stack_inner(&p->decoder);
+    size_t tokens = (size_t)palme_config_image_tokens(p);
 
     memset(s, 0, sizeof *s);
     s->cache.capacity = host_prefix(h) + text;
-    s->picture.capacity = (int)patches;
+    s->picture.capacity = (int)tokens;
     s->cache.kv = calloc((size_t)s->cache.capacity * width, sizeof(float));
-    s->picture.kv = calloc(p->cross_attend ? patches * width : 1, sizeof(float));
+    s->picture.kv = calloc(p->cross_attend ? tokens * width : 1, sizeof(float));
     if (s->cache.kv && s->picture.kv)
         return 0;
     sentence_close(s);
@@ -125,7 +125,7 @@ void host_encode(struct host *h, const float *image)
     for (size_t i = 0; i < area; i++)
         for (size_t c = 0; c < 3; c++)
             h->pixels[3 * i + c] = image[c * area + i];
-    h->tokens = palme_encode(h->model, &h->compute, h->context, h->pixels, side, side, &h->scratch);
+    h->tokens = palme_encode(h->model, &h->compute, h->context, NULL, h->pixels, side, side, &h->scratch);
 }
 
 size_t host_context_bytes(const struct host *h)

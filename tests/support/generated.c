@@ -62,7 +62,8 @@ static int write_model(FILE *out, json_t *description)
     json_t *config = json_object_get(description, "config"), *entry;
     json_t *tensors = json_object_get(description, "tensors"), *header = json_object();
     char *config_text = json_dumps(config, JSON_COMPACT);
-    char *tokenizer = tokenizer_json(json_integer_value(json_object_get(config, "num_tokens")));
+    const char *own = json_string_value(json_object_get(description, "tokenizer"));
+    char *tokenizer = own ? strdup(own) : tokenizer_json(json_integer_value(json_object_get(config, "num_tokens")));
     int64_t end = 0;
     size_t i;
 

@@ -13,28 +13,32 @@
  *   text=        the caption (default "caption {n}"), with these replaced:
  *                {n} count of captions that this model has begun, from 0; {luma} {r} {g} {b} mean
  *                values of the picture; {prompt} {max_length} {temperature} {top_k} {top_p} {seed}
- *                {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
+ *                {blocklist} {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
  *                smallest and largest value of the picture
  *   piece=       bytes in each answer of palme_next (default: one word with its space); characters may
  *                be cut in two
  *   precisions=  what it computes in, for whoever asks (default "f32 bf16 int8"); auto is the last one
  *   score=       what palme_caption_score answers (default -0.5)
+ *   scores=      scores of texts, for palme_caption_score and palme_score: "a dog:-0.25|a cat:-1"; others
+ *                have `score`
  *   min_score=   the limit that the model recommends (default: it recommends none)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   hold_next=   name of a file: palme_next gives no piece but the first while this file exists
  *   hold_close=  name of a file: palme_model_close does not return while this file exists
  *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
  *   fail_next=1  palme_next fails with fail_status in place of the first piece
  *   prompt_status=  what palme_prompt answers to a text (default 0)
+ *   score_status=   what palme_score answers (default 0)
  *   open_status= palme_model_open fails with this status
  *   session_status= palme_session_open fails with this status
  *   message=     sentence for the log function: an error if something fails, else a warning
  *   journal=     name of a file to which each call appends a line: open, session BEAMS, look, stopped,
- *                together COUNT (if more than one), end TEXT, close
+ *                together COUNT (if more than one), end TEXT, score TEXT, close
  *
  * A file that does not begin with "standin" is "another kind of file", as with the real engine.
  */
@@ -54,11 +58,11 @@
 enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
-    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_close[MAX_VALUE];
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_next[MAX_VALUE], hold_close[MAX_VALUE];
     char journal[MAX_VALUE], message[MAX_VALUE];
-    char precisions[MAX_VALUE], precision[16];
+    char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
-    int fail_look, fail_status, fail_next, prompt_status, open_status, session_status;
+    int fail_look, fail_status, fail_next, prompt_status, score_status, open_status, session_status;
     double score, min_score;
     int has_min_score;
     int threads;
@@ -74,7 +78,7 @@ struct palme_session {
     char text[MAX_TEXT]; /* the whole caption; empty before the first palme_next */
     char piece[MAX_TEXT];
     size_t at;
-    int number, has_picture, begun, tokens, opened_beams;
+    int number, has_picture, looked, begun, tokens, opened_beams;
     int width, height, low, high;
     double mean[3];
 };
@@ -199,6 +203,7 @@ static void read_line(struct palme_model *model, const char *line)
         { "fail_status", &model->fail_status },
         { "fail_next", &model->fail_next },
         { "prompt_status", &model->prompt_status },
+        { "score_status", &model->score_status },
         { "open_status", &model->open_status },
         { "session_status", &model->session_status },
     };
@@ -209,10 +214,12 @@ static void read_line(struct palme_model *model, const char *line)
         { "name", model->name },
         { "text", model->text },
         { "hold", model->hold },
+        { "hold_next", model->hold_next },
         { "hold_close", model->hold_close },
         { "journal", model->journal },
         { "message", model->message },
         { "precisions", model->precisions },
+        { "scores", model->scores },
     };
     const char *equals = strchr(line, '=');
     size_t length, i;
@@ -341,7 +348,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->stem = "none";
     info->level = "c";
     info->precision = model->precision;
-    info->image_size = model->image_size;
+    info->image_size = info->resize_side = model->image_size;
     info->patch_size = 1;
     info->vocabulary = 256;
     info->max_context = 64;
@@ -411,7 +418,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
     if (!session || !image || image->format != PALME_FORMAT_RGB || !image->planes[0])
         return PALME_ERROR_ARGUMENT;
     model = session->model;
-    session->has_picture = session->begun = 0;
+    session->has_picture = session->looked = session->begun = 0;
     session->at = 0;
     session->tokens = 0;
     session->prompt[0] = session->text[0] = '\0';
@@ -441,7 +448,7 @@ int palme_look(palme_session *session, const struct palme_image *image)
         return model->fail_status;
     }
     session->number = atomic_fetch_add(&model->captions, 1);
-    session->has_picture = 1;
+    session->has_picture = session->looked = 1;
     return PALME_OK;
 }
 
@@ -461,6 +468,11 @@ int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum pa
         return PALME_ERROR_MEMORY;
     (*preprocessor)->size = size;
     return PALME_OK;
+}
+
+int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info, const char *level)
+{
+    return palme_preprocessor_open(preprocessor, info->image_size, info->resize, level);
 }
 
 void palme_preprocessor_close(palme_preprocessor **preprocessor)
@@ -493,7 +505,9 @@ static void add_pixel(double sum[3], const struct palme_image *image, int x, int
     int i;
 
     for (i = 0; i < 3; i++)
-        row[i] = image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i] : NULL;
+        row[i] = image->row         ? (i == 0 ? image->row(image->row_user, y) : NULL)
+                 : image->planes[i] ? image->planes[i] + (i ? y / 2 : y) * image->strides[i]
+                                    : NULL;
     if (image->format <= PALME_FORMAT_GRAY8 || image->format >= PALME_FORMAT_RGBA) {
         const unsigned char *place = places[image->format];
         int alpha =
@@ -533,7 +547,7 @@ int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struc
 {
     int i, j, c, x, y;
 
-    if (!preprocessor || !out || !image || image->format > PALME_FORMAT_ABGR || !image->planes[0])
+    if (!preprocessor || !out || !image || image->format > PALME_FORMAT_ABGR || (!image->planes[0] && !image->row))
         return PALME_ERROR_ARGUMENT;
     for (j = 0; j < preprocessor->size; j++)
         for (i = 0; i < preprocessor->size; i++) {
@@ -612,6 +626,10 @@ static size_t replace(const struct palme_session *session, const char *pattern, 
         fprintf(y, "%d", (int)(o->top_p * 100 + 0.5));
         return 7;
     }
+    if (strncmp(pattern, "{blocklist}", 11) == 0) {
+        fputs(o->blocklist ? o->blocklist : "", y);
+        return 11;
+    }
     if (strncmp(pattern, "{prompt}", 8) == 0) {
         fputs(session->prompt, y);
         return 8;
@@ -670,6 +688,12 @@ static int answer(palme_session *session, const char **piece)
     return PALME_OK;
 }
 
+/* Whether the first of those who ask has a piece, and gets no more for now. */
+static int is_held(const palme_session *session)
+{
+    return session->tokens > 0 && session->model->hold_next[0] && access(session->model->hold_next, F_OK) == 0;
+}
+
 int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     int i, pending = 0;
@@ -694,7 +718,7 @@ int palme_next_batch(palme_session *const *sessions, int count, const char **pie
                 statuses[i] = PALME_ERROR_CANCELLED;
                 pending--;
             }
-        if (now_ns() >= end)
+        if (now_ns() >= end && !is_held(sessions[0]))
             break;
         sleep_ms(1);
     }
@@ -716,9 +740,35 @@ int palme_caption_length(const palme_session *session)
     return session ? session->tokens : 0;
 }
 
+/* What `scores` says of a text. */
+static double score_of(const struct palme_model *model, const char *text)
+{
+    const char *entry = model->scores;
+    size_t length = strlen(text);
+
+    while (entry && *entry) {
+        if (strncmp(entry, text, length) == 0 && entry[length] == ':')
+            return strtod(entry + length + 1, NULL);
+        entry = strchr(entry, '|');
+        entry += entry != NULL;
+    }
+    return model->score;
+}
+
 double palme_caption_score(const palme_session *session)
 {
-    return session ? session->model->score : 0;
+    return session ? score_of(session->model, session->text) : 0;
+}
+
+int palme_score(palme_session *session, const char *text, double *mean)
+{
+    if (!session || !text || !mean || !session->looked || (session->begun && session->has_picture))
+        return PALME_ERROR_ARGUMENT;
+    journal(session->model, "score %s", text);
+    if (session->model->score_status < 0)
+        return session->model->score_status;
+    *mean = score_of(session->model, text);
+    return PALME_OK;
 }
 
 /* ---- The rest ----------------------------------------------------------------------------- */

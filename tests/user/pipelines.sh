@@ -65,7 +65,7 @@ for block in "$work"/block??; do
     # What was written holds the words that were said.
     words=$(captions | head -n 1)
     wrong=
-    for file in "$dir"/*.vtt "$dir"/*.srt "$dir"/*.mkv; do
+    for file in "$dir"/*.vtt "$dir"/*.srt "$dir"/*.ttml "$dir"/*.mkv; do
         [ -e "$file" ] || continue
         grep -aqF -e "$words" "$file" || wrong="$wrong $(basename "$file") lacks \"$words\";"
     done
