@@ -91,7 +91,7 @@ static void check_stages(const palme_model *model, const uint8_t *square, const 
 
     for (size_t i = 0; i < side * side * 3; i++)
         pixels[i] = (float)square[i] / 255;
-    CHECK_INT(palme_encode(model, &c, context, pixels, (int)side, (int)side, &scratch), (long long)tokens);
+    CHECK_INT(palme_encode(model, &c, context, NULL, pixels, (int)side, (int)side, &scratch), (long long)tokens);
     double off = largest_difference(context, encoder, tokens * (size_t)p->encoder.dim);
     printf("%s: encoder %.2g", photo, off);
     CHECK_MESSAGE(off <= 1e-4, "%s: the encoder is off by %g", photo, off);
