@@ -251,7 +251,8 @@ PALME_API int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, c
 /* ---- Sessions ----------------------------------------------------------------------------- */
 
 /* How captions are generated. The default is greedy search, or beam search if the model file asks for beams,
- * and at most 32 tokens, or as many as the model file says. Scores are summed in double precision; ties go to the lower token id. */
+ * and at most 32 tokens, or as many as the model file says. Scores are summed in double precision; ties go to
+ * the lower token id. */
 struct palme_options {
     int max_length;        /* most tokens to generate, the end token included; 0: the model's default, or 32 */
     int beams;             /* beam width, 1..PALME_MAX_BEAMS; 1: greedy or sampled; 0: the model's default */

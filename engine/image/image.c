@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Pillow rounds halves up, and they are frequent where a picture is made larger; the kernel rounds them to even ones. */
+/* Pillow rounds halves up, and they are frequent where a picture is made larger; the kernel rounds them to even. */
 #define HALF_UP 0x1p-13f
 
 enum {
@@ -497,8 +497,8 @@ static int run_once(struct job *job, uint8_t *out)
     return PALME_OK;
 }
 
-/* First all rows in width, each of them rounded, then the columns of those, as Pillow does it. A ring holds the rows that
- * the next place sees. */
+/* First all rows in width, each of them rounded, then the columns of those, as Pillow does it. A ring holds the rows
+ * that the next place sees. */
 static int run_twice(struct job *job, uint8_t *out)
 {
     const struct axis same = axis_of(job->image->height, job->image->height, PALME_FILTER_TRIANGLE);

@@ -22,8 +22,8 @@ struct palme_scaling {
 };
 
 /* What palme_image_resize takes from its scratch for pictures up to 32768 pixels wide and high, whatever their
- * size: the work goes by rows, so this does not grow with the picture's area. `arena` is where it was before, and `most`
- * has grown. */
+ * size: the work goes by rows, so this does not grow with the picture's area. `arena` is where it was before, and
+ * `most` has grown. */
 void palme_image_reserve(struct palme_arena *arena, const struct palme_scaling *scaling);
 
 /* out[size][size][3], RGB, 0..255: the picture scaled by a separable filter with half-pixel centres, support max(1,

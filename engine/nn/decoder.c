@@ -279,8 +279,8 @@ static int same_picture(const struct pass *pass, int first)
     return end - first;
 }
 
-/* Embeddings and positions of all rows. Image tokens that are not embedded have no position, and text behind them counts
- * from 0. */
+/* Embeddings and positions of all rows. Image tokens that are not embedded have no position, and text behind them
+ * counts from 0. */
 static void embed(const struct pass *pass)
 {
     const struct palme_decoder *decoder = &pass->model->weights.decoder;
