@@ -10,7 +10,7 @@
 #include <gst/gst.h>
 #include <stdio.h>
 
-/* The caption travels with its frame, so whoever has the buffer has the words, behind a queue, a tee or
+/* The caption travels with its frame, so it is there wherever the buffer is, behind a queue, a tee or
  * a converter too. `fresh` marks the first frame that carries a caption. */
 static GstPadProbeReturn frame_passes(GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {

@@ -63,7 +63,7 @@ plugin_may() {
 common_headers=$(ls gst-palme/common | grep '\.h$')
 caption_headers=$(ls gst-palme/caption | grep '\.h$')
 
-judge() { # FILE FOLDER ALLOWED... ; the own header is always allowed
+check_file() { # FILE FOLDER ALLOWED... ; the own header is always allowed
     file=$1 own=$(basename "$1" | sed 's/\.[ch]$/.h/')
     shift
     for header in $(ours "$file"); do
@@ -97,7 +97,7 @@ done
 
 for file in gst-palme/*.[ch] gst-palme/*/*.[ch]; do
     if may=$(plugin_may "${file#gst-palme/}"); then
-        judge "$file" $may
+        check_file "$file" $may
     else
         complain "$file: is not in the table of tests/layout.sh"
     fi
@@ -111,8 +111,8 @@ done
 tool_headers=$(ls tools/palme-caption | grep '\.h$')
 for file in tools/*/*.[ch] examples/*.[ch]; do
     case $file in
-    tools/palme-caption/*) judge "$file" palme.h gstpalmesanitize.h $tool_headers ;;
-    *) judge "$file" ;;
+    tools/palme-caption/*) check_file "$file" palme.h gstpalmesanitize.h $tool_headers ;;
+    *) check_file "$file" ;;
     esac
     for header in $(theirs "$file"); do
         case $file:$header in

@@ -173,7 +173,7 @@ static void *pool_thread(void *user)
     }
 }
 
-/* Locks that nobody holds, and as many threads as the system gives, up to `wanted`. */
+/* Free locks, and as many threads as the system gives, up to `wanted`. */
 static void start(struct palme_pool *pool, int wanted)
 {
     sigset_t all, before;
@@ -215,8 +215,8 @@ int palme_pool_open(struct palme_pool **out, int wanted, int *usable)
     return PALME_OK;
 }
 
-/* In a child of fork() whoever comes first starts threads anew. What the locks and the state were in the parent means
- * nothing here. Whoever comes meanwhile computes alone. */
+/* In a child of fork() the first caller starts threads anew, since the locks and the state of the parent mean nothing
+ * here. Callers that come meanwhile compute alone. */
 struct palme_pool *palme_pool_here(struct palme_pool *pool)
 {
     enum { STARTING = -1 };

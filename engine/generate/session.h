@@ -137,7 +137,7 @@ struct palme_session {
 
 /* ---- Sessions (session.c) ----------------------------------------------------------------- */
 
-/* A call from outside begins: nobody has cancelled it yet, and the model's threads are those of this
+/* A call from outside begins: it is not cancelled yet, and the model's threads are those of this
  * process. */
 void palme_session_enter(palme_session *s);
 /* The beams that these options ask for; 1 is a single sentence, greedy or sampled. */

@@ -253,7 +253,7 @@ static void lay_out(struct work *work, struct palme_arena *arena, const struct p
         work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
     for (int b = 0; b < 2; b++) {
         /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
-         * divided by the block, and is filled up to whole portions: */
+         * divided by the block, and is padded to whole steps: */
         work->columns[b].weights =
             palme_arena_take(arena, 2 * wide * PALME_MAX_SIDE + (2 + 2 * wide + PALME_TAPS_STEP) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));

@@ -4,7 +4,7 @@
  *
  * Why one of our own: jansson 2.14 writes behind a string that it could not enlarge when its malloc fails, calls
  * memory that is missing a mistake in the text, recurses into what it reads, and takes 80 times the size of a
- * text of brackets. Here a text is read twice by the same code: the first pass judges it and adds up what it
+ * text of brackets. Here a text is read twice by the same code: the first pass checks it and adds up what it
  * takes, then one block of memory is asked for, and the second pass fills it. So there is one allocation
  * that can fail, and it fails before anything was built.
  *

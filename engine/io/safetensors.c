@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * safetensors.c - the strict reader. It judges every byte of the header before it believes one,
- * reads by explicit offsets, and maps nothing, so that nobody can pull the
- * data away. It knows files and tensors and no model: which tensors there must be is the business
- * of encoder.c and decoder.c.
- * It is long because each way in which a header can lie has its own check and its own sentence.
+ * safetensors.c - the strict reader. It checks every byte of the header before it uses one, reads by explicit offsets,
+ * and maps nothing, so that a file that is cut meanwhile is an error and not a crash. It knows files and tensors and no
+ * model: encoder.c and decoder.c say which tensors there must be.
+ * It is long because each way in which a header can be wrong has its own check and message.
  */
 #include "io/safetensors.h"
 
@@ -183,7 +182,7 @@ static int read_length(struct palme_safetensors *file, uint64_t *length, const s
 
 /* ---- The header --------------------------------------------------------------------------- */
 
-static int judge_metadata(const struct palme_json *metadata, const struct palme_log *log)
+static int validate_metadata(const struct palme_json *metadata, const struct palme_log *log)
 {
     struct palme_shown shown;
 
@@ -196,8 +195,8 @@ static int judge_metadata(const struct palme_json *metadata, const struct palme_
     return PALME_OK;
 }
 
-/* Judges one tensor by itself. Its offsets are still relative to the data. */
-static int judge_tensor(struct palme_tensor *tensor, const struct palme_json *entry, const struct palme_log *log)
+/* Validates one tensor by itself. Its offsets are still relative to the data. */
+static int validate_tensor(struct palme_tensor *tensor, const struct palme_json *entry, const struct palme_log *log)
 {
     const struct palme_json *dtype = palme_json_get(entry, "dtype"), *shape = palme_json_get(entry, "shape");
     const struct palme_json *offsets = palme_json_get(entry, "data_offsets");
@@ -282,9 +281,9 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-/* Judges the tensors together: sorted, they must cover the data without gap or overlap.
+/* Validates the tensors together: sorted, they must cover the data without gap or overlap.
  */
-static int judge_layout(struct palme_safetensors *file, const struct palme_log *log)
+static int validate_layout(struct palme_safetensors *file, const struct palme_log *log)
 {
     unsigned long long at = 0, total = file->size - file->data;
     struct palme_shown name, before;
@@ -331,7 +330,7 @@ static int take_tensors(struct palme_safetensors *file, const struct palme_log *
         if (strcmp(value->key, "__metadata__") == 0)
             continue;
         tensor->name = value->key;
-        status = judge_tensor(tensor, value, log);
+        status = validate_tensor(tensor, value, log);
         if (status < 0)
             return status;
         file->count++;
@@ -340,7 +339,7 @@ static int take_tensors(struct palme_safetensors *file, const struct palme_log *
     for (size_t i = 0; i < file->count; i++)
         file->sorted[i] = &file->tensors[i];
     qsort(file->sorted, file->count, sizeof *file->sorted, by_name);
-    return judge_layout(file, log);
+    return validate_layout(file, log);
 }
 
 static int read_header(struct palme_safetensors *file, uint64_t length, const struct palme_log *log)
@@ -362,7 +361,7 @@ static int read_header(struct palme_safetensors *file, uint64_t length, const st
     file->data = 8 + length;
     file->metadata = palme_json_get(file->header, "__metadata__");
     if (file->metadata)
-        status = judge_metadata(file->metadata, log);
+        status = validate_metadata(file->metadata, log);
     if (status == PALME_OK)
         status = take_tensors(file, log);
     return status;

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "io/source.h"
 
-/* Those that somebody reads. U8, I32 and I64 are for files of test data; a model never uses them. A tensor of another
+/* Those that are read. U8, I32 and I64 are for files of test data; a model never uses them. A tensor of another
  * legal type has a number behind these, and a name. */
 enum palme_dtype {
     PALME_DTYPE_F32,
@@ -34,14 +34,14 @@ struct palme_tensor {
     int64_t count;                 /* product of the shape */
     uint64_t offset;               /* of the first byte, from the start of the file */
     uint64_t bytes;
-    int used; /* set by whoever takes the tensor; the rest are reported as unknown */
+    int used; /* set by the code that loads the tensor; the rest are reported as unknown */
 };
 
 struct palme_safetensors;
 
 /* Opens a file and reads and checks its header (models/README.md). The descriptor
  * stays open, and nothing of the data is read, until palme_tensor_read asks for it: a file with a huge
- * tensor that nobody wants costs nothing. With `verify`, the metadata's sha256 is compared with the bytes
+ * tensor that is not used costs nothing. With `verify`, the metadata's sha256 is compared with the bytes
  * after the header; a file without one is PALME_ERROR_FORMAT then.
  * Returns PALME_OK or PALME_ERROR_{NOT_FOUND, OPEN, READ, KIND, FORMAT, MEMORY}. */
 int palme_safetensors_open(struct palme_safetensors **file, const char *path, int verify, const struct palme_log *log);

@@ -24,7 +24,7 @@ enum {
     PALME_INT8_GROUP = 4,       /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536,    /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
     PALME_INTERLEAVED_ROWS = 4, /* rows of a map of bytes that stand together */
-    PALME_TAPS_STEP = 8,        /* the taps of a filter come in portions of it */
+    PALME_TAPS_STEP = 8,        /* the taps of a filter are padded to a multiple of it */
     PALME_ROTARY = 16           /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
 };
 
@@ -116,7 +116,7 @@ struct palme_depthwise_window {
 
 struct palme_kernels {
     const char *level;
-    const struct palme_blas *blas; /* for products of many rows (compute.h), or NULL: set by whoever loads it */
+    const struct palme_blas *blas; /* for products of many rows (compute.h), or NULL; compute.c sets it */
 
     /* Whether weights in int8, or in bf16, make a model faster than those in f32 do by the same table: not in plain C,
      * and int8 only where an instruction multiplies bytes. Without one, NEON takes 6 instructions for 16 products that

@@ -85,11 +85,11 @@ static void deinterleave(float *const y[], const float *x, int channels, int n)
         unzip_by(y, x, 4, n);
 }
 
-/* `portions` is a constant where this is called and small; 0: any number. */
+/* `steps` is a constant where this is called and small; 0: any number. */
 static inline __attribute__((always_inline)) void spans_by(float *y, const float *x, const float *w, const int *first,
-                                                           const int portions, int taps, int n)
+                                                           const int steps, int taps, int n)
 {
-    const int end = portions ? portions * PALME_TAPS_STEP : taps;
+    const int end = steps ? steps * PALME_TAPS_STEP : taps;
 
     for (int i = 0; i < n; i += VF) {
         vf sum[8];

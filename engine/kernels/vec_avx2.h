@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * vec_avx2.h - the words of vec.h for AVX2 with FMA: 8 floats, 16 registers.
+ * vec_avx2.h - the vector operations of vec.h for AVX2 with FMA: 8 floats, 16 registers.
  */
 #ifndef PALME_VEC_AVX2_H
 #define PALME_VEC_AVX2_H

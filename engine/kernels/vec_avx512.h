@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * vec_avx512.h - the words of vec.h for AVX-512 (F, BW, DQ, VL): 16 floats, 32 registers, lanes chosen by mask
- * registers.
+ * vec_avx512.h - the vector operations of vec.h for AVX-512 (F, BW, DQ, VL): 16 floats, 32 registers, lanes chosen by
+ * mask registers.
  */
 #ifndef PALME_VEC_AVX512_H
 #define PALME_VEC_AVX512_H

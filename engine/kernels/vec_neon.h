@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * vec_neon.h - the words of vec.h for AArch64's NEON: 4 floats, 32 registers.
+ * vec_neon.h - the vector operations of vec.h for AArch64's NEON: 4 floats, 32 registers.
  */
 #ifndef PALME_VEC_NEON_H
 #define PALME_VEC_NEON_H

@@ -17,8 +17,8 @@ int palme_format1_read(struct palme_config *config, const struct palme_json *jso
 /* What version 1 calls the tensor that version 2 calls `name`. */
 struct palme_name palme_format1_name(const struct palme_config *config, const char *name);
 
-/* Finds a tensor by its name in version 1; one of the decoder may have either of two names. *tensor is NULL if there
- * is none, which is no failure; if there are both, that is one. */
+/* Finds a tensor by its name in version 1; one of the decoder may have either of two names. Without any, *tensor is
+ * NULL, which is not an error; having both is one. */
 int palme_format1_find(struct palme_tensor **tensor, struct palme_safetensors *file, const char *name,
                        const struct palme_log *log);
 

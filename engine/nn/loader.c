@@ -238,7 +238,7 @@ static const void *read_stored(struct palme_loader *l, const struct palme_source
 }
 
 /* How many rows are read at once: whole panels where they fit. */
-static int64_t portion_of(const struct palme_source_tensor *source)
+static int64_t rows_per_read(const struct palme_source_tensor *source)
 {
     int64_t rows = PALME_LOADER_FLOATS / source->columns;
 
@@ -257,7 +257,7 @@ const float *palme_load_values(struct palme_loader *l, const char *name, int is_
     if (l->status < 0 || !out)
         return NULL;
     for (int64_t row = 0; row < source.rows && l->status == PALME_OK; row += part) {
-        part = source.rows - row < portion_of(&source) ? source.rows - row : portion_of(&source);
+        part = source.rows - row < rows_per_read(&source) ? source.rows - row : rows_per_read(&source);
         palme_loader_read_rows(l, out + row * source.columns, &source, row, part);
     }
     for (size_t i = (size_t)source.tensor->count; i < size; i++)
@@ -311,7 +311,7 @@ void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, cons
         scale = palme_loader_take(l, palme_linear_outputs(linear), sizeof *scale);
     linear->scale = scale;
     for (int64_t row = 0; w && row < source.rows && l->status == PALME_OK; row += part) {
-        part = source.rows - row < portion_of(&source) ? source.rows - row : portion_of(&source);
+        part = source.rows - row < rows_per_read(&source) ? source.rows - row : rows_per_read(&source);
         if (stored_in(&source, linear->precision)) {
             const void *rows = read_stored(l, &source, row, part);
 
@@ -341,7 +341,7 @@ void palme_load_table(struct palme_loader *l, struct palme_table *table, const c
         scale = palme_loader_take(l, (size_t)count, sizeof *scale);
     table->scale = scale;
     for (int64_t at = 0; rows && at < source.rows && l->status == PALME_OK; at += part) {
-        part = source.rows - at < portion_of(&source) ? source.rows - at : portion_of(&source);
+        part = source.rows - at < rows_per_read(&source) ? source.rows - at : rows_per_read(&source);
         if (stored_in(&source, table->precision)) {
             const void *found = read_stored(l, &source, at, part);
 

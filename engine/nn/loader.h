@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * loader.h - tensors out of a model file into the model's memory: required, read, packed. encoder.c, decoder.c and
- * stem.c list what they need once, and the list is walked twice: the first walk judges every name, shape and type and
+ * stem.c list what they need once, and the list is walked twice: the first walk checks every name, shape and type and
  * measures, the second one fills the memory. So a file that does not fit costs neither memory nor reading, and what
  * is required is bounded by what the file really has.
  */
@@ -59,7 +59,7 @@ void *palme_loader_take(struct palme_loader *l, size_t count, size_t size);
 /* A tensor that may be missing: NULL. */
 struct palme_tensor *palme_loader_find(struct palme_loader *l, const char *name);
 
-/* Finds a tensor and judges its shape and type. Only what multiplies activations row by row (`is_weight`) may be I8.
+/* Finds a tensor and checks its shape and type. Only what multiplies activations row by row (`is_weight`) may be I8.
  * After a failure, of this call or before, the tensor is NULL. */
 struct palme_source_tensor palme_loader_require(struct palme_loader *l, const char *name, int is_weight,
                                                 const int64_t *shape, int rank);

@@ -99,7 +99,7 @@ static const char *type_of(const struct palme_json *value)
 }
 
 /* NULL if the value may be as it is, else what is wrong. */
-static const char *judge(enum want want, const struct palme_json *v)
+static const char *problem_with(enum want want, const struct palme_json *v)
 {
     int absent = !v || palme_json_is(v, PALME_JSON_NULL);
     switch (want) {
@@ -153,7 +153,7 @@ static int check_options(struct reading *r, const struct palme_json *root)
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const struct rule *rule = &rules[i];
         const struct palme_json *object = rule->where[0] == 'm' ? model : rule->where[0] == 'p' ? pre : root;
-        const char *wrong = judge(rule->want, palme_json_get(object, rule->key));
+        const char *wrong = problem_with(rule->want, palme_json_get(object, rule->key));
         if (wrong)
             return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: %s%s %s", rule->where, rule->key, wrong);
     }

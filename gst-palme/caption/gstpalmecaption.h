@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption.h - the type of the element palmecaption, for whoever registers it.
+ * gstpalmecaption.h - the type of the element palmecaption, for gstpalme.c, which registers it.
  */
 #ifndef GST_PALME_CAPTION_H
 #define GST_PALME_CAPTION_H

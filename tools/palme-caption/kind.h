@@ -36,7 +36,7 @@ gboolean caption_kind_is_cut(const guint8 *data, gsize size);
 gboolean caption_kind_begins_whole(const guint8 *data, gsize size);
 
 /* Where in an icon or cursor file its largest picture is a whole PNG, which gdk-pixbuf does not look for
- * there. FALSE: it is none, or another kind of file. */
+ * there. FALSE if it has none, or is another kind of file. */
 gboolean caption_kind_icon(const guint8 *data, gsize size, gsize *offset, gsize *length);
 
 /* The size in pixels that the header of a PNG, JPEG, GIF, BMP, TIFF, WebP, HEIC or AVIF names. FALSE: another

@@ -3,7 +3,7 @@
  * words.c - what GStreamer's messages mean to somebody who wanted a caption.
  *
  * Several elements complain about one fault: the one that found it says what it is, and those around it
- * that the "internal data stream" broke. The most telling message counts, not the first.
+ * that the "internal data stream" broke. The most specific message counts, not the first.
  */
 #include "words.h"
 
