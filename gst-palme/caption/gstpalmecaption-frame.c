@@ -96,6 +96,8 @@ decide_mode (GstPalmeCaption * self)
   GST_OBJECT_UNLOCK (self);
   self->live = live;
   self->decided = TRUE;
+  if (!self->sync && self->place == 0)
+    self->place = gst_palme_caption_spread_enter ();
   gst_palme_caption_textpad_set_exact (self->text, self->sync);
   GST_INFO_OBJECT (self, "mode is %s, upstream is %slive",
       self->sync ? "sync" : "async", live ? "" : "not ");
@@ -282,7 +284,12 @@ static void
 end_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
     GstClockTime time, GstClockTime interval)
 {
+  gboolean first = !schedule->running;
+
   gst_palme_caption_schedule_take (schedule, time, interval);
+  if (first)
+    gst_palme_caption_schedule_lead (schedule,
+        gst_palme_caption_spread_part (self->place));
   /* If only some frames have timestamps, a caption counts for both schedules. */
   if (schedule == &self->schedule)
     gst_palme_caption_schedule_take (&self->arrivals,

@@ -18,6 +18,7 @@
 #include "gstpalmecaption-picture.h"
 #include "gstpalmecaption-scene.h"
 #include "gstpalmecaption-schedule.h"
+#include "gstpalmecaption-spread.h"
 #include "gstpalmecaption-steady.h"
 #include "gstpalmecaption-textpad.h"
 #include "gstpalmecaption-time.h"
@@ -237,6 +238,7 @@ struct _GstPalmeCaption
   GstPalmeCaptionPixels captioned;      /* that of the last frame handed over: the worker may read it */
   GstPalmeCaptionSchedule schedule; /* of frames with a timestamp, in media time */
   GstPalmeCaptionSchedule arrivals; /* of frames without one, in running time */
+  guint place;                  /* among the elements of the process, in async mode; else 0 */
   GstPalmeCaptionArrivals clock; /* their running times */
   GstSegment segment;           /* as it came, without position */
   GstPalmeCaptionScenes scenes;

@@ -16,11 +16,27 @@ add (GstClockTime a, GstClockTime b)
   return b >= max || a >= max - b ? max : a + b;
 }
 
+/* From the last grid point to the next turn. */
+static GstClockTime
+until_next (const GstPalmeCaptionSchedule * schedule, GstClockTime interval)
+{
+  return interval - (GstClockTime) (MIN (interval,
+          G_MAXINT64) * schedule->lead);
+}
+
+void
+gst_palme_caption_schedule_lead (GstPalmeCaptionSchedule * schedule,
+    gdouble part)
+{
+  schedule->lead = part;
+}
+
 void
 gst_palme_caption_schedule_reset (GstPalmeCaptionSchedule * schedule)
 {
   schedule->running = schedule->waiting = FALSE;
   schedule->last = schedule->turn = 0;
+  schedule->lead = 0.0;
 }
 
 gboolean
@@ -31,7 +47,7 @@ gst_palme_caption_schedule_is_due (const GstPalmeCaptionSchedule * schedule,
     return TRUE;
   if (time < schedule->last)    /* small steps back are jitter, not a seek */
     return schedule->last - time > interval;
-  return time - schedule->last >= interval;
+  return time - schedule->last >= until_next (schedule, interval);
 }
 
 gboolean
@@ -71,12 +87,13 @@ gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule,
     schedule->last = next;
   schedule->running = TRUE;
   schedule->waiting = FALSE;
+  schedule->lead = 0.0;
 }
 
 GstClockTime
 gst_palme_caption_schedule_next (const GstPalmeCaptionSchedule * schedule,
     GstClockTime interval)
 {
-  return schedule->running ? add (schedule->last,
-      interval) : GST_CLOCK_TIME_NONE;
+  return schedule->running ? add (schedule->last, until_next (schedule,
+          interval)) : GST_CLOCK_TIME_NONE;
 }

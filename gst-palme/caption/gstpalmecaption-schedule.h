@@ -16,6 +16,7 @@ typedef struct
 {
   gboolean running;             /* FALSE: the next frame is due, whatever its time */
   GstClockTime last;            /* the grid point of the last frame that was taken */
+  gdouble lead;                 /* the next frame is due earlier by this part of an interval, once */
   gboolean waiting;             /* a frame was due and not taken: its turn is the next frame's */
   guint64 turn;                 /* which turn that is */
 } GstPalmeCaptionSchedule;
@@ -41,6 +42,11 @@ gboolean gst_palme_caption_schedule_hand_on (GstPalmeCaptionSchedule * schedule,
  * than an interval. */
 void gst_palme_caption_schedule_take (GstPalmeCaptionSchedule * schedule, GstClockTime time,
     GstClockTime interval);
+
+/* The next turn comes earlier by this part of an interval, 0 <= part < 1, and those behind it are an interval
+ * apart again. */
+void gst_palme_caption_schedule_lead (GstPalmeCaptionSchedule * schedule,
+    gdouble part);
 
 /* The time from which a frame is due; GST_CLOCK_TIME_NONE if no frame was taken yet. */
 GstClockTime gst_palme_caption_schedule_next (const GstPalmeCaptionSchedule * schedule,

@@ -387,6 +387,8 @@ stop (GstPalmeCaption * self)
   if (!self->started)
     return;
   self->started = FALSE;
+  gst_palme_caption_spread_leave (self->place);
+  self->place = 0;
   gst_palme_caption_worker_stop (self->worker);
   gst_palme_caption_overlay_detach (self->overlay);
   free_pictures (self);

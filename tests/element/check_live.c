@@ -870,6 +870,41 @@ GST_START_TEST (test_not_shown)
 
 GST_END_TEST;
 
+/* ---- Several elements ---------------------------------------------------------------------------- */
+
+/* Frames of 10 a second until the second caption is due. */
+static guint
+second_turn (GstHarness * h)
+{
+  guint n = 0;
+
+  while (n < 30 && caption_stat (h->element, "due") < 2) {
+    gst_buffer_unref (pass (h, n, 100));
+    caption_wait (h->element, "captions", 1);
+    n++;
+  }
+  return n - 1;
+}
+
+/* Elements that start together have their first caption at once, and are apart then. */
+GST_START_TEST (test_spread)
+{
+  GstHarness *a = caption_harness (NULL, "mode=async");
+  GstHarness *b = caption_harness (NULL, "mode=async");
+  GstHarness *c = caption_harness (NULL, "mode=sync");
+
+  fail_unless_equals_int (second_turn (a), 10);
+  /* 1 - 0.618 seconds */
+  fail_unless_equals_int (second_turn (b), 4);
+  /* sync mode keeps to its grid */
+  fail_unless_equals_int (second_turn (c), 10);
+  caption_harness_end (a);
+  caption_harness_end (b);
+  caption_harness_end (c);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -904,6 +939,7 @@ live_suite (void)
   tcase_add_test (tcase, test_seconds_in_use);
   tcase_add_test (tcase, test_too_short);
   tcase_add_test (tcase, test_not_shown);
+  tcase_add_test (tcase, test_spread);
   return suite;
 }
 

@@ -8,6 +8,7 @@
 
 #include "gstpalmesanitize.h"
 #include "gstpalmecaption-schedule.h"
+#include "gstpalmecaption-spread.h"
 
 static void
 expect (const gchar * text, gssize size, const gchar * wanted)
@@ -298,6 +299,68 @@ GST_START_TEST (test_grid_not_taken)
 
 GST_END_TEST;
 
+/* The second turn comes early, those behind it are an interval apart. */
+GST_START_TEST (test_lead)
+{
+  GstPalmeCaptionSchedule schedule = { 0 };
+
+  gst_palme_caption_schedule_take (&schedule, 100, 10);
+  gst_palme_caption_schedule_lead (&schedule, 0.75);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 103);
+  fail_if (gst_palme_caption_schedule_is_due (&schedule, 102, 10));
+  fail_unless (gst_palme_caption_schedule_is_due (&schedule, 103, 10));
+  gst_palme_caption_schedule_take (&schedule, 103, 10);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 113);
+  gst_palme_caption_schedule_take (&schedule, 113, 10);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 123);
+}
+
+GST_END_TEST;
+
+static int
+compare_parts (const void *a, const void *b)
+{
+  gdouble x = *(const gdouble *) a, y = *(const gdouble *) b;
+
+  return (x > y) - (x < y);
+}
+
+/* However many there are, no gap is much larger than if they were spread evenly: by the three-gap theorem it is at
+ * most 1 + golden ratio = 2.62 times as large. */
+GST_START_TEST (test_spread)
+{
+  gdouble parts[65];
+  guint places[64], n, i;
+
+  for (n = 0; n < 64; n++) {
+    gdouble largest = 0.0;
+
+    places[n] = gst_palme_caption_spread_enter ();
+    fail_unless_equals_int (places[n], n + 1);
+    for (i = 0; i <= n; i++)
+      parts[i] = gst_palme_caption_spread_part (places[i]);
+    qsort (parts, n + 1, sizeof *parts, compare_parts);
+    fail_unless (parts[0] == 0.0 && parts[n] < 1.0);
+    parts[n + 1] = 1.0;
+    for (i = 0; i <= n; i++)
+      largest = MAX (largest, parts[i + 1] - parts[i]);
+    fail_unless (largest * (n + 1) < 2.62, "%u elements: %g", n + 1, largest);
+  }
+  /* A free place is taken again. */
+  gst_palme_caption_spread_leave (places[7]);
+  gst_palme_caption_spread_leave (places[3]);
+  fail_unless_equals_int (gst_palme_caption_spread_enter (), 4);
+  fail_unless_equals_int (gst_palme_caption_spread_enter (), 8);
+  fail_unless_equals_int (gst_palme_caption_spread_enter (), 65);
+  for (i = 1; i <= 65; i++)
+    gst_palme_caption_spread_leave (i);
+  gst_palme_caption_spread_leave (0);
+  fail_unless_equals_int (gst_palme_caption_spread_enter (), 1);
+  gst_palme_caption_spread_leave (1);
+}
+
+GST_END_TEST;
+
 static Suite *
 sanitize_suite (void)
 {
@@ -310,6 +373,8 @@ sanitize_suite (void)
   tcase_add_test (tcase, test_length);
   tcase_add_test (tcase, test_random);
   tcase_add_test (tcase, test_grid);
+  tcase_add_test (tcase, test_lead);
+  tcase_add_test (tcase, test_spread);
   tcase_add_test (tcase, test_grid_not_taken);
   return suite;
 }
