@@ -262,6 +262,8 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
         .precision = palme_precision_name(model->precision),
         .image_size = model->config.image_size,
         .resize = (enum palme_resize)model->config.resize,
+        .filter = (enum palme_filter)model->config.filter,
+        .resize_side = model->config.resize_side,
         .patch_size = model->config.patch_size,
         .vocabulary = model->config.vocabulary,
         .max_context = model->config.context - palme_config_prefix(&model->config) - (labels ? PALME_LABEL_TOKENS : 0),
@@ -284,6 +286,8 @@ int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme
             *preprocessor = NULL;
         return PALME_ERROR_ARGUMENT;
     }
-    return palme_preprocessor_open(preprocessor, model->config.image_size, (enum palme_resize)model->config.resize,
-                                   model->kernels.level);
+    struct palme_info info;
+
+    palme_model_info(model, &info);
+    return palme_preprocessor_open_info(preprocessor, &info, model->kernels.level);
 }

@@ -52,6 +52,7 @@ extern "C" {
 #define PALME_MAX_BEAMS 16          /* beams of a search */
 #define PALME_MAX_PROMPT_BYTES 4096 /* bytes of a prompt, or of a text that is scored */
 #define PALME_MAX_LABELS 32         /* labels of a picture */
+#define PALME_MAX_BLOCKED_BYTES 64  /* bytes of an entry of palme_options.blocklist */
 #define PALME_MAX_SIDE 32768        /* width and height of a picture, in pixels */
 #define PALME_MAX_SQUARE 4096       /* width and height of a model's input, in pixels */
 #define PALME_ROWS_HELD 16          /* rows that palme_image.row keeps */
@@ -106,9 +107,18 @@ struct palme_setup {
     uint64_t reserved[8];
 };
 
-/* The rule by which a picture of any shape becomes a model's square input. */
+/* The rule by which a picture of any shape becomes a model's square input: it is scaled to palme_info.resize_side
+ * pixels, and where that is more than palme_info.image_size, the middle is cut out. */
 enum palme_resize {
-    PALME_RESIZE_SQUASH = 0 /* the whole picture, its aspect ignored, by an antialiased triangle filter */
+    PALME_RESIZE_SQUASH = 0, /* both sides are scaled to resize_side, the picture's aspect is ignored */
+    PALME_RESIZE_CROP        /* the shorter side is, and the aspect is kept */
+};
+
+/* By what filter. All are antialiased: they widen as the picture is made smaller. */
+enum palme_filter {
+    PALME_FILTER_TRIANGLE = 0, /* linear, rounded once at the end */
+    PALME_FILTER_BILINEAR,     /* linear, as Pillow has it: rounded to 8 bits between its two passes too */
+    PALME_FILTER_BICUBIC       /* cubic with a = -0.5, as Pillow has it */
 };
 
 /* What a model is. The strings belong to the model. */
@@ -131,10 +141,12 @@ struct palme_info {
     double min_score;           /* captions with a lower score are better not shown */
     uint64_t parameters;        /* number of weights in the file */
     uint64_t bytes;             /* memory that the weights take */
+    enum palme_filter filter;   /* of `resize` */
+    int resize_side;            /* pixels that `resize` scales to, at least image_size */
     int labels;                 /* labels that it knows; 0: it has none. See palme_labels */
     int most_labels;            /* labels that it chooses for a picture at most, 1..PALME_MAX_LABELS */
     double label_weight;        /* where palme_options.label_weight is 0 */
-    uint64_t reserved[14];
+    uint64_t reserved[13];
 };
 
 /* Reads and checks a model file, packs its weights and closes it. Nothing stays mapped, so the file may be
@@ -217,9 +229,14 @@ typedef struct palme_preprocessor palme_preprocessor;
  * afterwards. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is NULL. */
 PALME_API int palme_preprocessor_open_model(palme_preprocessor **preprocessor, const palme_model *model);
 
-/* Opens one without a model. `size` is palme_info.image_size, 1..PALME_MAX_SQUARE; `rule` is
- * palme_info.resize; `level` is as in palme_setup. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then
- * *preprocessor is NULL. */
+/* Opens one without a model, from image_size, resize, filter and resize_side of what palme_model_info said of
+ * it; `level` is as in palme_setup. Returns PALME_OK or PALME_ERROR_{ARGUMENT, MEMORY}; then *preprocessor is
+ * NULL. */
+PALME_API int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info,
+                                           const char *level);
+
+/* The same for models that squash pictures by the triangle filter: `size` is palme_info.image_size,
+ * 1..PALME_MAX_SQUARE; another rule than PALME_RESIZE_SQUASH is PALME_ERROR_ARGUMENT. */
 PALME_API int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule,
                                       const char *level);
 
@@ -259,7 +276,11 @@ struct palme_options {
      * where a caption is sampled, and in scores. */
     double label_weight;
     int no_labels; /* non-zero: a model with labels captions as if it had none */
-    uint64_t reserved[14];
+    /* Words that are never said, separated by commas or newlines, each at most PALME_MAX_BLOCKED_BYTES; NULL:
+     * none. They are compared with the text, whatever its tokens are, and a to z with A to Z. The string is read
+     * while captions are generated under these options. A prompt may have such words. */
+    const char *blocklist;
+    uint64_t reserved[13];
 };
 
 /* Opens a session and takes all the memory that it will ever use. `options` may be NULL.

@@ -59,8 +59,15 @@ class Words:
         for i, words in enumerate(self.spoken):
             for w in words:
                 self.of.setdefault(tuple(split(w)), []).append(i)
+        self.know(range(len(self.names)))
+
+    def know(self, places):
+        """Forgets the words of all labels but these, for a head that cannot tell the others."""
+        known = set(places)
+        self.of = {w: [i for i in found if i in known] for w, found in self.of.items() if known.intersection(found)}
         self.longest = max(map(len, self.of))
-        self.table = [[" ".join(phrase), places] for phrase, places in self.of.items()]
+        self.table = [[" ".join(phrase), found] for phrase, found in self.of.items()]
+        return self
 
     def mentions(self, text):
         """[(phrase as a tuple of words, labels)] in the order of the text; the longest phrase counts, so `hot dog`
@@ -108,9 +115,10 @@ def prefix(names, joiner=JOINER):
     return joiner.join(names)
 
 
-def describe(words, of, things, thresholds, hold):
+def describe(words, of, things, thresholds, hold, unsure=(0.5, 0.5)):
     """What a model file's config says of its labels. of: the label of each class of ImageNet; things: those of the
-    learned rows; hold: the defaults of search.Holder."""
+    learned rows; hold: the defaults of search.Holder; unsure: how likely one thing that a caption names must be, and
+    how likely a label must be that speaks in place of a caption."""
     return {
         "names": words.names,
         "phrases": words.phrases,
@@ -122,6 +130,7 @@ def describe(words, of, things, thresholds, hold):
         "words": words.table,
         "hold": dict(zip(("weight", "floor", "require", "sure"), hold)),
         "cautious": "a photo of ",
+        "unsure": dict(zip(("confirm", "least"), unsure)),
     }
 
 

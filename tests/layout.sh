@@ -22,7 +22,7 @@ complain() { echo "$*" | tee -a "$complaints"; }
 ours() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*"([^"]*)".*/\1/p' "$1"; }
 theirs() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\1/p' "$1"; }
 
-# ---- Who may include whom. engine/: the folders, with their own always included; arrows point down only. ---------------
+# ---- Who may include whom. engine/: the folders, with their own always included; arrows point down only. -----------
 # palme.h and build_config.h may be included everywhere in engine/.
 engine_may() {
     case $1 in
@@ -47,10 +47,12 @@ plugin_may() {
     common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
     common/gstpalmebatcher.[ch]) echo palme.h ;;
     common/*) echo palme.h "$common_headers" ;;
-    caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch] | caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
+    caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch]) ;;
+    caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
     caption/gstpalmecaption-labels.[ch]) echo palme.h gstpalmesanitize.h ;;
-    caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h ;;
+    caption/gstpalmecaption-rows.[ch]) echo palme.h ;;
+    caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h gstpalmecaption-rows.h ;;
     caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;
     caption/gstpalmecaption-overlay.[ch]) echo gstpalmemeta.h ;;
     caption/gstpalmecaption-worker.[ch]) echo palme.h "$common_headers" "$caption_headers" ;;

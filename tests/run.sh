@@ -5,7 +5,7 @@
 #
 #     sh tests/run.sh [MESON OPTION]...       for example -Db_sanitize=address,undefined
 #
-# BUILD names another build folder than ./build, SUITE one suite of the tests; CC is the compiler, as ever.
+# BUILD names another build folder than ./build, SUITE the suites that are run; CC is the compiler, as ever.
 # Tests in Python need torch and are skipped unless PALME_PYTHON_TESTS=1 or CI=true: then a virtual
 # environment is made in the build folder from models/requirements.txt.
 set -eu
@@ -50,7 +50,9 @@ meson compile -C "$build" || failed_early "run.sh: the build failed"
 
 status=0
 rm -f "$build/meson-logs/testlog.json"
-meson test -C "$build" --no-rebuild --print-errorlogs ${SUITE:+--suite "$SUITE"} || status=$?
+suites=
+for suite in ${SUITE:-}; do suites="$suites --suite $suite"; done
+meson test -C "$build" --no-rebuild --print-errorlogs $suites || status=$?
 
 # meson's own summary has several lines; this one is made from the same results.
 python3 - "$build/meson-logs/testlog.json" <<'END' || status=1

@@ -62,6 +62,9 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
 
             if (!(row[t] > -INFINITY) || row[t] < least || isnan(c.score))
                 continue;
+            if (search->blocklist && (count < most || c.score > beams->candidates[count - 1].score) &&
+                palme_blocklist_forbids(search->blocklist, search->tokenizer, beams->beam[b].tokens, beams->length, t))
+                continue;
             count = offer(beams->candidates, count, most, &c);
             if (count == most && row[t] > least && beams->candidates[count - 1].score >= c.score)
                 least = row[t]; /* it was no better than the worst of them, nor will a smaller one be */

@@ -137,12 +137,28 @@ static struct palme_search search_of(const palme_session *s)
                  : o->no_repeat_ngram   ? o->no_repeat_ngram
                                         : config->no_repeat_ngram,
         .length_penalty = o->length_penalty > 0 ? o->length_penalty : config->length_penalty,
+        .blocklist = o->blocklist,
+        .tokenizer = s->model->tokenizer,
         .rules = config->search_rules,
         .early_stopping = config->early_stopping,
         .front = s->prompt.tokens + s->seen.id_count,
         .front_length = theirs ? s->prompt.count - s->seen.id_count : 0,
         .hold = s->seen.holds ? &s->seen.hold : NULL,
     };
+}
+
+/* The largest logit's token, or one that is drawn; -1 where none is a number. */
+static int choose_any(palme_session *s, const float *logits, int tokens)
+{
+    const struct palme_options *o = &s->options;
+    float *probabilities = s->work.probabilities;
+    int token = s->model->kernels.argmax(logits, tokens), kept;
+
+    if (token < 0 || !(o->temperature > 0))
+        return token;
+    kept = palme_filter(probabilities, s->work.kept, logits, tokens, o->temperature, o->top_k,
+                        o->top_p > 0 ? o->top_p : 1);
+    return palme_draw(probabilities, s->work.kept, kept, &s->hypotheses.random);
 }
 
 /* Chooses the next token of a single sentence from logits[V]; -1 where none is a number. A vocabulary may be
@@ -152,7 +168,6 @@ static int choose(palme_session *s, float *logits)
 {
     const struct palme_kernels *kernels = &s->model->kernels;
     const struct palme_search search = search_of(s);
-    const struct palme_options *o = &s->options;
     struct palme_hypotheses *h = &s->hypotheses;
     float *probabilities = s->work.probabilities;
     int token;
@@ -164,16 +179,17 @@ static int choose(palme_session *s, float *logits)
     palme_forbid_repeats(logits, search.tokens, search.front, search.front_length, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)
         logits[search.eos] = -INFINITY;
-    token = kernels->argmax(logits, search.tokens);
-    float raw = token < 0 ? 0 : probabilities[token];
-    if (token >= 0 && o->temperature > 0) {
-        int kept = palme_filter(probabilities, s->work.kept, logits, search.tokens, o->temperature, o->top_k,
-                                o->top_p > 0 ? o->top_p : 1);
-
-        token = palme_draw(probabilities, s->work.kept, kept, &h->random);
-        raw = logits[token];
+    token = choose_any(s, logits, search.tokens);
+    while (token >= 0 && palme_blocklist_forbids(search.blocklist, search.tokenizer, h->text, h->generated, token)) {
+        if (!(logits[token] > -INFINITY)) /* no token is left */
+            return -1;
+        logits[token] = -INFINITY;
+        token = choose_any(s, logits, search.tokens);
     }
-    if (token >= 0 && !isnan(raw - all)) /* weights of a damaged model may be infinite */
+    if (token < 0)
+        return token;
+    float raw = s->options.temperature > 0 ? logits[token] : probabilities[token];
+    if (!isnan(raw - all)) /* weights of a damaged model may be infinite */
         h->score += raw - all;
     return token;
 }

@@ -58,7 +58,8 @@ static int look(palme_session *s, const struct palme_image *image)
     palme_session_enter(s);
     if (palme_compute_cancelled(&s->compute))
         return PALME_ERROR_CANCELLED;
-    status = palme_preprocess_run(&s->compute, s->view.square, image, side, s->model->config.resize, &s->work.scratch);
+    struct palme_scaling scaling = palme_config_scaling(&s->model->config);
+    status = palme_preprocess_run(&s->compute, s->view.square, image, &scaling, &s->work.scratch);
     if (status < 0)
         return status;
     for (size_t i = 0; i < count; i++)

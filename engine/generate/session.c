@@ -127,6 +127,8 @@ static int usable_options(const struct palme_options *o, const struct palme_log 
         wrong = "min_length is below 0";
     else if (isnan(o->label_weight) || o->label_weight == INFINITY)
         wrong = "label_weight is not a number or infinite";
+    else if (!palme_blocklist_is_usable(o->blocklist))
+        wrong = "blocklist has an entry of more than 64 bytes";
     else if (!all_zero(o->reserved, sizeof o->reserved))
         wrong = "reserved is not zero: it was not initialised, or this library is older than the program's "
                 "header";

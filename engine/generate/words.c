@@ -59,11 +59,18 @@ static int say(const struct palme_tokenizer *tokenizer, const int *ids, int coun
     size_t length, left = strlen(text);
 
     for (int i = 0; i < count; i++) {
-        const char *bytes = palme_tokenizer_bytes(tokenizer, ids[i], &length);
+        int space;
+        const char *bytes = palme_tokenizer_bytes(tokenizer, ids[i], i == 0, &space, &length);
 
         if (i == 0 && length && *bytes == ' ') {
             bytes++;
             length--;
+        }
+        if (space && i > 0) {
+            if (!left || *text != ' ')
+                return 0;
+            text++;
+            left--;
         }
         if (length > left || memcmp(bytes, text, length) != 0)
             return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * image.c - scales a picture to a square by a separable triangle filter, and makes RGB of it.
+ * image.c - scales a picture to a square by a separable filter, and makes RGB of it.
  *
  * A row of the square is the weighted sum of some rows of the picture, taken as the bytes stand in memory;
  * then it is scaled in width; then its few pixels become RGB. All three are linear, so their order does not
@@ -12,8 +12,12 @@
 
 #include "base/util.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Pillow rounds halves up, and they are frequent where a picture is made larger; the kernel rounds them to even ones. */
+#define HALF_UP 0x1p-13f
 
 enum {
     GROUP = PALME_ROWS_HELD, /* rows that are summed in one go */
@@ -115,23 +119,53 @@ const char *palme_image_problem(const struct palme_image *image)
 
 /* One side of the filter: how the places on the square see `length` pixels. */
 struct axis {
+    enum palme_filter filter;
     double step;    /* pixels of the picture for one of the square */
-    double support; /* reach of the triangle in pixels of the picture */
-    double slope;   /* 1 / support */
+    double support; /* reach of the filter in pixels of the picture */
+    double slope;   /* 1 / what the filter is widened by */
     int length;
-    int block; /* pixels that a sample stands for */
+    int scaled, skip; /* places that the whole picture is scaled to; those in front of the square */
+    int block;        /* pixels that a sample stands for */
 };
 
-static struct axis axis_of(int length, int size, int block)
+static struct axis axis_of(int length, int scaled, enum palme_filter filter)
 {
-    double step = (double)length / size, support = step > 1 ? step : 1;
-    return (struct axis){ step, support, 1 / support, length, block };
+    double step = (double)length / scaled, wide = step > 1 ? step : 1;
+
+    return (struct axis){ .filter = filter,
+                          .step = step,
+                          .support = filter == PALME_FILTER_BICUBIC ? 2 * wide : wide,
+                          .slope = 1 / wide,
+                          .length = length,
+                          .scaled = scaled,
+                          .block = 1 };
+}
+
+static struct axis in_blocks(struct axis axis, int block)
+{
+    axis.block = block;
+    return axis;
+}
+
+/* Both sides of a picture. Of the longer one a crop keeps the middle. */
+static void axes_of(struct axis *across, struct axis *down, const struct palme_image *image,
+                    const struct palme_scaling *scaling)
+{
+    int width = scaling->side, height = scaling->side;
+
+    if (scaling->rule == PALME_RESIZE_CROP && image->width > image->height)
+        width = (int)((int64_t)scaling->side * image->width / image->height);
+    else if (scaling->rule == PALME_RESIZE_CROP)
+        height = (int)((int64_t)scaling->side * image->height / image->width);
+    *across = axis_of(image->width, width, scaling->filter);
+    *down = axis_of(image->height, height, scaling->filter);
+    across->skip = (width - scaling->size) / 2;
+    down->skip = (height - scaling->size) / 2;
 }
 
 /* The pixels first..end-1 that place i sees; there is always one. */
-static void pixels_seen(int *first, int *end, const struct axis *axis, int i)
+static void pixels_seen(int *first, int *end, const struct axis *axis, double centre)
 {
-    double centre = (i + 0.5) * axis->step;
     double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
     *first = low > 0 ? (int)low : 0;
     *end = high < axis->length ? (int)high : axis->length;
@@ -147,16 +181,21 @@ struct window {
 /* Weight of pixel k, before the weights of a place are divided by their sum. */
 static double pixel_weight(const struct axis *axis, double centre, int k)
 {
+    const double a = -0.5; /* of the cubic filter */
     double distance = (k + 0.5 - centre) * axis->slope;
     if (distance < 0)
         distance = -distance;
-    return distance < 1 ? 1 - distance : 0;
+    if (axis->filter != PALME_FILTER_BICUBIC)
+        return distance < 1 ? 1 - distance : 0;
+    if (distance < 1)
+        return ((a + 2) * distance - (a + 3)) * distance * distance + 1;
+    return distance < 2 ? (((distance - 5) * distance + 8) * distance - 4) * a : 0;
 }
 
 static struct window window_of(const struct axis *axis, int i)
 {
-    struct window w = { .centre = (i + 0.5) * axis->step };
-    pixels_seen(&w.first_pixel, &w.end_pixel, axis, i);
+    struct window w = { .centre = (axis->skip + i + 0.5) * axis->step };
+    pixels_seen(&w.first_pixel, &w.end_pixel, axis, w.centre);
     for (int k = w.first_pixel; k < w.end_pixel; k++)
         w.sum += pixel_weight(axis, w.centre, k);
     w.first = w.first_pixel / axis->block;
@@ -172,6 +211,14 @@ static double sample_weight(const struct axis *axis, const struct window *w, int
         if (j >= w->first_pixel && j < w->end_pixel)
             sum += pixel_weight(axis, w->centre, j);
     return sum;
+}
+
+/* A weight as it is multiplied with. Pillow's are multiples of 2^-22. */
+static float rounded(const struct axis *axis, double weight)
+{
+    const double unit = 1 << 22;
+
+    return (float)(axis->filter == PALME_FILTER_TRIANGLE ? weight : floor(weight * unit + 0.5) / unit);
 }
 
 /* ---- Memory --------------------------------------------------------------------------------- */
@@ -190,11 +237,14 @@ struct work {
     float *scaled[3];          /* each [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
     uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
+    uint8_t *ring;             /* [rows that a place sees][size][3] of a filter in two passes */
+    float *sums;               /* [3 size] */
 };
 
-static void lay_out(struct work *work, struct palme_arena *arena, int size)
+static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_scaling *scaling)
 {
-    size_t n = (size_t)size;
+    size_t n = (size_t)scaling->size, wide = scaling->filter == PALME_FILTER_BICUBIC ? 2 : 1;
+    int two = scaling->filter != PALME_FILTER_TRIANGLE;
 
     work->row = palme_arena_take(arena, 4 * PALME_MAX_SIDE, sizeof(float));
     for (int c = 0; c < 3; c++)
@@ -205,36 +255,38 @@ static void lay_out(struct work *work, struct palme_arena *arena, int size)
         /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
          * divided by the block, and is filled up to whole portions: */
         work->columns[b].weights =
-            palme_arena_take(arena, 2 * PALME_MAX_SIDE + (4 + PALME_TAPS_STEP) * n, sizeof(float));
+            palme_arena_take(arena, 2 * wide * PALME_MAX_SIDE + (2 + 2 * wide + PALME_TAPS_STEP) * n, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
+    /* 2 * support + 1 rows, as many pixels as the step is for each of at least n places. */
+    work->ring = palme_arena_take(arena, two ? 2 * wide * (PALME_MAX_SIDE + n) + 2 * n : 0, 3);
+    work->sums = palme_arena_take(arena, two ? 3 * n : 0, sizeof(float));
 }
 
-void palme_image_reserve(struct palme_arena *arena, int size)
+void palme_image_reserve(struct palme_arena *arena, const struct palme_scaling *scaling)
 {
     size_t mark = arena->used;
     struct work work;
 
-    lay_out(&work, arena, size);
+    lay_out(&work, arena, scaling);
     palme_arena_rewind(arena, mark);
 }
 
 /* ---- The work ------------------------------------------------------------------------------- */
 
-static void prepare_columns(struct columns *columns, int width, int size, int block)
+static void prepare_columns(struct columns *columns, const struct axis *axis, int size)
 {
-    struct axis axis = axis_of(width, size, block);
-    int most = 0, count = samples(width, block);
+    int most = 0, count = samples(axis->length, axis->block);
     float *w = columns->weights;
 
     for (int i = 0; i < size; i++) {
-        struct window window = window_of(&axis, i);
+        struct window window = window_of(axis, i);
         most = window.end - window.first > most ? window.end - window.first : most;
     }
     columns->taps = samples(most, PALME_TAPS_STEP) * PALME_TAPS_STEP;
     for (int i = 0; i < size; i++) {
-        struct window window = window_of(&axis, i);
+        struct window window = window_of(axis, i);
         double factor = 1 / window.sum;
         int first = window.first < count - columns->taps ? window.first : count - columns->taps;
 
@@ -242,7 +294,7 @@ static void prepare_columns(struct columns *columns, int width, int size, int bl
         first = first > 0 ? first : 0;
         columns->first[i] = first;
         for (int k = first; k < first + columns->taps; k++)
-            *w++ = k >= window.first && k < window.end ? (float)(sample_weight(&axis, &window, k) * factor) : 0;
+            *w++ = k >= window.first && k < window.end ? rounded(axis, sample_weight(axis, &window, k) * factor) : 0;
     }
 }
 
@@ -273,14 +325,16 @@ static void sum_over_white(float *y, const struct work *work, const struct palme
 
 /* y[n] = the bytes of plane p at place i in height. Returns the work in FLOP. */
 static double sum_plane(float *y, const struct work *work, const struct palme_kernels *kernels,
-                        const struct palme_image *image, int p, int size, int i)
+                        const struct palme_image *image, int p, const struct axis *down, int i)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
     const int n = samples(image->width, plane->across) * plane->bytes;
-    const struct axis axis = axis_of(image->height, size, plane->down);
-    const struct window window = window_of(&axis, i);
+    const struct axis axis = in_blocks(*down, plane->down);
+    struct window window = window_of(&axis, i);
     const double factor = 1 / window.sum;
 
+    while (window.end > window.first + 1 && sample_weight(&axis, &window, window.end - 1) == 0)
+        window.end--;
     for (int first = window.first; first < window.end; first += GROUP) {
         const uint8_t *rows[GROUP];
         float weights[GROUP];
@@ -289,7 +343,7 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
         for (int k = 0; k < count; k++) {
             rows[k] = image->row ? image->row(image->row_user, first + k)
                                  : image->planes[p] + (first + k) * image->strides[p];
-            weights[k] = (float)(sample_weight(&axis, &window, first + k) * factor);
+            weights[k] = rounded(&axis, sample_weight(&axis, &window, first + k) * factor);
         }
         if (layouts[image->format].alpha)
             sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
@@ -301,7 +355,7 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
 
 /* Row i of the square as three rows of one colour each; returns the work in FLOP. */
 static double sum_colours(float *colour[3], const struct work *work, const struct palme_kernels *kernels,
-                          const struct palme_image *image, int size, int i)
+                          const struct palme_image *image, const struct axis *down, int i)
 {
     const struct layout *layout = &layouts[image->format];
     const int half = samples(image->width, 2);
@@ -314,21 +368,21 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     case PACKED:
         for (int c = 0; c < 3; c++)
             to[layout->place[c]] = work->colour[c];
-        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
+        flops = sum_plane(work->row, work, kernels, image, 0, down, i);
         kernels->deinterleave(to, work->row, layout->plane[0].bytes, image->width);
         return flops;
     case PAIRED:
         to[0] = work->colour[1];
         to[1] = work->colour[2];
-        flops = sum_plane(work->colour[0], work, kernels, image, 0, size, i);
-        flops += sum_plane(work->row, work, kernels, image, 1, size, i);
+        flops = sum_plane(work->colour[0], work, kernels, image, 0, down, i);
+        flops += sum_plane(work->row, work, kernels, image, 1, down, i);
         kernels->deinterleave(to, work->row, 2, half);
         return flops;
     case STRIPED:
         /* First Y from both others, then those from each other. */
         to[0] = work->colour[0];
         to[1] = work->colour[1];
-        flops = sum_plane(work->row, work, kernels, image, 0, size, i);
+        flops = sum_plane(work->row, work, kernels, image, 0, down, i);
         kernels->deinterleave(to, work->row, 2, 2 * half);
         to[0] = work->colour[2];
         to[1] = work->colour[2] + half + PALME_TAPS_STEP;
@@ -339,7 +393,7 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     default:
         flops = 0;
         for (int p = 0; p < layout->planes; p++)
-            flops += sum_plane(work->colour[p], work, kernels, image, p, size, i);
+            flops += sum_plane(work->colour[p], work, kernels, image, p, down, i);
         return flops;
     }
 }
@@ -374,45 +428,143 @@ static void colours_of(float m[3][4], const struct palme_image *image)
     }
 }
 
-int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
-                       struct palme_arena *scratch)
-{
-    const size_t mark = scratch->used;
-    const struct palme_kernels *kernels = compute->kernels;
-    const int subsampled = layouts[image->format].yuv;
-    const int one = layouts[image->format].kind == GRAY;
+/* What a picture becomes a square by. */
+struct job {
+    struct palme_compute *compute;
+    const struct palme_image *image;
     struct work work;
+    struct axis across, down;
     float colours[3][4];
-    double flops = 0;
+    int size, one; /* one: a single plane is all three colours */
+    int rounding;  /* what was summed in height is rounded before it is in width */
+    double flops;  /* since the cancel callback was asked */
+};
 
-    lay_out(&work, scratch, size);
-    palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
-    if (one)
-        work.scaled[1] = work.scaled[2] = work.scaled[0];
-    colours_of(colours, image);
-    prepare_columns(&work.columns[0], image->width, size, 1);
-    if (subsampled)
-        prepare_columns(&work.columns[1], image->width, size, 2);
-    for (int i = 0; i < size; i++) {
-        float *colour[3];
+/* Whether Pillow (13) scales in height first: it would leave so much less to do in width. */
+static int height_first(const struct axis *across, const struct axis *down)
+{
+    return down->length > down->scaled && down->length - down->scaled > 2 * (across->length - across->scaled);
+}
 
-        flops += sum_colours(colour, &work, kernels, image, size, i);
-        for (int c = 0; c < (one ? 1 : 3); c++) {
-            const struct columns *columns = &work.columns[subsampled && c > 0];
+static void round_values(float *x, int n)
+{
+    for (int i = 0; i < n; i++) {
+        float v = floorf(x[i] + 0.5f);
 
-            /* A row shorter than a span is read past its end, where weights are zero: what stands there must
-             * not be NaN. */
-            memset(colour[c] + samples(image->width, subsampled && c > 0 ? 2 : 1), 0, PALME_TAPS_STEP * sizeof(float));
-            kernels->filter_horizontal(work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
-                                       size);
-        }
-        kernels->colour(out + (size_t)i * (size_t)size * 3, (const float *const *)work.scaled,
-                        (const float(*)[4])colours, size);
-        if (flops >= PALME_CANCEL_FLOPS) {
-            flops = 0;
-            if (palme_compute_cancelled(compute))
-                return PALME_ERROR_CANCELLED;
-        }
+        x[i] = v < 0 ? 0 : v > 255 ? 255 : v;
+    }
+}
+
+/* out[size][3] = row i of what the axis `down` makes of the picture, scaled in width. */
+static void make_row(struct job *job, uint8_t *out, const struct axis *down, int i)
+{
+    const struct palme_kernels *kernels = job->compute->kernels;
+    const int subsampled = layouts[job->image->format].yuv;
+    float *colour[3];
+
+    job->flops += sum_colours(colour, &job->work, kernels, job->image, down, i);
+    for (int c = 0; c < (job->one ? 1 : 3); c++) {
+        const struct columns *columns = &job->work.columns[subsampled && c > 0];
+        int n = samples(job->image->width, subsampled && c > 0 ? 2 : 1);
+
+        if (job->rounding)
+            round_values(colour[c], n);
+        /* A row shorter than a span is read past its end, where weights are zero: what stands there must
+         * not be NaN. */
+        memset(colour[c] + n, 0, PALME_TAPS_STEP * sizeof(float));
+        kernels->filter_horizontal(job->work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
+                                   job->size);
+    }
+    kernels->colour(out, (const float *const *)job->work.scaled, (const float(*)[4])job->colours, job->size);
+}
+
+static int is_cancelled(struct job *job)
+{
+    if (job->flops < PALME_CANCEL_FLOPS)
+        return 0;
+    job->flops = 0;
+    return palme_compute_cancelled(job->compute);
+}
+
+/* Row by row, each first in height. */
+static int run_once(struct job *job, uint8_t *out)
+{
+    for (int i = 0; i < job->size; i++) {
+        make_row(job, out + (size_t)i * (size_t)job->size * 3, &job->down, i);
+        if (is_cancelled(job))
+            return PALME_ERROR_CANCELLED;
     }
     return PALME_OK;
+}
+
+/* First all rows in width, each of them rounded, then the columns of those, as Pillow does it. A ring holds the rows that
+ * the next place sees. */
+static int run_twice(struct job *job, uint8_t *out)
+{
+    const struct axis same = axis_of(job->image->height, job->image->height, PALME_FILTER_TRIANGLE);
+    const size_t bytes = (size_t)job->size * 3;
+    int capacity = 0, next = -1;
+
+    for (int i = 0; i < job->size; i++) {
+        struct window window = window_of(&job->down, i);
+        capacity = window.end - window.first > capacity ? window.end - window.first : capacity;
+    }
+    for (int i = 0; i < job->size; i++, out += bytes) {
+        struct window window = window_of(&job->down, i);
+
+        for (next = next > window.first ? next : window.first; next < window.end; next++) {
+            make_row(job, job->work.ring + (size_t)(next % capacity) * bytes, &same, next);
+            if (is_cancelled(job))
+                return PALME_ERROR_CANCELLED;
+        }
+        for (int first = window.first; first < window.end; first += GROUP) {
+            const uint8_t *rows[GROUP];
+            float weights[GROUP];
+            int count = window.end - first < GROUP ? window.end - first : GROUP;
+
+            for (int k = 0; k < count; k++) {
+                rows[k] = job->work.ring + (size_t)((first + k) % capacity) * bytes;
+                weights[k] = rounded(&job->down, pixel_weight(&job->down, window.centre, first + k) * (1 / window.sum));
+            }
+            job->compute->kernels->filter_vertical(job->work.sums, rows, weights, count, (int)bytes,
+                                                   first > window.first);
+        }
+        job->flops += 2.0 * (double)bytes * (window.end - window.first);
+        round_values(job->work.sums, (int)bytes);
+        for (size_t x = 0; x < bytes; x++)
+            out[x] = (uint8_t)job->work.sums[x];
+    }
+    return PALME_OK;
+}
+
+int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
+                       const struct palme_scaling *scaling, struct palme_arena *scratch)
+{
+    const size_t mark = scratch->used;
+    struct job job = { .compute = compute, .image = image, .size = scaling->size };
+
+    lay_out(&job.work, scratch, scaling);
+    palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
+    job.one = layouts[image->format].kind == GRAY;
+    if (job.one)
+        job.work.scaled[1] = job.work.scaled[2] = job.work.scaled[0];
+    colours_of(job.colours, image);
+    /* What is a square already, perhaps by palme_preprocess, stays as it is. */
+    if (image->width == scaling->size && image->height == scaling->size)
+        axes_of(&job.across, &job.down, image,
+                &(struct palme_scaling){ scaling->size, PALME_RESIZE_SQUASH, scaling->filter, scaling->size });
+    else
+        axes_of(&job.across, &job.down, image, scaling);
+    prepare_columns(&job.work.columns[0], &job.across, scaling->size);
+    if (layouts[image->format].yuv) {
+        struct axis halves = in_blocks(job.across, 2);
+
+        prepare_columns(&job.work.columns[1], &halves, scaling->size);
+    }
+    if (scaling->filter == PALME_FILTER_TRIANGLE)
+        return run_once(&job, out);
+    for (int c = 0; c < 3; c++)
+        job.colours[c][3] += HALF_UP;
+    job.rounding = height_first(&job.across, &job.down);
+    return job.rounding ? run_once(&job, out) : run_twice(&job, out);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * preprocess.c - pictures become a model's square, by the model's rule, in a session or without one. Another
- * rule (shortest side, centre crop) gets a value of enum palme_resize, a name here, and a case in
- * palme_preprocess_run.
+ * preprocess.c - pictures become a model's square, by the model's rule, in a session or without one.
  */
 #include "image/preprocess.h"
 
@@ -13,20 +11,18 @@
 
 /* ---- The rule ----------------------------------------------------------------------------- */
 
-const char *const palme_resize_names[] = { "squash", NULL };
+const char *const palme_resize_names[] = { "squash", "crop", NULL };
+const char *const palme_filter_names[] = { "triangle", "bilinear", "bicubic", NULL };
 
-void palme_preprocess_reserve(struct palme_arena *arena, int size)
+void palme_preprocess_reserve(struct palme_arena *arena, const struct palme_scaling *scaling)
 {
-    palme_image_reserve(arena, size);
+    palme_image_reserve(arena, scaling);
 }
 
-int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
-                         enum palme_resize rule, struct palme_arena *scratch)
+int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
+                         const struct palme_scaling *scaling, struct palme_arena *scratch)
 {
-    switch (rule) {
-    case PALME_RESIZE_SQUASH: return palme_image_resize(compute, out, image, size, scratch);
-    }
-    return PALME_ERROR_ARGUMENT;
+    return palme_image_resize(compute, out, image, scaling, scratch);
 }
 
 /* ---- Without a session -------------------------------------------------------------------- */
@@ -34,12 +30,18 @@ int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const stru
 struct palme_preprocessor {
     struct palme_kernels kernels;
     struct palme_compute compute; /* no threads, no cancel callback */
-    int size;
-    enum palme_resize rule;
+    struct palme_scaling scaling;
     struct palme_arena scratch; /* behind the struct */
 };
 
-int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule, const char *level)
+static int usable(const struct palme_scaling *scaling)
+{
+    return scaling->size >= 1 && scaling->side >= scaling->size && scaling->side <= PALME_MAX_SQUARE &&
+           (int)scaling->filter >= PALME_FILTER_TRIANGLE && scaling->filter <= PALME_FILTER_BICUBIC &&
+           (int)scaling->rule >= PALME_RESIZE_SQUASH && scaling->rule <= PALME_RESIZE_CROP;
+}
+
+static int open_scaling(palme_preprocessor **preprocessor, const struct palme_scaling *scaling, const char *level)
 {
     const size_t own = round_up(sizeof(struct palme_preprocessor), PALME_ARENA_ALIGNMENT);
     struct palme_arena arena = { 0 };
@@ -49,18 +51,37 @@ int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum pa
     if (!preprocessor)
         return PALME_ERROR_ARGUMENT;
     *preprocessor = NULL;
-    if (size < 1 || size > PALME_MAX_SQUARE || rule != PALME_RESIZE_SQUASH || palme_cpu_choose(&best, level) < 0)
+    if (!usable(scaling) || palme_cpu_choose(&best, level) < 0)
         return PALME_ERROR_ARGUMENT;
-    palme_preprocess_reserve(&arena, size);
+    palme_preprocess_reserve(&arena, scaling);
     if (!(p = aligned_alloc(PALME_ARENA_ALIGNMENT, own + arena.most)))
         return PALME_ERROR_MEMORY;
     p->scratch = palme_arena_over((char *)p + own, arena.most);
     palme_kernels_init(&p->kernels, best);
     p->compute = (struct palme_compute){ .kernels = &p->kernels };
-    p->size = size;
-    p->rule = rule;
+    p->scaling = *scaling;
     *preprocessor = p;
     return PALME_OK;
+}
+
+int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum palme_resize rule, const char *level)
+{
+    const struct palme_scaling scaling = { size, rule, PALME_FILTER_TRIANGLE, size };
+
+    if (rule == PALME_RESIZE_SQUASH)
+        return open_scaling(preprocessor, &scaling, level);
+    if (preprocessor)
+        *preprocessor = NULL;
+    return PALME_ERROR_ARGUMENT;
+}
+
+int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info, const char *level)
+{
+    static const struct palme_scaling none;
+    const struct palme_scaling scaling =
+        info ? (struct palme_scaling){ info->image_size, info->resize, info->filter, info->resize_side } : none;
+
+    return open_scaling(preprocessor, &scaling, level);
 }
 
 void palme_preprocessor_close(palme_preprocessor **preprocessor)
@@ -78,8 +99,8 @@ int palme_preprocess(palme_preprocessor *preprocessor, uint8_t *out, const struc
     struct palme_floats floats;
 
     palme_floats_enter(&floats);
-    int status = palme_preprocess_run(&preprocessor->compute, out, image, preprocessor->size, preprocessor->rule,
-                                      &preprocessor->scratch);
+    int status =
+        palme_preprocess_run(&preprocessor->compute, out, image, &preprocessor->scaling, &preprocessor->scratch);
     palme_floats_leave(&floats);
     return status;
 }

@@ -7,16 +7,16 @@
 
 #include "image/image.h"
 
-/* The names of enum palme_resize in model files, by value, ended by NULL. */
-extern const char *const palme_resize_names[];
+/* The names of enum palme_resize and enum palme_filter in model files, by value, ended by NULL. */
+extern const char *const palme_resize_names[], *const palme_filter_names[];
 
-/* What palme_preprocess_run takes from its scratch for squares of `size` pixels by any rule. `arena` is where
- * it was before, and `most` has grown. */
-void palme_preprocess_reserve(struct palme_arena *arena, int size);
+/* What palme_preprocess_run takes from its scratch for pictures of any shape. `arena` is where it was before, and
+ * `most` has grown. */
+void palme_preprocess_reserve(struct palme_arena *arena, const struct palme_scaling *scaling);
 
 /* out[size][size][3], RGB: the picture by this rule. It has passed palme_image_problem. Returns PALME_OK or
  * PALME_ERROR_CANCELLED; then `out` is undefined. */
-int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image, int size,
-                         enum palme_resize rule, struct palme_arena *scratch);
+int palme_preprocess_run(struct palme_compute *compute, uint8_t *out, const struct palme_image *image,
+                         const struct palme_scaling *scaling, struct palme_arena *scratch);
 
 #endif

@@ -31,7 +31,6 @@ static const double max_values = 2147483648.0;
 const char *const palme_stem_names[] = { "none", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2",
                                          NULL };
 
-static const char *const filters[] = { "triangle", NULL };
 static const char *const norms[] = { "layer", NULL }, *const orders[] = { "pre", "post", NULL };
 static const char *const positions[] = { "none", "learned", NULL };
 static const char *const activations[] = { "gelu_erf", "gelu_tanh", "quick_gelu", NULL };
@@ -48,8 +47,8 @@ struct draft {
     struct {
         struct palme_stack stack;
         int activation, norm, kv_heads;
-    } part;         /* encoder or decoder */
-    int stem, only; /* only: a choice of one */
+    } part; /* encoder or decoder */
+    int stem;
 };
 
 #define IMAGE(name) offsetof(struct draft, config.name)
@@ -60,7 +59,8 @@ static const struct palme_field image_fields[] = {
     { "size", IMAGE(image_size), PALME_FIELD_INTEGER, 1, 1, 4096, NULL },
     { "patch", IMAGE(patch_size), PALME_FIELD_INTEGER, 1, 1, 512, NULL },
     { "resize", IMAGE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
-    { "filter", offsetof(struct draft, only), PALME_FIELD_CHOICE, 0, 0, 0, filters },
+    { "filter", IMAGE(filter), PALME_FIELD_CHOICE, 0, 0, 0, palme_filter_names },
+    { "shortest_side", IMAGE(resize_side), PALME_FIELD_INTEGER, 0, 1, PALME_MAX_SQUARE, NULL },
 };
 
 static const struct palme_field stack_fields[] = {
@@ -241,6 +241,8 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
         *config = draft.config; /* which may own something */
         return status;
     }
+    if (!draft.config.resize_side)
+        draft.config.resize_side = draft.config.image_size;
     draft.config.stem = (enum palme_stem_kind)draft.stem;
     *config = draft.config;
     if (config->rotary_xpos && config->xpos_center < 0)
@@ -252,6 +254,12 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
 }
 
 /* ---- What the values say together --------------------------------------------------------- */
+
+struct palme_scaling palme_config_scaling(const struct palme_config *config)
+{
+    return (struct palme_scaling){ config->image_size, (enum palme_resize)config->resize,
+                                   (enum palme_filter)config->filter, config->resize_side };
+}
 
 int palme_config_patches(const struct palme_config *config)
 {
@@ -339,6 +347,9 @@ int palme_config_validate(const struct palme_config *config, const struct palme_
     if (config->image_size % config->patch_size != 0)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: %s %d is not a multiple of %s %d", names->image_size,
                           config->image_size, names->patch_size, config->patch_size);
+    if (config->resize_side < config->image_size)
+        return palme_fail(log, PALME_ERROR_FORMAT, "config: image.shortest_side %d is less than %s %d",
+                          config->resize_side, names->image_size, config->image_size);
     if (patches > MAX_PATCHES)
         return palme_fail(log, PALME_ERROR_FORMAT,
                           "config: %s %d in patches of %d makes %d patches; at most %d are allowed", names->image_size,

@@ -7,6 +7,7 @@
 #define PALME_CONFIG_H
 
 #include "nn/layers.h"
+#include "image/image.h"
 #include "palme.h"
 #include "base/log.h"
 
@@ -51,7 +52,8 @@ struct palme_label_config;
 
 struct palme_config {
     int image_size, patch_size;
-    int resize; /* enum palme_resize */
+    int resize, filter; /* enum palme_resize, enum palme_filter */
+    int resize_side;    /* that is scaled to; the middle image_size of it are the square */
     enum palme_stem_kind stem;
     int class_tokens; /* learned tokens in front of the patches */
     int patch_input_norm, patch_bias, patch_output_norm;
@@ -87,6 +89,8 @@ int palme_config_read(struct palme_config *config, int version, const char *json
 int palme_config_read_plain(struct palme_config *config, const char *json, size_t length, const struct palme_log *log);
 void palme_config_clear(struct palme_config *config);
 
+/* How pictures become the square. */
+struct palme_scaling palme_config_scaling(const struct palme_config *config);
 /* P: patches of the square picture. */
 int palme_config_patches(const struct palme_config *config);
 /* What the encoder makes of the square picture: P and the class tokens. */

@@ -47,11 +47,13 @@ static const struct palme_field parameters[] = {
 };
 
 /* A caption's length to the power of length_penalty must stay finite. */
+static const char *const resizes[] = { "squash", NULL };
+
 static const struct palme_field own[] = {
     { "stem", PLACE(stem), PALME_FIELD_CHOICE, 0, 0, 0, palme_stem_names },
     { "train_length", PLACE(train_length), PALME_FIELD_INTEGER, 0, 1, 2 * PALME_MOST_POSITIONS, NULL },
     { "xpos_center", CONFIG(xpos_center), PALME_FIELD_INTEGER, 0, 0, 2 * PALME_MOST_POSITIONS, NULL },
-    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, palme_resize_names },
+    { "image_resize", PLACE(resize), PALME_FIELD_CHOICE, 0, 0, 0, resizes },
     { "default_beams", CONFIG(default_beams), PALME_FIELD_INTEGER, 0, 1, 16, NULL },
     { "length_penalty", CONFIG(length_penalty), PALME_FIELD_NUMBER, 0, 0, 32, NULL },
     { "no_repeat_ngram", CONFIG(no_repeat_ngram), PALME_FIELD_INTEGER, 0, 0, PALME_MOST_POSITIONS, NULL },
@@ -99,6 +101,7 @@ static void finish(struct draft *draft)
 
     config->stem = (enum palme_stem_kind)draft->stem;
     config->resize = draft->resize;
+    config->resize_side = config->image_size;
     config->encoder.mlp_dim = 4 * config->encoder.dim;
     config->decoder.mlp_dim = 4 * config->decoder.dim;
     config->encoder.positions = 1;

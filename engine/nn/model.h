@@ -92,6 +92,14 @@ int palme_draw(const float *probabilities, const int *kept, int count, struct pa
 void palme_forbid_repeats(float *logits, int vocabulary, const int *front, int front_length, const int *text,
                           int length, int ngram);
 
+/* ---- Words that are never said (blocklist.c) ------------------------------------------------- */
+
+/* Whether all entries of a list are short enough. NULL is a list without entries. */
+int palme_blocklist_is_usable(const char *list);
+/* Whether a text that has tokens[length] would have a word of the list with this token behind it. */
+int palme_blocklist_forbids(const char *list, const struct palme_tokenizer *tokenizer, const int *tokens, int length,
+                            int token);
+
 /* ---- Beam search (beam.c) ----------------------------------------------------------------- */
 
 struct palme_beam {
@@ -124,9 +132,11 @@ struct palme_search {
     int tokens;     /* ids that may be chosen: those below it; the vocabulary may be padded */
     int eos, min_length, ngram;
     double length_penalty; /* alpha */
-    int rules;             /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
-    int early_stopping;    /* enum palme_early_stopping, of transformers' rules */
-    const int *front;      /* [front_length] tokens whose n-grams count as well */
+    const char *blocklist; /* or NULL */
+    const struct palme_tokenizer *tokenizer;
+    int rules;          /* enum palme_search_rules: those of Palme.beam in models/palme.py, or of transformers */
+    int early_stopping; /* enum palme_early_stopping, of transformers' rules */
+    const int *front;   /* [front_length] tokens whose n-grams count as well */
     int front_length;
     const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
 };

@@ -11,7 +11,9 @@ struct palme_arena palme_scratch_take(struct palme_arena *arena, const struct pa
     int p = config->patch_size, patches = palme_config_patches(config);
     struct palme_arena scratch = { 0 };
 
-    palme_preprocess_reserve(&scratch, config->image_size);
+    struct palme_scaling scaling = palme_config_scaling(config);
+
+    palme_preprocess_reserve(&scratch, &scaling);
     palme_encoder_reserve(&scratch, model, config->image_size, config->image_size);
     /* How the stem cuts its maps depends on the shape of the picture, and no shape is the worst for all of them. */
     for (int down = 1; config->stem != PALME_STEM_NONE && down <= patches; down++)

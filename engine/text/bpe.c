@@ -96,6 +96,39 @@ int palme_word_compare(const void *a, const void *b)
     return order ? order : (x->length > y->length) - (x->length < y->length);
 }
 
+/* Those words that begin with the bytes read so far are neighbours, the one that ends there first. */
+const struct palme_word *palme_word_longest(const struct palme_word *words, size_t count, const char *text,
+                                            size_t length)
+{
+    const struct palme_word *found = NULL;
+    size_t low = 0, high = count;
+    for (size_t depth = 0; low < high; depth++) {
+        size_t from = low, to = high;
+        if (words[low].length == depth)
+            found = &words[low++], from = low;
+        if (depth == length)
+            break;
+        while (from < to) { /* the first whose next byte is not below the text's */
+            size_t middle = from + (to - from) / 2;
+            if ((unsigned char)words[middle].bytes[depth] < (unsigned char)text[depth])
+                from = middle + 1;
+            else
+                to = middle;
+        }
+        low = from;
+        to = high;
+        while (from < to) { /* the first whose next byte is above it */
+            size_t middle = from + (to - from) / 2;
+            if ((unsigned char)words[middle].bytes[depth] <= (unsigned char)text[depth])
+                from = middle + 1;
+            else
+                to = middle;
+        }
+        high = from;
+    }
+    return found;
+}
+
 static const struct palme_merge *find_merge(const struct palme_bpe *t, int left, int right)
 {
     size_t low = 0, high = t->merge_count;
@@ -272,40 +305,6 @@ static int encode_plain(const struct palme_bpe *t, struct ids *out, const char *
 
 /* ---- Added tokens ------------------------------------------------------------------ */
 
-/* The longest added token of a round that the text begins with, or NULL. `words` is sorted, so
- * those that begin with the bytes read so far are neighbours, the one that ends there first. */
-static const struct palme_word *find_added(const struct palme_word *words, size_t count, const char *text,
-                                           size_t length)
-{
-    const struct palme_word *found = NULL;
-    size_t low = 0, high = count;
-    for (size_t depth = 0; low < high; depth++) {
-        size_t from = low, to = high;
-        if (words[low].length == depth)
-            found = &words[low++], from = low;
-        if (depth == length)
-            break;
-        while (from < to) { /* the first whose next byte is not below the text's */
-            size_t middle = from + (to - from) / 2;
-            if ((unsigned char)words[middle].bytes[depth] < (unsigned char)text[depth])
-                from = middle + 1;
-            else
-                to = middle;
-        }
-        low = from;
-        to = high;
-        while (from < to) { /* the first whose next byte is above it */
-            size_t middle = from + (to - from) / 2;
-            if ((unsigned char)words[middle].bytes[depth] <= (unsigned char)text[depth])
-                from = middle + 1;
-            else
-                to = middle;
-        }
-        high = from;
-    }
-    return found;
-}
-
 /* Encodes a stretch of text from a round of added tokens on. */
 static int encode_round(const struct palme_bpe *t, struct ids *out, int round, const char *text, size_t length,
                         void *scratch)
@@ -318,7 +317,8 @@ static int encode_round(const struct palme_bpe *t, struct ids *out, int round, c
     if (round == PALME_ROUNDS)
         return encode_plain(t, out, text, length, scratch);
     while (i < length) {
-        const struct palme_word *word = find_added(t->added[round], t->added_count[round], text + i, length - i);
+        const struct palme_word *word =
+            palme_word_longest(t->added[round], t->added_count[round], text + i, length - i);
         if (word && !word->special) {
             status = encode_round(t, out, round + 1, text + start, i - start, scratch);
             if (status < 0)

@@ -63,6 +63,10 @@ size_t palme_bpe_scratch(size_t bytes);
 int palme_bpe_encode(const struct palme_bpe *bpe, int *ids, int capacity, const char *text, size_t length,
                      void *scratch);
 
+/* The longest of words[count], sorted by bytes, that the text begins with, or NULL. */
+const struct palme_word *palme_word_longest(const struct palme_word *words, size_t count, const char *text,
+                                            size_t length);
+
 /* For qsort. Words go by their bytes, a shorter one before those that it begins. */
 int palme_word_compare(const void *a, const void *b);
 /* Merges go by left, right, rank. */

@@ -97,10 +97,15 @@ size_t palme_detokenizer_bytes(struct palme_detokenizer *d, char *out, const cha
 
 size_t palme_detokenizer_token(struct palme_detokenizer *d, char *out, int id)
 {
-    size_t length = 0;
-    const char *bytes = id < 0 ? "" : palme_tokenizer_bytes(d->tokenizer, id, &length);
+    size_t length = 0, written = 0;
+    int space = 0;
+    const char *bytes = id < 0 ? "" : palme_tokenizer_bytes(d->tokenizer, id, !d->begun, &space, &length);
 
-    return palme_detokenizer_bytes(d, out, bytes, length);
+    if (length || space)
+        d->begun = 1;
+    if (space)
+        written = palme_detokenizer_bytes(d, out, " ", 1);
+    return written + palme_detokenizer_bytes(d, out + written, bytes, length);
 }
 
 size_t palme_detokenizer_finish(struct palme_detokenizer *d, char *out)

@@ -13,6 +13,7 @@ struct palme_detokenizer {
     const struct palme_tokenizer *tokenizer;
     unsigned char held[4]; /* an incomplete character */
     int count;
+    int begun; /* a token with text was there */
 };
 
 /* A text begins. */

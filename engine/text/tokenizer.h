@@ -33,10 +33,12 @@ int palme_tokenizer_encode(const struct palme_tokenizer *tokenizer, int *ids, in
                            size_t length, void *scratch);
 
 /* The bytes that a token stands for, valid as long as the tokenizer; not NUL-terminated, may be part of a
- * UTF-8 character. None for a special token, which is never text, and for an id without a token. id >= 0. */
-const char *palme_tokenizer_bytes(const struct palme_tokenizer *tokenizer, int id, size_t *length);
+ * UTF-8 character. None for a special token, which is never text, and for an id without a token. id >= 0.
+ * `first` says that no text stands before it; *space, that a space comes in front of its bytes. */
+const char *palme_tokenizer_bytes(const struct palme_tokenizer *tokenizer, int id, int first, int *space,
+                                  size_t *length);
 
-/* Longest token in bytes. */
+/* Longest token in bytes, without that space. */
 size_t palme_tokenizer_longest(const struct palme_tokenizer *tokenizer);
 
 #endif

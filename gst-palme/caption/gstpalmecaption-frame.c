@@ -145,15 +145,18 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->frame.number = place->number;
   GST_OBJECT_LOCK (self);
   job->model = gst_palme_model_ref (self->model);
-  gst_palme_caption_options (self, &job->options);
+  gst_palme_caption_options (self, self->model, &job->options);
   job->prompt = g_strdup (self->settings.prompt);
+  job->blocklist = g_strdup (self->settings.blocked);
+  job->include_prompt = self->settings.include_prompt;
+  job->partial = self->settings.partial && !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   job->when_unsure = self->settings.when_unsure;
   GST_OBJECT_UNLOCK (self);
   if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
       && self->caption[0] != '\0')
-    job->shown = g_strdup (self->caption);
+    job->shown = g_strdup (self->caption_words);
 }
 
 /* TRUE if so much time has passed since `since`, or no such time is known, or the stream jumped back. */
@@ -189,10 +192,13 @@ note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
 
 /* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
 static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer, gint size)
+draw (GstPalmeCaption * self, GstBuffer * buffer,
+    const struct palme_info *info)
 {
   const gchar *reason = "out of memory for the small picture";
+  gint size = info->image_size;
 
+  gst_palme_caption_picture_set_rule (&self->picture, info);
   if (gst_palme_caption_pixels_resize (&self->drawn, size)
       && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
           buffer, &reason))
@@ -210,20 +216,20 @@ look (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionSteadying * steadying)
 {
   gint64 start = g_get_monotonic_time ();
-  gint size;
+  struct palme_info info;
 
   GST_OBJECT_LOCK (self);
-  size = gst_palme_model_get_info (self->model)->image_size;
+  info = *gst_palme_model_get_info (self->model);
   GST_OBJECT_UNLOCK (self);
-  if (!draw (self, buffer, size))
+  if (!draw (self, buffer, &info))
     return FALSE;
   self->drawing = (g_get_monotonic_time () - start) * GST_USECOND;
   if (!is_steadied (steadying)) {
     gst_palme_caption_scenes_reset (&self->scenes);
     return TRUE;
   }
-  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb, size,
-          steadying->cut_threshold))
+  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb,
+          info.image_size, steadying->cut_threshold))
     note_cut (self, place);
   return TRUE;
 }
@@ -235,17 +241,18 @@ hand_over (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionSteadying * steadying)
 {
   GstPalmeCaptionPixels pixels;
+  const struct palme_info *info;
   GstPalmeCaptionJob job;
-  gint size;
 
   memset (&job, 0, sizeof job);
   job.replace = self->scenes.cut || g_atomic_int_get (&self->caption_now);
   if (g_atomic_int_compare_and_exchange (&self->renew, TRUE, FALSE))
     job.replace = TRUE;
   prepare_job (self, &job, buffer, place, steadying);
-  size = gst_palme_model_get_info (job.model)->image_size;
+  info = gst_palme_model_get_info (job.model);
   /* The model may have been changed since. */
-  if (size != self->drawn.size && !draw (self, buffer, size)) {
+  if (gst_palme_caption_picture_set_rule (&self->picture, info)
+      && !draw (self, buffer, info)) {
     gst_palme_caption_worker_cancel (self->worker, &job);
     return FALSE;
   }
@@ -444,6 +451,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .has_score = TRUE,
     .score = self->caption_score,
     .model = self->caption_model,
+    .prompt = self->caption_prompt,
     .labels = self->labels,
   };
   gchar *name;
@@ -596,6 +604,8 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  if (!self->sync)
+    gst_palme_caption_publish_partial (self);
   note_no_picture (self, buffer, picture);
   if (picture)
     flow = take_if_due (self, buffer, &place, interval);

@@ -313,6 +313,12 @@ gst_palme_caption_overlay_detach (GstPalmeCaptionOverlay * overlay)
   overlay->attached = FALSE;
 }
 
+gboolean
+gst_palme_caption_overlay_is_used (GstPalmeCaptionOverlay * overlay)
+{
+  return overlay->claims != NULL;
+}
+
 void
 gst_palme_caption_overlay_free (GstPalmeCaptionOverlay * overlay)
 {

@@ -31,6 +31,9 @@ void gst_palme_caption_overlay_attach (GstPalmeCaptionOverlay * overlay);
  * empties a text that is still ours. Without attach it does nothing. */
 void gst_palme_caption_overlay_detach (GstPalmeCaptionOverlay * overlay);
 
+/* TRUE if there is an overlay to show captions in. Between attach and detach. */
+gboolean gst_palme_caption_overlay_is_used (GstPalmeCaptionOverlay * overlay);
+
 /* For the element's finalize; detaches first. NULL is fine. */
 void gst_palme_caption_overlay_free (GstPalmeCaptionOverlay * overlay);
 

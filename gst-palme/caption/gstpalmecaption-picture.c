@@ -2,25 +2,16 @@
  *
  * gstpalmecaption-picture.c - makes the small RGB picture that the engine sees.
  *
- * The engine itself resizes the formats that cameras and decoders usually give, in a fraction of the
- * time. All others go through GstVideoConverter, colour and size in one pass. Its method is linear
- * with the default number of taps, which antialiases like the triangle filter that the model was
- * trained with and that the engine has; the option max-taps would switch that off. The whole frame is
- * squashed to the square as in training: pixel aspect ratio, rotation tags and crop metadata are
- * ignored.
- *
- * Frames with alpha are seen over white. The engine does that itself. The converter scales colours and
- * alpha separately, which mixes in the colour of invisible pixels. So a frame that needs the converter
- * and is not opaque is first converted to RGBA at its own size, and the engine resizes that.
+ * The engine resizes all frames, by the rule of the model. It reads the formats that cameras and decoders
+ * usually give; GstVideoConverter turns all others into RGB, at their own size, a few rows at a time. The
+ * whole frame is squashed to the square as in training: pixel aspect ratio, rotation tags and crop metadata
+ * are ignored. Frames with alpha are seen over white.
  */
 #include "gstpalmecaption-picture.h"
 
 #include <string.h>
 
 #include "gstpalmecaption-planes.h"
-
-/* The longest side for the converter: its tables and lines grow with it. */
-#define MAX_SIDE 65536
 
 gsize
 gst_palme_caption_picture_stride (gint size)
@@ -57,12 +48,10 @@ gst_palme_caption_pixels_resize (GstPalmeCaptionPixels * pixels, gint size)
 void
 gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
 {
-  g_clear_pointer (&picture->converter, gst_video_converter_free);
-  g_clear_pointer (&picture->flattener, gst_video_converter_free);
+  gst_palme_caption_rows_close (&picture->rows);
   palme_preprocessor_close (&picture->preprocessor);
   picture->direct = FALSE;
   picture->known = FALSE;
-  picture->failed = FALSE;
 }
 
 /* Describes frames of these caps to the engine. FALSE if it does not read them: other formats, RGB
@@ -168,64 +157,19 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
   picture->direct = picture->known && describe (&picture->image, &picture->in);
 }
 
-/* A converter to this format and size; *out describes the result. NULL if there is none. */
-static GstVideoConverter *
-converter_to (GstVideoInfo * out, const GstVideoInfo * in,
-    GstVideoFormat format, gint width, gint height)
-{
-  if (!gst_video_info_set_format (out, format, width, height))
-    return NULL;
-  /* The converter requires the same frame rate on both sides. */
-  out->fps_n = in->fps_n;
-  out->fps_d = in->fps_d;
-  return gst_video_converter_new (in, out, gst_structure_new ("options",
-          GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
-          GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
-          NULL));
-}
-
-static gboolean
-make_converter (GstPalmeCaptionPicture * picture, gint size)
-{
-  if (picture->converter != NULL && picture->size == size)
-    return TRUE;
-  g_clear_pointer (&picture->converter, gst_video_converter_free);
-  if (picture->failed)
-    return FALSE;
-  picture->size = size;
-  picture->converter = converter_to (&picture->out, &picture->in,
-      GST_VIDEO_FORMAT_RGB, size, size);
-  picture->failed = picture->converter == NULL;
-  /* Rows without padding, as the engine expects them. */
-  picture->out.stride[0] = (gint) gst_palme_caption_picture_stride (size);
-  picture->out.size = gst_palme_caption_picture_bytes (size);
-  return !picture->failed;
-}
-
-static gboolean
-make_flattener (GstPalmeCaptionPicture * picture)
-{
-  if (picture->flattener == NULL && !picture->failed) {
-    picture->flattener = converter_to (&picture->flat, &picture->in,
-        GST_VIDEO_FORMAT_RGBA, GST_VIDEO_INFO_WIDTH (&picture->in),
-        GST_VIDEO_INFO_HEIGHT (&picture->in));
-    picture->failed = picture->flattener == NULL;
-  }
-  return picture->flattener != NULL;
-}
-
 /* Resizes with the engine. FALSE if it does not read this picture after all. */
 static gboolean
 resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
-  if (picture->preprocessor_size != size)
+  if (picture->rule.image_size != size)
     palme_preprocessor_close (&picture->preprocessor);
+  picture->rule.image_size = size;
+  picture->rule.resize_side = MAX (picture->rule.resize_side, size);
   if (picture->preprocessor == NULL
-      && palme_preprocessor_open (&picture->preprocessor, size, PALME_RESIZE_SQUASH,
+      && palme_preprocessor_open_info (&picture->preprocessor, &picture->rule,
           NULL) < 0)
     return FALSE;
-  picture->preprocessor_size = size;
   return palme_preprocess (picture->preprocessor, rgb, image) == PALME_OK;
 }
 
@@ -248,9 +192,9 @@ resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   return resize (picture, rgb, size, &picture->image);
 }
 
-/* ---- GStreamer's way, for all other formats -------------------------------------------------- */
+/* ---- All other formats ----------------------------------------------------------------------- */
 
-/* The converter computes in ints, and some of its tables grow with the sides of a frame. */
+/* The converter computes in ints, and all of a frame has to be converted on the streaming thread. */
 static gboolean
 may_convert (const GstVideoFrame * frame)
 {
@@ -266,167 +210,61 @@ may_convert (const GstVideoFrame * frame)
         && (stride * height > G_MAXINT || stride * height < -G_MAXINT))
       return FALSE;
   }
-  return width <= MAX_SIDE && height <= MAX_SIDE
+  return width <= PALME_MAX_SIDE && height <= PALME_MAX_SIDE
       && width * height <= GST_PALME_CAPTION_PICTURE_MAX_CONVERTED;
 }
 
-/* Converts into the caller's memory. */
+/* What frames of these caps are converted to. Chroma that pixels share stays as it is, in YUY2, whose matrix is
+ * the engine's; that is quick, and nothing is rounded twice. */
 static gboolean
-run (GstVideoConverter * converter, GstVideoFrame * frame, guint8 * pixels,
-    const GstVideoInfo * out)
+choose_format (GstVideoInfo * to, struct palme_image *image,
+    const GstVideoInfo * in)
 {
-  GstBuffer *wrapped = gst_buffer_new_wrapped_full (0, pixels,
-      GST_VIDEO_INFO_SIZE (out), 0, GST_VIDEO_INFO_SIZE (out), NULL, NULL);
-  GstVideoFrame to;
-  gboolean ok = gst_video_frame_map (&to, out, wrapped, GST_MAP_WRITE);
+  GstVideoFormat similar = GST_VIDEO_FORMAT_UNKNOWN;
+  gint width = GST_VIDEO_INFO_WIDTH (in), height = GST_VIDEO_INFO_HEIGHT (in);
 
-  if (ok) {
-    gst_video_converter_frame (converter, frame, &to);
-    gst_video_frame_unmap (&to);
+  if (GST_VIDEO_INFO_IS_GRAY (in))
+    similar = GST_VIDEO_FORMAT_GRAY8;
+  else if (GST_VIDEO_INFO_IS_YUV (in) && !GST_VIDEO_INFO_HAS_ALPHA (in)
+      && GST_VIDEO_FORMAT_INFO_W_SUB (in->finfo, 1) > 0)
+    similar = GST_VIDEO_FORMAT_YUY2;
+  if (similar != GST_VIDEO_FORMAT_UNKNOWN) {
+    if (!gst_video_info_set_format (to, similar, width, height))
+      return FALSE;
+    to->colorimetry = in->colorimetry;
+    if (describe (image, to))
+      return TRUE;
   }
-  gst_buffer_unref (wrapped);
-  return ok;
-}
-
-static guint
-unpacked_bits (const GstVideoFrame * frame)
-{
-  return GST_VIDEO_FORMAT_INFO_BITS (gst_video_format_get_info (frame->
-          info.finfo->unpack_format));
-}
-
-/* The alpha of a row of pixels as the format unpacks them, in 8 bits: *least and *most. */
-static void
-alphas_of (gconstpointer row, guint bits, gint width, guint8 * least,
-    guint8 * most)
-{
-  const guint8 *bytes = row;
-  const guint16 *words = row;
-  gint i;
-
-  *least = 255;
-  *most = 0;
-  for (i = 0; i < width; i++) {
-    guint8 alpha = bits == 16 ? words[4 * i] >> 8 : bytes[4 * i];
-
-    *least = MIN (*least, alpha);
-    *most = MAX (*most, alpha);
-  }
-}
-
-/* The value that full alpha is unpacked to, in 8 bits: some formats do not expand their 2 bits. */
-static guint8
-full_alpha (const GstVideoFrame * frame)
-{
-  const GstVideoFormatInfo *format = frame->info.finfo;
-  guint8 ones[256 * 4], row[64];
-  gpointer data[GST_VIDEO_MAX_PLANES] = { ones, ones, ones, ones };
-  gint strides[GST_VIDEO_MAX_PLANES] = { 0 };
-  guint8 least, most;
-
-  if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format))
-    return 255;
-  memset (ones, 255, sizeof ones);
-  format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, row, data, strides, 0,
-      0, 1);
-  alphas_of (row, unpacked_bits (frame), 1, &least, &most);
-  return most;
-}
-
-/* TRUE if every pixel is opaque. FALSE also if there is no memory to find out. */
-static gboolean
-is_opaque (const GstVideoFrame * frame)
-{
-  const GstVideoFormatInfo *format = frame->info.finfo;
-  guint bits = unpacked_bits (frame);
-  gint width = GST_VIDEO_FRAME_WIDTH (frame), y;
-  guint8 least = 255, most, full;
-  guint8 *row;
-
-  if (!GST_VIDEO_FORMAT_INFO_HAS_ALPHA (format))
-    return TRUE;
-  full = full_alpha (frame);
-  /* Some unpack functions write whole vectors of pixels. */
-  row = g_try_malloc (((gsize) width + 16) * 8);
-  for (y = 0; row != NULL && y < GST_VIDEO_FRAME_HEIGHT (frame); y++) {
-    format->unpack_func (format, GST_VIDEO_PACK_FLAG_NONE, row, frame->data,
-        frame->info.stride, 0, y, width);
-    alphas_of (row, bits, width, &least, &most);
-    if (least < full)
-      break;
-  }
-  g_free (row);
-  return row != NULL && least >= full;
-}
-
-/* Converts the frame to RGBA at its own size, and resizes that with the engine. */
-static gboolean
-flatten (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    GstVideoFrame * frame, const gchar ** reason)
-{
-  struct palme_image image = {
-    .format = PALME_FORMAT_RGBA,
-    .width = GST_VIDEO_FRAME_WIDTH (frame),
-    .height = GST_VIDEO_FRAME_HEIGHT (frame),
-    .premultiplied = picture->image.premultiplied
-  };
-  guint8 *pixels, full;
-  gsize bytes, i;
-  gboolean ok;
-
-  full = full_alpha (frame);
-  if (!make_flattener (picture)) {
-    *reason = "there is no conversion from this format to RGBA";
+  if (!gst_video_info_set_format (to, GST_VIDEO_INFO_HAS_ALPHA (in) ?
+          GST_VIDEO_FORMAT_RGBA : GST_VIDEO_FORMAT_RGBx, width, height)
+      || !describe (image, to))
     return FALSE;
-  }
-  bytes = GST_VIDEO_INFO_SIZE (&picture->flat);
-  pixels = g_try_malloc (bytes);
-  if (pixels == NULL) {
-    *reason = "out of memory for a copy without alpha";
-    return FALSE;
-  }
-  ok = run (picture->flattener, frame, pixels, &picture->flat);
-  for (i = 3; i < bytes && full < 255; i += 4)
-    pixels[i] = MIN (pixels[i] * 255 / full, 255);
-  image.planes[0] = pixels;
-  image.strides[0] = GST_VIDEO_INFO_PLANE_STRIDE (&picture->flat, 0);
-  ok = ok && resize (picture, rgb, size, &image);
-  g_free (pixels);
-  if (!ok)
-    *reason = "its alpha cannot be removed";
-  return ok;
-}
-
-/* If the converter scales one side up and the other down, and in the order that it chooses for
- * these sizes, it leaves the right edge unwritten in formats of more than 8 bits, and gives wrong
- * colours in those with one chroma sample for four rows: seen on GStreamer 1.22.0. */
-static gboolean
-is_garbled (const GstVideoFrame * frame, gint size)
-{
-  gint64 width = GST_VIDEO_FRAME_WIDTH (frame);
-  gint64 height = GST_VIDEO_FRAME_HEIGHT (frame);
-
-  return (unpacked_bits (frame) == 16
-      || GST_VIDEO_FORMAT_INFO_H_SUB (frame->info.finfo, 1) > 1)
-      && ((width > size && width * height < (gint64) size * size)
-      || (width < size && height > size));
+  image->premultiplied =
+      (GST_VIDEO_INFO_FLAGS (in) & GST_VIDEO_FLAG_PREMULTIPLIED_ALPHA) != 0;
+  return TRUE;
 }
 
 static gboolean
 convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    GstVideoFrame * frame, const gchar ** reason)
+    const GstVideoFrame * frame, const gchar ** reason)
 {
-  if (is_garbled (frame, size) || !is_opaque (frame))
-    return flatten (picture, rgb, size, frame, reason);
-  if (!make_converter (picture, size)) {
-    *reason = "there is no conversion from this format to RGB";
-    return FALSE;
+  if (picture->rows.places == 0 || picture->rows_size != size) {
+    GstVideoInfo to;
+
+    if (!choose_format (&to, &picture->image, &picture->in)) {
+      *reason = "there is no conversion from this format to RGB";
+      return FALSE;
+    }
+    if (!gst_palme_caption_rows_open (&picture->rows, &picture->in, &to, size,
+            reason))
+      return FALSE;
+    picture->rows_size = size;
   }
-  if (!run (picture->converter, frame, rgb, &picture->out)) {
-    *reason = "out of memory for the small picture";
-    return FALSE;
-  }
-  return TRUE;
+  gst_palme_caption_rows_read (&picture->rows, &picture->image, frame);
+  if (resize (picture, rgb, size, &picture->image))
+    return TRUE;
+  *reason = "out of memory for the small picture";
+  return FALSE;
 }
 
 /* The converter's ORC loops need positive strides. */
@@ -440,7 +278,7 @@ convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   if (!may_convert (frame)) {
     *reason =
         "it is too large: in this format, frames may have at most 2^28 pixels "
-        "and sides of at most 65536 pixels";
+        "and sides of at most 32768 pixels";
     return FALSE;
   }
   if (gst_palme_caption_planes_upright (frame))
@@ -452,6 +290,24 @@ convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   ok = convert (picture, rgb, size, &copy, reason);
   gst_video_frame_unmap (&copy);
   return ok;
+}
+
+gboolean
+gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
+    const struct palme_info *info)
+{
+  struct palme_info *rule = &picture->rule;
+
+  if (rule->image_size == info->image_size && rule->resize == info->resize
+      && rule->filter == info->filter
+      && rule->resize_side == info->resize_side)
+    return FALSE;
+  palme_preprocessor_close (&picture->preprocessor);
+  rule->image_size = info->image_size;
+  rule->resize = info->resize;
+  rule->filter = info->filter;
+  rule->resize_side = info->resize_side;
+  return TRUE;
 }
 
 gboolean

@@ -9,28 +9,25 @@
 #include <gst/gst.h>
 #include <gst/video/video.h>
 
+#include "gstpalmecaption-rows.h"
 #include "palme.h"
 
 G_BEGIN_DECLS
 
-/* The maximum number of pixels of a frame that GstVideoConverter converts: of any format that the
- * engine does not read itself, and with no side above 65536. Larger ones cannot be read. Frames
- * that the engine reads take no memory that grows with them, and have sides of at most 32768. */
+/* The maximum number of pixels of a frame that has to be converted, since the engine does not read its
+ * format. No side of any frame may be above PALME_MAX_SIDE. */
 #define GST_PALME_CAPTION_PICTURE_MAX_CONVERTED (1 << 28)
 
 typedef struct
 {
   gboolean known;               /* the caps describe raw video */
-  gboolean failed;              /* no converter for these caps; not tried again */
-  gint size;                    /* side of the picture that the converter makes */
-  GstVideoInfo in, out;
+  GstVideoInfo in;
   gboolean direct;              /* the engine reads these frames */
-  struct palme_image image;     /* such a frame, but for its planes */
-  palme_preprocessor *preprocessor; /* made with the first due frame, and so is the converter */
-  gint preprocessor_size;
-  GstVideoConverter *converter;
-  GstVideoConverter *flattener; /* to `flat`: RGBA of the frame's size */
-  GstVideoInfo flat;
+  struct palme_image image;     /* a frame that is read or converted, but for its planes or rows */
+  palme_preprocessor *preprocessor; /* made with the first due frame, and so are the rows */
+  struct palme_info rule;       /* what it was made for: its sizes, rule and filter */
+  GstPalmeCaptionRows rows;     /* of formats that the engine does not read */
+  gint rows_size;
 } GstPalmeCaptionPicture;
 
 /* The small picture: RGB of `size` x `size` pixels. Zeroed memory is an empty one. */
@@ -53,7 +50,12 @@ gsize gst_palme_caption_picture_bytes (gint size);
 /* New caps. Caps that do not describe pixels are accepted too: their frames cannot be read. */
 void gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture, GstCaps * caps);
 
-/* Forgets caps, preprocessor and converter. */
+/* How the engine's model wants its pictures: resize, filter and resize_side of `info`. Until the first call they are
+ * squashed by the triangle filter. TRUE if that is another way than before. */
+gboolean gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
+    const struct palme_info * info);
+
+/* Forgets caps, preprocessor and rows. */
 void gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture);
 
 /* Draws the frame into `rgb`, which has gst_palme_caption_picture_bytes (size). FALSE if the frame

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
- * of each other: gstpalmecaption.c (class, states, events, queries), -settings.c (the properties that
- * a user sets) and -frame.c (what happens to each frame).
+ * of each other: gstpalmecaption.c (class, states, events, queries), -signals.c, -properties.c and
+ * -settings.c (the properties that a user sets, and their values), -model.c (which model it has), -frame.c and -publish.c (what happens to each frame and
+ * each caption).
  *
  * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
  * element. Each has a small header, so that a test can link it alone.
@@ -54,8 +55,8 @@ typedef enum
 /* The engine's name of it, a constant string. */
 const gchar *gst_palme_precision_name (GstPalmePrecision precision);
 
-/* Properties up to PROP_AUTO_OVERLAY can be set in NULL and READY only; from PROP_CAPTION on they
- * are read-only. */
+/* Properties up to PROP_AUTO_OVERLAY, but for the model, can be set in NULL and READY only; from
+ * PROP_CAPTION on they are read-only. */
 enum
 {
   PROP_0,
@@ -66,6 +67,7 @@ enum
   PROP_AUTO_OVERLAY,
   PROP_INTERVAL,
   PROP_PROMPT,
+  PROP_INCLUDE_PROMPT,
   PROP_MAX_LENGTH,
   PROP_TIME_LIMIT,
   PROP_TEMPERATURE,
@@ -74,6 +76,7 @@ enum
   PROP_SEED,
   PROP_BEAMS,
   PROP_MIN_SCORE,
+  PROP_BLOCKLIST,
   PROP_LABELS,
   PROP_LABEL_WEIGHT,
   PROP_WHEN_UNSURE,
@@ -86,7 +89,12 @@ enum
   PROP_CUE_DURATION,
   PROP_DRAIN_TIMEOUT,
   PROP_POST_MESSAGES,
+  PROP_PARTIAL,
   PROP_ON_ERROR,
+  PROP_INTERVAL_SECONDS,        /* the same values as those in nanoseconds */
+  PROP_CUE_DURATION_SECONDS,
+  PROP_TIME_LIMIT_SECONDS,
+  PROP_CAPTION_HOLD_SECONDS,
   PROP_CAPTION,
   PROP_LAST_LATENCY,
   PROP_LAST_LABELS,
@@ -95,6 +103,16 @@ enum
   PROP_MODEL_INFO,
   PROP_LAST
 };
+
+#define DEFAULT_INTERVAL GST_SECOND
+#define DEFAULT_MAX_LENGTH 32
+#define DEFAULT_MIN_SCORE 1.0   /* the model's own */
+#define DEFAULT_CUE_DURATION GST_SECOND
+#define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
+#define DEFAULT_MAX_RATE 4.0
+
+/* Of times in seconds; longer ones are as good as endless: 30 years. */
+#define MAX_SECONDS 1e9
 
 /* The values. The element's object lock protects them. */
 typedef struct
@@ -106,6 +124,7 @@ typedef struct
   gboolean auto_overlay;
   GstClockTime interval;
   gchar *prompt;
+  gboolean include_prompt;
   guint max_length;
   GstClockTime time_limit;
   gdouble temperature;
@@ -114,6 +133,8 @@ typedef struct
   guint64 seed;
   guint beams;
   gdouble min_score;            /* above 0: the model's own */
+  gchar *blocklist;             /* as it was set */
+  gchar *blocked;               /* the words, or NULL */
   gboolean labels;              /* they are told */
   gdouble label_weight;         /* below 0: the model's own */
   GstPalmeWhenUnsure when_unsure;
@@ -125,6 +146,7 @@ typedef struct
   GstClockTime cue_duration;
   GstClockTime drain_timeout;
   gboolean post_messages;
+  gboolean partial;
   GstPalmeOnError on_error;
 } GstPalmeCaptionSettings;
 
@@ -141,16 +163,32 @@ void gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings);
 void gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings);
 
 /* Installs the properties on the class of the element. */
-void gst_palme_caption_settings_install (GObjectClass * klass);
+void gst_palme_caption_properties_install (GObjectClass * klass);
+
+/* Reads the words of a value for `blocklist`, which may name a file, into *words, the caller's. Returns NULL,
+ * or why the value is refused; *words is NULL then. No lock held. */
+const gchar *gst_palme_caption_settings_read_blocklist (const GValue * value,
+    gchar ** words);
 
 /* Stores the value. Returns NULL, or a constant sentence with the reason why the value is refused;
  * then the old one stays. Object lock held; `locked` means that the element is past READY. */
 const gchar *gst_palme_caption_settings_set (GstPalmeCaptionSettings *
     settings, guint id, const GValue * value, gboolean locked);
 
+/* The file name in a value for `model`: NULL for an empty one, which stands for NULL in gst-launch. */
+const gchar *gst_palme_caption_settings_model_name (const GValue * value);
+
 /* Copies a value out; FALSE if this is not a property of these. Object lock held. */
 gboolean gst_palme_caption_settings_get (const GstPalmeCaptionSettings *
     settings, guint id, GValue * value);
+
+/* The property in nanoseconds of one in seconds, else the property itself. */
+guint gst_palme_caption_settings_in_ns (guint id);
+
+/* The name of a time that is shorter than a millisecond and not 0, as it comes about when seconds are
+ * meant; NULL: none. Object lock held. */
+const gchar *gst_palme_caption_settings_too_short (const
+    GstPalmeCaptionSettings * settings, GstClockTime * time);
 
 /* Object lock held. */
 void gst_palme_caption_settings_steadying (const GstPalmeCaptionSettings *
@@ -169,12 +207,16 @@ struct _GstPalmeCaption
   GstPalmeCaptionTextpad *text;
   GstPalmeCaptionOverlay *overlay;
 
+  gint warned_short;            /* atomic: of a time that was meant in seconds */
   gboolean started;             /* between READY->PAUSED and PAUSED->READY; state changes only */
 
   /* Under the object lock. The streaming thread alone writes what follows `reload`, so it reads its
    * own values without the lock. */
   GstPalmeCaptionSettings settings;
   GstPalmeModel *model;         /* open from READY on, else NULL; jobs hold references of their own */
+  gchar *wanted_model;          /* the file that is being loaded in PLAYING */
+  gboolean loading;
+  guint model_serial;           /* of the last request to load a model */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
   gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
   GstStructure *labels;         /* of the last captioned picture, as they are told; NULL: they are not */
@@ -210,8 +252,11 @@ struct _GstPalmeCaption
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
+  gboolean caption_unsure;      /* it stands in for a doubtful one */
+  gchar *caption_prompt, *caption_words;        /* what it consists of, or NULL */
   gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */
+  gboolean told_not_shown;
   gboolean warned_unmappable;   /* for these caps */
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
 };
@@ -219,13 +264,48 @@ struct _GstPalmeCaption
 /* The param spec of a read-only property, for notify. */
 GParamSpec *gst_palme_caption_pspec (guint id);
 
+/* Installs the signals on the class of the element, whose class handlers they name. */
+void gst_palme_caption_signals_install (GType type);
+
+/* TRUE if somebody listens to new-caption. */
+gboolean gst_palme_caption_is_listened_to (GstPalmeCaption * self);
+
 /* Emits new-caption. No lock is held. */
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
     GstClockTime pts, GstClockTime running_time, GstClockTime latency);
 
+/* Emits partial-caption. No lock is held. */
+void gst_palme_caption_emit_partial (GstPalmeCaption * self,
+    const gchar * text, GstClockTime pts, GstClockTime running_time);
+
 /* The engine's options as the properties are now. The object lock is held and the model is open. */
 void gst_palme_caption_options (GstPalmeCaption * self,
-    struct palme_options *options);
+    const GstPalmeModel * model, struct palme_options *options);
+
+/* TRUE if the element is past READY, or on its way. The object lock is held. */
+gboolean gst_palme_caption_is_past_ready (GstPalmeCaption * self);
+
+/* ---- The model: no lock is held -------------------------------------------------------------- */
+
+/* A new reference, or NULL. */
+GstPalmeModel *gst_palme_caption_ref_model (GstPalmeCaption * self);
+
+/* Captions that are being made go on with the model that they began with. Takes the model. */
+void gst_palme_caption_set_model (GstPalmeCaption * self,
+    GstPalmeModel * model);
+
+/* Opens the file that the properties name, in place of the open one. FALSE if that fails; the error is
+ * posted, and no model is open. */
+gboolean gst_palme_caption_open_model (GstPalmeCaption * self);
+
+/* Loads the file beside the video and swaps the models then, or posts a warning. Past READY only. */
+void gst_palme_caption_swap_model (GstPalmeCaption * self, const gchar * path);
+
+/* The same for the file that is in use. */
+void gst_palme_caption_reload_model (GstPalmeCaption * self);
+
+/* Before the element stops: nothing is swapped any more. */
+void gst_palme_caption_end_swaps (GstPalmeCaption * self);
 
 /* ---- Frames: on the streaming thread, with no lock held -------------------------------------- */
 
@@ -244,6 +324,9 @@ typedef struct
  * FALSE if a failure stops the stream; the error is posted. */
 gboolean gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place);
+
+/* Posts and emits the caption that is being made, if its job asks for that and it has grown. */
+void gst_palme_caption_publish_partial (GstPalmeCaption * self);
 
 /* Forgets the caption in effect: after a flush, and in sync mode on a frame that could not be
  * captioned, where the old caption would be taken for its own. */

@@ -76,26 +76,62 @@ gst_palme_caption_publish_empty (GstPalmeCaption * self,
       gst_palme_caption_pspec (PROP_CAPTION));
 }
 
-static void
-post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
-    const gchar * text)
+/* What every message has. */
+static GstStructure *
+new_message (const GstPalmeCaptionFrame * frame, const gchar * text,
+    gboolean partial)
 {
-  const GstPalmeCaptionFrame *frame = &result->frame;
   gchar *markup = g_markup_escape_text (text, -1);
   GstStructure *structure = gst_structure_new ("palmecaption",
       "text", G_TYPE_STRING, text,
       "markup", G_TYPE_STRING, markup,
+      "partial", G_TYPE_BOOLEAN, partial,
       "timestamp", G_TYPE_UINT64, frame->pts,
       "stream-time", G_TYPE_UINT64, frame->stream_time,
       "running-time", G_TYPE_UINT64, frame->running_time,
-      "duration", G_TYPE_UINT64, frame->duration,
-      "latency", G_TYPE_UINT64, result->times.latency,
-      "score", G_TYPE_DOUBLE, result->score, NULL);
+      "duration", G_TYPE_UINT64, frame->duration, NULL);
 
-  gst_palme_meta_copy_labels (structure, self->labels);
+  g_free (markup);
+  return structure;
+}
+
+static void
+post (GstPalmeCaption * self, GstStructure * structure)
+{
   gst_element_post_message (GST_ELEMENT (self),
       gst_message_new_element (GST_OBJECT (self), structure));
-  g_free (markup);
+}
+
+static void
+post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
+    const gchar * text)
+{
+  GstStructure *structure = new_message (&result->frame, text, FALSE);
+
+  gst_structure_set (structure,
+      "prompt", G_TYPE_STRING, self->caption_prompt ? self->caption_prompt : "",
+      "latency", G_TYPE_UINT64, result->times.latency,
+      "score", G_TYPE_DOUBLE, result->score, NULL);
+  gst_palme_meta_copy_labels (structure, self->labels);
+  post (self, structure);
+}
+
+void
+gst_palme_caption_publish_partial (GstPalmeCaption * self)
+{
+  GstPalmeCaptionFrame frame;
+  gboolean post_messages;
+  gchar *text = gst_palme_caption_worker_peek (self->worker, &frame);
+
+  if (text == NULL)
+    return;
+  GST_OBJECT_LOCK (self);
+  post_messages = self->settings.post_messages;
+  GST_OBJECT_UNLOCK (self);
+  if (post_messages)
+    post (self, new_message (&frame, text, TRUE));
+  gst_palme_caption_emit_partial (self, text, frame.pts, frame.running_time);
+  g_free (text);
 }
 
 static gboolean
@@ -212,8 +248,13 @@ store (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   self->caption_pts = result->frame.pts;
   self->caption_latency = result->times.latency;
   self->caption_score = result->score;
+  self->caption_unsure = result->unsure;
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   self->caption_model = g_steal_pointer (&result->model);
+  g_free (self->caption_prompt);
+  self->caption_prompt = g_steal_pointer (&result->prompt);
+  g_free (self->caption_words);
+  self->caption_words = g_steal_pointer (&result->words);
   set_labels (self, g_steal_pointer (&result->labels));
   self->meta_fresh = self->text_fresh = TRUE;
   set_caption (self, text);
@@ -227,10 +268,10 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
     const GstPalmeCaptionSteadying * steadying,
     GstPalmeCaptionDecision * decision)
 {
-  gboolean empty = decision->text[0] == '\0';
+  gboolean doubtful = decision->text[0] == '\0' || result->unsure;
   GstPalmeCaptionNews news = {
     .text = decision->text,
-    .score = empty ? policy->min_score : result->score,
+    .score = doubtful ? policy->min_score : result->score,
     .shown = self->caption,
     .compared = result->compared,
     .shown_score = result->shown_score,
@@ -240,8 +281,9 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
     .hold = steadying->hold,
   };
 
-  /* Silence is as good as the least score. */
-  if (self->caption != NULL && self->caption[0] == '\0') {
+  /* Silence, and a sentence that stands in for a caption, are as good as the least score. */
+  if (self->caption != NULL && (self->caption[0] == '\0'
+          || self->caption_unsure)) {
     news.compared = TRUE;
     news.shown_score = policy->min_score;
   }
@@ -251,10 +293,40 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   GST_LOG_OBJECT (self, "\"%s\", score %g, is held back: \"%s\" has %g",
       news.text, news.score, news.shown,
       news.compared ? news.shown_score : NAN);
+  /* The words that are shown stay those that the next caption is compared with. */
+  g_free (result->words);
+  g_free (result->prompt);
+  result->words = g_strdup (self->caption_words);
+  result->prompt = g_strdup (self->caption_prompt);
   decision->text = self->caption;
+  result->unsure = self->caption_unsure;
   decision->changed = FALSE;
   decision->announce = !policy->only_on_change;
   result->score = news.compared ? news.shown_score : self->caption_score;
+}
+
+/* Tells whoever expects to see captions why there are none. An application that reads messages or metadata
+ * cannot be told apart, so this is no warning. */
+static void
+tell_if_not_shown (GstPalmeCaption * self)
+{
+  gboolean wanted;
+
+  if (self->told_not_shown)
+    return;
+  self->told_not_shown = TRUE;
+  GST_OBJECT_LOCK (self);
+  wanted = self->settings.auto_overlay;
+  GST_OBJECT_UNLOCK (self);
+  if (!wanted || gst_palme_caption_overlay_is_used (self->overlay)
+      || gst_palme_caption_textpad_is_linked (self->text)
+      || gst_palme_caption_is_listened_to (self))
+    return;
+  GST_ELEMENT_INFO (self, RESOURCE, NOT_FOUND,
+      ("Captions are in messages and metadata only: there is no textoverlay "
+          "downstream whose text is free, and nothing is linked to the text "
+          "pad. Put \"textoverlay\" behind palmecaption to see them, or set "
+          "auto-overlay=false."), (NULL));
 }
 
 gboolean
@@ -269,7 +341,7 @@ gst_palme_caption_publish (GstPalmeCaption * self,
   GstPalmeCaptionSteadying steadying;
   GstPalmeCaptionDecision decision;
   GstClockTime interval, delay;
-  gboolean post, ok;
+  gboolean post_messages, ok;
 
   if (result->status < 0) {
     ok = fail (self, result);
@@ -278,7 +350,7 @@ gst_palme_caption_publish (GstPalmeCaption * self,
   }
 
   GST_OBJECT_LOCK (self);
-  post = self->settings.post_messages;
+  post_messages = self->settings.post_messages;
   policy.only_on_change = self->settings.only_on_change;
   interval = self->settings.interval;
   gst_palme_caption_settings_steadying (&self->settings, self->sync,
@@ -300,8 +372,9 @@ gst_palme_caption_publish (GstPalmeCaption * self,
       && frame->running_time >= self->cut_at)
     self->cut_at = GST_CLOCK_TIME_NONE;
   store (self, result, decision.text);
+  tell_if_not_shown (self);
   if (decision.announce) {
-    if (post)
+    if (post_messages)
       post_caption (self, result, decision.text);
     gst_palme_caption_emit (self, decision.text, frame->pts,
         frame->running_time, result->times.latency);

@@ -47,6 +47,8 @@ struct _GstPalmeCaptionWorker
   GstPalmeCaptionResult result; /* when done */
   GstPalmeCaptionStats stats;
   gboolean flushing;
+  GString *partial;             /* the running caption with its prompt, "" if nothing is new */
+  GstPalmeCaptionFrame partial_frame;
   GQueue discarded;             /* of GstPalmeModel, a reference each: of jobs that will not run */
 
   /* atomic */
@@ -68,6 +70,8 @@ void
 gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
 {
   g_free (result->text);
+  g_free (result->prompt);
+  g_free (result->words);
   g_clear_pointer (&result->model, g_ref_string_release);
   g_clear_pointer (&result->labels, gst_structure_free);
   g_free (result->reason);
@@ -78,6 +82,7 @@ static void
 clear_texts (GstPalmeCaptionJob * job)
 {
   g_clear_pointer (&job->prompt, g_free);
+  g_clear_pointer (&job->blocklist, g_free);
   g_clear_pointer (&job->shown, g_free);
 }
 
@@ -90,6 +95,7 @@ gst_palme_caption_worker_new (GstObject * owner)
   g_cond_init (&worker->work);
   g_cond_init (&worker->news);
   g_queue_init (&worker->discarded);
+  worker->partial = g_string_new (NULL);
   gst_palme_log_init (&worker->log, owner, gst_palme_caption_debug);
   worker->halted = TRUE;
   gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
@@ -105,6 +111,7 @@ gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker)
   g_mutex_clear (&worker->lock);
   g_cond_clear (&worker->work);
   g_cond_clear (&worker->news);
+  g_string_free (worker->partial, TRUE);
   g_free (worker);
 }
 
@@ -200,9 +207,52 @@ static void
 compare (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
     GstPalmeCaptionResult * result)
 {
-  if (job->shown != NULL && strcmp (job->shown, result->text) != 0)
+  if (job->shown != NULL && strcmp (job->shown, result->words) != 0)
     result->compared = palme_score (worker->session, job->shown,
         &result->shown_score) == PALME_OK;
+}
+
+/* The prompt that the job's caption goes on from. */
+static const gchar *
+prompt_of (const GstPalmeCaptionJob * job)
+{
+  return job->prompt != NULL ? job->prompt :
+      gst_palme_model_get_info (job->model)->default_prompt;
+}
+
+/* The text of a caption: blanks at the seam are those of prompt and words. */
+static gchar *
+text_of (const GstPalmeCaptionJob * job, const gchar * words)
+{
+  gchar *whole, *text;
+
+  if (!job->include_prompt)
+    return gst_palme_sanitize (words, strlen (words));
+  whole = g_strconcat (prompt_of (job), words, NULL);
+  text = gst_palme_sanitize (whole, strlen (whole));
+  g_free (whole);
+  return text;
+}
+
+typedef struct
+{
+  GstPalmeCaptionWorker *worker;
+  const GstPalmeCaptionJob *job;
+} Growth;
+
+/* Only stores: the streaming thread looks by itself. */
+static void
+note_growth (gpointer user, const gchar * words)
+{
+  const Growth *growth = user;
+  GstPalmeCaptionWorker *worker = growth->worker;
+  gchar *text = text_of (growth->job, words);
+
+  g_mutex_lock (&worker->lock);
+  g_string_assign (worker->partial, text);
+  worker->partial_frame = growth->job->frame;
+  g_mutex_unlock (&worker->lock);
+  g_free (text);
 }
 
 /* The labels of the picture, and what they make of the caption. */
@@ -214,8 +264,27 @@ judge (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
     return;
   result->labels = gst_palme_caption_labels_describe (worker->session);
   result->judged = TRUE;
-  gst_palme_caption_labels_judge (worker->session, job->min_score,
-      job->when_unsure, &result->text, &result->score);
+  result->unsure = gst_palme_caption_labels_judge (worker->session,
+      job->min_score, job->when_unsure, &result->text, &result->score)
+      && job->when_unsure != GST_PALME_WHEN_UNSURE_CAPTION;
+  if (result->unsure) {
+    g_free (result->words);
+    result->words = g_strdup (result->text);
+  }
+}
+
+static void
+fill_result (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result, const gchar * words)
+{
+  const gchar *prompt = prompt_of (job);
+
+  result->text = text_of (job, words);
+  result->prompt = gst_palme_sanitize (prompt, strlen (prompt));
+  result->words = g_strdup (words);
+  result->score = palme_caption_score (worker->session);
+  judge (worker, job, result);
+  compare (worker, job, result);
 }
 
 /* Makes one caption of the job, which is used up. *tokens is set on success. */
@@ -226,6 +295,7 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   gint size = gst_palme_model_get_info (job->model)->image_size;
   struct palme_options options = job->options;
   struct palme_image image = {.format = PALME_FORMAT_RGB };
+  Growth growth = { worker, job };
   gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
   GString *raw = g_string_new (NULL);
   gint status;
@@ -238,6 +308,8 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
   worker->log.last[0] = '\0';
 
+  /* Nothing reads it once the caption is complete. */
+  options.blocklist = job->blocklist;
   status = prepare_session (worker, job->model, &options);
   if (status >= 0)
     status = palme_look (worker->session, &image);
@@ -248,17 +320,15 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   if (status >= 0)
     status =
         gst_palme_batcher_generate (gst_palme_model_get_batcher (job->model),
-        worker->session, raw, MAX_RAW_TEXT, deadline);
+        worker->session, raw, MAX_RAW_TEXT, deadline,
+        job->partial ? note_growth : NULL, &growth);
 
   result->status = status;
   result->times.encode = (looked - start) * GST_USECOND;
   result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
   result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
   if (status >= 0) {
-    result->text = gst_palme_sanitize (raw->str, raw->len);
-    result->score = palme_caption_score (worker->session);
-    judge (worker, job, result);
-    compare (worker, job, result);
+    fill_result (worker, job, result, raw->str);
     *tokens = MAX (palme_caption_length (worker->session), 0);
   } else {
     result->reason = describe_failure (worker, status);
@@ -316,7 +386,7 @@ run (gpointer data)
     result.frame = job.frame;
     result.min_score = job.min_score;
     result.replace = job.replace;
-    worker->job.prompt = worker->job.shown = NULL;
+    worker->job.prompt = worker->job.shown = worker->job.blocklist = NULL;
     worker->job.model = NULL;
     worker->slot = SLOT_RUNNING;
     worker->running_serial = worker->job_serial;
@@ -330,6 +400,7 @@ run (gpointer data)
     g_mutex_lock (&worker->lock);
     now = g_get_monotonic_time ();
     result.times.latency = (now - submitted) * GST_USECOND;
+    g_string_truncate (worker->partial, 0);
     if (is_cancelled (worker)) {
       worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
       worker->slot = SLOT_EMPTY;
@@ -485,7 +556,7 @@ gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
     worker->job_serial = worker->begin_serial;
     worker->submitted = g_get_monotonic_time ();
     worker->slot = SLOT_FILLED;
-    job->prompt = job->shown = NULL;
+    job->prompt = job->shown = job->blocklist = NULL;
     job->model = NULL;
     g_cond_signal (&worker->work);
   } else {
@@ -537,6 +608,23 @@ gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
   }
   g_mutex_unlock (&worker->lock);
   return taken;
+}
+
+gchar *
+gst_palme_caption_worker_peek (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionFrame * frame)
+{
+  gchar *text = NULL;
+
+  g_mutex_lock (&worker->lock);
+  if (worker->partial->len > 0
+      && worker->job_serial == g_atomic_int_get (&worker->serial)) {
+    text = g_strdup (worker->partial->str);
+    *frame = worker->partial_frame;
+    g_string_truncate (worker->partial, 0);
+  }
+  g_mutex_unlock (&worker->lock);
+  return text;
 }
 
 gboolean

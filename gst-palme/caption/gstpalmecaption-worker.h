@@ -36,12 +36,16 @@ typedef struct
   /* RGB of the model's image_size. It is the caller's, who leaves it as it is until the worker can be
    * begun again or is stopped. */
   const guint8 *picture;
-  struct palme_options options; /* its stop question is the worker's */
+  struct palme_options options; /* its cancel callback and blocklist are the job's */
   gchar *prompt;                /* NULL: the model's own */
   GstClockTime time_limit;      /* 0: none */
   gdouble min_score;            /* passed on to the result */
+  gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
+  gboolean include_prompt;      /* in the text of the result */
+  gboolean partial;             /* peek() has the text while it grows */
   GstPalmeWhenUnsure when_unsure;       /* of models with labels */
-  gchar *shown;                 /* a text whose score on the picture is asked for as well; may be NULL */
+  gchar *shown;                 /* the words of a result before, whose score on this picture is asked for as
+                                 * well; may be NULL */
   gboolean replace;             /* passed on: the caption replaces the shown one in any case */
 } GstPalmeCaptionJob;
 
@@ -50,11 +54,14 @@ typedef struct
   GstPalmeCaptionFrame frame;
   gint status;                  /* PALME_OK, or why there is no caption */
   gchar *text;                  /* sanitised; NULL on failure */
+  gchar *prompt;                /* that it goes on from, sanitised; "" for none, NULL on failure */
+  gchar *words;                 /* without the prompt, as the engine made them; NULL on failure */
   gchar *reason;                /* of a failure; else NULL */
   gchar *model;                 /* its name, a GRefString */
   gdouble score, min_score;
   GstStructure *labels;         /* of the picture; NULL for a model without labels */
   gboolean judged;              /* `text` is what is to be said, whatever min_score is */
+  gboolean unsure;              /* `text` stands in for a caption that is doubtful, and so do `words` */
   gboolean compared;            /* shown_score is known */
   gdouble shown_score;          /* that of the job's `shown` */
   gboolean replace;
@@ -108,6 +115,11 @@ void gst_palme_caption_worker_cancel (GstPalmeCaptionWorker * worker,
  * result, or if abort, flush or halt ended the wait. */
 gboolean gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
     GstClockTime timeout, GstPalmeCaptionResult * result);
+
+/* The text of the running caption so far, sanitised and the caller's, and its frame; NULL if it has not
+ * grown since the last call, or its job does not ask for it. Wakes and waits for nobody. */
+gchar *gst_palme_caption_worker_peek (GstPalmeCaptionWorker * worker,
+    GstPalmeCaptionFrame * frame);
 
 /* TRUE if a caption is being made, or waiting to be taken. */
 gboolean gst_palme_caption_worker_is_busy (GstPalmeCaptionWorker * worker);

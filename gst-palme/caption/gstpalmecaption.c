@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption.c - the element as an object: class, signals, states, events, queries. What happens
+ * gstpalmecaption.c - the element as an object: class, states, events, queries. What happens
  * to a frame is in gstpalmecaption-frame.c, properties are in gstpalmecaption-settings.c, the engine's
  * thread is in gstpalmecaption-worker.c.
  */
@@ -49,7 +49,8 @@
  * the captioned frame, its running time, and the time that the caption took (all three guint64, in
  * nanoseconds; GST_CLOCK_TIME_NONE if the frame has no such time). It is emitted on the streaming
  * thread. The action signal #GstPalmeCaption::caption-now has no arguments: the next frame is
- * captioned, whatever #GstPalmeCaption:interval is.
+ * captioned, whatever #GstPalmeCaption:interval is. #GstPalmeCaption::reload-model has none either: the
+ * model file is read again.
  *
  * Since: 0.1
  */
@@ -63,15 +64,6 @@
 
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 #define GST_CAT_DEFAULT gst_palme_caption_debug
-
-enum
-{
-  SIGNAL_NEW_CAPTION,
-  SIGNAL_CAPTION_NOW,
-  SIGNAL_LAST
-};
-
-static guint signals[SIGNAL_LAST];
 
 /* The second structure has no format: memory that only hardware understands passes as well. */
 #define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
@@ -91,23 +83,14 @@ G_DEFINE_TYPE (GstPalmeCaption, gst_palme_caption, GST_TYPE_BASE_TRANSFORM);
 GST_ELEMENT_REGISTER_DEFINE (palmecaption, "palmecaption", GST_RANK_NONE,
     GST_TYPE_PALME_CAPTION);
 
-/* ---- Values and signals ------------------------------------------------------------------ */
-
-void
-gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
-    GstClockTime pts, GstClockTime running_time, GstClockTime latency)
-{
-  g_signal_emit (self, signals[SIGNAL_NEW_CAPTION], 0, text, pts, running_time,
-      latency);
-}
+/* ---- Values ----------------------------------------------------------------------------- */
 
 void
 gst_palme_caption_options (GstPalmeCaption * self,
-    struct palme_options *options)
+    const GstPalmeModel * model, struct palme_options *options)
 {
   const GstPalmeCaptionSettings *settings = &self->settings;
-  guint longest =
-      MAX (gst_palme_model_get_info (self->model)->max_context - 1, 1);
+  guint longest = MAX (gst_palme_model_get_info (model)->max_context - 1, 1);
 
   memset (options, 0, sizeof *options);
   /* A context that is full ends the caption anyway. */
@@ -137,12 +120,41 @@ is_same_setting (GstPalmeCaption * self, guint id, const GValue * value)
   return same;
 }
 
+gboolean
+gst_palme_caption_is_past_ready (GstPalmeCaption * self)
+{
+  /* During READY->PAUSED the values are in use already. */
+  return GST_STATE (self) > GST_STATE_READY
+      || GST_STATE_NEXT (self) > GST_STATE_READY;
+}
+
+/* Once, while frames flow or before. A warning that is posted in NULL reaches nobody. */
+static void
+warn_if_short (GstPalmeCaption * self)
+{
+  GstClockTime time;
+  const gchar *name;
+
+  GST_OBJECT_LOCK (self);
+  name = gst_palme_caption_settings_too_short (&self->settings, &time);
+  GST_OBJECT_UNLOCK (self);
+  if (name == NULL
+      || !g_atomic_int_compare_and_exchange (&self->warned_short, FALSE, TRUE))
+    return;
+  GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
+      ("The property \"%s\" is %" G_GUINT64_FORMAT " nanoseconds, less than a "
+          "thousandth of a second. The property \"%s-seconds\" takes seconds.",
+          name, time, name), (NULL));
+}
+
 static void
 gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
 {
   GstPalmeCaption *self = GST_PALME_CAPTION (object);
-  const gchar *refused;
+  gchar *words = NULL;
+  GstClockTime cue_duration;
+  const gchar *refused = NULL;
   gboolean locked, same;
 
   if (id >= PROP_CAPTION) {
@@ -150,12 +162,26 @@ gst_palme_caption_set_property (GObject * object, guint id,
     return;
   }
 
+  if (id == PROP_BLOCKLIST)
+    refused = gst_palme_caption_settings_read_blocklist (value, &words);
   GST_OBJECT_LOCK (self);
-  /* During READY->PAUSED the values are in use already. */
-  locked = GST_STATE (self) > GST_STATE_READY
-      || GST_STATE_NEXT (self) > GST_STATE_READY;
+  locked = gst_palme_caption_is_past_ready (self);
+  if (locked && id == PROP_MODEL) {
+    GST_OBJECT_UNLOCK (self);
+    gst_palme_caption_swap_model (self,
+        gst_palme_caption_settings_model_name (value));
+    return;
+  }
   same = is_same_setting (self, id, value);
-  refused = gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL)
+    refused =
+        gst_palme_caption_settings_set (&self->settings, id, value, locked);
+  if (refused == NULL && id == PROP_BLOCKLIST) {
+    g_free (self->settings.blocked);
+    self->settings.blocked = words;
+    same = FALSE;               /* the file may have changed */
+  }
+  cue_duration = self->settings.cue_duration;
   if (refused == NULL && id <= PROP_PRECISION)
     self->reload = TRUE;
   GST_OBJECT_UNLOCK (self);
@@ -167,24 +193,15 @@ gst_palme_caption_set_property (GObject * object, guint id,
         ("The property \"%s\" was not set to %.200s, because %s.",
             pspec->name, text ? text : "the new value", refused), (NULL));
     g_free (text);
-  } else if (id == PROP_CUE_DURATION) {
-    gst_palme_caption_textpad_set_cue_duration (self->text,
-        g_value_get_uint64 (value));
-  } else if (!same && gst_palme_caption_settings_is_of_captions (id)) {
-    g_atomic_int_set (&self->renew, TRUE);
+    return;
   }
-}
-
-static GstPalmeModel *
-gst_palme_caption_ref_model (GstPalmeCaption * self)
-{
-  GstPalmeModel *model = NULL;
-
-  GST_OBJECT_LOCK (self);
-  if (self->model != NULL)
-    model = gst_palme_model_ref (self->model);
-  GST_OBJECT_UNLOCK (self);
-  return model;
+  id = gst_palme_caption_settings_in_ns (id);
+  if (id == PROP_CUE_DURATION)
+    gst_palme_caption_textpad_set_cue_duration (self->text, cue_duration);
+  if (locked)
+    warn_if_short (self);
+  if (!same && gst_palme_caption_settings_is_of_captions (id))
+    g_atomic_int_set (&self->renew, TRUE);
 }
 
 static GstStructure *
@@ -254,50 +271,7 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
   GST_OBJECT_UNLOCK (self);
 }
 
-static void
-gst_palme_caption_now (GstPalmeCaption * self)
-{
-  g_atomic_int_set (&self->caption_now, TRUE);
-}
-
 /* ---- The model and the worker ---------------------------------------------------------------- */
-
-/* Captions that are being made go on with the model that they began with. Takes the model. */
-static void
-set_model (GstPalmeCaption * self, GstPalmeModel * model)
-{
-  GstPalmeModel *old;
-
-  GST_OBJECT_LOCK (self);
-  old = self->model;
-  self->model = model;
-  GST_OBJECT_UNLOCK (self);
-  gst_palme_model_cache_close (&old);
-}
-
-static gboolean
-open_model (GstPalmeCaption * self)
-{
-  GstPalmePrecision precision;
-  GstPalmeModel *model;
-  guint threads;
-  gchar *path;
-
-  /* Two models need not be in memory at once. */
-  set_model (self, NULL);
-  GST_OBJECT_LOCK (self);
-  path = g_strdup (self->settings.model);
-  threads = self->settings.threads;
-  precision = self->settings.precision;
-  self->reload = FALSE;
-  GST_OBJECT_UNLOCK (self);
-
-  model = gst_palme_model_open (GST_ELEMENT (self), GST_CAT_DEFAULT, path,
-      threads, gst_palme_precision_name (precision));
-  g_free (path);
-  set_model (self, model);
-  return model != NULL;
-}
 
 static void
 free_pictures (GstPalmeCaption * self)
@@ -340,7 +314,7 @@ start_worker (GstPalmeCaption * self)
   gboolean ok;
 
   GST_OBJECT_LOCK (self);
-  gst_palme_caption_options (self, &options);
+  gst_palme_caption_options (self, model, &options);
   GST_OBJECT_UNLOCK (self);
   ok = allocate_pictures (self, gst_palme_model_get_info (model)->image_size);
   if (ok) {
@@ -365,7 +339,7 @@ start (GstPalmeCaption * self)
   GST_OBJECT_LOCK (self);
   reload = self->reload;
   GST_OBJECT_UNLOCK (self);
-  if (reload && !open_model (self))
+  if (reload && !gst_palme_caption_open_model (self))
     return FALSE;
 
   GST_OBJECT_LOCK (self);
@@ -383,6 +357,10 @@ start (GstPalmeCaption * self)
   g_atomic_int_set (&self->renew, FALSE);
   gst_palme_caption_frame_forget (self);
 
+  self->told_not_shown = FALSE;
+  g_atomic_int_set (&self->warned_short, FALSE);
+  warn_if_short (self);
+
   if (!start_worker (self)) {
     free_pictures (self);
     return FALSE;
@@ -398,6 +376,7 @@ start (GstPalmeCaption * self)
 static void
 interrupt (GstPalmeCaption * self)
 {
+  gst_palme_caption_end_swaps (self);
   gst_palme_caption_worker_halt (self->worker);
   gst_palme_caption_textpad_stop (self->text);
 }
@@ -421,7 +400,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
 
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
-      if (!open_model (self))
+      if (!gst_palme_caption_open_model (self))
         return GST_STATE_CHANGE_FAILURE;
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
@@ -440,7 +419,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
       if (ret == GST_STATE_CHANGE_FAILURE)
-        set_model (self, NULL);
+        gst_palme_caption_set_model (self, NULL);
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
       if (ret == GST_STATE_CHANGE_FAILURE) {
@@ -452,7 +431,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
       stop (self);
       break;
     case GST_STATE_CHANGE_READY_TO_NULL:
-      set_model (self, NULL);
+      gst_palme_caption_set_model (self, NULL);
       break;
     default:
       break;
@@ -633,43 +612,15 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_overlay_free (self->overlay);
   free_pictures (self);
   gst_palme_caption_steady_reset (&self->steady);
-  set_model (self, NULL);
+  gst_palme_caption_set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
+  g_free (self->wanted_model);
   g_free (self->caption);
+  g_free (self->caption_prompt);
+  g_free (self->caption_words);
   g_clear_pointer (&self->labels, gst_structure_free);
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
-}
-
-static void
-install_signals (GType type)
-{
-  /**
-   * GstPalmeCaption::new-caption:
-   * @element: the element
-   * @text: the caption
-   * @pts: PTS of the captioned frame, its DTS if it has none, GST_CLOCK_TIME_NONE if it has neither
-   * @running_time: running time of the captioned frame; without timestamps that of its arrival
-   * @latency: time that the caption took, in nanoseconds
-   *
-   * A caption is ready. The signal is emitted on the streaming thread.
-   *
-   * Since: 0.1
-   */
-  signals[SIGNAL_NEW_CAPTION] = g_signal_new ("new-caption", type,
-      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 4, G_TYPE_STRING,
-      G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
-  /**
-   * GstPalmeCaption::caption-now:
-   * @element: the element
-   *
-   * Captions the next frame, whatever #GstPalmeCaption:interval is.
-   *
-   * Since: 0.1
-   */
-  signals[SIGNAL_CAPTION_NOW] = g_signal_new_class_handler ("caption-now",
-      type, G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
-      G_CALLBACK (gst_palme_caption_now), NULL, NULL, NULL, G_TYPE_NONE, 0);
 }
 
 static void
@@ -686,8 +637,8 @@ gst_palme_caption_class_init (GstPalmeCaptionClass * klass)
   object_class->set_property = gst_palme_caption_set_property;
   object_class->get_property = gst_palme_caption_get_property;
   object_class->finalize = gst_palme_caption_finalize;
-  gst_palme_caption_settings_install (object_class);
-  install_signals (G_TYPE_FROM_CLASS (klass));
+  gst_palme_caption_properties_install (object_class);
+  gst_palme_caption_signals_install (G_TYPE_FROM_CLASS (klass));
 
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_add_static_pad_template (element_class, &src_template);

@@ -17,6 +17,8 @@ typedef struct
   GString *raw;
   gsize max_bytes;
   gint64 deadline;
+  GstPalmeBatcherGrown grown;
+  gpointer user;
   gint status;
   gboolean complete;            /* under the lock */
 } Request;
@@ -58,8 +60,11 @@ take_piece (Request * request, gint status, const char *piece)
     request->status = status == PALME_END ? PALME_OK : status;
     return TRUE;
   }
-  if (request->raw->len < request->max_bytes)
+  if (request->raw->len < request->max_bytes && piece[0] != '\0') {
     g_string_append (request->raw, piece);
+    if (request->grown != NULL)
+      request->grown (request->user, request->raw->str);
+  }
   return g_get_monotonic_time () >= request->deadline;
 }
 
@@ -99,10 +104,11 @@ run_pass (GstPalmeBatcher * batcher)
 
 gint
 gst_palme_batcher_generate (GstPalmeBatcher * batcher,
-    palme_session * session, GString * raw, gsize max_bytes, gint64 deadline)
+    palme_session * session, GString * raw, gsize max_bytes, gint64 deadline,
+    GstPalmeBatcherGrown grown, gpointer user)
 {
   Request own = {.session = session,.raw = raw,.max_bytes = max_bytes,
-    .deadline = deadline,.status = PALME_OK
+    .deadline = deadline,.grown = grown,.user = user,.status = PALME_OK
   };
 
   own.link.data = &own;

@@ -20,13 +20,17 @@ GstPalmeBatcher *gst_palme_batcher_new (void);
 /* No call of generate may be running. NULL is fine. */
 void gst_palme_batcher_free (GstPalmeBatcher * batcher);
 
+/* Called with the text so far when it has grown, on any thread that generates, with no lock held. */
+typedef void (*GstPalmeBatcherGrown) (gpointer user, const gchar * text);
+
 /* Generates the whole caption of the picture and prompt that `session` has: palme_next() until the
  * end, until `deadline` (monotonic, us), or until the session's stop question ends it. Appends at most
  * about `max_bytes` to `raw`. Calls on other threads at the same time share the passes of the decoder;
- * each gets the text that it would get alone, and none waits for a caption that has not begun. Returns
- * PALME_OK or the engine's error. Any thread; it blocks until the caption is complete. */
+ * each gets the text that it would get alone, and none waits for a caption that has not begun. `grown`
+ * may be NULL; it must be quick, since all of them wait for it. Returns PALME_OK or the engine's error. Any thread; it blocks until the caption is complete. */
 gint gst_palme_batcher_generate (GstPalmeBatcher * batcher,
-    palme_session * session, GString * raw, gsize max_bytes, gint64 deadline);
+    palme_session * session, GString * raw, gsize max_bytes, gint64 deadline,
+    GstPalmeBatcherGrown grown, gpointer user);
 
 G_END_DECLS
 

@@ -90,6 +90,7 @@ gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
       "timestamp", G_TYPE_UINT64, values->timestamp,
       "fresh", G_TYPE_BOOLEAN, values->fresh,
       "latency", G_TYPE_UINT64, values->latency,
+      "prompt", G_TYPE_STRING, values->prompt ? values->prompt : "",
       "model", G_TYPE_STRING, values->model ? values->model : "",
       "source", G_TYPE_STRING, values->source ? values->source : "",
       "version", G_TYPE_INT, GST_PALME_META_VERSION, NULL);

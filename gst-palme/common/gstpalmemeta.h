@@ -21,6 +21,7 @@ typedef struct
   GstClockTime latency;         /* from hand-over to result */
   gboolean has_score;
   gdouble score;                /* mean log-probability of the tokens */
+  const gchar *prompt;          /* that the caption goes on from, "" or NULL for none */
   const gchar *model;           /* name from the model's metadata, never a path */
   const gchar *source;          /* name of the element */
   const GstStructure *labels;   /* its fields `labels` and `label-probabilities`; NULL: none are told */

@@ -13,6 +13,7 @@
 #include "gstpalmesanitize.h"
 
 #define ENVIRONMENT "PALME_MODEL"
+#define STAYS " The model in use stays."
 
 static gchar *
 shown (const gchar * text)
@@ -21,33 +22,37 @@ shown (const gchar * text)
 }
 
 static void
-post_nothing_found (GstElement * element, const gchar * environment)
+post_nothing_found (GstElement * element, GstMessageType type,
+    const gchar * environment)
 {
-  gchar *path = shown (environment != NULL ? environment : "");
+  gchar *path = shown (environment != NULL ? environment : ""), *text;
+  const gchar *stays = type == GST_MESSAGE_WARNING ? STAYS : "";
 
   if (environment != NULL)
-    GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
-        ("No model found. Looked at: the property \"model\" (not set), the environment variable "
-            ENVIRONMENT " (\"%s\": there is no such file). Set \"model\" or "
-            ENVIRONMENT " to a model file, or unset " ENVIRONMENT
-            " to use the installed model.", path), (NULL));
+    text = g_strdup_printf ("No model found. Looked at: the property \"model\" "
+        "(not set), the environment variable " ENVIRONMENT " (\"%s\": there is "
+        "no such file). Set \"model\" or " ENVIRONMENT " to a model file, or "
+        "unset " ENVIRONMENT " to use the installed model.%s", path, stays);
   else
-    GST_ELEMENT_ERROR (element, RESOURCE, SETTINGS,
-        ("No model found. Looked at: the property \"model\" (not set), the environment variable "
-            ENVIRONMENT
-            " (not set), the installed model \"%s\" (there is no such file). "
-            "Set \"model\" or " ENVIRONMENT " to a model file, or install one.",
-            GST_PALME_DEFAULT_MODEL), (NULL));
+    text = g_strdup_printf ("No model found. Looked at: the property \"model\" "
+        "(not set), the environment variable " ENVIRONMENT " (not set), the "
+        "installed model \"%s\" (there is no such file). Set \"model\" or "
+        ENVIRONMENT " to a model file, or install one.%s",
+        GST_PALME_DEFAULT_MODEL, stays);
+  gst_element_message_full (element, type, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_SETTINGS, text, NULL, __FILE__, GST_FUNCTION,
+      __LINE__);
   g_free (path);
 }
 
 static void
-post_open_error (GstElement * element, const gchar * name, gint status,
-    const gchar * said)
+post_open_error (GstElement * element, GstMessageType type,
+    const gchar * name, gint status, const gchar * said)
 {
   gchar *path = shown (name);
   GString *text = g_string_new (NULL);
-  GstResourceError resource = GST_RESOURCE_ERROR_FAILED;
+  GQuark domain = GST_RESOURCE_ERROR;
+  gint code = GST_RESOURCE_ERROR_FAILED;
   const gchar *remedy;
 
   /* The engine's message is more precise, and usually names the file. */
@@ -61,17 +66,17 @@ post_open_error (GstElement * element, const gchar * name, gint status,
 
   switch (status) {
     case PALME_ERROR_NOT_FOUND:
-      resource = GST_RESOURCE_ERROR_NOT_FOUND;
+      code = GST_RESOURCE_ERROR_NOT_FOUND;
       remedy = g_str_has_prefix (name, "file:") ?
           "The property \"model\" takes a file name, not a URI." :
           "Set the property \"model\" to the name of a model file.";
       break;
     case PALME_ERROR_OPEN:
-      resource = GST_RESOURCE_ERROR_OPEN_READ;
+      code = GST_RESOURCE_ERROR_OPEN_READ;
       remedy = "The property \"model\" needs a regular file that may be read.";
       break;
     case PALME_ERROR_READ:
-      resource = GST_RESOURCE_ERROR_READ;
+      code = GST_RESOURCE_ERROR_READ;
       remedy = "The file may be cut short; copy it again.";
       break;
     case PALME_ERROR_KIND:
@@ -86,7 +91,7 @@ post_open_error (GstElement * element, const gchar * name, gint status,
           "models/README.md describes how to make one.";
       break;
     case PALME_ERROR_ARGUMENT:
-      resource = GST_RESOURCE_ERROR_SETTINGS;
+      code = GST_RESOURCE_ERROR_SETTINGS;
       remedy = "Set the property \"precision\" to auto.";
       break;
     case PALME_ERROR_MEMORY:
@@ -97,22 +102,24 @@ post_open_error (GstElement * element, const gchar * name, gint status,
       break;
   }
 
+  g_string_append_printf (text, " %s", remedy);
+  if (type == GST_MESSAGE_WARNING)
+    g_string_append (text, STAYS);
   if (status == PALME_ERROR_KIND || status == PALME_ERROR_VERSION
-      || status == PALME_ERROR_FORMAT)
-    GST_ELEMENT_ERROR (element, STREAM, WRONG_TYPE, ("%s %s", text->str,
-            remedy), ("status %d: %s", status, palme_strerror (status)));
-  else
-    gst_element_message_full (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
-        resource, g_strdup_printf ("%s %s", text->str, remedy),
-        g_strdup_printf ("status %d: %s", status, palme_strerror (status)),
-        __FILE__, GST_FUNCTION, __LINE__);
-  g_string_free (text, TRUE);
+      || status == PALME_ERROR_FORMAT) {
+    domain = GST_STREAM_ERROR;
+    code = GST_STREAM_ERROR_WRONG_TYPE;
+  }
+  gst_element_message_full (element, type, domain, code,
+      g_string_free (text, FALSE), g_strdup_printf ("status %d: %s", status,
+          palme_strerror (status)), __FILE__, GST_FUNCTION, __LINE__);
   g_free (path);
 }
 
 GstPalmeModel *
 gst_palme_model_open (GstElement * element, GstDebugCategory * category,
-    const gchar * path, guint threads, const gchar * precision)
+    const gchar * path, guint threads, const gchar * precision,
+    GstMessageType type)
 {
   struct palme_setup setup = { 0 };
   const gchar *environment = NULL, *name;
@@ -145,9 +152,9 @@ gst_palme_model_open (GstElement * element, GstDebugCategory * category,
         gst_palme_model_get_name (model), info->parameters, info->precision,
         info->level, info->threads, gst_palme_model_get_users (model));
   } else if (path == NULL && status == PALME_ERROR_NOT_FOUND) {
-    post_nothing_found (element, environment);
+    post_nothing_found (element, type, environment);
   } else {
-    post_open_error (element, name, status, log.last);
+    post_open_error (element, type, name, status, log.last);
   }
   return model;
 }

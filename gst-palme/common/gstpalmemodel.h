@@ -16,11 +16,12 @@ G_BEGIN_DECLS
 /* Opens the model file `path`. If `path` is NULL it is the file that PALME_MODEL names, else the
  * installed one. `threads` 0 means the usable processors less one; `precision` is one of the engine's
  * names. The caller closes the result with gst_palme_model_cache_close(). On failure NULL, and the
- * element has posted an error that names the file and the remedy. Call it without locks; `category`
- * is that of the element's log. */
+ * element has posted a message of the type, an error or a warning, that names the file and the remedy;
+ * the warning adds that the model in use stays. Call it without locks; `category` is that of the
+ * element's log. */
 GstPalmeModel *gst_palme_model_open (GstElement * element,
     GstDebugCategory * category, const gchar * path, guint threads,
-    const gchar * precision);
+    const gchar * precision, GstMessageType type);
 
 /* The value of the property model-info. The caller frees it. */
 GstStructure *gst_palme_model_describe (const GstPalmeModel * model);

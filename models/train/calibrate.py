@@ -6,11 +6,14 @@
                  --hold 0,0.05,0,0.6 0.3,0.05,0,0.6
 
 It prints a line of scores for each --hold. Then, for the first --hold, it prints for several scores how many captions
-reach it, and how many of these name something that is not there. Last come sentences made of labels alone, which could
-stand in for captions that are not shown. --tsv writes the scores for a plot.
+reach it, and how many of these name something that is not there; then the same for rules that also want a thing that a
+caption names to be likely, without and with a sentence of the likeliest label in place of the others. Last come
+sentences made of labels alone. --tsv and --plot write the curves of share shown and share false.
 """
 
 import argparse
+import itertools
+import math
 import sys
 from pathlib import Path
 
@@ -21,7 +24,7 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 
 from models import data, labels
 from models.eval import truth
-from models.train import mixture, score
+from models.train import mixture, plot_training, score
 
 
 def shown(said, each, steps=20):
@@ -33,6 +36,20 @@ def shown(said, each, steps=20):
         some = order[: max(1, round(len(order) * k / steps))]
         lines.append((said[some[-1]][1], len(some) / len(order), sum(bool(each[n]) for n in some) / len(some)))
     return lines
+
+
+def confirmed(words, said, each, probabilities, least):
+    """(said, each) with photos whose caption names nothing of at least `least` last: no score shows these."""
+    sure = {n: words.confirmed(text, probabilities[n]) >= least for n, (text, _) in said.items()}
+    return {n: (text, value if sure[n] else -math.inf) for n, (text, value) in said.items()}, each
+
+
+def plot(curves):
+    """The text of an SVG: curves of (name, [(least score, share shown, share of those false)])."""
+    series = [(name, [(shown, false) for least, shown, false in line if least > -math.inf]) for name, line in curves]
+    series = [(name, line) for name, line in series if line]
+    panel = plot_training.panel(0, "share of shown captions that are false", series, "share of captions shown")
+    return plot_training.picture(panel, [name for name, _ in series], plot_training.WIDTH)
 
 
 def penalties(text):
@@ -73,7 +90,23 @@ def options_of(arguments):
         default=[0.4, 0.5, 0.6, 0.7],
         help="least probabilities of a label in a sentence made of labels alone (0.4 0.5 0.6 0.7)",
     )
-    add("--tsv", help="file for the scores of the first --hold")
+    add(
+        "--confirm",
+        type=float,
+        nargs="+",
+        default=[0.0, 0.3, 0.5, 0.7],
+        help="least probabilities of one thing that a caption names (0 0.3 0.5 0.7)",
+    )
+    add(
+        "--min-score",
+        type=float,
+        nargs="+",
+        default=[-9.0, -1.1, -1.0, -0.9, -0.8],
+        help="least scores of a caption that is shown (-9 -1.1 -1 -0.9 -0.8)",
+    )
+    add("--least", type=float, default=0.5, help="least probability of the label that speaks in its place (0.5)")
+    add("--tsv", help="file for the curves of the first --hold: a line for each least score, by each --confirm")
+    add("--plot", help="SVG picture of these curves")
     add("--threads", type=int, default=0, help="threads (0: torch decides)")
     return parser.parse_args(arguments)
 
@@ -92,20 +125,31 @@ def report_cautious(words, probabilities, leasts, things, references):
             )
 
 
-def report_confirmed(words, said, absent, probabilities):
-    """Prints how many captions are shown, and how many of those are false, if a thing that they name has to be likely.
+def unsure(words, said, probabilities, confirm, score_least):
+    """Ids of the captions that are better not shown: their score is below score_least, or nothing that they name has a
+    label of at least `confirm`. said: id -> (caption, score), probabilities: id -> those of the labels."""
+    return {
+        n
+        for n, (text, value) in said.items()
+        if value < score_least or words.confirmed(text, probabilities[n]) < confirm
+    }
 
-    said: id -> (caption, score), absent: id -> absent things that it names, probabilities: id -> those of the labels.
-    """
-    sure = {n: words.confirmed(said[n][0], probabilities[n]) for n in absent}
-    for least in (0.0, 0.3, 0.4, 0.5, 0.6, 0.7):
-        for score_least in (-9.0, -1.0, -0.9, -0.8):
-            some = [n for n in absent if sure[n] >= least and said[n][1] >= score_least]
-            false = sum(bool(absent[n]) for n in some) / max(1, len(some))
-            print(
-                f"a thing confirmed at {least}, score from {score_least}: {len(some) / len(absent):.2f} shown, "
-                f"{false:.3f} of them false"
-            )
+
+def report_unsure(words, said, probabilities, rules, least, things, references):
+    """Prints a line for each rule (confirm, score_least): how many captions are shown, how many of those are false, and
+    the same with unsure captions replaced by a sentence of the likeliest label, where it has at least `least`."""
+    described, table = labels.describe(words, [], [], [], []), truth.read_words()
+    for confirm, score_least in rules:
+        gone = unsure(words, said, probabilities, confirm, score_least)
+        shown_ones = {n: text for n, (text, _) in said.items() if n not in gone}
+        cautious = {n: labels.cautious(described, probabilities[n], least, 1) for n in gone}
+        together = shown_ones | {n: text for n, text in cautious.items() if text}
+        alone, both = (truth.measure(texts, things, references, table) for texts in (shown_ones, together))
+        print(
+            f"confirmed at {confirm:g}, score from {score_least:g}: {len(shown_ones) / len(said):.2f} shown, "
+            f"{alone['false']:.3f} of them false; with cautious sentences {len(together) / len(said):.2f} and "
+            f"{both['false']:.3f}, {both['right'] * both['photos'] / len(said):.3f} of the photos with something right"
+        )
 
 
 def main(arguments=None):
@@ -114,9 +158,9 @@ def main(arguments=None):
         if o.threads:
             torch.set_num_threads(o.threads)
         model, text = mixture.load(o.model)
-        words = labels.Words()
-        reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
         one = mixture.Labelled(*o.photos, text)
+        words = mixture.words_of([one])
+        reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
         names = [n for n in one.names if labels.held_out(n)]
         if not names:
             raise data.DataError(f"{o.photos[0]}: none of its photos is held out")
@@ -135,11 +179,18 @@ def main(arguments=None):
         lines = shown(*first)
         for least, share, false in lines:
             print(f"score from {least:6.3f}: {share:.2f} shown, {false:.3f} of them false")
+        likely = {n: one.probabilities(n, 0) for n in names}
+        curves = [(f"a thing from {c:g}", shown(*confirmed(words, *first, likely, c))) for c in o.confirm]
         if o.tsv:
             with open(o.tsv, "w", encoding="utf-8") as f:
-                f.write("least\tshown\tfalse\n" + "".join(f"{a:.4f}\t{b:.4f}\t{c:.4f}\n" for a, b, c in lines))
-        report_confirmed(words, *first, {n: one.probabilities(n, 0) for n in first[1]})
-        report_cautious(words, {n: one.probabilities(n, 0) for n in names}, o.cautious, things, one.captions)
+                f.write("rule\tleast\tshown\tfalse\n")
+                f.writelines(f"{name}\t{a:.4f}\t{b:.4f}\t{c:.4f}\n" for name, line in curves for a, b, c in line)
+        if o.plot:
+            with open(o.plot, "w", encoding="utf-8") as f:
+                f.write(plot(curves))
+        rules = itertools.product(o.confirm, o.min_score)
+        report_unsure(words, first[0], likely, rules, o.least, things, one.captions)
+        report_cautious(words, likely, o.cautious, things, one.captions)
     except (data.DataError, OSError) as error:
         sys.exit(f"calibrate.py: {error}")
 

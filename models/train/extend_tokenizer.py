@@ -121,10 +121,7 @@ def main():
     o = parser.parse_args()
     try:
         arrays, metadata = modelfile.read(o.model)
-        texts = []
-        for path in o.text:
-            with open(path, encoding="utf-8") as f:
-                texts += [tokenizer.tidy(line.rstrip("\n").rpartition("\t")[2]) for line in f]
+        texts = [text for path in o.text for text in tokenizer.lines(path)]
         words = [w for spoken in labels.Words(o.words).spoken for w in spoken] if o.words else []
         text, made = extended(metadata["tokenizer"], texts, o.add, words)
         config = json.loads(metadata["config"])

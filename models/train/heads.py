@@ -213,6 +213,16 @@ def options_of(arguments):
         help="labels that captions and scenes teach, one per line (label-spoken.txt)",
         default=os.path.join(labels.FOLDER, "label-spoken.txt"),
     )
+    add(
+        "--no-classes",
+        action="store_true",
+        help="leave ImageNet's classes out, which are 1.3 M parameters; the head then knows only what photos taught",
+    )
+    add(
+        "--only-classes",
+        action="store_true",
+        help="nothing but ImageNet's classes: no photo teaches, and those of --also get probabilities",
+    )
     add("--out", required=True, help="folder for the head and the probabilities")
     add("--epochs", type=int, default=10, help="passes over the photos (10)")
     add("--lr", type=float, default=1.5e-3, help="highest learning rate (0.0015)")
@@ -223,11 +233,22 @@ def options_of(arguments):
     return parser.parse_args(arguments)
 
 
+def teach(o, words, things, caches, pooled_of):
+    """The Samples of all sets that teach. Annotations come after captions: they know better."""
+    taught = Taught(len(things))
+    for one in (teach_captions, teach_things, teach_scenes):
+        one(o, taught, words, things, caches)
+    if not taught.targets:
+        raise data.DataError("none of the photos teaches anything; --only-classes needs none")
+    return Samples(o, taught, caches, pooled_of)
+
+
 class Samples:
     """The views that teach: keys (cache, view, id), features z [N, 2560], targets y and weights w [N, things]."""
 
     def __init__(self, o, taught, caches, pooled_of):
         self.keys = [(f, v, n) for f, n in sorted(taught.targets) for v in range(min(o.views, caches[f].views))]
+        self.place = {key: i for i, key in enumerate(self.keys)}
         z = torch.stack([pooled_of[f, v][caches[f].at[n]] for f, v, n in self.keys])
         self.mean, self.spread = z.mean(0), z.std(0) + 1e-3
         self.z = self.standardised(z)
@@ -273,71 +294,85 @@ def report(o, samples, crossed):
 
 
 @torch.no_grad()
-def probabilities(caches, pooled_of, samples, crossed, layer, classes, columns):
-    """{cache: float16 [views, photos, labels]}. classes: probabilities of labels from pooled features by ImageNet's
-    layer; columns: the label of each row of `layer`."""
-    place, out = {key: i for i, key in enumerate(samples.keys)}, {}
+def probabilities(caches, pooled_of, taught, classes, count):
+    """{cache: float16 [views, photos, count]}, those of `count` labels. classes: what makes probabilities of ImageNet's
+    labels of pooled features, or None; taught: (samples, their cross-fitted probabilities, the layer that all photos
+    taught, the label of each of its rows), or None."""
+    out = {}
     for (f, view), z in pooled_of.items():
-        sure = layer(samples.standardised(z)).sigmoid()
-        for n, i in caches[f].at.items():
-            if (f, view, n) in place:
-                sure[i] = crossed[place[f, view, n]]
-        both = classes(z)
-        both[:, columns] = torch.maximum(both[:, columns], sure)
-        out.setdefault(f, []).append(both.half().numpy())
+        p = classes(z) if classes else torch.zeros(len(z), count)
+        if taught:
+            samples, crossed, layer, columns = taught
+            sure = layer(samples.standardised(z)).sigmoid()
+            for n, i in caches[f].at.items():
+                at = samples.place.get((f, view, n))
+                if at is not None:
+                    sure[i] = crossed[at]
+            p[:, columns] = torch.maximum(p[:, columns], sure)
+        out.setdefault(f, []).append(p.half().numpy())
     return {f: np.stack(views) for f, views in out.items()}
 
 
 @torch.no_grad()
-def write_head(path, samples, layer, weight, bias, described):
-    """The head as a model file has it, with the standardisation folded into the layer."""
-    folded = layer.weight / samples.spread
-    tensors = {
-        "labels.classes.weight": weight,
-        "labels.classes.bias": bias,
-        "labels.things.weight": folded,
-        "labels.things.bias": layer.bias - (folded * samples.mean).sum(1),
-    }
-    arrays = {name: x.numpy().astype(np.float32) for name, x in tensors.items()}
-    modelfile.write_arrays(path, arrays, {"labels": json.dumps(described)})
+def folded(samples, layer):
+    """The layer as a model file has it, with the standardisation in its weights."""
+    weight = layer.weight / samples.spread
+    return {"labels.things.weight": weight, "labels.things.bias": layer.bias - (weight * samples.mean).sum(1)}
+
+
+class ImageNet:
+    """ImageNet's classes as labels: `of`, the label of each class; as a function, pooled features [N, 2560] ->
+    probabilities of labels."""
+
+    def __init__(self, words, trunk):
+        self.weight, self.bias = imagenet_layer(trunk)
+        self.of, self.count = labels.classes(words), len(words.names)
+
+    def __call__(self, z):
+        return merged(F.linear(z[:, :1280], self.weight, self.bias), self.of, self.count)
+
+
+def save(o, of_cache, arrays, described):
+    """Writes the head and the probabilities of each cache."""
+    os.makedirs(o.out, exist_ok=True)
+    for f, p in of_cache.items():
+        np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), p)
+    arrays = {name: x.detach().numpy().astype(np.float32) for name, x in arrays.items()}
+    modelfile.write_arrays(os.path.join(o.out, "head.safetensors"), arrays, {"labels": json.dumps(described)})
 
 
 def learn(o):
     words = labels.Words()
-    of = labels.classes(words)
     found = {thing for tsv, _ in o.things for _, names in labels.table(tsv, 2) for thing in names.split(",")}
     o.coco_names = sorted(labels.COCO.get(thing, thing) for thing in found)
-    rows = list(dict.fromkeys(o.coco_names + read_lines(o.spoken)))
+    rows = [] if o.only_classes else list(dict.fromkeys(o.coco_names + read_lines(o.spoken)))
     if unknown := [name for name in rows if name not in words.at]:
         raise data.DataError(f"no label of label-words.tsv: {', '.join(unknown)}")
     things = {words.at[name]: i for i, name in enumerate(rows)}  # a label's place -> its row of the layer
     folders = list(dict.fromkeys([f for _, f in o.things + o.captions + o.scenes] + o.also))
+    if not folders:
+        raise data.DataError("no photos: give --things, --captions, --scenes or --also")
     caches = {f: Cache(f) for f in folders}
     trunk = caches[folders[0]].index["trunk"]
-    stem = load_trunk(trunk)
-    weight, bias = imagenet_layer(trunk)
-    taught = Taught(len(things))  # annotations come after captions: they know better
-    for teach in (teach_captions, teach_things, teach_scenes):
-        teach(o, taught, words, things, caches)
+    stem, imagenet = load_trunk(trunk), None if o.no_classes else ImageNet(words, trunk)
     pooled_of = {}
     for f, cache in caches.items():
         for view in range(min(o.views, cache.views)):
             pooled_of[f, view] = pooled(stem, cache.map[view * len(cache.ids) : (view + 1) * len(cache.ids)])
             print(f"{f}: view {view} pooled", file=sys.stderr)
-    samples = Samples(o, taught, caches, pooled_of)
-    crossed = cross_fit(o, samples)
-    report(o, samples, crossed)
-    layer = fit(o, samples.z, samples.y, samples.w)
-
-    def classes(z):
-        return merged(F.linear(z[:, :1280], weight, bias), of, len(words.names))
-
-    os.makedirs(o.out, exist_ok=True)
-    columns = torch.tensor(list(things))
-    for f, p in probabilities(caches, pooled_of, samples, crossed, layer, classes, columns).items():
-        np.save(os.path.join(o.out, os.path.basename(f.rstrip("/")) + ".npy"), p)
-    described = {"names": words.names, "classes": of, "things": list(things)}
-    write_head(os.path.join(o.out, "head.safetensors"), samples, layer, weight, bias, described)
+    arrays, described = {}, {"names": words.names, "classes": [], "things": list(things)}
+    if imagenet:
+        described["classes"] = imagenet.of
+        arrays |= {"labels.classes.weight": imagenet.weight, "labels.classes.bias": imagenet.bias}
+    taught = None
+    if things:
+        samples = teach(o, words, things, caches, pooled_of)
+        crossed = cross_fit(o, samples)
+        report(o, samples, crossed)
+        layer = fit(o, samples.z, samples.y, samples.w)
+        taught = samples, crossed, layer, list(things)
+        arrays |= folded(samples, layer)
+    save(o, probabilities(caches, pooled_of, taught, imagenet, len(words.names)), arrays, described)
 
 
 def main(arguments=None):

@@ -53,6 +53,15 @@ def options_of(arguments):
         metavar=("WEIGHT", "FLOOR", "REQUIRE", "SURE"),
         help="penalty for words whose labels are unlikely, as for score.py (0 0.05 0 0.6: none)",
     )
+    add(
+        "--unsure",
+        type=float,
+        nargs=2,
+        default=(0.5, 0.5),
+        metavar=("CONFIRM", "LEAST"),
+        help="a caption is unsure if nothing that it names has a label of at least CONFIRM; a label of at least LEAST "
+        "then makes a sentence in its place (0.5 0.5)",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the config; VALUE is JSON")
     add("--card", help="Markdown file that becomes the model card")
     add("--name", default="palme", help="name in the model file")
@@ -72,9 +81,11 @@ def main(arguments=None):
             described = json.loads(own["labels"])
             if described["names"] != words.names:
                 raise data.DataError(f"{o.head}: its labels are not those of label-words.tsv")
+            words.know({*described["classes"], *described["things"]} - {-1})
             arrays.update(head)
+            thresholds = mixture.thresholds_of(words, o.thresholds)
             config["labels"] = labels.describe(
-                words, described["classes"], described["things"], mixture.thresholds_of(words, o.thresholds), o.hold
+                words, described["classes"], described["things"], thresholds, o.hold, o.unsure
             )
         for setting in o.set:
             key, _, value = setting.partition("=")

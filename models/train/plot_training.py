@@ -45,8 +45,8 @@ def ticks(low, high, count=5):
     return [round(i * step, 10) for i in range(first, math.floor(high / step) + 1)]
 
 
-def panel(x0, title, series):
-    """One pair of axes at x0; series: (name, [(x, y)])."""
+def panel(x0, title, series, below="minutes"):
+    """One pair of axes at x0; series: (name, [(x, y)]); below: what x is."""
     points = [(x, y) for _, line in series for x, y in line if not math.isnan(y)]
     if not points:
         return ""
@@ -70,7 +70,7 @@ def panel(x0, title, series):
     for x in ticks(left, right):
         ax, ay = at(x, low)
         out.append(f'<text x="{ax:.1f}" y="{ay + 16:.1f}" text-anchor="middle">{x:g}</text>')
-    out.append(f'<text x="{x0 + WIDTH / 2}" y="{HEIGHT + 10}" text-anchor="middle">minutes</text>')
+    out.append(f'<text x="{x0 + WIDTH / 2}" y="{HEIGHT + 10}" text-anchor="middle">{html.escape(below)}</text>')
     for i, (_, line) in enumerate(series):
         d = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in (at(x, y) for x, y in line if not math.isnan(y)))
         out.append(f'<path d="{d}" fill="none" stroke="{COLOURS[i % len(COLOURS)]}" stroke-width="2"/>')
@@ -85,17 +85,22 @@ def draw(runs):
     """runs: (name, rows) -> the SVG's text"""
     losses = [(name, [(r["minutes"], r["loss"]) for r in rows]) for name, rows in runs]
     cider = [(name, [(r["minutes"], r["dev_cider"]) for r in rows]) for name, rows in runs]
-    step = min(190, (2 * WIDTH - 60) / max(1, len(runs)))  # all names fit in one line
+    panels = panel(0, "loss of the training captions", losses) + panel(WIDTH, "CIDEr of the dev captions", cider)
+    return picture(panels, [name for name, _ in runs], 2 * WIDTH)
+
+
+def picture(panels, names, width):
+    """The SVG's text: panels side by side, and the names of their curves below."""
+    step = min(190, (width - 60) / max(1, len(names)))  # all names fit in one line
     legend = "".join(
         f'<rect x="{60 + step * i:.0f}" y="{HEIGHT + 24}" width="14" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
         f'<text x="{80 + step * i:.0f}" y="{HEIGHT + 30}">{html.escape(name)}</text>'
-        for i, (name, _) in enumerate(runs)
+        for i, name in enumerate(names)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 44}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT + 44}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'
-        f"{panel(0, 'loss of the training captions', losses)}{panel(WIDTH, 'CIDEr of the dev captions', cider)}"
-        f"{legend}</svg>\n"
+        f"{panels}{legend}</svg>\n"
     )
 
 

@@ -85,11 +85,12 @@ def options_of(arguments):
     return parser.parse_args(arguments)
 
 
-def score(o, path, words, things):
+def score(o, path, things):
     """Scores one model: prints a line, and writes --json."""
     model, text = mixture.load(path)
-    reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds), o.most)
     one = mixture.Labelled(*o.photos, text)
+    words = mixture.words_of([one])
+    reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds), o.most)
     names = [n for n in one.names if not o.held_out or labels.held_out(n)][: o.limit]
     hold = holder_of(words, text, o.hold) if o.hold else None
     options = {"alpha": o.alpha, "none": o.no_labels, "hold": hold}
@@ -121,9 +122,8 @@ def main(arguments=None):
         if o.threads:
             torch.set_num_threads(o.threads)
         things = truth.read_annotations(o.things) if o.things else None
-        words = labels.Words()
         for path in o.models:
-            score(o, path, words, things)
+            score(o, path, things)
     except (data.DataError, OSError) as error:
         sys.exit(f"score.py: {error}")
 

@@ -14,9 +14,8 @@ captions are drawn for all of them at once.
 """
 
 import argparse
-import os
+import functools
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ import torch
 if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import data, labels
+from models import data
 from models.eval import truth
 from models.train import batch, mixture, rewards, tokenizer
 
@@ -56,8 +55,9 @@ class Buckets:
         return out
 
 
-def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
+def gradients(training, buckets, reward_of, rng, generator, drop):
     """Computes the gradients of one step. (mean reward, share of captions that name something absent, cross-entropy)"""
+    o, run, reader = training.o, training.run, training.reader
     model, first = run.working, len(run.model.encoder.stem.blocks)
     photos = buckets.draw(rng)
     rows, prefixes, own = [], [], []
@@ -97,59 +97,27 @@ def step_of(o, run, buckets, reader, reward_of, drop, rng, generator):
 
 def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mixture.shared_options(parser, steps=400, epoch=100, lr=3.5e-4, floor=0.1, warmup=20, ema=0.98)
     add = parser.add_argument
-    add("--init", required=True, help="model file to start from")
-    add(
-        "--photos",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("CACHE", "LABELS", "TSV[,TSV]", "COUNT"),
-        help="a set of photos: features, probabilities of heads.py, captions, photos per step",
-    )
-    add(
-        "--hold-out", action="append", default=[], metavar="CACHE", help="sets whose held-out photos are not trained on"
-    )
     add("--things", help="lines id<TAB>thing,thing with all of COCO's things in a photo")
     add("--trusted", action="append", default=[], metavar="CACHE", help="sets whose captions name all that is there")
     add("--price", type=float, default=0.5, help="reward that is lost for each thing that is not there (0.5)")
-    add("--run", required=True, help="folder of the run; the same command continues it")
-    add("--steps", type=int, default=400, help="steps of the whole run (400)")
-    add("--epoch", type=int, default=100, help="steps between two files of averaged weights (100)")
-    add("--lr", type=float, default=3.5e-4, help="highest learning rate (0.00035)")
-    add("--floor", type=float, default=0.1, help="learning rate at the end, as a share of --lr (0.1)")
-    add("--warmup", type=int, default=20, help="steps until the learning rate is reached (20)")
-    add("--dropout", type=float, default=0.1, help="dropout of encoder and decoder (0.1)")
-    add("--seen", type=float, default=0.75, help="share of a photo's tokens that a step sees (0.75)")
-    add("--ema", type=float, default=0.98, help="decay of the average of the weights, per step (0.98)")
-    add("--samples", type=int, default=5, help="captions drawn for each photo (5)")
+    add("--samples", type=int, default=5, help="captions drawn for each photo, at least 2 (5)")
     add("--min-p", type=float, default=0.15, help="do not draw tokens below this share of the likeliest (0.15)")
     add("--bleu", type=float, default=1.0, help="weight of sentence BLEU in the reward (1)")
     add("--xe", type=float, default=0.05, help="weight of cross-entropy (0.05)")
-    add(
-        "--thresholds",
-        type=float,
-        nargs=2,
-        default=(0.3, 0.15),
-        help="least probability of a label that is read: with a learned row, of ImageNet's classes alone (0.3 0.15)",
-    )
-    add("--save-minutes", type=float, default=4, help="minutes between two states of the training (4)")
-    add("--threads", type=int, default=0, help="threads (0: torch decides)")
-    add("--seed", type=int, default=1, help="seed of all that is drawn (1)")
-    return parser.parse_args(arguments)
+    o = parser.parse_args(arguments)
+    if o.samples < 2:
+        parser.error("--samples: a caption is compared with the others of its photo, so there must be at least 2")
+    return o
 
 
 def main(arguments=None):
     o = options_of(arguments)
     try:
-        if o.threads:
-            torch.set_num_threads(o.threads)
-        torch.manual_seed(o.seed)
-        os.makedirs(o.run, exist_ok=True)
-        model, text = mixture.load(o.init)
-        words = labels.Words()
-        reader = mixture.Reader(words, text, mixture.thresholds_of(words, o.thresholds))
-        sets = [(mixture.Labelled(c, p, t, text, c in o.hold_out), int(n)) for c, p, t, n in o.photos]
+        if not o.photos:
+            raise data.DataError("--photos is missing: captions are compared with those of photos")
+        training = mixture.Training(o)
         things = truth.read_annotations(o.things) if o.things else {}
         reward_of = [
             rewards.Truthful(
@@ -159,35 +127,13 @@ def main(arguments=None):
                 o.price,
                 s.captions if s.folder in o.trusted else (),
             )
-            for s, _ in sets
+            for s, _ in training.sets
         ]
-        run = mixture.Run(o, model)
-        run.resume()
-        learn(o, run, Buckets(sets, reader), reader, reward_of)
+        buckets = Buckets(training.sets, training.reader)
+        shown = "reward {:.3f} false {:.3f} loss {:.3f}"
+        training.learn(functools.partial(gradients, training, buckets, reward_of), shown)
     except (data.DataError, OSError) as error:
         sys.exit(f"selfcritical.py: {error}")
-
-
-def learn(o, run, buckets, reader, reward_of):
-    generator = torch.Generator().manual_seed(o.seed)
-    drop = batch.Dropout(o.dropout, generator)
-    progress, saved, notes = data.Progress(o.steps, "steps", run.step, 20.0), time.monotonic(), []
-    while run.step < o.steps:
-        start = time.monotonic()
-        rng = np.random.default_rng([o.seed, 7, run.step])
-        generator.manual_seed(o.seed * 1000003 + run.step)
-        notes.append(step_of(o, run, buckets, reader, reward_of, drop, rng, generator))
-        run.update(mixture.rate_of(o, run.step))
-        run.seconds += time.monotonic() - start
-        reward, wrong, likely = np.mean(notes[-50:], 0)
-        progress.show(run.step, f"reward {reward:.3f} false {wrong:.3f} loss {likely:.3f}", run.step == o.steps)
-        if run.step % o.epoch == 0 or run.step == o.steps:
-            run.write_epoch(reader.text.json, str(np.mean(notes[-o.epoch :], 0).round(4).tolist()))
-            for one, _ in buckets.sets:
-                one.refresh()
-        if time.monotonic() - saved > 60 * o.save_minutes or run.step == o.steps:
-            run.save()
-            saved = time.monotonic()
 
 
 if __name__ == "__main__":

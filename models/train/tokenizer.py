@@ -37,6 +37,12 @@ def tidied(captions):
     return {name: texts for name, texts in out.items() if texts}
 
 
+def lines(path):
+    """The tidied lines of a file; of a tsv, its last column."""
+    with open(path, encoding="utf-8") as f:
+        return [tidy(line.rstrip("\n").rpartition("\t")[2]) for line in f]
+
+
 def train(captions, size):
     """Trains a tokenizer and returns its JSON. captions: tidied texts"""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -53,7 +53,8 @@ take (Run * run, GstMiniObject * item)
     Cue *cue = &run->out[run->n++];
 
     fail_unless (run->n < G_N_ELEMENTS (run->out));
-    fail_unless (GST_BUFFER_PTS_IS_VALID (item) && GST_BUFFER_DURATION_IS_VALID (item));
+    fail_unless (GST_BUFFER_PTS_IS_VALID (item)
+        && GST_BUFFER_DURATION_IS_VALID (item));
     cue->pts = GST_BUFFER_PTS (item);
     cue->end = cue->pts + GST_BUFFER_DURATION (item);
     cue->gaps = run->gaps;
@@ -67,7 +68,8 @@ take (Run * run, GstMiniObject * item)
 }
 
 static void
-frame (Run * run, GstClockTime pts, GstClockTime duration, const gchar * caption, GstClockTime next)
+frame (Run * run, GstClockTime pts, GstClockTime duration,
+    const gchar * caption, GstClockTime next)
 {
   const GstPalmeCuesFrame frame = { pts, duration, caption, next, run->limit };
   GstMiniObject *items[GST_PALME_CUES_MAX];
@@ -113,12 +115,14 @@ no_overlap (Run * run)
 static void
 sync_run (Run * run, guint num, guint den, guint frames, GstClockTime interval)
 {
-  GstClockTime next_due = 0, duration = gst_util_uint64_scale_int (GST_SECOND, den, num);
+  GstClockTime next_due = 0, duration =
+      gst_util_uint64_scale_int (GST_SECOND, den, num);
   gint number = -1;
   guint i;
 
   for (i = 0; i < frames; i++) {
-    GstClockTime pts = gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
+    GstClockTime pts =
+        gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
     gboolean due = pts >= next_due;
     gchar text[24];
 
@@ -147,16 +151,20 @@ GST_START_TEST (test_sync_ten_fps)
   fail_unless_equals_int (run->items, 40);
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Every slice rate and frame rate: the cues cover the video without a hole of more than a rounding
  * error, never overlap, never last longer than asked for, and a due frame starts its own cue. */
 GST_START_TEST (test_sync_rates)
 {
-  static const guint rates[][2] = { {10, 1}, {24, 1}, {25, 1}, {30, 1}, {60, 1}, {30000, 1001},
-  {24000, 1001}, {60000, 1001}, {15, 2}, {1, 1}, {1, 3}, {7, 1}, {1000, 1} };
-  static const GstClockTime longest[] = { 500 * MS, GST_SECOND, 333 * MS, 4 * GST_SECOND, 0, 10 * MS };
-  static const GstClockTime intervals[] = { GST_SECOND, 2 * GST_SECOND, 4 * GST_SECOND, 300 * MS, 1 };
+  static const guint rates[][2] =
+      { {10, 1}, {24, 1}, {25, 1}, {30, 1}, {60, 1}, {30000, 1001},
+  {24000, 1001}, {60000, 1001}, {15, 2}, {1, 1}, {1, 3}, {7, 1}, {1000, 1}
+  };
+  static const GstClockTime longest[] =
+      { 500 * MS, GST_SECOND, 333 * MS, 4 * GST_SECOND, 0, 10 * MS };
+  static const GstClockTime intervals[] =
+      { GST_SECOND, 2 * GST_SECOND, 4 * GST_SECOND, 300 * MS, 1 };
   guint r, l, v, i;
 
   for (r = 0; r < G_N_ELEMENTS (rates); r++)
@@ -164,7 +172,8 @@ GST_START_TEST (test_sync_rates)
       for (v = 0; v < G_N_ELEMENTS (intervals); v++) {
         guint num = rates[r][0], den = rates[r][1];
         guint frames = MAX (8, num / den * 8);
-        GstClockTime duration = gst_util_uint64_scale_int (GST_SECOND, den, num);
+        GstClockTime duration =
+            gst_util_uint64_scale_int (GST_SECOND, den, num);
         GstClockTime next_due = 0;
         Run *run;
         gint number = -1;
@@ -182,12 +191,14 @@ GST_START_TEST (test_sync_rates)
             fail_unless (run->out[i].end - run->out[i].pts <= longest[l]);
           if (i && (longest[l] == 0 || longest[l] >= duration + 1))
             fail_unless (run->out[i].pts - run->out[i - 1].end <= frames,
-                "%u/%u longest %" G_GUINT64_FORMAT " interval %" G_GUINT64_FORMAT " cue %u: hole of %"
-                G_GUINT64_FORMAT, num, den, longest[l], intervals[v], i,
+                "%u/%u longest %" G_GUINT64_FORMAT " interval %"
+                G_GUINT64_FORMAT " cue %u: hole of %" G_GUINT64_FORMAT, num,
+                den, longest[l], intervals[v], i,
                 run->out[i].pts - run->out[i - 1].end);
         }
         for (i = 0; i < frames; i++) {
-          GstClockTime pts = gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
+          GstClockTime pts =
+              gst_util_uint64_scale (i, (guint64) GST_SECOND * den, num);
 
           if (pts < next_due)
             continue;
@@ -195,14 +206,15 @@ GST_START_TEST (test_sync_rates)
           next_due = MAX (next_due + intervals[v], pts + 1);
           while (c < run->n && run->out[c].pts < pts)
             c++;
-          fail_unless (c < run->n && run->out[c].pts == pts, "due frame %d has no cue", number);
+          fail_unless (c < run->n
+              && run->out[c].pts == pts, "due frame %d has no cue", number);
           fail_unless_equals_int (atoi (run->out[c].text), number);
         }
         run_free (run);
       }
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A camera: frames up to 4 ms off the grid and now and then one missing. A due frame starts its own
  * cue; where frames kept to the grid by chance, an old cue may reach into it by the jitter. */
 GST_START_TEST (test_sync_jitter)
@@ -215,7 +227,9 @@ GST_START_TEST (test_sync_jitter)
   guint i, c = 0, late = 0;
 
   for (i = 0; i < 600; i++) {
-    GstClockTime pts = 5 * MS + i * duration + g_rand_int_range (random, -4 * (gint) MS, 4 * MS);
+    GstClockTime pts =
+        5 * MS + i * duration + g_rand_int_range (random, -4 * (gint) MS,
+        4 * MS);
     gchar text[24];
     gboolean due = pts >= next_due;
 
@@ -235,15 +249,16 @@ GST_START_TEST (test_sync_jitter)
       c++;
     fail_unless (c < run->n);
     fail_unless_equals_int (atoi (run->out[c].text), i);
-    fail_unless (run->out[c].pts >= due_pts[i] && run->out[c].pts <= due_pts[i] + duration / 2);
+    fail_unless (run->out[c].pts >= due_pts[i]
+        && run->out[c].pts <= due_pts[i] + duration / 2);
     late += run->out[c].pts > due_pts[i];
   }
   fail_unless (number >= 15 && late <= 1, "%u of %d late", late, number);
   g_rand_free (random);
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Async: slices repeat; a new caption waits for the edge of the slice; no cue lies in the past. */
 GST_START_TEST (test_async)
 {
@@ -251,7 +266,8 @@ GST_START_TEST (test_async)
   guint i;
 
   for (i = 0; i < 40; i++)
-    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "" : i < 17 ? "one" : "two", NONE);
+    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "" : i < 17 ? "one" : "two",
+        NONE);
   fail_unless_equals_int (run->n, 4);
   is_cue (run->out[0], 300 * MS, 1300 * MS, "one");
   is_cue (run->out[1], 1300 * MS, 2300 * MS, "one");
@@ -261,8 +277,8 @@ GST_START_TEST (test_async)
   fail_unless_equals_int (run->items, 40);
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 GST_START_TEST (test_empty_and_null)
 {
   Run *run = run_new (FALSE, 300 * MS);
@@ -277,8 +293,8 @@ GST_START_TEST (test_empty_and_null)
   fail_unless_equals_int (run->items, 12);
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* One cue per caption: up to where the next one is expected, or told when it ends. */
 GST_START_TEST (test_one_cue_per_caption)
 {
@@ -299,7 +315,8 @@ GST_START_TEST (test_one_cue_per_caption)
 
   run = run_new (TRUE, 0);
   for (i = 0; i < 50; i++)
-    frame (run, i * 100 * MS, 100 * MS, i < 2 ? NULL : i < 30 ? "a" : i < 37 ? "b" : i < 40 ? "" : "c",
+    frame (run, i * 100 * MS, 100 * MS,
+        i < 2 ? NULL : i < 30 ? "a" : i < 37 ? "b" : i < 40 ? "" : "c",
         i * 100 * MS + 1);
   fail_unless_equals_int (run->n, 2);
   is_cue (run->out[0], 200 * MS, 3000 * MS, "a");
@@ -319,8 +336,8 @@ GST_START_TEST (test_one_cue_per_caption)
   is_cue (run->out[4], 5100 * MS, 6100 * MS, "d");
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A still picture, captioned every second for 75 s: one cue. */
 GST_START_TEST (test_equal_captions)
 {
@@ -353,8 +370,8 @@ GST_START_TEST (test_equal_captions)
   is_cue (run->out[4], 2 * GST_SECOND, 2 * GST_SECOND + 40 * MS, "d");
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Async, captions come faster than slices end, by surprise or on time: none is lost, they come in
  * their order, and the row of those that wait does not grow. */
 GST_START_TEST (test_none_is_lost)
@@ -375,7 +392,8 @@ GST_START_TEST (test_none_is_lost)
         n = i / step;
         g_snprintf (text, sizeof text, "%u", n);
         /* 0: nothing is told. 1: the truth. 2: twice as long, so that all are early. */
-        frame (run, pts, duration, text, told ? told * (n + 1) * step * duration : NONE);
+        frame (run, pts, duration, text,
+            told ? told * (n + 1) * step * duration : NONE);
         fail_unless (g_queue_get_length (&run->cues.waiting) <= 30 / step + 1);
       }
       finish (run, TRUE);
@@ -383,8 +401,9 @@ GST_START_TEST (test_none_is_lost)
       for (i = 0; i < run->n; i++) {
         guint number = atoi (run->out[i].text);
 
-        fail_unless (number == seen || (i > 0 && number == seen - 1), "step %u: %u follows %u", step,
-            number, seen);
+        fail_unless (number == seen || (i > 0
+                && number == seen - 1), "step %u: %u follows %u", step, number,
+            seen);
         seen = number + 1;
         if (told == 1) {
           /* On time to a nanosecond a frame, which durations are short of. */
@@ -396,8 +415,8 @@ GST_START_TEST (test_none_is_lost)
       run_free (run);
     }
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A caption that waits for the edge of a slice when the stream ends is said after that slice. */
 GST_START_TEST (test_last_caption)
 {
@@ -428,8 +447,8 @@ GST_START_TEST (test_last_caption)
   is_cue (run->out[7], 6000 * MS, 7000 * MS, "g");
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Cues end with the video's segment, but for what comes after it. */
 GST_START_TEST (test_limit)
 {
@@ -452,13 +471,14 @@ GST_START_TEST (test_limit)
   is_cue (run->out[3], 2500 * MS, 3500 * MS, "c");
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Times from bad sources: no overflow, no endless wait, no burst. */
 GST_START_TEST (test_odd_times)
 {
   Run *run = run_new (FALSE, G_MAXINT64);
-  const GstClockTime year = (GstClockTime) 365 * 24 * 3600 * GST_SECOND, last = NONE - 1;
+  const GstClockTime year = (GstClockTime) 365 * 24 * 3600 * GST_SECOND, last =
+      NONE - 1;
   guint i;
 
   frame (run, last - 5, 100 * MS, "end", last);
@@ -470,9 +490,9 @@ GST_START_TEST (test_odd_times)
   run = run_new (FALSE, GST_SECOND);
   frame (run, 0, 100 * MS, "a", NONE);
   frame (run, year, 100 * MS, "a", NONE);
-  frame (run, 200 * MS, 100 * MS, "a", NONE);    /* back: it does not wait for a year */
-  frame (run, 200 * MS, 100 * MS, "a", NONE);    /* again the same */
-  frame (run, 100 * MS, 100 * MS, "a", NONE);    /* a little back: no second cue */
+  frame (run, 200 * MS, 100 * MS, "a", NONE);   /* back: it does not wait for a year */
+  frame (run, 200 * MS, 100 * MS, "a", NONE);   /* again the same */
+  frame (run, 100 * MS, 100 * MS, "a", NONE);   /* a little back: no second cue */
   fail_unless_equals_int (run->n, 3);
   is_cue (run->out[1], year, year + GST_SECOND, "a");
   is_cue (run->out[2], 200 * MS, 1200 * MS, "a");
@@ -490,8 +510,8 @@ GST_START_TEST (test_odd_times)
   fail_unless_equals_int (run->n, 3);
   run_free (run);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* An empty caption, as one that scores too low, ends what is shown; captions that wait for their cue before
  * it are not lost. */
 GST_START_TEST (test_empty_after_waiting)
@@ -500,7 +520,8 @@ GST_START_TEST (test_empty_after_waiting)
   guint i;
 
   for (i = 0; i < 40; i++)
-    frame (run, i * 100 * MS, 100 * MS, i < 3 ? "a" : i < 6 ? "b" : i < 30 ? "" : "b", NONE);
+    frame (run, i * 100 * MS, 100 * MS,
+        i < 3 ? "a" : i < 6 ? "b" : i < 30 ? "" : "b", NONE);
   fail_unless_equals_int (run->n, 3);
   is_cue (run->out[0], 0, GST_SECOND, "a");
   is_cue (run->out[1], GST_SECOND, 2 * GST_SECOND, "b");

@@ -59,8 +59,7 @@ GST_START_TEST (test_formats)
       GstVideoInfo info;
       gchar *text;
 
-      if (!gst_video_info_set_format (&info, format, sizes[i][0],
-              sizes[i][1]))
+      if (!gst_video_info_set_format (&info, format, sizes[i][0], sizes[i][1]))
         continue;
       set_caps (h, "video/x-raw,format=%s,width=%d,height=%d,framerate=10/1",
           GST_VIDEO_FORMAT_INFO_NAME (f), sizes[i][0], sizes[i][1]);
@@ -609,7 +608,8 @@ GST_START_TEST (test_large)
   gchar *text;
 
   gst_video_info_set_format (&info, GST_VIDEO_FORMAT_GRAY8, 16384, 1024);
-  set_caps (h, "video/x-raw,format=GRAY8,width=16384,height=1024,framerate=5/1");
+  set_caps (h,
+      "video/x-raw,format=GRAY8,width=16384,height=1024,framerate=5/1");
   text = push_colour (h, &info, 0, 200);
   fail_unless_equals_string (text, "200");
   g_free (text);

@@ -345,6 +345,531 @@ GST_START_TEST (test_defaults)
 
 GST_END_TEST;
 
+/* ---- Control while frames flow ---------------------------------------------------------------- */
+
+/* Each property acts on the next caption. */
+GST_START_TEST (test_control)
+{
+  GstHarness *h = caption_harness ("text={prompt} {max_length} {temperature} "
+      "{top_k} {top_p} {seed} {beams}\nscore=-0.5", "mode=sync interval=0");
+  const struct
+  {
+    const gchar *name, *value, *wanted;
+  } steps[] = {
+    {"prompt", "a", "a 32 0 0 100 0 0"},
+    {"max-length", "5", "a 5 0 0 100 0 0"},
+    {"temperature", "1.5", "a 5 150 0 100 0 0"},
+    {"top-k", "3", "a 5 150 3 100 0 0"},
+    {"top-p", "0.5", "a 5 150 3 50 0 0"},
+    {"seed", "9", "a 5 150 3 50 9 0"},
+    {"beams", "4", "a 5 150 3 50 9 4"},
+    {"beams", "2", "a 5 150 3 50 9 2"},
+    {"min-score", "-0.25", ""},
+    {"min-score", "-0.75", "a 5 150 3 50 9 2"},
+    {"interval", "200000000", "a 5 150 3 50 9 2"},
+  };
+  guint i;
+
+  expect (h, 0, 100, "32 0 0 100 0 0");
+  for (i = 0; i < G_N_ELEMENTS (steps); i++) {
+    gst_util_set_object_arg (G_OBJECT (h->element), steps[i].name,
+        steps[i].value);
+    expect (h, i + 1, 100, steps[i].wanted);
+  }
+  /* Frames are 100 ms apart: that was not due, and the next one is. */
+  g_object_set (h->element, "seed", (guint64) 8, NULL);
+  expect (h, i + 1, 100, "a 5 150 3 50 8 2");
+  g_object_set (h->element, "seed", (guint64) 7, NULL);
+  expect (h, i + 2, 100, "a 5 150 3 50 8 2");
+  expect (h, i + 3, 100, "a 5 150 3 50 7 2");
+  fail_unless_equals_int (caption_messages (h->element,
+          GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What one sets with the time of a controller can be controlled; the words cannot. */
+GST_START_TEST (test_controllable)
+{
+  const gchar *names[] = { "interval", "temperature", "top-k", "top-p", "seed",
+    "beams", "max-length", "min-score", "scene-threshold", "cut-threshold",
+    "max-rate", "caption-hold", "switch-margin"
+  };
+  GstElement *element = caption_element (NULL, NULL);
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (names); i++)
+    fail_unless (g_object_class_find_property (G_OBJECT_GET_CLASS (element),
+            names[i])->flags & GST_PARAM_CONTROLLABLE, "%s", names[i]);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+GST_START_TEST (test_blocklist)
+{
+  GstHarness *h = caption_harness ("text=[{blocklist}] {n}", STEADY);
+  gchar *list = g_strdup_printf ("@%s", caption_file ("words")), *text;
+  gchar *large = g_strnfill (65, 'x');
+
+  expect (h, 0, 100, "[] 0");
+  g_object_set (h->element, "blocklist", "dog, cat", NULL);
+  expect (h, 1, 100, "[dog, cat] 1");
+  expect (h, 2, 100, "[dog, cat] 1");
+  /* What cannot be used leaves what was set. */
+  g_object_set (h->element, "blocklist", large, NULL);
+  g_object_set (h->element, "blocklist", "\xff", NULL);
+  g_object_set (h->element, "blocklist", list, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      3);
+  g_object_get (h->element, "blocklist", &text, NULL);
+  fail_unless_equals_string (text, "dog, cat");
+  g_free (text);
+  expect (h, 3, 100, "[dog, cat] 1");
+
+  fail_unless (g_file_set_contents (list + 1, "bird\nfish\n", -1, NULL));
+  g_object_set (h->element, "blocklist", list, NULL);
+  expect (h, 4, 100, "[bird fish ] 2");
+  fail_unless (g_file_set_contents (list + 1, "bird", -1, NULL));
+  g_object_set (h->element, "blocklist", list, NULL);
+  expect (h, 5, 100, "[bird] 3");
+  g_object_set (h->element, "blocklist", NULL, NULL);
+  expect (h, 6, 100, "[] 4");
+  g_free (large);
+  g_free (list);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+static void
+on_notify (GObject * object, GParamSpec * pspec, gpointer data)
+{
+  (void) object, (void) pspec;
+  g_atomic_int_inc ((gint *) data);
+}
+
+static void
+wait_for (gint * count, gint least)
+{
+  gint i;
+
+  for (i = 0; i < 10000 && g_atomic_int_get (count) < least; i++)
+    g_usleep (1000);
+  fail_unless (g_atomic_int_get (count) >= least);
+}
+
+static void
+expect_model (GstElement * element, const gchar * wanted)
+{
+  GstStructure *info;
+
+  g_object_get (element, "model-info", &info, NULL);
+  fail_unless_equals_string (gst_structure_get_string (info, "name"), wanted);
+  gst_structure_free (info);
+}
+
+/* Waits until the element posts a warning; its text. */
+static gchar *
+wait_for_warning (GstElement * element)
+{
+  GstMessage *message = NULL;
+  GError *error = NULL;
+  gchar *text;
+  gint i;
+
+  for (i = 0; i < 10000 && message == NULL; i++) {
+    message = caption_message (element, GST_MESSAGE_WARNING);
+    g_usleep (1000);
+  }
+  fail_unless (message != NULL);
+  gst_message_parse_warning (message, &error, NULL);
+  text = g_strdup (error->message);
+  g_error_free (error);
+  gst_message_unref (message);
+  return text;
+}
+
+/* A model of another size, in PLAYING, while the old one is kept busy. */
+GST_START_TEST (test_swap_model)
+{
+  GstHarness *h = caption_harness ("name=old\ntext=old {width} {n}\n"
+      "journal=@/journal\n", "mode=sync interval=0 scene-threshold=0.005");
+  const gchar *path = caption_model ("name=new\ntext=new {width} {n}\n"
+      "image_size=16\nopen_ms=50\njournal=@/journal\n");
+  gint swaps = 0;
+  gchar *name;
+
+  g_signal_connect (h->element, "notify::model-info", G_CALLBACK (on_notify),
+      &swaps);
+  expect (h, 0, 100, "old 32 0");
+  expect (h, 1, 100, "old 32 0");
+  g_object_set (h->element, "model", path, NULL);
+  wait_for (&swaps, 1);
+  expect_model (h->element, "new");
+  g_object_get (h->element, "model", &name, NULL);
+  fail_unless_equals_string (name, path);
+  g_free (name);
+  /* The picture is the same, its words are not. */
+  expect (h, 2, 100, "new 16 0");
+  expect (h, 3, 100, "new 16 0");
+  caption_wait_journal ("close", 1);
+
+  /* The file is replaced. */
+  fail_unless (g_file_set_contents (path, "standin\nname=newer\ntext=newer\n",
+          -1, NULL));
+  expect (h, 4, 100, "new 16 0");
+  g_signal_emit_by_name (h->element, "reload-model");
+  wait_for (&swaps, 2);
+  expect (h, 5, 100, "newer");
+  expect_model (h->element, "newer");
+  fail_unless_equals_int (caption_messages (h->element,
+          GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What cannot be loaded leaves what is there. */
+GST_START_TEST (test_swap_rubbish)
+{
+  const gchar *lines[] = { "open_status=-6", "open_status=-7",
+    "open_status=-8", "session_status=-8"
+  };
+  GstHarness *h = caption_harness ("name=old", "mode=sync interval=0");
+  const gchar *path;
+  gchar *before, *after, *text;
+  guint i, n = 0;
+
+  g_object_get (h->element, "model", &before, NULL);
+  for (i = 0; i <= G_N_ELEMENTS (lines) + 1; i++) {
+    if (i < G_N_ELEMENTS (lines)) {
+      path = caption_model (lines[i]);
+    } else {
+      path = caption_file ("rubbish");
+      if (i > G_N_ELEMENTS (lines))
+        fail_unless (g_file_set_contents (path, "rubbish", -1, NULL));
+    }
+    g_object_set (h->element, "model", path, NULL);
+    text = wait_for_warning (h->element);
+    fail_unless (g_str_has_suffix (text, " The model in use stays."), "%s",
+        text);
+    g_free (text);
+    g_object_get (h->element, "model", &after, NULL);
+    fail_unless_equals_string (after, before);
+    g_free (after);
+    expect_model (h->element, "old");
+    text = g_strdup_printf ("caption %u", n);
+    expect (h, n++, 100, text);
+    g_free (text);
+  }
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ERROR), 0);
+  g_free (before);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* The last of several requests counts, and a stop leaves the file for the next start. */
+GST_START_TEST (test_swap_in_a_hurry)
+{
+  GstElement *element = caption_element ("name=old", "mode=sync interval=0");
+  const gchar *a = caption_model ("name=a\nopen_ms=100");
+  const gchar *b = caption_model ("name=b\nopen_ms=300");
+  gint swaps = 0, i;
+
+  g_signal_connect (element, "notify::model-info", G_CALLBACK (on_notify),
+      &swaps);
+  gst_element_set_state (element, GST_STATE_PAUSED);
+  g_object_set (element, "model", a, NULL);
+  g_object_set (element, "model", b, NULL);
+  wait_for (&swaps, 1);
+  expect_model (element, "b");
+
+  g_object_set (element, "model", a, NULL);
+  gst_element_set_state (element, GST_STATE_READY);
+  gst_element_set_state (element, GST_STATE_PAUSED);
+  expect_model (element, "a");
+  gst_element_set_state (element, GST_STATE_NULL);
+  /* The thread of the pool holds a reference until it has ended. */
+  for (i = 0; i < 10000 && GST_OBJECT_REFCOUNT_VALUE (element) > 1; i++) {
+    caption_messages (element, GST_MESSAGE_ANY);
+    g_usleep (1000);
+  }
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+/* ---- Prompts, and words as they come ------------------------------------------------------------- */
+
+static void
+expect_field (const GstStructure * structure, const gchar * field,
+    const gchar * wanted)
+{
+  const gchar *value = gst_structure_get_string (structure, field);
+
+  fail_unless (g_strcmp0 (value, wanted) == 0, "%s is \"%s\", not \"%s\"",
+      field, value ? value : "(nothing)", wanted);
+}
+
+/* Caption and field of the metadata, message and property of one frame. */
+static void
+expect_prompted (GstHarness * h, guint n, const gchar * caption,
+    const gchar * prompt)
+{
+  GstBuffer *buffer = pass (h, n, 100);
+  const GstStructure *structure;
+  GstMessage *message;
+  gchar *text;
+
+  structure = gst_custom_meta_get_structure (gst_buffer_get_custom_meta (buffer,
+          "GstPalmeCaptionMeta"));
+  expect_field (structure, "text", caption);
+  expect_field (structure, "prompt", prompt);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (message != NULL);
+  expect_field (gst_message_get_structure (message), "text", caption);
+  expect_field (gst_message_get_structure (message), "prompt", prompt);
+  g_object_get (h->element, "caption", &text, NULL);
+  fail_unless_equals_string (text, caption);
+  g_free (text);
+  gst_message_unref (message);
+  gst_buffer_unref (buffer);
+}
+
+GST_START_TEST (test_include_prompt)
+{
+  GstHarness *h = caption_harness ("text= dog\nscores= dog:-0.5",
+      "mode=sync interval=0 include-prompt=true");
+
+  expect_prompted (h, 0, "dog", "");
+  g_object_set (h->element, "prompt", "a brown", NULL);
+  expect_prompted (h, 1, "a brown dog", "a brown");
+  /* Blanks are those of the prompt and of the model, and one is shown. */
+  g_object_set (h->element, "prompt", "a brown ", NULL);
+  expect_prompted (h, 2, "a brown dog", "a brown");
+  g_object_set (h->element, "prompt", "<b>\nhot", NULL);
+  expect_prompted (h, 3, "<b> hot dog", "<b> hot");
+  g_object_set (h->element, "include-prompt", FALSE, NULL);
+  expect_prompted (h, 4, "dog", "<b> hot");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* No blank is put where the model goes on within a word. */
+GST_START_TEST (test_prompt_seam)
+{
+  GstHarness *h = caption_harness ("text=ow ball",
+      "mode=sync interval=0 include-prompt=true prompt=\"a yell\"");
+
+  expect_prompted (h, 0, "a yellow ball", "a yell");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* What is compared are the words behind the prompt, as the model made them. */
+GST_START_TEST (test_prompt_and_margin)
+{
+  GstHarness *h = caption_harness ("journal=@/journal\ntext= x{luma}",
+      STEADY "include-prompt=true prompt=a switch-margin=0.125");
+
+  expect (h, 0, 0, "a x0");
+  expect (h, 1, 100, "a x0");
+  expect (h, 2, 100, "a x100");
+  expect (h, 3, 200, "a x100");
+  fail_unless_equals_int (caption_journal ("score  x0"), 2);
+  fail_unless_equals_int (caption_journal ("score  x100"), 1);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+static void
+on_partial (GstElement * element, const gchar * text, guint64 pts,
+    guint64 running_time, gpointer data)
+{
+  (void) element;
+  fail_unless (pts == 0 && running_time == 0);
+  g_ptr_array_add (data, g_strdup (text));
+}
+
+/* Pushes frames until the element has told so many partial captions. */
+static guint
+push_until (GstHarness * h, guint n, const GPtrArray * told, guint least)
+{
+  guint i;
+
+  for (i = 0; i < 10000 && told->len < least; i++) {
+    gst_buffer_unref (pass (h, n++, 100));
+    g_usleep (1000);
+  }
+  fail_unless_equals_int (told->len, least);
+  return n;
+}
+
+GST_START_TEST (test_partial)
+{
+  GstHarness *h = caption_harness ("hold_next=@/hold\ntext=one two three",
+      "mode=async interval=3600000000000 partial=true include-prompt=true "
+      "prompt=\"zero \"");
+  GPtrArray *told = g_ptr_array_new_with_free_func (g_free);
+  GstMessage *message;
+  gboolean partial;
+  guint n, i;
+
+  g_signal_connect (h->element, "partial-caption", G_CALLBACK (on_partial),
+      told);
+  caption_hold ();
+  n = push_until (h, 0, told, 1);
+  fail_unless_equals_string (g_ptr_array_index (told, 0), "zero one");
+  /* Only news are told. */
+  for (i = 0; i < 20; i++)
+    expect (h, n++, 100, NULL);
+  fail_unless_equals_int (told->len, 1);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (gst_structure_get_boolean (gst_message_get_structure (message),
+          "partial", &partial) && partial);
+  expect_field (gst_message_get_structure (message), "text", "zero one");
+  gst_message_unref (message);
+  caption_release ();
+  caption_wait (h->element, "captions", 1);
+  /* What has come is told as a whole only. */
+  expect (h, n++, 100, "zero one two three");
+  fail_unless_equals_int (told->len, 1);
+  message = caption_message (h->element, GST_MESSAGE_ELEMENT);
+  fail_unless (gst_structure_get_boolean (gst_message_get_structure (message),
+          "partial", &partial) && !partial);
+  gst_message_unref (message);
+  g_ptr_array_unref (told);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* ---- Values that people type --------------------------------------------------------------------- */
+
+GST_START_TEST (test_seconds)
+{
+  const gchar *names[] = { "interval", "cue-duration", "time-limit",
+    "caption-hold"
+  };
+  GstElement *element = caption_element (NULL, NULL);
+  guint64 time;
+  gdouble seconds;
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (names); i++) {
+    gchar *name = g_strconcat (names[i], "-seconds", NULL);
+
+    gst_util_set_object_arg (G_OBJECT (element), name, "0.25");
+    g_object_get (element, names[i], &time, NULL);
+    fail_unless_equals_uint64 (time, 250 * GST_MSECOND);
+    g_object_set (element, names[i], 3 * GST_SECOND / 2, NULL);
+    g_object_get (element, name, &seconds, NULL);
+    fail_unless (seconds == 1.5);
+    g_object_set (element, name, 1e9, NULL);
+    g_object_get (element, names[i], &time, NULL);
+    fail_unless_equals_uint64 (time, 1000000000 * GST_SECOND);
+    g_free (name);
+  }
+  g_object_set (element, "caption-hold-seconds", -1.0, NULL);
+  g_object_get (element, "caption-hold", &time, NULL);
+  fail_unless_equals_uint64 (time, GST_CLOCK_TIME_NONE);
+  g_object_get (element, "caption-hold-seconds", &seconds, NULL);
+  fail_unless (seconds == -1.0);
+  caption_element_end (element);
+}
+
+GST_END_TEST;
+
+/* It does what the one in nanoseconds does. */
+GST_START_TEST (test_seconds_in_use)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval-seconds=0.2");
+
+  expect (h, 0, 100, "caption 0");
+  expect (h, 1, 100, "caption 0");
+  expect (h, 2, 100, "caption 1");
+  g_object_set (h->element, "interval-seconds", 0.1, NULL);
+  expect (h, 3, 100, "caption 2");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* Whoever writes interval=2 means seconds. */
+GST_START_TEST (test_too_short)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval=2");
+  gchar *text;
+
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "\"interval\" is 2 nanoseconds") != NULL
+      && strstr (text, "interval-seconds") != NULL, "%s", text);
+  g_free (text);
+  g_object_set (h->element, "interval", (guint64) 3, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync");
+  g_object_set (h->element, "cue-duration", GST_MSECOND, "interval",
+      (guint64) 0, NULL);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
+  g_object_set (h->element, "cue-duration", GST_MSECOND - 1, NULL);
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "cue-duration-seconds") != NULL, "%s", text);
+  g_free (text);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+static void
+ignore_caption (void)
+{
+}
+
+/* Nothing shows captions, and nobody listens: said once. */
+GST_START_TEST (test_not_shown)
+{
+  GstHarness *h = caption_harness (NULL, "mode=sync interval=0");
+  GstMessage *message;
+  GError *error;
+
+  gst_buffer_unref (pass (h, 0, 100));
+  gst_buffer_unref (pass (h, 1, 100));
+  message = caption_message (h->element, GST_MESSAGE_INFO);
+  fail_unless (message != NULL);
+  gst_message_parse_info (message, &error, NULL);
+  fail_unless (strstr (error->message, "textoverlay") != NULL);
+  g_error_free (error);
+  gst_message_unref (message);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync interval=0 auto-overlay=false");
+  gst_buffer_unref (pass (h, 0, 100));
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+
+  h = caption_harness (NULL, "mode=sync interval=0");
+  g_signal_connect (h->element, "new-caption", G_CALLBACK (ignore_caption),
+      NULL);
+  gst_buffer_unref (pass (h, 0, 100));
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_INFO), 0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -365,6 +890,20 @@ live_suite (void)
   tcase_add_test (tcase, test_old_words);
   tcase_add_test (tcase, test_cut_aborts);
   tcase_add_test (tcase, test_defaults);
+  tcase_add_test (tcase, test_control);
+  tcase_add_test (tcase, test_controllable);
+  tcase_add_test (tcase, test_blocklist);
+  tcase_add_test (tcase, test_swap_model);
+  tcase_add_test (tcase, test_swap_rubbish);
+  tcase_add_test (tcase, test_swap_in_a_hurry);
+  tcase_add_test (tcase, test_include_prompt);
+  tcase_add_test (tcase, test_prompt_seam);
+  tcase_add_test (tcase, test_prompt_and_margin);
+  tcase_add_test (tcase, test_partial);
+  tcase_add_test (tcase, test_seconds);
+  tcase_add_test (tcase, test_seconds_in_use);
+  tcase_add_test (tcase, test_too_short);
+  tcase_add_test (tcase, test_not_shown);
   return suite;
 }
 

@@ -140,7 +140,8 @@ come (gpointer data)
   };
 
   gst_palme_log_init (&comer->log, NULL, category);
-  comer->status = gst_palme_model_cache_open (&comer->model, comer->path, &setup);
+  comer->status =
+      gst_palme_model_cache_open (&comer->model, comer->path, &setup);
   return NULL;
 }
 
@@ -230,7 +231,7 @@ generate (gpointer data)
 
   generator->status = gst_palme_batcher_generate (gst_palme_model_get_batcher
       (generator->model), generator->session,
-      generator->raw, generator->most, generator->deadline);
+      generator->raw, generator->most, generator->deadline, NULL, NULL);
   return NULL;
 }
 
@@ -240,9 +241,10 @@ generator_begin (Generator * generator, GstPalmeModel * model, gsize most,
 {
   static const guint8 pixels[3];
   const struct palme_image image = {.width = 1,.height = 1,.planes = {pixels},
-    .strides = {3}
+  .strides = {3}
   };
-  const struct palme_options options = {.cancel = asks,.cancel_user = generator };
+  const struct palme_options options = {.cancel = asks,.cancel_user = generator
+  };
 
   memset (generator, 0, sizeof *generator);
   generator->model = model;
@@ -300,14 +302,16 @@ GST_START_TEST (test_together)
   before = caption_journal ("together 2");
   g_atomic_int_set (&generator[0].stop, TRUE);
   /* Joined while the two others go on: nobody waits for them. */
-  fail_unless_equals_int (generator_join (&generator[0]), PALME_ERROR_CANCELLED);
+  fail_unless_equals_int (generator_join (&generator[0]),
+      PALME_ERROR_CANCELLED);
   /* It had three pieces or more, and room for two. */
   fail_unless_equals_string (generator[0].raw->str, "aa");
   caption_wait_journal ("together 2", before + 3);
   for (i = 1; i < 3; i++)
     g_atomic_int_set (&generator[i].stop, TRUE);
   for (i = 0; i < 3; i++)
-    fail_unless_equals_int (generator_end (&generator[i]), PALME_ERROR_CANCELLED);
+    fail_unless_equals_int (generator_end (&generator[i]),
+        PALME_ERROR_CANCELLED);
   gst_palme_model_cache_close (&model);
 }
 
@@ -326,7 +330,8 @@ GST_START_TEST (test_many)
   for (i = 0; i < G_N_ELEMENTS (generator); i++)
     generator_begin (&generator[i], model, 1000, G_MAXINT64);
   for (i = 0; i < G_N_ELEMENTS (generator); i++) {
-    gchar *wanted = g_strdup_printf ("frame %u has many more words than one", i);
+    gchar *wanted =
+        g_strdup_printf ("frame %u has many more words than one", i);
 
     generator_join (&generator[i]);
     fail_unless_equals_string (generator[i].raw->str, wanted);

@@ -99,13 +99,18 @@ start (Run * run, guint number)
 
   run->path = file_name (file);
   run->name = g_strdup_printf ("%s, cue %u ms, interval %u ms, %s", run->mux,
-      (guint) (run->cue / MS), (guint) (run->interval / MS), run->live ? "live" : "file");
-  line = g_strdup_printf ("%s name=m ! filesink location=\"%s\""
+      (guint) (run->cue / MS), (guint) (run->interval / MS),
+      run->live ? "live" : "file");
+  line =
+      g_strdup_printf ("%s name=m ! filesink location=\"%s\""
       "  videotestsrc num-buffers=%u is-live=%d ! video/x-raw,width=160,height=120,framerate=%d/1"
-      " ! palmecaption name=c model=MODEL interval=%" G_GUINT64_FORMAT " cue-duration=%" G_GUINT64_FORMAT
-      " ! videoconvert ! %s ! queue ! m.video_0  c.text ! queue ! m.subtitle_0", run->mux, run->path,
-      run->frames, run->live, FPS, run->interval, run->cue, encoder);
-  run->pipeline = pipeline_new (run->model ? run->model : "text=caption {n}", line);
+      " ! palmecaption name=c model=MODEL interval=%" G_GUINT64_FORMAT
+      " cue-duration=%" G_GUINT64_FORMAT
+      " ! videoconvert ! %s ! queue ! m.video_0  c.text ! queue ! m.subtitle_0",
+      run->mux, run->path, run->frames, run->live, FPS, run->interval, run->cue,
+      encoder);
+  run->pipeline =
+      pipeline_new (run->model ? run->model : "text=caption {n}", line);
   run->sent = cues_new ();
   if (run->begin > 0) {
     gst_segment_init (&segment, GST_FORMAT_TIME);
@@ -114,8 +119,9 @@ start (Run * run, guint number)
   }
   caption = gst_bin_get_by_name (GST_BIN (run->pipeline), "c");
   pad = gst_element_get_static_pad (caption, "text");
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, text_probe,
-      run, NULL);
+  gst_pad_add_probe (pad,
+      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+      text_probe, run, NULL);
   gst_object_unref (pad);
   gst_object_unref (caption);
   gst_element_set_state (run->pipeline, GST_STATE_PLAYING);
@@ -145,7 +151,8 @@ got_text (GstElement * sink, GstBuffer * buffer, GstPad * pad, gpointer data)
   (void) sink;
   (void) pad;
   /* qtdemux fills the holes between cues with empty ones. */
-  if (gst_buffer_get_size (buffer) > 0 && !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP))
+  if (gst_buffer_get_size (buffer) > 0
+      && !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP))
     note (((Parsed *) data)->cues, buffer);
 }
 
@@ -161,8 +168,10 @@ got_video (GstElement * sink, GstBuffer * buffer, GstPad * pad, gpointer data)
 static void
 parse (Run * run, Parsed * parsed)
 {
-  const gchar *demux = g_str_has_prefix (run->mux, "matroska") ? "matroskademux" : "qtdemux";
-  gchar *line = g_strdup_printf ("filesrc location=\"%s\" ! %s name=d"
+  const gchar *demux =
+      g_str_has_prefix (run->mux, "matroska") ? "matroskademux" : "qtdemux";
+  gchar *line =
+      g_strdup_printf ("filesrc location=\"%s\" ! %s name=d"
       "  d.video_0 ! queue ! fakesink name=v signal-handoffs=true sync=false"
       "  d.subtitle_0 ! queue ! fakesink name=t signal-handoffs=true sync=false async=false",
       run->path, demux);
@@ -188,7 +197,8 @@ caption_number (const Cue * cue)
 {
   guint number;
 
-  fail_unless (sscanf (cue->text, "caption %u", &number) == 1, "\"%s\"", cue->text);
+  fail_unless (sscanf (cue->text, "caption %u", &number) == 1, "\"%s\"",
+      cue->text);
   return number;
 }
 
@@ -204,11 +214,12 @@ check_sent (Run * run)
 
     fail_unless (cue->duration <= run->cue, "%s", run->name);
     one_frame += cue->duration <= GST_SECOND / FPS;
-    fail_unless (!before || cue->pts >= before->pts + before->duration, "%s", run->name);
+    fail_unless (!before
+        || cue->pts >= before->pts + before->duration, "%s", run->name);
     /* No caption is lost. */
     if (run->live && before)
-      fail_unless (caption_number (cue) - caption_number (before) <= 1, "%s: \"%s\" follows \"%s\"",
-          run->name, cue->text, before->text);
+      fail_unless (caption_number (cue) - caption_number (before) <= 1,
+          "%s: \"%s\" follows \"%s\"", run->name, cue->text, before->text);
     if (!run->live) {
       fail_unless_equals_uint64 (cue->pts, i * run->cue);
       fail_unless_equals_uint64 (cue->duration, run->cue);
@@ -216,15 +227,17 @@ check_sent (Run * run)
     }
   }
   if (run->live)
-    fail_unless (run->sent->len + 2 + run->late / run->cue >= wanted, "%s: %u cues", run->name,
-        run->sent->len);
+    fail_unless (run->sent->len + 2 + run->late / run->cue >= wanted,
+        "%s: %u cues", run->name, run->sent->len);
   else
-    fail_unless (run->sent->len == wanted, "%s: %u cues", run->name, run->sent->len);
+    fail_unless (run->sent->len == wanted, "%s: %u cues", run->name,
+        run->sent->len);
   /* GAPs that wait merge, so there may be fewer than frames, but none is missing between two cues that
    * are longer than a frame. A caption that was waited for at EOS brings a GAP and a cue of its own. */
   fail_unless (run->gaps + one_frame >= run->sent->len - 1
-      && run->gaps + run->sent->len <= run->frames + 2, "%s: %u gaps and %u cues, %u of one frame",
-      run->name, run->gaps, run->sent->len, one_frame);
+      && run->gaps + run->sent->len <= run->frames + 2,
+      "%s: %u gaps and %u cues, %u of one frame", run->name, run->gaps,
+      run->sent->len, one_frame);
 }
 
 /* What is in the file: the same texts, the same times. Muxers round to their time scale and move
@@ -233,28 +246,34 @@ static void
 check_file (Run * run)
 {
   Parsed parsed;
-  Cue *first_sent, *first_read, *last = g_ptr_array_index (run->sent, run->sent->len - 1);
+  Cue *first_sent, *first_read, *last =
+      g_ptr_array_index (run->sent, run->sent->len - 1);
   guint i, lost;
 
   parse (run, &parsed);
   /* A cue that comes at EOS, for after the video, is lost when the muxer sees the video's EOS first:
    * matroskamux does not wait for text then. */
   lost = last->pts >= run->end && parsed.cues->len + 1 == run->sent->len;
-  fail_unless (parsed.video == run->frames, "%s: %u frames of %u", run->name, parsed.video, run->frames);
-  fail_unless (parsed.cues->len + lost == run->sent->len, "%s: %u cues of %u", run->name, parsed.cues->len,
-      run->sent->len);
+  fail_unless (parsed.video == run->frames, "%s: %u frames of %u", run->name,
+      parsed.video, run->frames);
+  fail_unless (parsed.cues->len + lost == run->sent->len, "%s: %u cues of %u",
+      run->name, parsed.cues->len, run->sent->len);
   first_sent = g_ptr_array_index (run->sent, 0);
   first_read = g_ptr_array_index (parsed.cues, 0);
   for (i = 0; i < parsed.cues->len; i++) {
-    Cue *sent = g_ptr_array_index (run->sent, i), *read = g_ptr_array_index (parsed.cues, i);
+    Cue *sent = g_ptr_array_index (run->sent, i), *read =
+        g_ptr_array_index (parsed.cues, i);
     GstClockTimeDiff moved = GST_CLOCK_DIFF (first_sent->pts, sent->pts)
         - GST_CLOCK_DIFF (first_read->pts, read->pts);
 
     fail_unless_equals_string (read->text, sent->text);
-    fail_unless (ABS (moved) <= 2 * (GstClockTimeDiff) MS, "%s: cue %u is off by %" GST_STIME_FORMAT,
-        run->name, i, GST_STIME_ARGS (moved));
-    fail_unless (ABS (GST_CLOCK_DIFF (sent->duration, read->duration)) <= 2 * (GstClockTimeDiff) MS,
-        "%s: cue %u lasts %" GST_TIME_FORMAT, run->name, i, GST_TIME_ARGS (read->duration));
+    fail_unless (ABS (moved) <= 2 * (GstClockTimeDiff) MS,
+        "%s: cue %u is off by %" GST_STIME_FORMAT, run->name, i,
+        GST_STIME_ARGS (moved));
+    fail_unless (ABS (GST_CLOCK_DIFF (sent->duration,
+                read->duration)) <= 2 * (GstClockTimeDiff) MS,
+        "%s: cue %u lasts %" GST_TIME_FORMAT, run->name, i,
+        GST_TIME_ARGS (read->duration));
   }
   if (!run->live)
     fail_unless_equals_uint64 (first_read->pts, 0);
@@ -263,7 +282,8 @@ check_file (Run * run)
 
 /* --- the matrix ------------------------------------------------------------------------------ */
 
-static const gchar *const muxes[] = { "matroskamux", "mp4mux", "mp4mux fragment-duration=500", "qtmux" };
+static const gchar *const muxes[] =
+    { "matroskamux", "mp4mux", "mp4mux fragment-duration=500", "qtmux" };
 static const GstClockTime cue_durations[] = { 500 * MS, 1000 * MS };
 static const GstClockTime intervals[] = { 1000 * MS, 2000 * MS, 4000 * MS };
 
@@ -291,7 +311,9 @@ GST_START_TEST (test_file)
 
   for (c = 0; c < G_N_ELEMENTS (cue_durations); c++)
     for (i = 0; i < G_N_ELEMENTS (intervals); i++) {
-      Run run = { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL, 0, 0,
+      Run run =
+          { muxes[__i__], cue_durations[c], intervals[i], FALSE, 8 * FPS, NULL,
+        0, 0,
         NULL, NULL, NULL, NULL, 0, 0
       };
 
@@ -299,23 +321,27 @@ GST_START_TEST (test_file)
       runs (&run, 1);
     }
 }
-GST_END_TEST
 
+GST_END_TEST
 /* As after an edit list: the video begins inside of its media, text and video at 0. */
 GST_START_TEST (test_moved)
 {
-  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, NULL, 0, 3500 * MS, NULL, NULL, NULL,
+  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, NULL, 0,
+    3500 * MS, NULL, NULL, NULL,
     NULL, 0, 0
   };
 
   runs (&run, 1);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A video about which nothing is said is muxed as well: GAPs alone keep the muxer going. */
 GST_START_TEST (test_silence)
 {
-  Run run = { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
+  Run run =
+      { muxes[__i__], GST_SECOND, GST_SECOND, FALSE, 8 * FPS, "text=", 0, 0,
+    NULL, NULL, NULL, NULL, 0, 0
+  };
 
   start (&run, 0);
   finish (&run);
@@ -324,8 +350,8 @@ GST_START_TEST (test_silence)
   g_free (run.name);
   g_ptr_array_unref (run.sent);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Live, and the first caption takes longer than the queue of the video holds. */
 GST_START_TEST (test_late)
 {
@@ -333,7 +359,8 @@ GST_START_TEST (test_late)
   guint i;
 
   for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
-    Run run = { muxes[i], GST_SECOND, GST_SECOND, TRUE, 6 * FPS, "text=caption {n}\nlook_ms=2200",
+    Run run = { muxes[i], GST_SECOND, GST_SECOND, TRUE, 6 * FPS,
+      "text=caption {n}\nlook_ms=2200",
       2200 * MS, 0, NULL, NULL, NULL, NULL, 0, 0
     };
 
@@ -341,8 +368,8 @@ GST_START_TEST (test_late)
   }
   runs (all, G_N_ELEMENTS (muxes));
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Live, and captions come four times as often as cues of the whole length would end. */
 GST_START_TEST (test_often)
 {
@@ -350,14 +377,17 @@ GST_START_TEST (test_often)
   guint i;
 
   for (i = 0; i < G_N_ELEMENTS (muxes); i++) {
-    Run run = { muxes[i], GST_SECOND, 250 * MS, TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0 };
+    Run run =
+        { muxes[i], GST_SECOND, 250 * MS, TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL,
+      NULL, NULL, 0, 0
+    };
 
     all[i] = run;
   }
   runs (all, G_N_ELEMENTS (muxes));
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Live: the six of one muxer side by side, or one for each muxer. */
 GST_START_TEST (test_live)
 {
@@ -368,17 +398,18 @@ GST_START_TEST (test_live)
   if (!slow && __i__ > 0)
     return;
   for (i = 0; i < (slow ? 6 : G_N_ELEMENTS (muxes)); i++) {
-    Run run = { muxes[slow ? __i__ : (gint) i], cue_durations[slow ? i % 2 : (i + 1) % 2],
-      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, 0
+    Run run = { muxes[slow ? __i__ : (gint) i],
+      cue_durations[slow ? i % 2 : (i + 1) % 2],
+      intervals[slow ? i / 2 : i % 3], TRUE, 6 * FPS, NULL, 0, 0, NULL, NULL,
+      NULL, NULL, 0, 0
     };
 
     all[n++] = run;
   }
   runs (all, n);
 }
-GST_END_TEST
 
-static Suite *
+GST_END_TEST static Suite *
 mux_suite (void)
 {
   Suite *suite = suite_create ("mux");
@@ -404,7 +435,9 @@ main (int argc, char **argv)
     encoder = "x264enc tune=zerolatency ! h264parse";
   else if (have_elements ("openh264enc", "h264parse", NULL))
     encoder = "openh264enc ! h264parse";
-  if (!encoder || !have_elements ("matroskamux", "matroskademux", "mp4mux", "qtmux", "qtdemux", NULL)) {
+  if (!encoder
+      || !have_elements ("matroskamux", "matroskademux", "mp4mux", "qtmux",
+          "qtdemux", NULL)) {
     g_print ("skipped\n");
     return 77;
   }

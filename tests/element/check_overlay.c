@@ -29,12 +29,12 @@ typedef struct
 
 static GType captioner_get_type (void);
 G_DEFINE_TYPE (Captioner, captioner, GST_TYPE_BASE_TRANSFORM)
-
-static GstFlowReturn
-captioner_transform_ip (GstBaseTransform * trans, GstBuffer * buffer)
+     static GstFlowReturn
+         captioner_transform_ip (GstBaseTransform * trans, GstBuffer * buffer)
 {
   Captioner *captioner = (Captioner *) trans;
-  gchar *text = g_strdup_printf ("%" G_GUINT64_FORMAT, GST_BUFFER_PTS (buffer) / GST_SECOND);
+  gchar *text = g_strdup_printf ("%" G_GUINT64_FORMAT,
+      GST_BUFFER_PTS (buffer) / GST_SECOND);
   GstPalmeMetaValues values = { 0 };
 
   values.text = captioner->fixed ? captioner->fixed : text;
@@ -53,7 +53,9 @@ captioner_change_state (GstElement * element, GstStateChange transition)
 
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !captioner->shy)
     gst_palme_caption_overlay_attach (captioner->overlay);
-  result = GST_ELEMENT_CLASS (captioner_parent_class)->change_state (element, transition);
+  result =
+      GST_ELEMENT_CLASS (captioner_parent_class)->change_state (element,
+      transition);
   if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
     gst_palme_caption_overlay_detach (captioner->overlay);
   return result;
@@ -69,7 +71,8 @@ captioner_finalize (GObject * object)
 static void
 captioner_class_init (CaptionerClass * class)
 {
-  static GstStaticPadTemplate sink = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
+  static GstStaticPadTemplate sink =
+      GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
       GST_PAD_ALWAYS, GST_STATIC_CAPS ("video/x-raw"));
   static GstStaticPadTemplate src = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC,
       GST_PAD_ALWAYS, GST_STATIC_CAPS ("video/x-raw"));
@@ -80,7 +83,8 @@ captioner_class_init (CaptionerClass * class)
   GST_BASE_TRANSFORM_CLASS (class)->transform_ip = captioner_transform_ip;
   gst_element_class_add_static_pad_template (element, &sink);
   gst_element_class_add_static_pad_template (element, &src);
-  gst_element_class_set_static_metadata (element, "captioner", "Test", "test", "test");
+  gst_element_class_set_static_metadata (element, "captioner", "Test", "test",
+      "test");
 }
 
 static void
@@ -135,7 +139,8 @@ parse (const gchar * description)
   GError *error = NULL;
   GstElement *pipeline = gst_parse_launch (description, &error);
 
-  fail_unless (pipeline != NULL && error == NULL, "%s", error ? error->message : "?");
+  fail_unless (pipeline != NULL
+      && error == NULL, "%s", error ? error->message : "?");
   return pipeline;
 }
 
@@ -177,8 +182,8 @@ shows (const gchar * description, const gchar * wanted, const gchar * after)
     g_string_truncate (shown, 0);
     gst_element_set_state (pipeline, GST_STATE_PLAYING);
     wait_eos (pipeline);
-    fail_unless (strcmp (shown->str, wanted) == 0, "%s\nshows  %s\nwanted %s", description,
-        shown->str, wanted);
+    fail_unless (strcmp (shown->str, wanted) == 0, "%s\nshows  %s\nwanted %s",
+        description, shown->str, wanted);
     gst_element_set_state (pipeline, GST_STATE_READY);
     is_text (pipeline, "o", after);
   }
@@ -190,42 +195,56 @@ shows (const gchar * description, const gchar * wanted, const gchar * after)
 GST_START_TEST (test_exact)
 {
   shows (SOURCE "! captioner ! textoverlay name=o ! fakesink", EXACT, "");
-  shows (SOURCE "! captioner ! queue ! textoverlay name=o ! fakesink", EXACT, "");
-  shows (SOURCE "! captioner ! videoconvert ! video/x-raw,format=RGBx ! queue ! videoscale"
+  shows (SOURCE "! captioner ! queue ! textoverlay name=o ! fakesink", EXACT,
+      "");
+  shows (SOURCE
+      "! captioner ! videoconvert ! video/x-raw,format=RGBx ! queue ! videoscale"
       " ! textoverlay name=o ! fakesink", EXACT, "");
-  shows (SOURCE "! captioner ! timeoverlay ! clockoverlay ! textoverlay name=o ! fakesink", EXACT, "");
-  shows (SOURCE "! captioner ! bin.( queue ! bin.( queue ! textoverlay name=o ) ) ! fakesink", EXACT, "");
-  shows ("bin.( " SOURCE "! captioner ) ! queue ! textoverlay name=o ! fakesink", EXACT, "");
-  shows (SOURCE "! captioner ! tee name=t ! queue ! fakesink  t. ! queue ! textoverlay name=o ! fakesink",
+  shows (SOURCE
+      "! captioner ! timeoverlay ! clockoverlay ! textoverlay name=o ! fakesink",
+      EXACT, "");
+  shows (SOURCE
+      "! captioner ! bin.( queue ! bin.( queue ! textoverlay name=o ) ) ! fakesink",
+      EXACT, "");
+  shows ("bin.( " SOURCE
+      "! captioner ) ! queue ! textoverlay name=o ! fakesink", EXACT, "");
+  shows (SOURCE
+      "! captioner ! tee name=t ! queue ! fakesink  t. ! queue ! textoverlay name=o ! fakesink",
       EXACT, "");
   /* A dropped frame takes its caption along. */
-  shows (SOURCE "! captioner ! videorate drop-only=true ! video/x-raw,framerate=5/1"
+  shows (SOURCE
+      "! captioner ! videorate drop-only=true ! video/x-raw,framerate=5/1"
       " ! textoverlay name=o ! fakesink", "00000111112222233333", "");
 }
-GST_END_TEST
 
+GST_END_TEST
 GST_START_TEST (test_left_alone)
 {
   gchar *mine = g_strnfill (40, 'm');
 
-  shows (SOURCE "! captioner ! textoverlay name=o text=mine ! fakesink", mine, "mine");
+  shows (SOURCE "! captioner ! textoverlay name=o text=mine ! fakesink", mine,
+      "mine");
   g_free (mine);
   /* Behind a text of the user's the next overlay serves. */
-  shows (SOURCE "! captioner ! textoverlay text=mine ! textoverlay name=o ! fakesink", EXACT, "");
+  shows (SOURCE
+      "! captioner ! textoverlay text=mine ! textoverlay name=o ! fakesink",
+      EXACT, "");
   /* Somebody else's text goes into text_sink; the branch goes on behind it. */
   shows (SOURCE "! captioner ! textoverlay name=o wait-text=false ! fakesink"
       "  appsrc name=a caps=text/x-raw,format=utf8 ! o.text_sink", BLANK, "");
-  shows (SOURCE "! captioner ! textoverlay name=x wait-text=false ! textoverlay name=o ! fakesink"
+  shows (SOURCE
+      "! captioner ! textoverlay name=x wait-text=false ! textoverlay name=o ! fakesink"
       "  appsrc name=a caps=text/x-raw,format=utf8 ! x.text_sink", EXACT, "");
 }
-GST_END_TEST
 
+GST_END_TEST
 GST_START_TEST (test_two_branches)
 {
   GstElement *pipeline = parse (SOURCE "! captioner ! tee name=t"
       "  t. ! queue ! textoverlay name=a ! fakesink  t. ! queue ! textoverlay name=b ! textoverlay name=c"
       " ! fakesink");
-  GString *a = watch (pipeline, "a"), *b = watch (pipeline, "b"), *c = watch (pipeline, "c");
+  GString *a = watch (pipeline, "a"), *b = watch (pipeline, "b"), *c =
+      watch (pipeline, "c");
 
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   wait_eos (pipeline);
@@ -238,12 +257,12 @@ GST_START_TEST (test_two_branches)
   g_string_free (b, TRUE);
   g_string_free (c, TRUE);
 }
-GST_END_TEST
 
-static void
+GST_END_TEST static void
 set_fixed (GstElement * pipeline, const gchar * name, const gchar * text)
 {
-  Captioner *captioner = (Captioner *) gst_bin_get_by_name (GST_BIN (pipeline), name);
+  Captioner *captioner =
+      (Captioner *) gst_bin_get_by_name (GST_BIN (pipeline), name);
 
   captioner->fixed = text;
   gst_object_unref (captioner);
@@ -253,9 +272,12 @@ set_fixed (GstElement * pipeline, const gchar * name, const gchar * text)
 GST_START_TEST (test_nearest)
 {
   gchar *far = g_strnfill (40, 'f'), *near = g_strnfill (40, 'n');
-  GstElement *pipeline = parse (SOURCE "! captioner name=far ! textoverlay name=a ! captioner name=near"
+  GstElement *pipeline =
+      parse (SOURCE
+      "! captioner name=far ! textoverlay name=a ! captioner name=near"
       " ! textoverlay name=b ! textoverlay name=c ! fakesink");
-  GString *a = watch (pipeline, "a"), *b = watch (pipeline, "b"), *c = watch (pipeline, "c");
+  GString *a = watch (pipeline, "a"), *b = watch (pipeline, "b"), *c =
+      watch (pipeline, "c");
 
   set_fixed (pipeline, "far", "far");
   set_fixed (pipeline, "near", "near");
@@ -271,9 +293,12 @@ GST_START_TEST (test_nearest)
   g_string_free (c, TRUE);
 
   /* Also where the nearer one does not want to: its captions are the ones on the buffers. */
-  pipeline = parse (SOURCE "! captioner name=far ! captioner name=near ! textoverlay name=a ! fakesink");
+  pipeline =
+      parse (SOURCE
+      "! captioner name=far ! captioner name=near ! textoverlay name=a ! fakesink");
   {
-    Captioner *captioner = (Captioner *) gst_bin_get_by_name (GST_BIN (pipeline), "near");
+    Captioner *captioner =
+        (Captioner *) gst_bin_get_by_name (GST_BIN (pipeline), "near");
 
     captioner->shy = TRUE;
     gst_object_unref (captioner);
@@ -287,7 +312,9 @@ GST_START_TEST (test_nearest)
   g_string_free (a, TRUE);
 
   /* The two lead to one overlay from different inputs: it is claimed once. */
-  pipeline = parse (SOURCE "! captioner name=far ! input-selector name=s ! textoverlay name=o ! fakesink "
+  pipeline =
+      parse (SOURCE
+      "! captioner name=far ! input-selector name=s ! textoverlay name=o ! fakesink "
       SOURCE "! captioner name=near ! s.");
   set_fixed (pipeline, "far", "same");
   set_fixed (pipeline, "near", "same");
@@ -301,8 +328,8 @@ GST_START_TEST (test_nearest)
   g_free (far);
   g_free (near);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* 32 elements deep, and no further; branches that join are walked once. */
 GST_START_TEST (test_depth_and_joins)
 {
@@ -323,8 +350,10 @@ GST_START_TEST (test_depth_and_joins)
   /* Ten forks of six branches that join: 6^10 paths but twenty elements. */
   g_string_assign (string, SOURCE "! captioner name=c");
   for (i = 0; i < 10; i++)
-    g_string_append_printf (string, " ! tee name=t%u ! input-selector name=j%u t%u. ! j%u. t%u. ! j%u."
-        " t%u. ! j%u. t%u. ! j%u. t%u. ! j%u. j%u. ", i, i, i, i, i, i, i, i, i, i, i, i, i);
+    g_string_append_printf (string,
+        " ! tee name=t%u ! input-selector name=j%u t%u. ! j%u. t%u. ! j%u."
+        " t%u. ! j%u. t%u. ! j%u. t%u. ! j%u. j%u. ", i, i, i, i, i, i, i, i, i,
+        i, i, i, i);
   g_string_append (string, " ! textoverlay name=o ! fakesink");
   {
     GstElement *pipeline = parse (string->str);
@@ -333,20 +362,21 @@ GST_START_TEST (test_depth_and_joins)
 
     /* No data flows: this is about the walk. */
     gst_palme_caption_overlay_attach (((Captioner *) captioner)->overlay);
-    fail_unless (g_object_get_data (G_OBJECT (overlay), "gst-palme-claim") != NULL);
+    fail_unless (g_object_get_data (G_OBJECT (overlay),
+            "gst-palme-claim") != NULL);
     gst_palme_caption_overlay_detach (((Captioner *) captioner)->overlay);
-    fail_unless (g_object_get_data (G_OBJECT (overlay), "gst-palme-claim") == NULL);
+    fail_unless (g_object_get_data (G_OBJECT (overlay),
+            "gst-palme-claim") == NULL);
     gst_object_unref (captioner);
     gst_object_unref (overlay);
     gst_object_unref (pipeline);
   }
   g_string_free (string, TRUE);
 }
+
 GST_END_TEST
-
 /* --- frame by frame ------------------------------------------------------------------------- */
-
-typedef struct
+    typedef struct
 {
   GstElement *pipeline, *src, *overlay;
   Captioner *captioner;
@@ -359,7 +389,8 @@ step_open (Step * step, const gchar * middle)
 {
   gchar *description = g_strdup_printf ("appsrc name=src format=time"
       " caps=video/x-raw,format=I420,width=64,height=32,framerate=10/1"
-      " ! captioner name=captioner %s ! textoverlay name=o ! fakesink sync=false async=false", middle);
+      " ! captioner name=captioner %s ! textoverlay name=o ! fakesink sync=false async=false",
+      middle);
 
   memset (step, 0, sizeof *step);
   g_atomic_int_set (&drawn, 0);
@@ -367,7 +398,8 @@ step_open (Step * step, const gchar * middle)
   g_free (description);
   step->src = gst_bin_get_by_name (GST_BIN (step->pipeline), "src");
   step->overlay = gst_bin_get_by_name (GST_BIN (step->pipeline), "o");
-  step->captioner = (Captioner *) gst_bin_get_by_name (GST_BIN (step->pipeline), "captioner");
+  step->captioner =
+      (Captioner *) gst_bin_get_by_name (GST_BIN (step->pipeline), "captioner");
   step->shown = watch (step->pipeline, "o");
   gst_element_set_state (step->pipeline, GST_STATE_PLAYING);
 }
@@ -431,8 +463,8 @@ GST_START_TEST (test_user_takes_over)
   is_text (step.pipeline, "o", "mine");
   step_close (&step);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* text_sink gets linked: the text becomes empty and stays so. */
 GST_START_TEST (test_text_sink_linked_later)
 {
@@ -453,8 +485,8 @@ GST_START_TEST (test_text_sink_linked_later)
   gst_object_unref (src);
   step_close (&step);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Markup characters; a caption that ends; a frame without metadata. Criticals are fatal here. */
 GST_START_TEST (test_captions)
 {
@@ -466,7 +498,8 @@ GST_START_TEST (test_captions)
   step_frame (&step, "a & b <b");
   is_text (step.pipeline, "o", "a &amp; b &lt;b");
   step_frame (&step, "<span foreground=\"red\">'x'</span>");
-  is_text (step.pipeline, "o", "&lt;span foreground=&quot;red&quot;&gt;&apos;x&apos;&lt;/span&gt;");
+  is_text (step.pipeline, "o",
+      "&lt;span foreground=&quot;red&quot;&gt;&apos;x&apos;&lt;/span&gt;");
   step_frame (&step, "");
   is_text (step.pipeline, "o", "");
   step_frame (&step, "b");
@@ -474,8 +507,8 @@ GST_START_TEST (test_captions)
   is_text (step.pipeline, "o", "");
   step_close (&step);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* After a flush nothing of before is on the screen, even if no frame follows. */
 GST_START_TEST (test_flush)
 {
@@ -492,8 +525,8 @@ GST_START_TEST (test_flush)
   gst_object_unref (pad);
   step_close (&step);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* The captioner alone goes down and up while the rest plays on; detached means untouched. */
 GST_START_TEST (test_detach_alone)
 {
@@ -521,15 +554,16 @@ GST_START_TEST (test_detach_alone)
   gst_object_unref (bus);
   step_close (&step);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Detached while frames pass behind a queue: the text is empty afterwards, whoever came first. */
 GST_START_TEST (test_detach_race)
 {
   guint i;
 
   for (i = 0; i < 30; i++) {
-    GstElement *pipeline = parse ("videotestsrc ! video/x-raw,width=32,height=32,framerate=1000/1"
+    GstElement *pipeline =
+        parse ("videotestsrc ! video/x-raw,width=32,height=32,framerate=1000/1"
         " ! captioner name=c ! queue max-size-buffers=2 ! textoverlay name=o ! fakesink sync=false");
     GstElement *captioner = gst_bin_get_by_name (GST_BIN (pipeline), "c");
 
@@ -544,9 +578,8 @@ GST_START_TEST (test_detach_race)
     gst_object_unref (pipeline);
   }
 }
-GST_END_TEST
 
-static Suite *
+GST_END_TEST static Suite *
 overlay_suite (void)
 {
   Suite *suite = suite_create ("overlay");
@@ -571,12 +604,14 @@ overlay_suite (void)
 int
 main (int argc, char **argv)
 {
-  static const gchar *const needed[] = { "textoverlay", "videotestsrc", "videorate", "appsrc" };
+  static const gchar *const needed[] =
+      { "textoverlay", "videotestsrc", "videorate", "appsrc" };
   guint i;
 
   gst_check_init (&argc, &argv);
   gst_palme_meta_register ();
-  gst_element_register (NULL, "captioner", GST_RANK_NONE, captioner_get_type ());
+  gst_element_register (NULL, "captioner", GST_RANK_NONE,
+      captioner_get_type ());
   for (i = 0; i < G_N_ELEMENTS (needed); i++) {
     GstElementFactory *factory = gst_element_factory_find (needed[i]);
 

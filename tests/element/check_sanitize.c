@@ -12,7 +12,8 @@
 static void
 expect (const gchar * text, gssize size, const gchar * wanted)
 {
-  gchar *clean = gst_palme_sanitize (text, size < 0 ? strlen (text) : (gsize) size);
+  gchar *clean =
+      gst_palme_sanitize (text, size < 0 ? strlen (text) : (gsize) size);
 
   fail_unless_equals_string (clean, wanted);
   g_free (clean);
@@ -72,7 +73,7 @@ GST_START_TEST (test_table)
         "a 12 \u2764 \U0001f525"},
     {"\U0001f525\u00ad\u200d\u2060\U0001f525", "\U0001f525\u200d\U0001f525"},
     {"-\u200d-\ufe0f>", "->"},
-    {"\U0001f3f4\U000e0067\U000e0062\U000e007f!", "\U0001f3f4!"},      /* tags */
+    {"\U0001f3f4\U000e0067\U000e0062\U000e007f!", "\U0001f3f4!"},       /* tags */
     {"a\u3000\u00a0" "b\u202f\u1680\u2003", "a b"},     /* spaces */
     {"a\u2800" "b", "a b"},     /* Braille without a dot */
   };
@@ -225,7 +226,8 @@ due (const GstClockTime * times, guint n, GstClockTime interval)
   guint i;
 
   for (i = 0; i < n; i++) {
-    gboolean is = gst_palme_caption_schedule_is_due (&schedule, times[i], interval);
+    gboolean is =
+        gst_palme_caption_schedule_is_due (&schedule, times[i], interval);
 
     if (is)
       gst_palme_caption_schedule_take (&schedule, times[i], interval);
@@ -276,17 +278,20 @@ GST_START_TEST (test_grid_not_taken)
 {
   GstPalmeCaptionSchedule schedule = { 0 };
 
-  fail_unless (gst_palme_caption_schedule_next (&schedule, 10) == GST_CLOCK_TIME_NONE);
+  fail_unless (gst_palme_caption_schedule_next (&schedule,
+          10) == GST_CLOCK_TIME_NONE);
   fail_unless (gst_palme_caption_schedule_is_due (&schedule, 100, 10));
   fail_unless (gst_palme_caption_schedule_is_due (&schedule, 101, 10));
   gst_palme_caption_schedule_take (&schedule, 101, 10);
-  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 111);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10),
+      111);
   fail_if (gst_palme_caption_schedule_is_due (&schedule, 105, 10));
   fail_unless (gst_palme_caption_schedule_is_due (&schedule, 105, 4));
   fail_if (gst_palme_caption_schedule_is_due (&schedule, 111, 20));
   /* Taken before it is due: the grid starts anew there. */
   gst_palme_caption_schedule_take (&schedule, 105, 10);
-  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 115);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10),
+      115);
   gst_palme_caption_schedule_reset (&schedule);
   fail_unless (gst_palme_caption_schedule_is_due (&schedule, 106, 10));
 }

@@ -338,13 +338,13 @@ GST_START_TEST (test_threads)
   GstCaps *caps = gst_caps_from_string (CAPS_RGB);
   GstBuffer *buffer = caption_frame (0, 1);
   GValue prompt = G_VALUE_INIT, interval = G_VALUE_INIT;
-  GstPadTemplate *templ =
-      gst_element_get_pad_template (h->element, "text");
+  GstPadTemplate *templ = gst_element_get_pad_template (h->element, "text");
   guint i;
 
-  gst_check_add_log_filter ("GStreamer", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL,
-      g_regex_new ("Got data flow before (stream-start|segment) event", 0, 0, NULL),
-      NULL, NULL, NULL);
+  gst_check_add_log_filter ("GStreamer",
+      G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL,
+      g_regex_new ("Got data flow before (stream-start|segment) event", 0, 0,
+          NULL), NULL, NULL, NULL);
   gst_segment_init (&segment, GST_FORMAT_TIME);
   g_value_init (&prompt, G_TYPE_STRING);
   g_value_set_static_string (&prompt, "a photo of");

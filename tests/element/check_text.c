@@ -25,7 +25,8 @@ release (TextHost * host, GstPad * pad)
 }
 
 static void
-frame_at (TextHost * host, GstClockTime start, GstClockTime duration, const gchar * caption)
+frame_at (TextHost * host, GstClockTime start, GstClockTime duration,
+    const gchar * caption)
 {
   const GstPalmeCuesFrame frame = { start, duration, caption, NONE, NONE };
 
@@ -123,7 +124,8 @@ GST_START_TEST (test_sticky_events)
   caps = gst_caps_new_empty_simple ("video/x-raw");
   host_event (host, gst_event_new_caps (caps));
   gst_caps_unref (caps);
-  host_event (host, gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "x", NULL)));
+  host_event (host, gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "x",
+              NULL)));
   frame_at (host, 3 * GST_SECOND, 100 * MS, NULL);
   expect (consumer, "gap 3.0 0.1");
 
@@ -143,8 +145,8 @@ GST_START_TEST (test_sticky_events)
   expect (consumer, "cue 3.0 1.0 a");
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Each frame is one item: a cue or a GAP. Upstream's GAP is a frame without a word. */
 GST_START_TEST (test_cue_or_gap)
 {
@@ -155,7 +157,8 @@ GST_START_TEST (test_cue_or_gap)
 
   consumer->poke = host;
   for (i = 0; i < 45; i++) {
-    gchar *wanted = g_strdup_printf (i % 10 == 5 ? "cue %u.%u 1.0 %s" : "gap %u.%u 0.1",
+    gchar *wanted =
+        g_strdup_printf (i % 10 == 5 ? "cue %u.%u 1.0 %s" : "gap %u.%u 0.1",
         i / 10, i % 10, i < 19 ? "one" : "two");
 
     if (i % 10 == 0) {
@@ -172,11 +175,12 @@ GST_START_TEST (test_cue_or_gap)
   frame_at (host, 10 * GST_SECOND, NONE, "");
   expect (consumer, "gap 10.0 0.033333333");
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
-  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 0);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text),
+      0);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Async: one slice of a caption waits, the newest; GAPs merge; the video is not held. */
 GST_START_TEST (test_async_drops)
 {
@@ -190,7 +194,8 @@ GST_START_TEST (test_async_drops)
   consumer_wait_inside (consumer);
   for (i = 1; i < 45; i++)
     frame (host, i, "b");
-  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 3);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text),
+      3);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 1.0 a");
   expect (consumer, "gap 0.1 3.9");
@@ -207,12 +212,13 @@ GST_START_TEST (test_async_drops)
   expect (consumer, "cue 5.0 1.0 b");
   expect (consumer, "cue 7.0 1.0 c");
   expect (consumer, "cue 8.0 1.0 d");
-  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 4);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text),
+      4);
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Sync: all wait, up to 4096 items; then the oldest cue goes and is counted. */
 GST_START_TEST (test_sync_keeps_all)
 {
@@ -228,7 +234,8 @@ GST_START_TEST (test_sync_keeps_all)
   consumer_wait_inside (consumer);
   for (i = 1; i <= 4100; i++)
     frame (host, i, i == 5 ? NULL : "b");
-  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 4);
+  fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text),
+      4);
   consumer_block (consumer, FALSE);
   expect (consumer, "cue 0.0 0.1 a");
   expect (consumer, "gap 0.5 0.1");     /* 0.1 to 0.4 were dropped */
@@ -240,8 +247,8 @@ GST_START_TEST (test_sync_keeps_all)
   }
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A caption that is held goes on over a segment, as running time does, and ends with the stream. */
 GST_START_TEST (test_hold)
 {
@@ -269,8 +276,8 @@ GST_START_TEST (test_hold)
   expect (consumer, "eos");
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A segment waits behind the cues that were before it. */
 GST_START_TEST (test_segment_in_order)
 {
@@ -295,8 +302,8 @@ GST_START_TEST (test_segment_in_order)
   expect (consumer, "cue 0.0 1.0 c");
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 GST_START_TEST (test_flush)
 {
   Consumer *consumer;
@@ -312,8 +319,9 @@ GST_START_TEST (test_flush)
   frame (host, 20, "c");
   start = g_get_monotonic_time ();
   host_event (host, gst_event_new_flush_start ());
-  GST_INFO ("flush took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
-  frame (host, 21, "d");  /* late, from before the flush: dropped */
+  GST_INFO ("flush took %" G_GINT64_FORMAT " us",
+      g_get_monotonic_time () - start);
+  frame (host, 21, "d");        /* late, from before the flush: dropped */
   host_event (host, gst_event_new_flush_stop (TRUE));
   host_default_segment (host);
   frame (host, 3, "e");
@@ -342,8 +350,8 @@ GST_START_TEST (test_flush)
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* A push that hangs in a consumer that has lost its place: what it returns ends nothing. */
 GST_START_TEST (test_late_result)
 {
@@ -371,9 +379,8 @@ GST_START_TEST (test_late_result)
   consumer_free (consumer);
   done (host, other, pad);
 }
-GST_END_TEST
 
-static GstPadProbeReturn
+GST_END_TEST static GstPadProbeReturn
 block_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 {
   (void) pad;
@@ -385,8 +392,9 @@ block_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 static gulong
 block_pad (GstPad * pad, gint * reached)
 {
-  return gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER
-      | GST_PAD_PROBE_TYPE_BUFFER_LIST, block_probe, reached, NULL);
+  return gst_pad_add_probe (pad,
+      GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER |
+      GST_PAD_PROBE_TYPE_BUFFER_LIST, block_probe, reached, NULL);
 }
 
 static void
@@ -449,8 +457,8 @@ GST_START_TEST (test_blocked_pad)
   fail_unless_equals_int (consumer_settle (consumer, 20), 0);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Stopped while the consumer holds the push; then again in PLAYING with a new stream. */
 GST_START_TEST (test_stop_while_blocked)
 {
@@ -468,10 +476,12 @@ GST_START_TEST (test_stop_while_blocked)
     frame (host, 10, "b");
     start = g_get_monotonic_time ();
     host_set_state (host, GST_STATE_READY);
-    GST_INFO ("stop took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
+    GST_INFO ("stop took %" G_GINT64_FORMAT " us",
+        g_get_monotonic_time () - start);
     consumer_block (consumer, FALSE);
     expect (consumer, "cue 0.0 1.0 a");
-    fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text), 0);
+    fail_unless_equals_uint64 (gst_palme_caption_textpad_get_drops (host->text),
+        0);
     host_set_state (host, GST_STATE_PLAYING);
     host_stream_start (host, "video");
     host_default_segment (host);
@@ -481,8 +491,8 @@ GST_START_TEST (test_stop_while_blocked)
   }
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Counts cues and GAPs that are pushed, into the void too. */
 static GstPadProbeReturn
 count_probe (GstPad * pad, GstPadProbeInfo * info, gpointer count)
@@ -535,7 +545,8 @@ GST_START_TEST (test_request_in_every_state)
       fail_unless (gst_pad_is_active (pad) == (state >= GST_STATE_PAUSED));
       fail_if (gst_palme_caption_textpad_is_linked (host->text));
       fail_unless (gst_element_request_pad (GST_ELEMENT (host),
-              gst_element_get_pad_template (GST_ELEMENT (host), "text"), NULL, NULL) == NULL);
+              gst_element_get_pad_template (GST_ELEMENT (host), "text"), NULL,
+              NULL) == NULL);
       release (host, pad);
     }
   }
@@ -545,13 +556,14 @@ GST_START_TEST (test_request_in_every_state)
   gst_object_unref (request (host));
   host_free (host);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Requested in PLAYING: active, with the sticky events on it, before anything is linked. */
 GST_START_TEST (test_request_in_playing)
 {
   TextHost *host = host_new (GST_STATE_PLAYING);
-  static const GstEventType types[] = { GST_EVENT_STREAM_START, GST_EVENT_CAPS, GST_EVENT_SEGMENT };
+  static const GstEventType types[] =
+      { GST_EVENT_STREAM_START, GST_EVENT_CAPS, GST_EVENT_SEGMENT };
   Consumer *consumer = consumer_new ();
   gint pushed = 0, before;
   GstPad *pad;
@@ -567,10 +579,11 @@ GST_START_TEST (test_request_in_playing)
     fail_unless (event != NULL);
     gst_event_unref (event);
   }
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, count_probe,
-      &pushed, NULL);
+  gst_pad_add_probe (pad,
+      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+      count_probe, &pushed, NULL);
   before = g_atomic_int_get (&pushed);
-  frame (host, 1, NULL); /* not linked: the task stops, nothing is said */
+  frame (host, 1, NULL);        /* not linked: the task stops, nothing is said */
   wait_pushed (&pushed, before);
   frame (host, 1, "a");
   consumer_link (consumer, pad);
@@ -610,10 +623,10 @@ GST_START_TEST (test_request_in_playing)
   expect (consumer, "eos");
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* Everybody has given the pad back but us; the task may need a moment. */
-static void
+    static void
 only_ours (GstPad * pad)
 {
   guint i;
@@ -654,7 +667,8 @@ GST_START_TEST (test_release_while_blocked)
   consumer_wait_inside (consumer);
   start = g_get_monotonic_time ();
   release (host, pad);
-  GST_INFO ("release took %" G_GINT64_FORMAT " us", g_get_monotonic_time () - start);
+  GST_INFO ("release took %" G_GINT64_FORMAT " us",
+      g_get_monotonic_time () - start);
 
   other = consumer_new ();
   pad = request (host);
@@ -671,9 +685,8 @@ GST_START_TEST (test_release_while_blocked)
   consumer_free (consumer);
   done (host, other, pad);
 }
-GST_END_TEST
 
-static GstPadProbeReturn
+GST_END_TEST static GstPadProbeReturn
 release_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 {
   TextHost *host = (TextHost *) gst_pad_get_parent_element (pad);
@@ -693,7 +706,8 @@ GST_START_TEST (test_release_in_probe)
   TextHost *host = playing (&consumer, &pad);
   gint reached = FALSE;
 
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, release_probe, &reached, NULL);
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, release_probe, &reached,
+      NULL);
   frame (host, 0, "a");
   wait_flag (&reached);
   gst_object_unref (pad);
@@ -701,14 +715,17 @@ GST_START_TEST (test_release_in_probe)
   fail_unless (pad != NULL);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* What the consumer returns: NOT_LINKED, FLUSHING and EOS end the pushing and say nothing, worse
  * ends the pipeline. A flush or a new link begins again. */
 GST_START_TEST (test_flows)
 {
-  static const GstFlowReturn flows[] = { GST_FLOW_NOT_LINKED, GST_FLOW_FLUSHING, GST_FLOW_EOS,
-    GST_FLOW_NOT_NEGOTIATED, GST_FLOW_ERROR, GST_FLOW_CUSTOM_ERROR, GST_FLOW_CUSTOM_SUCCESS };
+  static const GstFlowReturn flows[] =
+      { GST_FLOW_NOT_LINKED, GST_FLOW_FLUSHING, GST_FLOW_EOS,
+    GST_FLOW_NOT_NEGOTIATED, GST_FLOW_ERROR, GST_FLOW_CUSTOM_ERROR,
+    GST_FLOW_CUSTOM_SUCCESS
+  };
   guint i;
 
   for (i = 0; i < G_N_ELEMENTS (flows); i++) {
@@ -720,7 +737,8 @@ GST_START_TEST (test_flows)
     consumer->flow = flows[i];
     frame (host, 0, "a");
     consumer_wait_calls (consumer, 1);
-    fail_unless_equals_int (host_wait_error (host, error ? 5000 : 50), error ? flows[i] : GST_FLOW_OK);
+    fail_unless_equals_int (host_wait_error (host, error ? 5000 : 50),
+        error ? flows[i] : GST_FLOW_OK);
     g_mutex_lock (&consumer->lock);
     consumer->flow = GST_FLOW_OK;
     g_mutex_unlock (&consumer->lock);
@@ -742,8 +760,8 @@ GST_START_TEST (test_flows)
     done (host, consumer, pad);
   }
 }
-GST_END_TEST
 
+GST_END_TEST
 /* So does a new stream. */
 GST_START_TEST (test_new_stream_after_eos)
 {
@@ -766,9 +784,8 @@ GST_START_TEST (test_new_stream_after_eos)
   expect (consumer, "cue 2.0 1.0 b");
   done (host, consumer, pad);
 }
-GST_END_TEST
 
-static gint seeks, qos;
+GST_END_TEST static gint seeks, qos;
 
 static gboolean
 src_event (GstPad * pad, GstObject * parent, GstEvent * event)
@@ -805,10 +822,11 @@ GST_START_TEST (test_upstream)
   seeks = qos = 0;
   gst_pad_set_event_function (host->src, src_event);
   gst_pad_set_query_function (host->src, src_query);
-  fail_unless (gst_pad_push_event (consumer->pad, gst_event_new_seek (1.0, GST_FORMAT_TIME,
-              GST_SEEK_FLAG_FLUSH, GST_SEEK_TYPE_SET, 0, GST_SEEK_TYPE_NONE, 0)));
-  fail_unless (gst_pad_push_event (consumer->pad, gst_event_new_qos (GST_QOS_TYPE_UNDERFLOW, 2.0,
-              0, 0)));
+  fail_unless (gst_pad_push_event (consumer->pad, gst_event_new_seek (1.0,
+              GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, GST_SEEK_TYPE_SET, 0,
+              GST_SEEK_TYPE_NONE, 0)));
+  fail_unless (gst_pad_push_event (consumer->pad,
+          gst_event_new_qos (GST_QOS_TYPE_UNDERFLOW, 2.0, 0, 0)));
   fail_unless_equals_int (seeks, 1);
   fail_unless_equals_int (qos, 0);
   fail_unless (gst_pad_peer_query (consumer->pad, query));
@@ -817,17 +835,19 @@ GST_START_TEST (test_upstream)
   gst_query_unref (query);
   caps = gst_pad_peer_query_caps (consumer->pad, NULL);
   fail_unless (gst_caps_get_size (caps) == 1);
-  fail_unless (gst_structure_has_name (gst_caps_get_structure (caps, 0), "text/x-raw"));
+  fail_unless (gst_structure_has_name (gst_caps_get_structure (caps, 0),
+          "text/x-raw"));
   gst_caps_unref (caps);
   done (host, consumer, pad);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* One cue per caption is held for a consumer of text alone, and sent when it starts to one that joins
  * streams, however far downstream and inside of whatever bin. */
 GST_START_TEST (test_joins)
 {
-  static const gchar *const lines[] = { "identity name=i ! fakesink async=false",
+  static const gchar *const lines[] =
+      { "identity name=i ! fakesink async=false",
     "bin.( identity name=i ! queue ) ! identity ! fakesink async=false",
     "identity name=i ! tee name=t ! queue ! fakesink async=false  t. ! fakesink async=false",
     "identity name=i ! funnel name=f ! fakesink async=false  identity ! f.",
@@ -842,14 +862,18 @@ GST_START_TEST (test_joins)
     GstElement *pipeline = GST_ELEMENT (gst_element_get_parent (host));
     GstElement *tail = gst_parse_bin_from_description (lines[i], FALSE, NULL);
     GstElement *identity = gst_bin_get_by_name (GST_BIN (tail), "i");
-    GstPad *entry = gst_element_get_static_pad (identity, "sink"), *ghost, *pad = request (host);
+    GstPad *entry =
+        gst_element_get_static_pad (identity, "sink"), *ghost, *pad =
+        request (host);
     gint pushed = 0;
 
     fail_unless (gst_bin_add (GST_BIN (pipeline), tail));
     ghost = gst_ghost_pad_new ("sink", entry);
     gst_element_add_pad (tail, ghost);
-    fail_unless_equals_int (gst_pad_link_full (pad, ghost, GST_PAD_LINK_CHECK_NOTHING), GST_PAD_LINK_OK);
-    gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &pushed, NULL);
+    fail_unless_equals_int (gst_pad_link_full (pad, ghost,
+            GST_PAD_LINK_CHECK_NOTHING), GST_PAD_LINK_OK);
+    gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, count_probe, &pushed,
+        NULL);
     gst_palme_caption_textpad_set_cue_duration (host->text, 0);
     host_set_state (host, GST_STATE_PLAYING);
     host_stream_start (host, "video");
@@ -860,7 +884,8 @@ GST_START_TEST (test_joins)
       wait_pushed (&pushed, 0);
     else
       g_usleep (20000);
-    fail_unless (g_atomic_int_get (&pushed) == joins, "%s: %d cues", lines[i], pushed);
+    fail_unless (g_atomic_int_get (&pushed) == joins, "%s: %d cues", lines[i],
+        pushed);
     gst_object_unref (pad);
     gst_object_unref (entry);
     gst_object_unref (identity);
@@ -868,9 +893,8 @@ GST_START_TEST (test_joins)
     host_free (host);
   }
 }
-GST_END_TEST
 
-static gpointer
+GST_END_TEST static gpointer
 frames_thread (gpointer data)
 {
   TextHost *host = data;
@@ -921,8 +945,8 @@ GST_START_TEST (test_stress)
   host_free (host);
   consumer_free (consumer);
 }
-GST_END_TEST
 
+GST_END_TEST
 /* States up and down while frames flow and a consumer is slow. */
 GST_START_TEST (test_state_cycles)
 {
@@ -945,9 +969,8 @@ GST_START_TEST (test_state_cycles)
   }
   done (host, consumer, pad);
 }
-GST_END_TEST
 
-static Suite *
+GST_END_TEST static Suite *
 text_suite (void)
 {
   Suite *suite = suite_create ("text");

@@ -65,8 +65,10 @@ GST_START_TEST (test_arrival)
     guint ms;
     const gchar *wanted;
   } frames[] = {
-    {5000, "caption 0"}, {5100, "caption 0"}, {5999, "caption 0"}, {6000, "caption 1"},
-    {6001, "caption 1"}, {9000, "caption 2"}, {9999, "caption 2"}, {10000, "caption 3"},
+    {5000, "caption 0"}, {5100, "caption 0"}, {5999, "caption 0"}, {6000,
+        "caption 1"},
+    {6001, "caption 1"}, {9000, "caption 2"}, {9999, "caption 2"}, {10000,
+        "caption 3"},
   };
   guint i, m;
 
@@ -79,7 +81,8 @@ GST_START_TEST (test_arrival)
     gst_harness_use_testclock (h);
     for (i = 0; i < G_N_ELEMENTS (frames); i++) {
       fail_unless (gst_harness_set_time (h, frames[i].ms * MS));
-      expect_pass (h, frame_at (NONE, NONE, i % 2 ? NONE : FRAME_TIME), frames[i].wanted);
+      expect_pass (h, frame_at (NONE, NONE, i % 2 ? NONE : FRAME_TIME),
+          frames[i].wanted);
     }
     message = caption_message (h->element, GST_MESSAGE_ELEMENT);
     fail_unless_equals_uint64 (field (message, "timestamp"), NONE);
@@ -88,7 +91,8 @@ GST_START_TEST (test_arrival)
     gst_message_unref (message);
     fail_unless_equals_uint64 (caption_stat (h->element, "due"), 4);
     fail_unless_equals_uint64 (caption_stat (h->element, "skipped-no-pts"), 0);
-    fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING), 0);
+    fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+        0);
     caption_harness_end (h);
     g_free (properties);
   }
@@ -198,8 +202,10 @@ GST_START_TEST (test_no_pictures)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_CORRUPTED);
     expect_pass (h, buffer, NULL);
   }
-  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ELEMENT), 0);
-  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING, GST_STREAM_ERROR,
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_ELEMENT),
+      0);
+  text =
+      caption_expect_issue (h->element, GST_MESSAGE_WARNING, GST_STREAM_ERROR,
       GST_STREAM_ERROR_DECODE);
   fail_unless (strstr (text, "no captions") != NULL);
   g_free (text);
@@ -210,7 +216,8 @@ GST_START_TEST (test_no_pictures)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_GAP);
     expect_pass (h, buffer, "caption 0");
   }
-  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING), 0);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
   caption_harness_end (h);
 }
 
@@ -226,7 +233,8 @@ GST_START_TEST (test_dts)
   for (i = 0; i < 40; i++) {
     gchar *wanted = g_strdup_printf ("caption %u", i / 10);
 
-    expect_pass (h, frame_at (i % 3 ? NONE : i * FRAME_TIME, i * FRAME_TIME, NONE), wanted);
+    expect_pass (h, frame_at (i % 3 ? NONE : i * FRAME_TIME, i * FRAME_TIME,
+            NONE), wanted);
     g_free (wanted);
   }
   gst_message_unref (caption_message (h->element, GST_MESSAGE_ELEMENT));
@@ -251,7 +259,8 @@ GST_START_TEST (test_some_have_timestamps)
     gchar *wanted = g_strdup_printf ("caption %u", i / 10);
 
     gst_harness_set_time (h, i * FRAME_TIME);
-    expect_pass (h, frame_at (without ? NONE : i * FRAME_TIME, NONE, FRAME_TIME), wanted);
+    expect_pass (h, frame_at (without ? NONE : i * FRAME_TIME, NONE,
+            FRAME_TIME), wanted);
     g_free (wanted);
   }
   caption_harness_end (h);
@@ -263,7 +272,8 @@ GST_START_TEST (test_some_have_timestamps)
     gchar *wanted = g_strdup_printf ("caption %u", i / 10);
 
     gst_harness_set_time (h, i * MS);
-    expect_pass (h, frame_at (i % 2 ? NONE : i * FRAME_TIME, NONE, FRAME_TIME), wanted);
+    expect_pass (h, frame_at (i % 2 ? NONE : i * FRAME_TIME, NONE, FRAME_TIME),
+        wanted);
     g_free (wanted);
   }
   caption_harness_end (h);
@@ -291,11 +301,15 @@ GST_START_TEST (test_backwards)
     for (i = 0; i < 60; i++) {
       gchar *wanted = g_strdup_printf ("caption %u", i / 10);
 
-      expect_pass (h, frame_at ((59 - i) * FRAME_TIME, NONE, FRAME_TIME), wanted);
+      expect_pass (h, frame_at ((59 - i) * FRAME_TIME, NONE, FRAME_TIME),
+          wanted);
       g_free (wanted);
     }
-    for (n = 0; (message = caption_message (h->element, GST_MESSAGE_ELEMENT)) != NULL; n++) {
-      fail_unless_equals_uint64 (field (message, "timestamp"), (59 - n * 10) * FRAME_TIME);
+    for (n = 0;
+        (message = caption_message (h->element, GST_MESSAGE_ELEMENT)) != NULL;
+        n++) {
+      fail_unless_equals_uint64 (field (message, "timestamp"),
+          (59 - n * 10) * FRAME_TIME);
       fail_unless_equals_uint64 (field (message, "running-time"),
           with_stop ? (1 + n * 10) * FRAME_TIME : NONE);
       gst_message_unref (message);
@@ -311,17 +325,21 @@ GST_END_TEST;
  * modes and with somebody at the text pad: the first frame has a caption, and nothing complains. */
 GST_START_TEST (test_odd_segments)
 {
-  static const gdouble rates[] = { 1.0, -1.0, 2.5, -0.001, 1e300, -1e300, 1e-300, INFINITY, NAN };
+  static const gdouble rates[] =
+      { 1.0, -1.0, 2.5, -0.001, 1e300, -1e300, 1e-300, INFINITY, NAN };
   static const guint64 starts[] = { 0, GST_SECOND, G_MAXUINT64 - 1 };
   static const guint64 stops[] = { NONE, 0, 10 * GST_SECOND };
   static const guint64 bases[] = { 0, 5 * GST_SECOND, G_MAXUINT64 - 1 };
   static const guint64 offsets[] = { 0, GST_SECOND, G_MAXINT64 };
-  static const GstFormat formats[] = { GST_FORMAT_TIME, GST_FORMAT_BYTES, GST_FORMAT_DEFAULT };
+  static const GstFormat formats[] =
+      { GST_FORMAT_TIME, GST_FORMAT_BYTES, GST_FORMAT_DEFAULT };
   static const GstClockTime times[] = { 0, 1500 * MS, NONE - 1, NONE };
-  const guint sizes[] = { G_N_ELEMENTS (rates), G_N_ELEMENTS (starts), G_N_ELEMENTS (stops),
+  const guint sizes[] =
+      { G_N_ELEMENTS (rates), G_N_ELEMENTS (starts), G_N_ELEMENTS (stops),
     G_N_ELEMENTS (bases), G_N_ELEMENTS (offsets), G_N_ELEMENTS (formats), 3
   };
-  GstElement *element = caption_element (NULL, __i__ ? "mode=async" : "mode=sync");
+  GstElement *element =
+      caption_element (NULL, __i__ ? "mode=async" : "mode=sync");
   GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
   GstHarness *t = gst_harness_new_with_element (element, NULL, "text");
   guint all = 1, n, d;
@@ -351,11 +369,12 @@ GST_START_TEST (test_odd_segments)
     segment.time = at[6] == 2 ? NONE : 0;
     gst_pad_push_event (h->srcpad, gst_event_new_segment (&segment));
     for (i = 0; i < G_N_ELEMENTS (times); i++)
-      fail_unless_equals_int (gst_pad_push (h->srcpad, frame_at (times[i], NONE, (n + i) % 2 ? NONE - 1 : 0)),
-          GST_FLOW_OK);
+      fail_unless_equals_int (gst_pad_push (h->srcpad, frame_at (times[i], NONE,
+                  (n + i) % 2 ? NONE - 1 : 0)), GST_FLOW_OK);
     gst_pad_push_event (h->srcpad, gst_event_new_gap (GST_SECOND, NONE));
     if (__i__ == 0) {
-      fail_unless (caption_stat (element, "captions") > captions, "no caption in segment %u", n);
+      fail_unless (caption_stat (element, "captions") > captions,
+          "no caption in segment %u", n);
       captions = caption_stat (element, "captions");
     }
   }
@@ -396,8 +415,10 @@ on_text (GstPad * pad, GstPadProbeInfo * info, gpointer data)
     heard->end = GST_BUFFER_PTS (cue) + GST_BUFFER_DURATION (cue);
     heard->cues++;
     gst_buffer_map (cue, &map, GST_MAP_READ);
-    g_string_append_printf (heard->said, "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT " %.*s; ",
-        GST_BUFFER_PTS (cue) / MS, GST_BUFFER_DURATION (cue) / MS, (gint) map.size, (gchar *) map.data);
+    g_string_append_printf (heard->said,
+        "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT " %.*s; ",
+        GST_BUFFER_PTS (cue) / MS, GST_BUFFER_DURATION (cue) / MS,
+        (gint) map.size, (gchar *) map.data);
     gst_buffer_unmap (cue, &map);
   } else if (GST_EVENT_TYPE (info->data) == GST_EVENT_GAP) {
     gst_event_parse_gap (info->data, &start, NULL);
@@ -425,7 +446,8 @@ typedef struct
 } Rig;
 
 static void
-rig_new (Rig * rig, const gchar * lines, const gchar * properties, const GstSegment * segment)
+rig_new (Rig * rig, const gchar * lines, const gchar * properties,
+    const GstSegment * segment)
 {
   GstPad *pad;
 
@@ -437,7 +459,8 @@ rig_new (Rig * rig, const gchar * lines, const gchar * properties, const GstSegm
   rig->t = gst_harness_new_with_element (rig->element, NULL, "text");
   gst_harness_set_drop_buffers (rig->t, TRUE);
   pad = gst_element_get_static_pad (rig->element, "text");
-  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_text,
+  gst_pad_add_probe (pad,
+      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_text,
       &rig->heard, NULL);
   gst_object_unref (pad);
   gst_harness_set_src_caps_str (rig->h, CAPS_RGB);
@@ -476,15 +499,17 @@ rig_free (Rig * rig)
 }
 
 static void
-expect_text (const gchar * properties, const GstSegment * segment, GstClockTime from, gint step, guint n,
-    const gchar * wanted)
+expect_text (const gchar * properties, const GstSegment * segment,
+    GstClockTime from, gint step, guint n, const gchar * wanted)
 {
   Rig rig;
   guint i;
 
   rig_new (&rig, NULL, properties, segment);
   for (i = 0; i < n; i++)
-    g_free (pass (rig.h, frame_at (from + (gint64) i * step * (gint64) FRAME_TIME, NONE, FRAME_TIME)));
+    g_free (pass (rig.h,
+            frame_at (from + (gint64) i * step * (gint64) FRAME_TIME, NONE,
+                FRAME_TIME)));
   rig_end (&rig, wanted);
   rig_free (&rig);
 }
@@ -504,22 +529,27 @@ GST_START_TEST (test_running_time)
   expect_text ("mode=sync cue-duration=0", &segment, 3500 * MS, 1, 20, two);
   /* Its end cuts the last cue; a frame that begins before its start is shown from there on. */
   segment.stop = 5000 * MS;
-  expect_text ("mode=sync", &segment, 3450 * MS, 1, 15, "0+950 caption 0; 950+550 caption 1; ");
+  expect_text ("mode=sync", &segment, 3450 * MS, 1, 15,
+      "0+950 caption 0; 950+550 caption 1; ");
   segment.stop = NONE;
   /* After another one, and at twice the speed. */
   segment.base = 7 * GST_SECOND;
-  expect_text ("mode=sync", &segment, 3500 * MS, 1, 20, "7000+1000 caption 0; 8000+1000 caption 1; ");
+  expect_text ("mode=sync", &segment, 3500 * MS, 1, 20,
+      "7000+1000 caption 0; 8000+1000 caption 1; ");
   segment.rate = 2.0;
-  expect_text ("mode=sync", &segment, 3500 * MS, 1, 20, "7000+500 caption 0; 7500+500 caption 1; ");
+  expect_text ("mode=sync", &segment, 3500 * MS, 1, 20,
+      "7000+500 caption 0; 7500+500 caption 1; ");
   segment.rate = 0.5;
-  expect_text ("mode=sync", &segment, 3500 * MS, 1, 10, "7000+1000 caption 0; 8000+1000 caption 0; ");
+  expect_text ("mode=sync", &segment, 3500 * MS, 1, 10,
+      "7000+1000 caption 0; 8000+1000 caption 0; ");
   /* Begun in the middle, as after a seek that keeps the rest of running time. */
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.offset = GST_SECOND;
   expect_text ("mode=sync", &segment, GST_SECOND, 1, 20, two);
   /* Bytes have no running time: the timestamps stand for it. */
   gst_segment_init (&segment, GST_FORMAT_BYTES);
-  expect_text ("mode=sync", &segment, 3 * GST_SECOND, 1, 20, "3000+1000 caption 0; 4000+1000 caption 1; ");
+  expect_text ("mode=sync", &segment, 3 * GST_SECOND, 1, 20,
+      "3000+1000 caption 0; 4000+1000 caption 1; ");
   /* Backwards there are no words, and GAPs go on in running time. */
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.rate = -1.0;
@@ -560,10 +590,11 @@ GST_START_TEST (test_text_seek)
   segment.start = segment.time = segment.position = 30 * GST_SECOND;
   gst_harness_push_event (rig.h, gst_event_new_segment (&segment));
   for (i = 0; i < 15; i++)
-    g_free (pass (rig.h, frame_at (30 * GST_SECOND + i * FRAME_TIME, NONE, FRAME_TIME)));
+    g_free (pass (rig.h, frame_at (30 * GST_SECOND + i * FRAME_TIME, NONE,
+                FRAME_TIME)));
   rig_end (&rig, NULL);
-  fail_unless (g_str_has_suffix (rig.heard.said->str, "0+1000 caption 2; 1000+500 caption 3; "), "%s",
-      rig.heard.said->str);
+  fail_unless (g_str_has_suffix (rig.heard.said->str,
+          "0+1000 caption 2; 1000+500 caption 3; "), "%s", rig.heard.said->str);
   rig_free (&rig);
 }
 
@@ -619,7 +650,8 @@ GST_START_TEST (test_none_is_lost)
   for (i = 0; i < n; i++) {
     gchar *text = g_strdup_printf (" caption %u;", i);
 
-    fail_unless (strstr (rig.heard.said->str, text) != NULL, "no%s in %s", text, rig.heard.said->str);
+    fail_unless (strstr (rig.heard.said->str, text) != NULL, "no%s in %s", text,
+        rig.heard.said->str);
     g_free (text);
   }
   fail_unless_equals_uint64 (caption_stat (rig.element, "text-drops"), 0);
@@ -635,7 +667,8 @@ GST_START_TEST (test_equal_captions)
   guint i, async;
 
   for (async = 0; async < 2; async++) {
-    rig_new (&rig, "text=still\n", async ? "mode=async cue-duration=0" : "mode=sync cue-duration=0", NULL);
+    rig_new (&rig, "text=still\n",
+        async ? "mode=async cue-duration=0" : "mode=sync cue-duration=0", NULL);
     for (i = 0; i < 750; i++) {
       g_free (pass (rig.h, frame_at (i * FRAME_TIME, NONE, FRAME_TIME)));
       if (i % 10 == 0)          /* else the last result may come at EOS, for after the video */
@@ -643,8 +676,9 @@ GST_START_TEST (test_equal_captions)
     }
     rig_end (&rig, NULL);
     fail_unless_equals_int (rig.heard.cues, 1);
-    fail_unless (g_str_has_suffix (rig.heard.said->str, async ? "100+74900 still; " : "0+75000 still; "),
-        "%s", rig.heard.said->str);
+    fail_unless (g_str_has_suffix (rig.heard.said->str,
+            async ? "100+74900 still; " : "0+75000 still; "), "%s",
+        rig.heard.said->str);
     rig_free (&rig);
   }
 }

@@ -44,7 +44,7 @@ static void
 submit (GstClockTime pts)
 {
   GstPalmeCaptionJob job = {.frame = {.pts = pts},.prompt = g_strdup ("words"),
-    .model = gst_palme_model_ref (model),.picture = picture
+  .model = gst_palme_model_ref (model),.picture = picture
   };
 
   gst_palme_caption_worker_submit (worker, &job, 5);
@@ -78,7 +78,8 @@ GST_START_TEST (test_slot)
   fail_if (gst_palme_caption_worker_take (worker, 0, &result));
   fail_if (gst_palme_caption_worker_take (worker, GST_MSECOND, &result));
   caption_release ();
-  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
   fail_unless_equals_string (result.text, "0 words");
   fail_unless_equals_uint64 (result.frame.pts, 7);
   fail_unless (result.reason == NULL);
@@ -105,16 +106,19 @@ GST_START_TEST (test_abort_between)
   submit (1);
   fail_if (gst_palme_caption_worker_is_busy (worker));
   fail_unless_equals_uint64 (stat ("stale"), 1);
-  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
 
   fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
   submit (2);
   gst_palme_caption_worker_abort (worker);
-  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_if (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
   fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
   fail_unless_equals_uint64 (stat ("stale"), 2);
   submit (3);
-  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE, &result));
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
   fail_unless_equals_uint64 (result.frame.pts, 3);
   gst_palme_caption_result_clear (&result);
   end ();
@@ -152,8 +156,8 @@ take (gpointer data)
 {
   GstPalmeCaptionResult result;
 
-  return GINT_TO_POINTER (gst_palme_caption_worker_take (data, GST_CLOCK_TIME_NONE,
-          &result));
+  return GINT_TO_POINTER (gst_palme_caption_worker_take (data,
+          GST_CLOCK_TIME_NONE, &result));
 }
 
 static gint over;
@@ -343,7 +347,8 @@ GST_START_TEST (test_hostile_names)
   gchar *text;
 
   hostile = gst_palme_model_open (element, gst_palme_caption_debug,
-          caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto");
+      caption_model ("name=ti\x1b[31mny\u202e\u00ad\U000e0041\n"), 1, "auto",
+      GST_MESSAGE_ERROR);
   fail_unless (hostile != NULL);
   fail_unless_equals_string (gst_palme_model_get_name (hostile), "ti[31mny");
   info = gst_palme_model_describe (hostile);
@@ -352,9 +357,11 @@ GST_START_TEST (test_hostile_names)
   gst_structure_free (info);
   gst_palme_model_cache_close (&hostile);
 
-  fail_if (gst_palme_model_open (element, gst_palme_caption_debug, "/nowhere/a\x1b]0;b\u2066",
-          1, "auto") != NULL);
-  text = caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+  fail_if (gst_palme_model_open (element, gst_palme_caption_debug,
+          "/nowhere/a\x1b]0;b\u2066", 1, "auto",
+          GST_MESSAGE_ERROR) != NULL);
+  text =
+      caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
       GST_RESOURCE_ERROR_NOT_FOUND);
   fail_unless (strstr (text, "/nowhere/a]0;b") != NULL, text);
   fail_if (strchr (text, '\x1b') != NULL || strstr (text, "\u2066") != NULL);

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# abi.sh - the library's interface only grows: whatever a program compiled for an older library of this soversion relies on is
-# still there, at its place.
+# abi.sh - the library's interface only grows: whatever a program compiled for an older library of this soversion
+# relies on is still there, at its place.
 #
 #     sh tests/engine/abi.sh CHECK_ABI LIBPALME.so [CC]
 #
-# tests/data/abi/SONAME.txt has a line for each function with its declaration, for each member of a struct, and for each constant.
-# A line that is missing now is a broken interface: it takes a new soversion. A line that is new belongs into that file:
+# tests/data/abi/SONAME.txt has a line for each function with its declaration, for each member of a struct, and for each
+# constant. A line that is missing now is a broken interface: it takes a new soversion. A line that is new belongs into that file:
 #     sh tests/engine/abi.sh --print CHECK_ABI LIBPALME.so > tests/data/abi/SONAME.txt
 set -u
 LC_ALL=C

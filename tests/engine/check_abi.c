@@ -75,6 +75,8 @@ static void structs(void)
     MEMBER(palme_info, min_score);
     MEMBER(palme_info, parameters);
     MEMBER(palme_info, bytes);
+    MEMBER(palme_info, filter);
+    MEMBER(palme_info, resize_side);
     MEMBER(palme_info, labels);
     MEMBER(palme_info, most_labels);
     MEMBER(palme_info, label_weight);
@@ -119,6 +121,7 @@ static void structs(void)
     MEMBER(palme_options, log_user);
     MEMBER(palme_options, label_weight);
     MEMBER(palme_options, no_labels);
+    MEMBER(palme_options, blocklist);
     MEMBER(palme_options, reserved);
     FINISH(palme_options);
 
@@ -136,6 +139,7 @@ static void values(void)
     VALUE(PALME_MAX_BEAMS);
     VALUE(PALME_MAX_PROMPT_BYTES);
     VALUE(PALME_MAX_LABELS);
+    VALUE(PALME_MAX_BLOCKED_BYTES);
     VALUE(PALME_MAX_SIDE);
     VALUE(PALME_MAX_SQUARE);
     VALUE(PALME_ROWS_HELD);
@@ -156,6 +160,10 @@ static void values(void)
     VALUE(PALME_LOG_WARNING);
     VALUE(PALME_LOG_INFO);
     VALUE(PALME_RESIZE_SQUASH);
+    VALUE(PALME_RESIZE_CROP);
+    VALUE(PALME_FILTER_TRIANGLE);
+    VALUE(PALME_FILTER_BILINEAR);
+    VALUE(PALME_FILTER_BICUBIC);
     VALUE(PALME_FORMAT_RGB);
     VALUE(PALME_FORMAT_RGBX);
     VALUE(PALME_FORMAT_BGRX);

@@ -238,7 +238,7 @@ static size_t scratch_bytes_of(int size)
 {
     struct palme_arena arena = { 0 };
 
-    palme_image_reserve(&arena, size);
+    palme_image_reserve(&arena, SQUASH(size));
     return arena.most;
 }
 
@@ -257,7 +257,7 @@ static unsigned char *plain_square(const struct planes *p, int size)
     unsigned char *out = malloc((size_t)size * size * 3);
     struct palme_arena scratch = scratch_for_image(size);
 
-    CHECK_INT(palme_image_resize(&plainly, out, &image, size, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&plainly, out, &image, SQUASH(size), &scratch), PALME_OK);
     free(scratch.base);
     return out;
 }
@@ -303,7 +303,7 @@ static void check_rows(const struct planes *p, const unsigned char *bytes, int s
 
     lent.rows = malloc(p->row[0] * PALME_ROWS_HELD);
     CHECK(palme_image_problem(&image) == NULL);
-    CHECK_INT(palme_image_resize(&compute, out, &image, size, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&compute, out, &image, SQUASH(size), &scratch), PALME_OK);
     CHECK_MESSAGE(memcmp(out, bytes, n) == 0, "%s: %s %dx%d -> %d: other bytes by rows", kernels.level,
                   formats[p->f].name, p->width, p->height, size);
     CHECK_MESSAGE(lent.steps_back < size, "%s %dx%d -> %d: %d steps back", formats[p->f].name, p->width, p->height,
@@ -347,7 +347,7 @@ static void check_layout(const struct planes *p, const double *exact, const unsi
     memset(memory + 64 + scratch_bytes, 0xA5, 64);
     CHECK_MESSAGE(palme_image_problem(&image) == NULL, "%s %dx%d: %s", formats[p->f].name, p->width, p->height,
                   palme_image_problem(&image));
-    CHECK_INT(palme_image_resize(&compute, out + 16, &image, size, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&compute, out + 16, &image, SQUASH(size), &scratch), PALME_OK);
     for (int i = 0; i < 16; i++)
         outside += (out[i] != 0xA5) + (out[n + 16 + i] != 0xA5);
     for (size_t i = 0; i < 64; i++)
@@ -469,7 +469,7 @@ static void check_known_colours(void)
                                                   : p.count == 2 ? (k ? 1 + at % 2 : 0)
                                                   : at % 2       ? 1 + at / 2 % 2
                                                                  : 0];
-            CHECK_INT(palme_image_resize(&compute, out, &image, SIDE, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, out, &image, SQUASH(SIDE), &scratch), PALME_OK);
             for (int at = 0; at < SIDE * SIDE * 3; at++)
                 worst = abs(out[at] - known[i].rgb[at % 3]) > worst ? abs(out[at] - known[i].rgb[at % 3]) : worst;
             CHECK_MESSAGE(worst <= 2, "%s: colour %zu as %s: off by %d", kernels.level, i, formats[f].name, worst);
@@ -511,7 +511,7 @@ static void check_colours(void)
                     if (formats[f].alpha)
                         pixel[formats[f].alpha - 1] = 255;
                 }
-                palme_image_resize(&compute, out, &image, size, &scratch);
+                palme_image_resize(&compute, out, &image, SQUASH(size), &scratch);
                 for (int i = 0; i < size * size * 3; i++)
                     wrong += out[i] != colours[c][formats[f].bytes == 1 ? 0 : i % 3];
                 CHECK_MESSAGE(wrong == 0, "%s %dx%d, colour %zu: %d bytes are wrong", formats[f].name, width, height, c,
@@ -554,8 +554,8 @@ static void check_alpha(void)
                     flat[4 * i + c] = how == 1 ? (unsigned char)fmin(255, pixel[c] + 255 - pixel[a])
                                                : (unsigned char)over_white(pixel[c], pixel[a]);
                 }
-            CHECK_INT(palme_image_resize(&compute, out, &image, SIZE, &scratch), PALME_OK);
-            CHECK_INT(palme_image_resize(&compute, wanted, &seen, SIZE, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, out, &image, SQUASH(SIZE), &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &seen, SQUASH(SIZE), &scratch), PALME_OK);
             CHECK_MESSAGE(memcmp(out, wanted, sizeof out) == 0, "%s %s %dx%d, alpha %d: not as over white",
                           kernels.level, formats[f].name, width, height, how);
         }
@@ -574,7 +574,7 @@ static void check_identity(void)
         struct palme_image image = {
             PALME_FORMAT_RGB, size, size, { pixels }, { size * 3 }, 0, 0, 0, NULL, NULL, { 0 }
         };
-        palme_image_resize(&compute, out, &image, size, &scratch);
+        palme_image_resize(&compute, out, &image, SQUASH(size), &scratch);
         CHECK_MESSAGE(memcmp(out, pixels, (size_t)size * size * 3) == 0, "%dx%d is not copied", size, size);
         free(scratch.base);
         free(out);
@@ -669,15 +669,15 @@ static void check_stop(void)
     struct palme_compute stopping = { .kernels = &kernels, .cancel = stop, .cancel_user = &asked };
 
     stop_after = 1;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_ERROR_CANCELLED);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SQUASH(SIDE), &scratch), PALME_ERROR_CANCELLED);
     CHECK_INT(asked, 2);
     stop_after = 1000;
     asked = stopping.cancelled = 0;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SQUASH(SIDE), &scratch), PALME_OK);
     CHECK(asked > 2);
     asked = 0;
     image.width = image.height = 100;
-    CHECK_INT(palme_image_resize(&stopping, out, &image, SIDE, &scratch), PALME_OK);
+    CHECK_INT(palme_image_resize(&stopping, out, &image, SQUASH(SIDE), &scratch), PALME_OK);
     CHECK_INT(asked, 0);
     free(scratch.base);
     free(bytes);
@@ -711,7 +711,7 @@ static void check_preprocessor(const char *level)
 
             CHECK_INT(palme_preprocessor_open(&preprocessor, size, PALME_RESIZE_SQUASH, level), PALME_OK);
             CHECK_INT(palme_preprocess(preprocessor, out, &image), PALME_OK);
-            CHECK_INT(palme_image_resize(&compute, wanted, &image, size, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&compute, wanted, &image, SQUASH(size), &scratch), PALME_OK);
             CHECK_MESSAGE(memcmp(out, wanted, n) == 0, "%s %s, size %d: a preprocessor sees something else", level,
                           formats[f].name, size);
             memcpy(wanted, out, n);
@@ -778,7 +778,7 @@ static void check_pillow(const char *folder)
         image.width = (int)tensor->shape[1];
         image.planes[0] = pixels;
         image.strides[0] = image.width * 3;
-        palme_image_resize(&compute, out, &image, size, &scratch);
+        palme_image_resize(&compute, out, &image, SQUASH(size), &scratch);
         for (int64_t k = 0; k < list[i].count; k++)
             worst = abs(out[k] - wanted[k]) > worst ? abs(out[k] - wanted[k]) : worst;
         CHECK_MESSAGE(worst <= 1, "%s: %d steps from Pillow", list[i].name, worst);

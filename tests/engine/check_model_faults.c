@@ -6,9 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <unistd.h>
 
+#include "support/allocations.h"
 #include "support/check.h"
 #include "support/model_builder.h"
 #include "palme.h"
@@ -16,59 +16,6 @@
 static struct heard heard;
 static const char *path;
 static int threads = 1;
-
-/* ---- Allocations -------------------------------------------------------------------------- */
-
-static long allocations, failing; /* the one that fails; 0: none */
-
-static int fails(void)
-{
-    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED) == failing;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return fails() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
-
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *user);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *user);
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *user)
-{
-    return fails() ? EAGAIN : __real_pthread_create(thread, how, start, user);
-}
 
 /* ---- Reads -------------------------------------------------------------------------------- */
 
@@ -188,12 +135,12 @@ static void check_allocations(const char *precision)
     char wanted[256], found[256];
     long n, all, good = 0;
 
-    failing = 0;
+    failing_allocation = 0;
     CHECK_INT(caption(wanted, sizeof wanted, precision), PALME_OK);
     CHECK(wanted[0] != '\0');
     all = allocations;
     for (n = 1; n <= all; n++) {
-        failing = n;
+        failing_allocation = n;
         int status = caption(found, sizeof found, precision);
 
         good += status == PALME_OK;
@@ -203,7 +150,7 @@ static void check_allocations(const char *precision)
                       "%s, allocation %ld: status %d, %d messages: %s; %s", precision, n, status, heard.errors,
                       heard.error, found);
     }
-    failing = 0;
+    failing_allocation = 0;
     printf("%s, %d threads: %ld allocations, each failed once, %ld did without\n", precision, threads, all, good);
     CHECK(all > 20 && good <= threads - 1);
 }

@@ -7,37 +7,17 @@
 #include <unistd.h>
 
 #include "support/check.h"
+#include "support/faulty_source.h"
 #include "nn/model.h"
 #include "support/model_builder.h"
 #include "io/safetensors.h"
 
 static struct heard heard;
 
-/* A file in memory whose read number `fails` has this result. */
-struct faulty {
-    const unsigned char *bytes;
-    uint64_t size;
-    int reads, fails, result, outside;
-};
-
-static int read_faulty(void *user, uint64_t offset, void *buffer, size_t bytes)
-{
-    struct faulty *f = user;
-
-    if (offset > f->size || bytes > f->size - offset) {
-        f->outside++;
-        return -1;
-    }
-    if (f->reads++ == f->fails)
-        return f->result;
-    memcpy(buffer, f->bytes + offset, bytes);
-    return 0;
-}
-
 static int open_faulty(palme_model **model, struct faulty *f)
 {
     const struct palme_setup setup = { .threads = 1, .log = heard_log, .log_user = &heard };
-    const struct palme_source source = { .size = f->size, .read_at = read_faulty, .user = f };
+    const struct palme_source source = faulty_source(f);
 
     memset(&heard, 0, sizeof heard);
     *model = (palme_model *)&heard;

@@ -16,6 +16,7 @@
 
 #include "support/check.h"
 #include "io/safetensors.h"
+#include "text/bert_normalize.h"
 #include "text/detokenize.h"
 #include "base/unicode.h"
 
@@ -196,6 +197,34 @@ static void check_classes(const json_t *file)
     CHECK_INT(palme_char_class(0xFFFFFFFF), PALME_CHAR_OTHER);
 }
 
+/* What BERT's normalizer makes of every character, against a hash of what the library's does. */
+static void check_normalizer(const json_t *file)
+{
+    const struct palme_bert_normalizer normalizer = { .ideographs = 1, .strip_accents = 1, .lowercase = 1 };
+    unsigned long long hash = 0xCBF29CE484222325ULL;
+    char shown[20];
+
+    for (uint32_t c = 0; c < 0x110000; c++) {
+        char text[4], out[3 * sizeof text + 1];
+        size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+        uint32_t rest = c;
+
+        if (c >= 0xD800 && c < 0xE000)
+            continue;
+        for (size_t k = n; k-- > 1; rest >>= 6)
+            text[k] = (char)(0x80 | (rest & 0x3F));
+        text[0] = (char)(n == 1 ? c : (0xF00u >> n & 0xF0u) | rest);
+        size_t length = palme_bert_normalize(&normalizer, out, text, n);
+
+        CHECK(length <= palme_bert_normalized_size(n));
+        out[length] = '\n';
+        for (size_t k = 0; k <= length; k++)
+            hash = (hash ^ (unsigned char)out[k]) * 0x100000001B3ULL;
+    }
+    snprintf(shown, sizeof shown, "%016llx", hash);
+    CHECK_STR(shown, json_string_value(json_object_get(file, "bert")));
+}
+
 /* Returns the tokenizer of pairs.json, which the other tests start from. */
 static json_t *check_files(const char *folder, char **models)
 {
@@ -212,13 +241,13 @@ static json_t *check_files(const char *folder, char **models)
         if (!strstr(entry->d_name, ".json"))
             continue;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        file = json_load_file(path, 0, NULL);
+        file = json_load_file(path, JSON_ALLOW_NUL, NULL);
         CHECK_MESSAGE(file != NULL, "%s is no JSON", path);
         tokenizer = json_object_get(file, "tokenizer");
         files++;
         if (!tokenizer || json_is_null(tokenizer)) {
             if (strcmp(entry->d_name, "unicode.json") == 0)
-                check_classes(file);
+                check_classes(file), check_normalizer(file);
             else
                 compare_default(file, models);
             json_decref(file);
@@ -240,7 +269,7 @@ static json_t *check_files(const char *folder, char **models)
     }
     if (dir)
         closedir(dir);
-    CHECK_INT(files, 9);
+    CHECK_INT(files, 12);
     return base;
 }
 
@@ -538,9 +567,9 @@ static void check_odd_tokens(const json_t *base)
     text = json_dumps(root, JSON_COMPACT);
     CHECK_INT(palme_tokenizer_open(&t, text, strlen(text), vocabulary + 5, &logger), PALME_OK);
     if (t) {
-        int ids[4], special = 2;
+        int ids[4], special = 2, space;
         CHECK_INT(palme_tokenizer_longest(t), LONG);
-        bytes = palme_tokenizer_bytes(t, vocabulary, &length);
+        bytes = palme_tokenizer_bytes(t, vocabulary, 1, &space, &length);
         CHECK_INT(length, LONG);
         CHECK_INT(palme_detokenizer_bytes(&state, long_out, bytes, length), LONG);
         CHECK(memcmp(long_out, name, LONG) == 0);

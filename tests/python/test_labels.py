@@ -169,11 +169,11 @@ def learn_head(monkeypatch, tmp_path):
     monkeypatch.setattr(labels, "held_out", lambda name: False)
     (tmp_path / "spoken.txt").write_text("plate\n")
 
-    def learn(name, annotations):
+    def learn(name, annotations, *more):
         tsv, out = tmp_path / f"{name}.tsv", tmp_path / name
         tsv.write_text("".join(f"{photo}\t{thing}\n" for photo, thing in annotations.items()))
         options = ["--things", f"{tsv}=taught", "--also", "other", "--spoken", str(tmp_path / "spoken.txt")]
-        heads.main([*options, "--out", str(out), "--epochs", "2"])
+        heads.main([*options, "--out", str(out), "--epochs", "2", *more])
         return out
 
     return learn
@@ -192,6 +192,36 @@ def test_a_learned_head_computes_what_its_photos_got(learn_head, words):
     # float16 rounds a probability by at most 2^-12. As much again is for the sums of 2560 products in float32, which
     # have another order when the standardisation is folded in.
     assert np.abs(got - wanted).max() < 2**-11
+
+
+def test_a_head_without_classes_knows_what_photos_taught(learn_head, words):
+    out = learn_head("out", {f"taught-{i}": "dog" if i % 2 else "mouse" for i in range(10)}, "--no-classes")
+    arrays, metadata = modelfile.read(out / "head.safetensors")
+    assert set(arrays) == {"labels.things.weight", "labels.things.bias"}
+    assert json.loads(metadata["labels"])["classes"] == []
+    p = np.load(out / "other.npy")[0]
+    taught = [words.at[name] for name in ("computer mouse", "dog", "plate")]
+    assert (p[:, taught] > 0).all() and np.count_nonzero(p) == p[:, taught].size
+
+
+def test_a_head_of_classes_alone_needs_no_photo_that_teaches(learn_head, words, tmp_path):
+    heads.main(["--only-classes", "--also", "other", "--out", str(tmp_path / "out")])
+    arrays, metadata = modelfile.read(tmp_path / "out" / "head.safetensors")
+    assert set(arrays) == {"labels.classes.weight", "labels.classes.bias"}
+    assert json.loads(metadata["labels"])["things"] == []
+    p = np.load(tmp_path / "out" / "other.npy")[0]
+    known = sorted(set(labels.classes(words)) - {-1})
+    # float16 rounds each of the sums by at most 2^-12 of itself; classes of no label are what is missing to 1
+    assert (p[:, known].sum(1) <= 1 + 2**-11).all() and np.count_nonzero(np.delete(p, known, 1)) == 0
+    with pytest.raises(SystemExit, match="no photos"):
+        heads.main(["--only-classes", "--out", str(tmp_path / "none")])
+
+
+def test_words_of_labels_that_the_head_cannot_tell_do_not_count():
+    words = labels.Words()
+    known = words.know([words.at["dog"], words.at["bicycle"]])
+    assert known is words and known.named("a cat and a dog on a bike") == [words.at["dog"], words.at["bicycle"]]
+    assert {i for _, places in known.table for i in places} == {words.at["dog"], words.at["bicycle"]}
 
 
 def test_a_photo_gets_probabilities_that_it_did_not_teach(learn_head):
@@ -220,7 +250,20 @@ def test_a_packed_model_keeps_its_labels(words, text, tmp_path):
     head = {f"labels.{n}": rng.normal(size=shape).astype(np.float32) for n, shape in shapes.items()}
     described = {"names": words.names, "classes": [5, -1, 7], "things": [1, 5]}
     modelfile.write_arrays(tmp_path / "head", head, {"labels": json.dumps(described)})
-    options = ["--hold", "0.3", "0.05", "0", "0.6", "--store", "f32", "--out", str(tmp_path / "two")]
+    options = [
+        "--hold",
+        "0.3",
+        "0.05",
+        "0",
+        "0.6",
+        "--unsure",
+        "0.4",
+        "0.5",
+        "--store",
+        "f32",
+        "--out",
+        str(tmp_path / "two"),
+    ]
     pack_labels.main([str(tmp_path / "a"), str(tmp_path / "b"), "--head", str(tmp_path / "head"), *options])
     modelfile.convert(tmp_path / "two", tmp_path / "one", 1)
     for version in ("two", "one"):
@@ -229,6 +272,7 @@ def test_a_packed_model_keeps_its_labels(words, text, tmp_path):
         config = Config.read(metadata["config"]).labels
         assert {key: config[key] for key in described} == described, version
         assert config["hold"] == {"weight": 0.3, "floor": 0.05, "require": 0.0, "sure": 0.6}
+        assert config["unsure"] == {"confirm": 0.4, "least": 0.5}
         assert config["most"] == 8 and len(config["thresholds"]) == len(words.names)
         loaded = modelfile.load(tmp_path / version).labels
         for name, x in loaded.state_dict().items():
@@ -438,3 +482,36 @@ def test_a_caption_is_confirmed_by_the_surest_thing_it_names(words):
     assert words.confirmed("a dog is sitting on a couch", p) == 0.6
     assert words.confirmed("a hot dog", p) == 0.3
     assert words.confirmed("sitting", p) == 0.0  # no thing
+
+
+def test_captions_of_nothing_sure_are_shown_at_no_score(words):
+    said = {"a": ("a dog", -0.5), "b": ("a cat", -0.2), "c": ("a car", -1.0), "d": ("a bus", -3.0)}
+    p = {n: np.zeros(len(words.names)) for n in said}
+    for n, name in (("a", "dog"), ("c", "car"), ("d", "bus")):
+        p[n][words.at[name]] = 0.9
+    each = {"a": set(), "b": {"cat"}, "c": set(), "d": {"bus"}}
+    lines = calibrate.shown(*calibrate.confirmed(words, said, each, p, 0.5), 4)
+    assert lines[1:] == [(-3.0, 0.75, 1 / 3), (-1.0, 0.5, 0.0), (-0.5, 0.25, 0.0)] and lines[0][0] == -math.inf
+    picture = calibrate.plot([("a thing from 0.5", lines), ("nothing", [(-math.inf, 1.0, 0.5)])])
+    assert picture.count("<circle") == 3 and "a thing from 0.5" in picture and "nothing" not in picture
+
+
+def test_unsure_captions_give_way_to_the_likeliest_label(words, capsys):
+    said = {
+        "a": ("a dog on a couch", -0.5),
+        "b": ("a cat on a couch", -0.5),
+        "c": ("a car on a street", -2.0),
+        "d": ("a pizza", -0.4),
+    }
+    p = {n: np.zeros(len(words.names)) for n in said}
+    p["a"][words.at["dog"]], p["b"][words.at["clock"]], p["c"][words.at["car"]] = 0.6, 0.8, 0.9
+    assert calibrate.unsure(words, said, p, 0.5, -1.0) == {"b", "c", "d"}
+    assert calibrate.unsure(words, said, p, 0.0, -1.0) == {"c"}
+    things = {"a": {"dog", "couch"}, "b": {"clock"}, "c": {"bus"}, "d": {"pizza"}}
+    calibrate.report_unsure(words, said, p, [(0.0, -9.0), (0.5, -1.0)], 0.5, things, {})
+    assert capsys.readouterr().out.splitlines() == [
+        "confirmed at 0, score from -9: 1.00 shown, 0.500 of them false; "
+        "with cautious sentences 1.00 and 0.500, 0.500 of the photos with something right",
+        "confirmed at 0.5, score from -1: 0.25 shown, 0.000 of them false; "
+        "with cautious sentences 0.75 and 0.333, 0.500 of the photos with something right",
+    ]

@@ -19,12 +19,15 @@ static inline struct palme_arena arena_of_bytes(size_t bytes)
     return palme_arena_over(memory, bytes);
 }
 
+/* A square of this size from the whole picture, by the triangle filter. */
+#define SQUASH(size) (&(struct palme_scaling){ size, PALME_RESIZE_SQUASH, PALME_FILTER_TRIANGLE, size })
+
 /* Enough to make squares of `size`. */
 static inline struct palme_arena scratch_for_image(int size)
 {
     struct palme_arena arena = { 0 };
 
-    palme_image_reserve(&arena, size);
+    palme_image_reserve(&arena, SQUASH(size));
     return arena_of_bytes(arena.most);
 }
 

@@ -31,7 +31,8 @@ void caption_release (void);
 guint caption_journal (const gchar * prefix);
 
 /* A palmecaption with a model of these lines (NULL: none) and a bus of its own; properties in
- * gst-launch syntax, or NULL. Captions are not kept steady unless the properties say so. */
+ * gst-launch syntax, or NULL. Captions are not kept steady, and do not have their
+ * prompt, unless the properties say so. */
 GstElement *caption_element (const gchar * lines, const gchar * properties);
 
 /* That element in a harness with CAPS_RGB, playing. */

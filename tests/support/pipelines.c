@@ -55,7 +55,8 @@ pipeline_new (const gchar * model_lines, const gchar * line)
 
   fail_unless (g_file_set_contents (path, content, -1, NULL));
   pipeline = gst_parse_launch (full, &error);
-  fail_unless (pipeline && !error, "%s: %s", full, error ? error->message : "?");
+  fail_unless (pipeline
+      && !error, "%s: %s", full, error ? error->message : "?");
   g_free (name);
   g_free (content);
   g_free (quoted);
@@ -71,11 +72,13 @@ move (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 
   (void) pad;
   if (info->type & GST_PAD_PROBE_TYPE_BUFFER) {
-    GstBuffer *buffer = gst_buffer_make_writable (GST_PAD_PROBE_INFO_BUFFER (info));
+    GstBuffer *buffer =
+        gst_buffer_make_writable (GST_PAD_PROBE_INFO_BUFFER (info));
 
     GST_BUFFER_PTS (buffer) += segment->start;
     GST_PAD_PROBE_INFO_DATA (info) = buffer;
-  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_SEGMENT) {
+  } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) ==
+      GST_EVENT_SEGMENT) {
     gst_event_unref (GST_PAD_PROBE_INFO_EVENT (info));
     GST_PAD_PROBE_INFO_DATA (info) = gst_event_new_segment (segment);
   }
@@ -83,12 +86,14 @@ move (GstPad * pad, GstPadProbeInfo * info, gpointer data)
 }
 
 void
-pipeline_move (GstElement * pipeline, const gchar * element, const GstSegment * segment)
+pipeline_move (GstElement * pipeline, const gchar * element,
+    const GstSegment * segment)
 {
   GstElement *moved = gst_bin_get_by_name (GST_BIN (pipeline), element);
   GstPad *sink = gst_element_get_static_pad (moved, "sink");
 
-  gst_pad_add_probe (sink, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, move,
+  gst_pad_add_probe (sink,
+      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, move,
       gst_segment_copy (segment), (GDestroyNotify) gst_segment_free);
   gst_object_unref (sink);
   gst_object_unref (moved);
@@ -130,7 +135,8 @@ have_elements (const gchar * first, ...)
   gboolean all = TRUE;
 
   va_start (args, first);
-  for (name = first; name; name = va_arg (args, const gchar *)) {
+  for (name = first; name; name = va_arg (args, const gchar *))
+  {
     GstElementFactory *factory = gst_element_factory_find (name);
 
     if (factory)

@@ -13,7 +13,7 @@
  *   text=        the caption (default "caption {n}"), with these replaced:
  *                {n} count of captions that this model has begun, from 0; {luma} {r} {g} {b} mean
  *                values of the picture; {prompt} {max_length} {temperature} {top_k} {top_p} {seed}
- *                {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
+ *                {blocklist} {beams} {opened} (number of sessions opened so far) {width} {height}; {low} {high}
  *                smallest and largest value of the picture
  *   piece=       bytes in each answer of palme_next (default: one word with its space); characters may
  *                be cut in two
@@ -28,6 +28,7 @@
  *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
  *   next_ms=     the same for each palme_next, once for those who ask together
  *   hold=        name of a file: palme_look does not return while this file exists, unless stopped
+ *   hold_next=   name of a file: palme_next gives no piece but the first while this file exists
  *   hold_close=  name of a file: palme_model_close does not return while this file exists
  *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
@@ -59,7 +60,7 @@
 enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
-    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_close[MAX_VALUE];
+    char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_next[MAX_VALUE], hold_close[MAX_VALUE];
     char journal[MAX_VALUE], message[MAX_VALUE];
     char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE], labels[MAX_VALUE], cautious[MAX_VALUE];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
@@ -217,6 +218,7 @@ static void read_line(struct palme_model *model, const char *line)
         { "name", model->name },
         { "text", model->text },
         { "hold", model->hold },
+        { "hold_next", model->hold_next },
         { "hold_close", model->hold_close },
         { "journal", model->journal },
         { "message", model->message },
@@ -370,7 +372,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->stem = "none";
     info->level = "c";
     info->precision = model->precision;
-    info->image_size = model->image_size;
+    info->image_size = info->resize_side = model->image_size;
     info->patch_size = 1;
     info->vocabulary = 256;
     info->max_context = 64;
@@ -491,6 +493,11 @@ int palme_preprocessor_open(palme_preprocessor **preprocessor, int size, enum pa
         return PALME_ERROR_MEMORY;
     (*preprocessor)->size = size;
     return PALME_OK;
+}
+
+int palme_preprocessor_open_info(palme_preprocessor **preprocessor, const struct palme_info *info, const char *level)
+{
+    return palme_preprocessor_open(preprocessor, info->image_size, info->resize, level);
 }
 
 void palme_preprocessor_close(palme_preprocessor **preprocessor)
@@ -644,6 +651,10 @@ static size_t replace(const struct palme_session *session, const char *pattern, 
         fprintf(y, "%d", (int)(o->top_p * 100 + 0.5));
         return 7;
     }
+    if (strncmp(pattern, "{blocklist}", 11) == 0) {
+        fputs(o->blocklist ? o->blocklist : "", y);
+        return 11;
+    }
     if (strncmp(pattern, "{label_weight}", 14) == 0) {
         fprintf(y, "%d", (int)(o->label_weight * 100));
         return 14;
@@ -706,6 +717,12 @@ static int answer(palme_session *session, const char **piece)
     return PALME_OK;
 }
 
+/* Whether the first of those who ask has a piece, and gets no more for now. */
+static int is_held(const palme_session *session)
+{
+    return session->tokens > 0 && session->model->hold_next[0] && access(session->model->hold_next, F_OK) == 0;
+}
+
 int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses)
 {
     int i, pending = 0;
@@ -730,7 +747,7 @@ int palme_next_batch(palme_session *const *sessions, int count, const char **pie
                 statuses[i] = PALME_ERROR_CANCELLED;
                 pending--;
             }
-        if (now_ns() >= end)
+        if (now_ns() >= end && !is_held(sessions[0]))
             break;
         sleep_ms(1);
     }

@@ -12,21 +12,23 @@ typedef struct
 } TextHostClass;
 
 G_DEFINE_TYPE (TextHost, text_host, GST_TYPE_ELEMENT)
-
-static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
+     static GstStaticPadTemplate sink_template =
+         GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
     GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC,
+     static GstStaticPadTemplate src_template =
+         GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC,
     GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
-static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE ("text", GST_PAD_SRC,
+     static GstStaticPadTemplate text_template =
+         GST_STATIC_PAD_TEMPLATE ("text", GST_PAD_SRC,
     GST_PAD_REQUEST, GST_STATIC_CAPS ("text/x-raw, format=utf8"));
 
-static GstPad *
-request_new_pad (GstElement * element, GstPadTemplate * templ, const gchar * name,
-    const GstCaps * caps)
+     static GstPad *request_new_pad (GstElement * element,
+    GstPadTemplate * templ, const gchar * name, const GstCaps * caps)
 {
   (void) name;
   (void) caps;
-  return gst_palme_caption_textpad_request_pad (((TextHost *) element)->text, templ);
+  return gst_palme_caption_textpad_request_pad (((TextHost *) element)->text,
+      templ);
 }
 
 static void
@@ -44,7 +46,8 @@ change_state (GstElement * element, GstStateChange transition)
     gst_palme_caption_textpad_start (host->text);
   else if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
     gst_palme_caption_textpad_stop (host->text);
-  return GST_ELEMENT_CLASS (text_host_parent_class)->change_state (element, transition);
+  return GST_ELEMENT_CLASS (text_host_parent_class)->change_state (element,
+      transition);
 }
 
 static void
@@ -66,7 +69,8 @@ text_host_class_init (TextHostClass * class)
   gst_element_class_add_static_pad_template (element, &sink_template);
   gst_element_class_add_static_pad_template (element, &src_template);
   gst_element_class_add_static_pad_template (element, &text_template);
-  gst_element_class_set_static_metadata (element, "text host", "Test", "test", "test");
+  gst_element_class_set_static_metadata (element, "text host", "Test", "test",
+      "test");
 }
 
 static void
@@ -111,7 +115,8 @@ GstFlowReturn
 host_wait_error (TextHost * host, guint ms)
 {
   GstBus *bus = gst_element_get_bus (GST_ELEMENT (GST_OBJECT_PARENT (host)));
-  GstMessage *message = gst_bus_timed_pop_filtered (bus, ms * GST_MSECOND, GST_MESSAGE_ERROR);
+  GstMessage *message =
+      gst_bus_timed_pop_filtered (bus, ms * GST_MSECOND, GST_MESSAGE_ERROR);
   const GstStructure *details = NULL;
   gint flow = GST_FLOW_OK;
 
@@ -120,7 +125,8 @@ host_wait_error (TextHost * host, guint ms)
     return GST_FLOW_OK;
   fail_unless (GST_MESSAGE_SRC (message) == GST_OBJECT (host));
   gst_message_parse_error_details (message, &details);
-  fail_unless (details && gst_structure_get_int (details, "flow-return", &flow));
+  fail_unless (details
+      && gst_structure_get_int (details, "flow-return", &flow));
   gst_message_unref (message);
   return flow;
 }
@@ -221,7 +227,8 @@ consumer_event (GstPad * pad, GstObject * parent, GstEvent * event)
 Consumer *
 consumer_new (void)
 {
-  static GstStaticPadTemplate templ = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
+  static GstStaticPadTemplate templ =
+      GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK,
       GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
   Consumer *consumer = g_new0 (Consumer, 1);
 

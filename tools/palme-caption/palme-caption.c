@@ -65,7 +65,7 @@ static const char help[] =
     "  --precision P      what the weights are kept and computed in: f32, bf16, int8; auto, the\n"
     "                     default: the fastest in which the model's captions are as good\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"
-    "  --max-length N     most tokens of a caption, 1 to 1024; default 32\n"
+    "  --max-length N     most tokens of a caption, 1 to 1024; default: the model's, or 32\n"
     "  --prompt TEXT      words to go on from; the caption is what follows them\n"
     "  --format FORMAT    tsv (default): name, tab, caption; a frame of a video is called\n"
     "                     name@h:mm:ss.mmm. text: captions alone. json: an object a line\n"
