@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """import_hf.py - makes a model file of a captioner in a local Hugging Face folder.
 
-    python -m models.convert.import_hf FOLDER OUT.safetensors [--store f32|bf16|int8] [--photo PICTURE]
+    python models/convert/import_hf.py FOLDER OUT.safetensors [--store f32|bf16|int8] [--photo PICTURE]
 
 Kinds: vision-encoder-decoder with ViT or DeiT and GPT-2, blip, git. The folder has config.json, the weights
 (model.safetensors, its shards with an index, or pytorch_model.bin), the tokenizer (tokenizer.json, vocab.json and
@@ -23,11 +23,13 @@ import sys
 
 import numpy as np
 
-from models import modelfile
+if __name__ == "__main__":  # started by its path: the package `models` is in the project's root
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from models import ROOT, modelfile
 from models.convert.hf_folder import Weights, generation_of, picture_of, read_json, tokenizer_of
 from models.data import DataError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 ACTIVATIONS = {
     "gelu": "gelu_erf",
     "gelu_new": "gelu_tanh",

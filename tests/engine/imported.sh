@@ -13,14 +13,14 @@ if ! said=$("$python" -c 'import numpy' 2>&1); then
     echo "skipped: $python: $(echo "$said" | tail -n 1)"
     exit 77
 fi
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root PALME_CAPTION=
-export PYTHONDONTWRITEBYTECODE PYTHONPATH PALME_CAPTION
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 bad=0
 for folder in "$root"/tests/data/hf/*/; do
     name=$(basename "$folder")
     echo "$name"
-    "$python" -m models.convert.import_hf "$folder" "$work/$name" --no-trial && "$check" "$work/$name" "$folder" || bad=1
+    "$python" "$root/models/convert/import_hf.py" "$folder" "$work/$name" --no-trial && "$check" "$work/$name" "$folder" || bad=1
 done
 exit $bad
