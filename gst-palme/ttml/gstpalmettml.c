@@ -70,7 +70,8 @@ GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (palmettml, "palmettml", GST_RANK_NONE, GS
 
 /* ---- Output ----------------------------------------------------------------------------------- */
 
-/* Documents have a segment of their own, in media time from 0 on. */
+/* Documents have a segment of their own, in media time from 0 on. The first one may come at the end of the
+ * stream; a sink that waits for data before it starts to play has a GAP until then. */
 static void
 configure (GstPalmeTtml * self)
 {
@@ -83,6 +84,8 @@ configure (GstPalmeTtml * self)
   gst_caps_unref (caps);
   gst_segment_init (&segment, GST_FORMAT_TIME);
   gst_pad_push_event (self->srcpad, gst_event_new_segment (&segment));
+  gst_pad_push_event (self->srcpad, gst_event_new_gap (0,
+          GST_CLOCK_TIME_NONE));
   self->configured = TRUE;
 }
 
@@ -125,6 +128,7 @@ advance (GstPalmeTtml * self, GstClockTime position)
 
   if (!GST_CLOCK_TIME_IS_VALID (position))
     return GST_FLOW_OK;
+  configure (self);
   if (!GST_CLOCK_TIME_IS_VALID (self->position) || position > self->position)
     self->position = position;
   if (duration == 0)
