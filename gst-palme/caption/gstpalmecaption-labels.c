@@ -16,7 +16,7 @@ gst_palme_when_unsure_get_type (void)
   static const GEnumValue values[] = {
     {GST_PALME_WHEN_UNSURE_CAPTION, "Say the caption anyway", "caption"},
     {GST_PALME_WHEN_UNSURE_LABELS,
-          "Say the likeliest label, as in \"a photo of a clock\"", "labels"},
+        "Say the likeliest label, as in \"a photo of a clock\"", "labels"},
     {GST_PALME_WHEN_UNSURE_SILENT, "Say nothing", "silent"},
     {0, NULL, NULL}
   };

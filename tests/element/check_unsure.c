@@ -21,7 +21,8 @@ expect_dogs (const GstStructure * s)
   gchar *text = gst_structure_to_string (s);
   guint i;
 
-  fail_unless (labels != NULL && probabilities != NULL, "no labels in %s", text);
+  fail_unless (labels != NULL
+      && probabilities != NULL, "no labels in %s", text);
   g_free (text);
   fail_unless_equals_int (gst_value_array_get_size (labels), 3);
   fail_unless_equals_int (gst_value_array_get_size (probabilities), 3);
