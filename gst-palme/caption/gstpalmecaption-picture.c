@@ -162,10 +162,10 @@ static gboolean
 resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     const struct palme_image *image)
 {
-  if (picture->rule.image_size != size)
+  if (picture->rule.image_size != size) {
     palme_preprocessor_close (&picture->preprocessor);
-  picture->rule.image_size = size;
-  picture->rule.resize_side = MAX (picture->rule.resize_side, size);
+    picture->rule.image_size = picture->rule.resize_side = size;
+  }
   if (picture->preprocessor == NULL
       && palme_preprocessor_open_info (&picture->preprocessor, &picture->rule,
           NULL) < 0)

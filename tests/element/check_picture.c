@@ -704,6 +704,57 @@ bench (void)
   }
 }
 
+/* A model that wants the middle of a picture, by the cubic filter: frames of any format become what the engine makes of
+ * the same pixels in RGB. */
+GST_START_TEST (test_rule)
+{
+  static const gchar *const formats[] = { "RGB", "BGRx", "GBR" };
+  const struct palme_info info = {
+    .image_size = 16, .resize = PALME_RESIZE_CROP,
+    .filter = PALME_FILTER_BICUBIC, .resize_side = 20
+  };
+  guint8 found[G_N_ELEMENTS (formats)][16 * 16 * 3], wanted[16 * 16 * 3];
+  palme_preprocessor *preprocessor = NULL;
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (formats); i++) {
+    GstPalmeCaptionPicture picture = { 0 };
+    GstCaps *caps = caps_of (formats[i], 64, 30, "");
+    GstBuffer *buffer = waves (caps);
+    const gchar *reason = "";
+
+    gst_palme_caption_picture_set_caps (&picture, caps);
+    gst_palme_caption_picture_set_rule (&picture, &info);
+    fail_unless (gst_palme_caption_picture_take (&picture, found[i], 16, buffer,
+            &reason), "%s: %s", formats[i], reason);
+    if (i == 0) {
+      GstMapInfo map;
+      struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 64,
+        .height = 30
+      };
+
+      fail_unless (gst_buffer_map (buffer, &map, GST_MAP_READ));
+      image.planes[0] = map.data;
+      image.strides[0] = 64 * 3;
+      fail_unless_equals_int (palme_preprocessor_open_info (&preprocessor,
+              &info, NULL), PALME_OK);
+      fail_unless_equals_int (palme_preprocess (preprocessor, wanted, &image),
+          PALME_OK);
+      palme_preprocessor_close (&preprocessor);
+      gst_buffer_unmap (buffer, &map);
+    }
+    gst_palme_caption_picture_clear (&picture);
+    gst_buffer_unref (buffer);
+    gst_caps_unref (caps);
+  }
+  fail_unless (memcmp (found[0], wanted, sizeof wanted) == 0);
+  fail_unless (memcmp (found[1], wanted, sizeof wanted) == 0);
+  fail_unless (memcmp (found[2], wanted, sizeof wanted) == 0);
+}
+
+GST_END_TEST;
+
+
 static Suite *
 picture_suite (void)
 {
@@ -721,8 +772,10 @@ picture_suite (void)
   tcase_add_test (tcase, test_alpha);
   tcase_add_test (tcase, test_palette);
   tcase_add_test (tcase, test_changes);
+  tcase_add_test (tcase, test_rule);
   return suite;
 }
+
 
 int
 main (int argc, char **argv)
