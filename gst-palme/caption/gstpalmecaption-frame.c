@@ -194,8 +194,7 @@ note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
 
 /* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
 static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer,
-    const struct palme_info *info)
+draw (GstPalmeCaption * self, GstBuffer * buffer, const struct palme_info *info)
 {
   const gchar *reason = "out of memory for the small picture";
   gint size = info->image_size;
@@ -335,8 +334,7 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
   }
   handed = drawn || look (self, buffer, place, steadying);
   if (handed && is_to_keep (self, steadying)) {
-    gst_palme_caption_worker_count (self->worker,
-        GST_PALME_CAPTION_COUNT_KEPT);
+    gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_KEPT);
     end_turn (self, schedule, time, interval);
     /* A flash looks like two cuts. */
     self->scenes.cut = FALSE;
@@ -367,8 +365,7 @@ may_look (GstPalmeCaption * self, GstClockTime time)
 
   if (!self->picture.known)
     return FALSE;
-  pixels =
-      (guint64) GST_VIDEO_INFO_WIDTH (info) * GST_VIDEO_INFO_HEIGHT (info);
+  pixels = (guint64) GST_VIDEO_INFO_WIDTH (info) * GST_VIDEO_INFO_HEIGHT (info);
   return has_passed (self->looked, time,
       gst_util_uint64_scale (pixels, GST_SECOND, rate));
 }

@@ -299,8 +299,7 @@ gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
   struct palme_info *rule = &picture->rule;
 
   if (rule->image_size == info->image_size && rule->resize == info->resize
-      && rule->filter == info->filter
-      && rule->resize_side == info->resize_side)
+      && rule->filter == info->filter && rule->resize_side == info->resize_side)
     return FALSE;
   palme_preprocessor_close (&picture->preprocessor);
   rule->image_size = info->image_size;

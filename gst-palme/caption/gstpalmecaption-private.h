@@ -2,8 +2,8 @@
  *
  * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
  * of each other: gstpalmecaption.c (class, states, events, queries), -signals.c, -properties.c and
- * -settings.c (the properties that a user sets, and their values), -model.c (which model it has), -frame.c and -publish.c (what happens to each frame and
- * each caption).
+ * -settings.c (the properties that a user sets, and their values), -model.c (which model it has),
+ * -frame.c and -publish.c (what happens to each frame and each caption).
  *
  * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
  * element. Each has a small header, so that a test can link it alone.

@@ -543,8 +543,7 @@ install_seconds (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_INTERVAL_SECONDS,
       g_param_spec_double ("interval-seconds", "Interval in seconds",
           "Time between captioned frames in seconds "
-          "(0 = every frame)",
-          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+          "(0 = every frame)", 0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:cue-duration-seconds:
    *
@@ -555,8 +554,7 @@ install_seconds (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_CUE_DURATION_SECONDS,
       g_param_spec_double ("cue-duration-seconds", "Cue duration in seconds",
           "Maximum duration of a text buffer in seconds "
-          "(0 = one buffer per caption)",
-          0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
+          "(0 = one buffer per caption)", 0.0, MAX_SECONDS, 1.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:time-limit-seconds:
    *
@@ -567,8 +565,7 @@ install_seconds (GObjectClass * klass)
   g_object_class_install_property (klass, PROP_TIME_LIMIT_SECONDS,
       g_param_spec_double ("time-limit-seconds", "Time limit in seconds",
           "Time limit per caption in seconds "
-          "(0 = no limit)",
-          0.0, MAX_SECONDS, 0.0, CONTROLLABLE));
+          "(0 = no limit)", 0.0, MAX_SECONDS, 0.0, CONTROLLABLE));
   /**
    * GstPalmeCaption:caption-hold-seconds:
    *

@@ -185,8 +185,7 @@ set_prompt (GstPalmeCaptionSettings * settings, const GValue * value)
 }
 
 const gchar *
-gst_palme_caption_settings_read_blocklist (const GValue * value,
-    gchar ** words)
+gst_palme_caption_settings_read_blocklist (const GValue * value, gchar ** words)
 {
   const gchar *list = g_value_get_string (value);
   gchar **entries;

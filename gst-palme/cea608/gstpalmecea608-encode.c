@@ -26,8 +26,10 @@ static const struct
   { 0, 0x7b, "ç÷Ññ█", NULL },
   { 0x11, 0x30, "®°½¿™¢£♪à", NULL },
   { 0x11, 0x3a, "èâêîôû", NULL }, /* 0x39 is a transparent space */
-  { 0x12, 0x20, "ÁÉÓÚÜü‘¡*'—©℠•“”ÀÂÇÈÊËëÎÏïÔÙùÛ«»", "AEOUUu'!.'-cs.\"\"AACEEEeIIiOUuU\"\"" },
-  { 0x13, 0x20, "ÃãÍÌìÒòÕõ{}\\^_|~ÄäÖöß¥¤¦ÅåØø┌┐└┘", "AaIIiOoOo()/'-/-AaOosYC/AaOo++++" },
+  { 0x12, 0x20, "ÁÉÓÚÜü‘¡*'—©℠•“”ÀÂÇÈÊËëÎÏïÔÙùÛ«»",
+                "AEOUUu'!.'-cs.\"\"AACEEEeIIiOUuU\"\"" },
+  { 0x13, 0x20, "ÃãÍÌìÒòÕõ{}\\^_|~ÄäÖöß¥¤¦ÅåØø┌┐└┘",
+                "AaIIiOoOo()/'-/-AaOosYC/AaOo++++" },
   /* *INDENT-ON* */
 };
 
@@ -60,7 +62,8 @@ find_code (gunichar c, Code * code)
 {
   guint i;
 
-  *code = (Code) { 0, 0, 0 };
+  *code = (Code) {
+  0, 0, 0};
   for (i = 0; i < G_N_ELEMENTS (sets); i++) {
     const gchar *at = g_utf8_strchr (sets[i].characters, -1, c);
     glong place;
@@ -209,8 +212,7 @@ with_parity (guint8 byte)
 static void
 append_pair (GArray * pairs, guint8 first, guint8 second)
 {
-  guint16 pair =
-      (guint16) ((with_parity (first) << 8) | with_parity (second));
+  guint16 pair = (guint16) ((with_parity (first) << 8) | with_parity (second));
 
   g_array_append_val (pairs, pair);
 }
@@ -265,11 +267,9 @@ gst_palme_cea608_append_position (GArray * pairs, guint channel, guint row,
 static void
 append_special (GArray * pairs, guint8 first, guint8 second, guint8 control)
 {
-  guint16 pair =
-      (guint16) ((with_parity (first) << 8) | with_parity (second));
+  guint16 pair = (guint16) ((with_parity (first) << 8) | with_parity (second));
 
-  if (pairs->len > 0
-      && g_array_index (pairs, guint16, pairs->len - 1) == pair) {
+  if (pairs->len > 0 && g_array_index (pairs, guint16, pairs->len - 1) == pair) {
     append_twice (pairs, control, ALARM_OFF);
   }
   g_array_append_val (pairs, pair);
@@ -277,8 +277,7 @@ append_special (GArray * pairs, guint8 first, guint8 second, guint8 control)
 
 /* Characters of one byte share pairs; those of two have a pair of their own. */
 void
-gst_palme_cea608_append_line (GArray * pairs, guint channel,
-    const gchar * line)
+gst_palme_cea608_append_line (GArray * pairs, guint channel, const gchar * line)
 {
   guint8 waiting = 0;
   const gchar *at;

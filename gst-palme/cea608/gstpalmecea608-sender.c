@@ -79,8 +79,7 @@ append_roll_up (GArray * pairs, guint channel, guint rows, gchar ** lines,
   for (i = 0; i < count; i++) {
     gst_palme_cea608_append_control (pairs, channel,
         GST_PALME_CEA608_CARRIAGE_RETURN);
-    gst_palme_cea608_append_position (pairs, channel, GST_PALME_CEA608_ROWS,
-        0);
+    gst_palme_cea608_append_position (pairs, channel, GST_PALME_CEA608_ROWS, 0);
     gst_palme_cea608_append_line (pairs, channel, lines[i]);
   }
 }
@@ -189,8 +188,7 @@ has_to_clear (const GstPalmeCea608Sender * sender)
 }
 
 guint64
-gst_palme_cea608_sender_due (const GstPalmeCea608Sender * sender,
-    guint64 frame)
+gst_palme_cea608_sender_due (const GstPalmeCea608Sender * sender, guint64 frame)
 {
   const Caption *current = sender->current;
   const Caption *next = g_queue_peek_head ((GQueue *) & sender->waiting);

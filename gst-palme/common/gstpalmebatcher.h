@@ -27,7 +27,8 @@ typedef void (*GstPalmeBatcherGrown) (gpointer user, const gchar * text);
  * end, until `deadline` (monotonic, us), or until the session's stop question ends it. Appends at most
  * about `max_bytes` to `raw`. Calls on other threads at the same time share the passes of the decoder;
  * each gets the text that it would get alone, and none waits for a caption that has not begun. `grown`
- * may be NULL; it must be quick, since all of them wait for it. Returns PALME_OK or the engine's error. Any thread; it blocks until the caption is complete. */
+ * may be NULL; it must be quick, since all of them wait for it. Returns PALME_OK or the engine's error.
+ * Any thread; it blocks until the caption is complete. */
 gint gst_palme_batcher_generate (GstPalmeBatcher * batcher,
     palme_session * session, GString * raw, gsize max_bytes, gint64 deadline,
     GstPalmeBatcherGrown grown, gpointer user);

@@ -94,7 +94,8 @@ gst_palme_ttml_cues_add (GstPalmeTtmlCues * cues, const gchar * text,
     return;
   }
   cue = g_new (Cue, 1);
-  *cue = (Cue) { begin, end, markup };
+  *cue = (Cue) {
+  begin, end, markup};
   g_queue_push_tail (&cues->cues, cue);
 }
 

@@ -84,8 +84,7 @@ configure (GstPalmeTtml * self)
   gst_caps_unref (caps);
   gst_segment_init (&segment, GST_FORMAT_TIME);
   gst_pad_push_event (self->srcpad, gst_event_new_segment (&segment));
-  gst_pad_push_event (self->srcpad, gst_event_new_gap (0,
-          GST_CLOCK_TIME_NONE));
+  gst_pad_push_event (self->srcpad, gst_event_new_gap (0, GST_CLOCK_TIME_NONE));
   self->configured = TRUE;
 }
 

@@ -151,6 +151,7 @@ GST_START_TEST (test_wrap)
   {
     const gchar *text, *lines;
   } cases[] = {
+    /* *INDENT-OFF* */
     {"", ""},
     {" \n\t", ""},
     {"two dogs", "two dogs"},
@@ -167,7 +168,8 @@ GST_START_TEST (test_wrap)
     {"x abcdefghijklmnopqrstuvwxyzabcdefghijklmno",
         "x/abcdefghijklmnopqrstuvwxyzabcdef/ghijklmno"},
     /* What is there stays. */
-    {"Élan café naïve ñ ½ ♪ © {x} ~", "Élan café naïve ñ ½ ♪ © {x} ~"},
+    {"Élan café naïve ñ ½ ♪ © {x} ~",
+          "Élan café naïve ñ ½ ♪ © {x} ~"},
     {"cafe\xcc\x81", "café"},
     /* What is not there becomes what is near. */
     {"Dvořák Łódź", "Dvorák ?ódz"},
@@ -177,6 +179,7 @@ GST_START_TEST (test_wrap)
     {"👩\xe2\x80\x8d👩\xe2\x80\x8d👧 a❤\xef\xb8\x8f", "? a?"},
     {"a\x07\xe2\x80\x8b" "b", "ab"},
     {"\xff\xfe", "?"},
+    /* *INDENT-ON* */
   };
   guint i;
 
@@ -463,8 +466,7 @@ GST_START_TEST (test_random)
       run_until (&run, first > 30 ? first - 30 : 0);
     }
     run_until (&run, first + 400);
-    fail_unless (gst_palme_cea608_sender_due (&run.sender,
-            run.frame) == NEVER);
+    fail_unless (gst_palme_cea608_sender_due (&run.sender, run.frame) == NEVER);
     changes = g_strsplit (run.seen->str, "; ", -1);
     for (change = changes; *change; change++) {
       gchar *text = strchr (*change, ' ') + 1;
@@ -560,8 +562,7 @@ first_seen (GstHarness * h, Decoder * decoder, const gchar * text)
     gst_buffer_extract (buffer, 0, bytes, 2);
     fail_unless (GST_BUFFER_PTS (buffer) >= end);
     fail_unless (GST_BUFFER_PTS (buffer) % (40 * GST_MSECOND) == 0);
-    fail_unless_equals_uint64 (GST_BUFFER_DURATION (buffer),
-        40 * GST_MSECOND);
+    fail_unless_equals_uint64 (GST_BUFFER_DURATION (buffer), 40 * GST_MSECOND);
     end = GST_BUFFER_PTS (buffer) + GST_BUFFER_DURATION (buffer);
     decoder_read (decoder, (guint16) (bytes[0] << 8 | bytes[1]));
     now = decoder_text (decoder);
@@ -600,8 +601,7 @@ GST_START_TEST (test_latency)
   guint i;
 
   gst_harness_set_upstream_latency (h, 10 * GST_MSECOND);
-  fail_unless_equals_uint64 (gst_harness_query_latency (h),
-      2010 * GST_MSECOND);
+  fail_unless_equals_uint64 (gst_harness_query_latency (h), 2010 * GST_MSECOND);
   /* Live: time goes on in steps, and a text is known only when it begins. */
   for (i = 0; i < 40; i++)
     gst_harness_push_event (h, gst_event_new_gap (i * 100 * GST_MSECOND,
@@ -655,16 +655,14 @@ GST_START_TEST (test_flush)
 
   push_text (h, "two dogs", 2 * GST_SECOND, 20 * GST_SECOND);
   gst_harness_push_event (h, gst_event_new_gap (2 * GST_SECOND, GST_SECOND));
-  fail_unless (GST_CLOCK_TIME_IS_VALID (first_seen (h, &decoder,
-              "two dogs")));
+  fail_unless (GST_CLOCK_TIME_IS_VALID (first_seen (h, &decoder, "two dogs")));
   gst_harness_push_event (h, gst_event_new_flush_start ());
   gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.start = segment.time = 60 * GST_SECOND;
   gst_harness_push_event (h, gst_event_new_segment (&segment));
   /* The old caption leaves the screen at once. */
-  gst_harness_push_event (h, gst_event_new_gap (60 * GST_SECOND,
-          GST_SECOND));
+  gst_harness_push_event (h, gst_event_new_gap (60 * GST_SECOND, GST_SECOND));
   fail_unless_equals_uint64 (first_seen (h, &decoder, ""), 60 * GST_SECOND);
   push_text (h, "a cat", 62 * GST_SECOND, GST_SECOND);
   gst_harness_push_event (h, gst_event_new_eos ());
@@ -688,8 +686,7 @@ GST_START_TEST (test_odd_buffers)
   push_text (h, "two dogs", 5 * GST_SECOND, GST_CLOCK_TIME_NONE);
   push_text (h, "a cat", 8 * GST_SECOND, GST_CLOCK_TIME_NONE);
   gst_harness_push_event (h, gst_event_new_eos ());
-  fail_unless_equals_uint64 (first_seen (h, &decoder, "a cat"),
-      8 * GST_SECOND);
+  fail_unless_equals_uint64 (first_seen (h, &decoder, "a cat"), 8 * GST_SECOND);
   gst_harness_teardown (h);
 }
 

@@ -29,8 +29,9 @@ expect (GstHarness * h, guint n, guint8 grey, const gchar * wanted)
   GstBuffer *buffer = pass (h, n, grey);
   gchar *text = caption_of (buffer);
 
-  fail_unless (g_strcmp0 (text, wanted) == 0, "frame %u says \"%s\", not \"%s\"",
-      n, text ? text : "(nothing)", wanted ? wanted : "(nothing)");
+  fail_unless (g_strcmp0 (text, wanted) == 0,
+      "frame %u says \"%s\", not \"%s\"", n, text ? text : "(nothing)",
+      wanted ? wanted : "(nothing)");
   g_free (text);
   gst_buffer_unref (buffer);
 }
@@ -103,8 +104,9 @@ GST_START_TEST (test_same_picture_again)
   gst_harness_push_event (h, gst_event_new_flush_start ());
   gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
   gst_harness_push_event (h, gst_event_new_segment (&(GstSegment) {
-          .rate = 1.0,.applied_rate = 1.0,.format = GST_FORMAT_TIME,
-          .stop = GST_CLOCK_TIME_NONE,.duration = GST_CLOCK_TIME_NONE}));
+          .rate = 1.0,.applied_rate = 1.0,.format = GST_FORMAT_TIME,.stop =
+            GST_CLOCK_TIME_NONE,.duration = GST_CLOCK_TIME_NONE}
+      ));
   expect (h, n++, 100, "4 a7");
   expect (h, n++, 100, "4 a7");
   caption_harness_end (h);

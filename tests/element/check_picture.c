@@ -710,8 +710,8 @@ GST_START_TEST (test_rule)
 {
   static const gchar *const formats[] = { "RGB", "BGRx", "GBR" };
   const struct palme_info info = {
-    .image_size = 16, .resize = PALME_RESIZE_CROP,
-    .filter = PALME_FILTER_BICUBIC, .resize_side = 20
+    .image_size = 16,.resize = PALME_RESIZE_CROP,
+    .filter = PALME_FILTER_BICUBIC,.resize_side = 20
   };
   guint8 found[G_N_ELEMENTS (formats)][16 * 16 * 3], wanted[16 * 16 * 3];
   palme_preprocessor *preprocessor = NULL;
@@ -729,7 +729,7 @@ GST_START_TEST (test_rule)
             &reason), "%s: %s", formats[i], reason);
     if (i == 0) {
       GstMapInfo map;
-      struct palme_image image = { .format = PALME_FORMAT_RGB, .width = 64,
+      struct palme_image image = {.format = PALME_FORMAT_RGB,.width = 64,
         .height = 30
       };
 

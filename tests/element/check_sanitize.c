@@ -306,13 +306,16 @@ GST_START_TEST (test_lead)
 
   gst_palme_caption_schedule_take (&schedule, 100, 10);
   gst_palme_caption_schedule_lead (&schedule, 0.75);
-  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 103);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10),
+      103);
   fail_if (gst_palme_caption_schedule_is_due (&schedule, 102, 10));
   fail_unless (gst_palme_caption_schedule_is_due (&schedule, 103, 10));
   gst_palme_caption_schedule_take (&schedule, 103, 10);
-  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 113);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10),
+      113);
   gst_palme_caption_schedule_take (&schedule, 113, 10);
-  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10), 123);
+  fail_unless_equals_uint64 (gst_palme_caption_schedule_next (&schedule, 10),
+      123);
 }
 
 GST_END_TEST;

@@ -74,7 +74,8 @@ disturb (gdouble gain, gdouble offset, gdouble noise, gint shift)
       for (c = 0; c < 3; c++) {
         gdouble value = a[y][MAX (x - shift, 0)][c] * gain + offset;
 
-        value += noise * normal[((y * SIZE + x) * 3 + c) % G_N_ELEMENTS (normal)];
+        value +=
+            noise * normal[((y * SIZE + x) * 3 + c) % G_N_ELEMENTS (normal)];
         b[y][x][c] = (guint8) CLAMP (value, 0.0, 255.0);
       }
     }

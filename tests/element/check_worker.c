@@ -358,8 +358,7 @@ GST_START_TEST (test_hostile_names)
   gst_palme_model_cache_close (&hostile);
 
   fail_if (gst_palme_model_open (element, gst_palme_caption_debug,
-          "/nowhere/a\x1b]0;b\u2066", 1, "auto",
-          GST_MESSAGE_ERROR) != NULL);
+          "/nowhere/a\x1b]0;b\u2066", 1, "auto", GST_MESSAGE_ERROR) != NULL);
   text =
       caption_expect_issue (element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
       GST_RESOURCE_ERROR_NOT_FOUND);

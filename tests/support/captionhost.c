@@ -102,7 +102,8 @@ caption_element (const gchar * lines, const gchar * properties)
 
   /* The frames of most tests are all alike. What is given later counts. */
   launch = g_strdup_printf ("palmecaption scene-threshold=0 cut-threshold=0"
-      " switch-margin=0 caption-hold=0 include-prompt=false %s", properties ? properties : "");
+      " switch-margin=0 caption-hold=0 include-prompt=false %s",
+      properties ? properties : "");
   element = gst_parse_launch (launch, NULL);
   g_free (launch);
   fail_unless (element != NULL);
