@@ -50,6 +50,7 @@ plugin_may() {
     caption/gstpalmecaption-decide.[ch] | caption/gstpalmecaption-schedule.[ch]) ;;
     caption/gstpalmecaption-planes.[ch] | caption/gstpalmecaption-time.[ch]) ;;
     caption/gstpalmecaption-stats.[ch] | caption/gstpalmecaption-joins.[ch] | caption/gstpalmecaption-queue.[ch]) ;;
+    caption/gstpalmecaption-labels.[ch]) echo palme.h gstpalmesanitize.h ;;
     caption/gstpalmecaption-rows.[ch]) echo palme.h ;;
     caption/gstpalmecaption-picture.[ch]) echo palme.h gstpalmecaption-planes.h gstpalmecaption-rows.h ;;
     caption/gstpalmecaption-textpad.[ch]) echo gstpalmecues.h gstpalmecaption-joins.h gstpalmecaption-queue.h ;;

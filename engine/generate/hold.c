@@ -14,21 +14,29 @@ static const double least_probability = 1e-4; /* a word costs no more than one w
 void palme_hold_lay_out(struct palme_hold *hold, struct palme_arena *arena, const struct palme_words *words)
 {
     hold->words = words;
+    hold->labels = palme_arena_take(arena, (size_t)words->config->count, sizeof(float));
     hold->costs = palme_arena_take(arena, (size_t)words->config->word_count, sizeof(float));
     hold->single = palme_arena_take(arena, (size_t)words->ender_count, sizeof(float));
     hold->now = palme_arena_take(arena, (size_t)words->ender_count, sizeof(float));
     hold->wanted = palme_arena_take(arena, (size_t)words->config->count, sizeof(int));
 }
 
-/* Nats of a word. */
-static double cost_of(const struct palme_label_config *config, const struct palme_label_word *word,
-                      const double *probabilities, double weight)
+/* Nats of a label of this probability; NaN is as unlikely as can be. */
+static double cost_of(const struct palme_label_config *config, double p, double weight)
 {
-    double p = least_probability;
+    if (p >= config->floor)
+        return 0;
+    return weight * log(config->floor / (p > least_probability ? p : least_probability));
+}
 
-    for (int i = 0; i < word->count; i++)
-        p = probabilities[word->labels[i]] > p ? probabilities[word->labels[i]] : p;
-    return p < config->floor ? weight * (log(config->floor) - log(p)) : 0;
+/* Nats of a word: those of its likeliest label. */
+static float cost_of_word(const struct palme_hold *hold, const struct palme_label_word *word)
+{
+    float least = hold->labels[word->labels[0]];
+
+    for (int i = 1; i < word->count; i++)
+        least = hold->labels[word->labels[i]] < least ? hold->labels[word->labels[i]] : least;
+    return least;
 }
 
 int palme_hold_begin(struct palme_hold *hold, const double *probabilities, double weight, double require)
@@ -38,8 +46,10 @@ int palme_hold_begin(struct palme_hold *hold, const double *probabilities, doubl
     int any = 0;
 
     memset(hold->single, 0, (size_t)words->ender_count * sizeof *hold->single);
+    for (int l = 0; l < config->count; l++)
+        hold->labels[l] = (float)cost_of(config, probabilities[l], weight);
     for (int i = 0; i < config->word_count; i++) {
-        hold->costs[i] = (float)cost_of(config, &config->words[i], probabilities, weight);
+        hold->costs[i] = cost_of_word(hold, &config->words[i]);
         any |= hold->costs[i] > 0;
         if (words->word[i].count == 1)
             hold->single[words->word[i].ender] = hold->costs[i];

@@ -12,6 +12,7 @@
 /* What words cost in captions of one picture. The tables are filled once a picture; a step changes `now` alone. */
 struct palme_hold {
     const struct palme_words *words;
+    float *labels; /* [L] nats of a word that speaks of this label alone */
     float *costs;  /* [words] nats of each word */
     float *single; /* [enders] nats of an id that is a word by itself, else 0 */
     float *now;    /* [enders] nats of each ender behind the text at hand */

@@ -11,7 +11,7 @@ gst_palme_caption_decide (const GstPalmeCaptionPolicy * policy,
   GstPalmeCaptionDecision decision;
 
   /* No caption is better than a bad one, and the old one is of another frame. */
-  decision.text = score < policy->min_score ? "" : text;
+  decision.text = !policy->judged && score < policy->min_score ? "" : text;
   decision.changed = g_strcmp0 (current, decision.text) != 0;
   decision.announce = decision.changed || !policy->only_on_change;
   return decision;

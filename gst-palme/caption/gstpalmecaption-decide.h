@@ -13,6 +13,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   gdouble min_score;            /* captions with a lower score are empty; -INFINITY: no limit */
+  gboolean judged;              /* min_score does not count: the caption is what is to be said */
   gboolean only_on_change;      /* an unchanged caption is not announced */
 } GstPalmeCaptionPolicy;
 

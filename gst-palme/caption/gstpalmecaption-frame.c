@@ -152,6 +152,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->partial = self->settings.partial && !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
+  job->when_unsure = self->settings.when_unsure;
   GST_OBJECT_UNLOCK (self);
   if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
       && self->caption[0] != '\0')
@@ -451,6 +452,7 @@ attach (GstPalmeCaption * self, GstBuffer * buffer)
     .score = self->caption_score,
     .model = self->caption_model,
     .prompt = self->caption_prompt,
+    .labels = self->labels,
   };
   gchar *name;
 

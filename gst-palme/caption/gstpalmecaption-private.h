@@ -77,6 +77,9 @@ enum
   PROP_BEAMS,
   PROP_MIN_SCORE,
   PROP_BLOCKLIST,
+  PROP_LABELS,
+  PROP_LABEL_WEIGHT,
+  PROP_WHEN_UNSURE,
   PROP_ONLY_ON_CHANGE,
   PROP_SCENE_THRESHOLD,
   PROP_CUT_THRESHOLD,
@@ -94,6 +97,7 @@ enum
   PROP_CAPTION_HOLD_SECONDS,
   PROP_CAPTION,
   PROP_LAST_LATENCY,
+  PROP_LAST_LABELS,
   PROP_MAX_OBSERVED_DELAY,
   PROP_STATS,
   PROP_MODEL_INFO,
@@ -131,6 +135,9 @@ typedef struct
   gdouble min_score;            /* above 0: the model's own */
   gchar *blocklist;             /* as it was set */
   gchar *blocked;               /* the words, or NULL */
+  gboolean labels;              /* they are told */
+  gdouble label_weight;         /* below 0: the model's own */
+  GstPalmeWhenUnsure when_unsure;
   gboolean only_on_change;
   gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
   gdouble max_rate;
@@ -212,6 +219,7 @@ struct _GstPalmeCaption
   guint model_serial;           /* of the last request to load a model */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
   gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
+  GstStructure *labels;         /* of the last captioned picture, as they are told; NULL: they are not */
   GstClockTime last_latency;
   GstClockTime max_delay;
   GstClockTime live_latency;    /* what sync mode adds to a LATENCY query; 0 if it does not */
@@ -244,6 +252,7 @@ struct _GstPalmeCaption
   GstClockTime handed;          /* running time of the frame that was handed over last */
   GstClockTime caption_pts, caption_latency;
   gdouble caption_score;
+  gboolean caption_unsure;      /* it stands in for a doubtful one */
   gchar *caption_prompt, *caption_words;        /* what it consists of, or NULL */
   gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
   gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */

@@ -311,6 +311,50 @@ install_search (GObjectClass * klass)
 }
 
 static void
+install_labels (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:labels:
+   *
+   * Tell the labels of models that have them, in metadata, message and #GstPalmeCaption:last-labels.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_LABELS,
+      g_param_spec_boolean ("labels", "Labels",
+          "Tell which labels fit the picture, and how likely they are, in "
+          "metadata and message (models with labels)", TRUE, PLAYING));
+  /**
+   * GstPalmeCaption:label-weight:
+   *
+   * How much a word costs that the picture's labels do not support, in nats for each nat that its label is
+   * too unlikely. 0 lets the model say what it likes. The default, -1, takes the weight of the model file.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_LABEL_WEIGHT,
+      g_param_spec_double ("label-weight", "Label weight",
+          "How strongly words are held to the labels of the picture (0 = not "
+          "at all, -1 = as the model file says; models with labels)",
+          -1.0, 1000.0, -1.0, CONTROLLABLE));
+  /**
+   * GstPalmeCaption:when-unsure:
+   *
+   * What is said instead of a caption that scores below #GstPalmeCaption:min-score, or that names nothing
+   * that the labels confirm: the caption all the same, the likeliest label, as in "a photo of a clock", if
+   * it is likely enough, or nothing. A model without labels says nothing below #GstPalmeCaption:min-score.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_WHEN_UNSURE,
+      g_param_spec_enum ("when-unsure", "When unsure",
+          "What is said where a caption scores below min-score or the labels "
+          "do not confirm it (models with labels)",
+          gst_palme_when_unsure_get_type (), GST_PALME_WHEN_UNSURE_LABELS,
+          PLAYING));
+}
+
+static void
 install_stream (GObjectClass * klass)
 {
   /**
@@ -566,6 +610,17 @@ install_results (GObjectClass * klass)
       "Last latency", "Time that the last caption took, in nanoseconds", 0,
       G_MAXUINT64, 0, flags);
   /**
+   * GstPalmeCaption:last-labels:
+   *
+   * The labels of the last captioned picture: a structure with the fields `labels`, an array of strings, and
+   * `label-probabilities`, an array of doubles. NULL if the model has no labels, or with labels=false.
+   *
+   * Since: 0.2
+   */
+  pspecs[PROP_LAST_LABELS] = g_param_spec_boxed ("last-labels", "Last labels",
+      "Labels of the last captioned picture and their probabilities (NULL if "
+      "the model has none)", GST_TYPE_STRUCTURE, flags);
+  /**
    * GstPalmeCaption:max-observed-delay:
    *
    * The largest delay of a caption behind its frame, in running time.
@@ -610,6 +665,7 @@ void
 gst_palme_caption_properties_install (GObjectClass * klass)
 {
   install_load (klass);
+  install_labels (klass);
   install_stream (klass);
   install_caption (klass);
   install_search (klass);
@@ -617,6 +673,7 @@ gst_palme_caption_properties_install (GObjectClass * klass)
   install_seconds (klass);
   install_results (klass);
 
+  gst_type_mark_as_plugin_api (gst_palme_when_unsure_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_precision_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_on_error_get_type (), 0);

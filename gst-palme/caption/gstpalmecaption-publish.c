@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "gstpalmecaption-decide.h"
+#include "gstpalmemeta.h"
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
@@ -35,11 +36,26 @@ set_caption (GstPalmeCaption * self, const gchar * text)
   return changed;
 }
 
+/* Takes over what is told of the labels; NULL: nothing. */
+static void
+set_labels (GstPalmeCaption * self, GstStructure * labels)
+{
+  GstStructure *old;
+
+  GST_OBJECT_LOCK (self);
+  old = self->labels;
+  self->labels = self->settings.labels ? g_steal_pointer (&labels) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  g_clear_pointer (&old, gst_structure_free);
+  g_clear_pointer (&labels, gst_structure_free);
+}
+
 void
 gst_palme_caption_publish_none (GstPalmeCaption * self)
 {
   self->meta_fresh = self->text_fresh = FALSE;
   gst_palme_caption_steady_reset (&self->steady);
+  set_labels (self, NULL);
   if (set_caption (self, NULL))
     g_object_notify_by_pspec (G_OBJECT (self),
         gst_palme_caption_pspec (PROP_CAPTION));
@@ -53,6 +69,7 @@ gst_palme_caption_publish_empty (GstPalmeCaption * self,
     return;
   gst_palme_caption_steady_reset (&self->steady);
   self->scenes.captioned.valid = FALSE;
+  set_labels (self, NULL);
   self->caption_pts = place->pts;
   self->meta_fresh = self->text_fresh = TRUE;
   g_object_notify_by_pspec (G_OBJECT (self),
@@ -95,6 +112,7 @@ post_caption (GstPalmeCaption * self, const GstPalmeCaptionResult * result,
       "prompt", G_TYPE_STRING, self->caption_prompt ? self->caption_prompt : "",
       "latency", G_TYPE_UINT64, result->times.latency,
       "score", G_TYPE_DOUBLE, result->score, NULL);
+  gst_palme_meta_copy_labels (structure, self->labels);
   post (self, structure);
 }
 
@@ -230,12 +248,14 @@ store (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   self->caption_pts = result->frame.pts;
   self->caption_latency = result->times.latency;
   self->caption_score = result->score;
+  self->caption_unsure = result->unsure;
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   self->caption_model = g_steal_pointer (&result->model);
   g_free (self->caption_prompt);
   self->caption_prompt = g_steal_pointer (&result->prompt);
   g_free (self->caption_words);
   self->caption_words = g_steal_pointer (&result->words);
+  set_labels (self, g_steal_pointer (&result->labels));
   self->meta_fresh = self->text_fresh = TRUE;
   set_caption (self, text);
 }
@@ -248,10 +268,10 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
     const GstPalmeCaptionSteadying * steadying,
     GstPalmeCaptionDecision * decision)
 {
-  gboolean empty = decision->text[0] == '\0';
+  gboolean doubtful = decision->text[0] == '\0' || result->unsure;
   GstPalmeCaptionNews news = {
     .text = decision->text,
-    .score = empty ? policy->min_score : result->score,
+    .score = doubtful ? policy->min_score : result->score,
     .shown = self->caption,
     .compared = result->compared,
     .shown_score = result->shown_score,
@@ -261,8 +281,9 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
     .hold = steadying->hold,
   };
 
-  /* Silence is as good as the least score. */
-  if (self->caption != NULL && self->caption[0] == '\0') {
+  /* Silence, and a sentence that stands in for a caption, are as good as the least score. */
+  if (self->caption != NULL && (self->caption[0] == '\0'
+          || self->caption_unsure)) {
     news.compared = TRUE;
     news.shown_score = policy->min_score;
   }
@@ -278,6 +299,7 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionResult * result,
   result->words = g_strdup (self->caption_words);
   result->prompt = g_strdup (self->caption_prompt);
   decision->text = self->caption;
+  result->unsure = self->caption_unsure;
   decision->changed = FALSE;
   decision->announce = !policy->only_on_change;
   result->score = news.compared ? news.shown_score : self->caption_score;
@@ -312,7 +334,10 @@ gst_palme_caption_publish (GstPalmeCaption * self,
     GstPalmeCaptionResult * result, const GstPalmeCaptionPlace * place)
 {
   const GstPalmeCaptionFrame *frame = &result->frame;
-  GstPalmeCaptionPolicy policy = {.min_score = result->min_score };
+  GstPalmeCaptionPolicy policy = {
+    .min_score = result->min_score,
+    .judged = result->judged
+  };
   GstPalmeCaptionSteadying steadying;
   GstPalmeCaptionDecision decision;
   GstClockTime interval, delay;

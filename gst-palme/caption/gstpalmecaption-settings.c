@@ -28,6 +28,9 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->max_length = DEFAULT_MAX_LENGTH;
   settings->top_p = 1.0;
   settings->min_score = DEFAULT_MIN_SCORE;
+  settings->labels = TRUE;
+  settings->label_weight = -1.0;
+  settings->when_unsure = GST_PALME_WHEN_UNSURE_LABELS;
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
@@ -141,6 +144,8 @@ gst_palme_caption_settings_is_of_captions (guint id)
     case PROP_BEAMS:
     case PROP_BLOCKLIST:
     case PROP_MIN_SCORE:
+    case PROP_LABEL_WEIGHT:
+    case PROP_WHEN_UNSURE:
       return TRUE;
     default:
       return FALSE;
@@ -283,6 +288,15 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     case PROP_MIN_SCORE:
       settings->min_score = g_value_get_double (value);
       break;
+    case PROP_LABELS:
+      settings->labels = g_value_get_boolean (value);
+      break;
+    case PROP_LABEL_WEIGHT:
+      settings->label_weight = g_value_get_double (value);
+      break;
+    case PROP_WHEN_UNSURE:
+      settings->when_unsure = g_value_get_enum (value);
+      break;
     case PROP_ONLY_ON_CHANGE:
       settings->only_on_change = g_value_get_boolean (value);
       break;
@@ -389,6 +403,15 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       break;
     case PROP_MIN_SCORE:
       g_value_set_double (value, settings->min_score);
+      break;
+    case PROP_LABELS:
+      g_value_set_boolean (value, settings->labels);
+      break;
+    case PROP_LABEL_WEIGHT:
+      g_value_set_double (value, settings->label_weight);
+      break;
+    case PROP_WHEN_UNSURE:
+      g_value_set_enum (value, settings->when_unsure);
       break;
     case PROP_ONLY_ON_CHANGE:
       g_value_set_boolean (value, settings->only_on_change);

@@ -73,6 +73,7 @@ gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
   g_free (result->prompt);
   g_free (result->words);
   g_clear_pointer (&result->model, g_ref_string_release);
+  g_clear_pointer (&result->labels, gst_structure_free);
   g_free (result->reason);
   memset (result, 0, sizeof *result);
 }
@@ -254,6 +255,24 @@ note_growth (gpointer user, const gchar * words)
   g_free (text);
 }
 
+/* The labels of the picture, and what they make of the caption. */
+static void
+judge (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result)
+{
+  if (gst_palme_model_get_info (job->model)->labels == 0)
+    return;
+  result->labels = gst_palme_caption_labels_describe (worker->session);
+  result->judged = TRUE;
+  result->unsure = gst_palme_caption_labels_judge (worker->session,
+      job->min_score, job->when_unsure, &result->text, &result->score)
+      && job->when_unsure != GST_PALME_WHEN_UNSURE_CAPTION;
+  if (result->unsure) {
+    g_free (result->words);
+    result->words = g_strdup (result->text);
+  }
+}
+
 static void
 fill_result (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
     GstPalmeCaptionResult * result, const gchar * words)
@@ -264,6 +283,7 @@ fill_result (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
   result->prompt = gst_palme_sanitize (prompt, strlen (prompt));
   result->words = g_strdup (words);
   result->score = palme_caption_score (worker->session);
+  judge (worker, job, result);
   compare (worker, job, result);
 }
 

@@ -12,6 +12,7 @@
 
 #include <gst/gst.h>
 
+#include "gstpalmecaption-labels.h"
 #include "gstpalmecaption-stats.h"
 #include "gstpalmelog.h"
 #include "gstpalmemodelcache.h"
@@ -42,6 +43,7 @@ typedef struct
   gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
   gboolean include_prompt;      /* in the text of the result */
   gboolean partial;             /* peek() has the text while it grows */
+  GstPalmeWhenUnsure when_unsure;       /* of models with labels */
   gchar *shown;                 /* the words of a result before, whose score on this picture is asked for as
                                  * well; may be NULL */
   gboolean replace;             /* passed on: the caption replaces the shown one in any case */
@@ -57,6 +59,9 @@ typedef struct
   gchar *reason;                /* of a failure; else NULL */
   gchar *model;                 /* its name, a GRefString */
   gdouble score, min_score;
+  GstStructure *labels;         /* of the picture; NULL for a model without labels */
+  gboolean judged;              /* `text` is what is to be said, whatever min_score is */
+  gboolean unsure;              /* `text` stands in for a caption that is doubtful, and so do `words` */
   gboolean compared;            /* shown_score is known */
   gdouble shown_score;          /* that of the job's `shown` */
   gboolean replace;

@@ -14,6 +14,11 @@
  * message named palmecaption, by the signal #GstPalmeCaption::new-caption and in the property
  * #GstPalmeCaption:caption. A textoverlay downstream that nobody else uses shows it by itself.
  *
+ * Some models also tell which everyday words, the labels, fit the picture. Metadata and message have them,
+ * most likely first, in the fields `labels` (an array of strings) and `label-probabilities` (an array of
+ * doubles); the property #GstPalmeCaption:last-labels has the same for handlers of the signal. With
+ * GStreamer 1.24 they are classes of the analytics metadata as well.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 v4l2src ! palmecaption ! textoverlay ! videoconvert ! autovideosink
@@ -96,6 +101,9 @@ gst_palme_caption_options (GstPalmeCaption * self,
   /* For the engine 0 means all tokens, here it means one. */
   options->top_p = MAX (settings->top_p, G_MINDOUBLE);
   options->seed = settings->seed;
+  /* For the engine 0 means the model's own and less means none, here it is the other way round. */
+  options->label_weight = settings->label_weight < 0.0 ? 0.0 :
+      settings->label_weight > 0.0 ? settings->label_weight : -1.0;
 }
 
 /* A controller sets its properties again with each frame. Object lock held. */
@@ -248,6 +256,9 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
       break;
     case PROP_LAST_LATENCY:
       g_value_set_uint64 (value, self->last_latency);
+      break;
+    case PROP_LAST_LABELS:
+      g_value_set_boxed (value, self->labels);
       break;
     case PROP_MAX_OBSERVED_DELAY:
       g_value_set_uint64 (value, self->max_delay);
@@ -607,6 +618,7 @@ gst_palme_caption_finalize (GObject * object)
   g_free (self->caption);
   g_free (self->caption_prompt);
   g_free (self->caption_words);
+  g_clear_pointer (&self->labels, gst_structure_free);
   g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }

@@ -5,6 +5,10 @@
  */
 #include "gstpalmemeta.h"
 
+#ifdef GST_PALME_HAVE_ANALYTICS
+#include <gst/analytics/analytics.h>
+#endif
+
 #define GST_PALME_META_VERSION 1
 
 void
@@ -21,6 +25,50 @@ gst_palme_meta_register (void)
     g_once_init_leave (&once, 1);
   }
 }
+
+void
+gst_palme_meta_copy_labels (GstStructure * to, const GstStructure * labels)
+{
+  static const gchar *const fields[] = { "labels", "label-probabilities" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (fields); i++) {
+    if (labels != NULL)
+      gst_structure_set_value (to, fields[i],
+          gst_structure_get_value (labels, fields[i]));
+    else
+      gst_structure_remove_field (to, fields[i]);
+  }
+}
+
+#ifdef GST_PALME_HAVE_ANALYTICS
+static void
+add_classes (GstBuffer * buffer, const GstStructure * labels)
+{
+  const GValue *names = gst_structure_get_value (labels, "labels");
+  const GValue *probabilities =
+      gst_structure_get_value (labels, "label-probabilities");
+  guint count = gst_value_array_get_size (names);
+  GQuark *classes = g_new (GQuark, count);
+  gfloat *levels = g_new (gfloat, count);
+  GstAnalyticsRelationMeta *relations;
+  GstAnalyticsClsMtd mtd;
+
+  for (guint i = 0; i < count; i++) {
+    classes[i] = g_quark_from_string (g_value_get_string
+        (gst_value_array_get_value (names, i)));
+    levels[i] = (gfloat) g_value_get_double (gst_value_array_get_value
+        (probabilities, i));
+  }
+  relations = gst_buffer_get_analytics_relation_meta (buffer);
+  if (relations == NULL)
+    relations = gst_buffer_add_analytics_relation_meta (buffer);
+  if (count > 0 && relations != NULL)
+    gst_analytics_relation_meta_add_cls_mtd (relations, count, levels, classes,
+        &mtd);
+  g_free (classes);
+  g_free (levels);
+}
+#endif
 
 void
 gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
@@ -50,6 +98,11 @@ gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
     gst_structure_set (structure, "score", G_TYPE_DOUBLE, values->score, NULL);
   else
     gst_structure_remove_field (structure, "score");
+  gst_palme_meta_copy_labels (structure, values->labels);
+#ifdef GST_PALME_HAVE_ANALYTICS
+  if (values->fresh && values->labels != NULL)
+    add_classes (buffer, values->labels);
+#endif
 }
 
 const gchar *

@@ -24,12 +24,17 @@ typedef struct
   const gchar *prompt;          /* that the caption goes on from, "" or NULL for none */
   const gchar *model;           /* name from the model's metadata, never a path */
   const gchar *source;          /* name of the element */
+  const GstStructure *labels;   /* its fields `labels` and `label-probabilities`; NULL: none are told */
 } GstPalmeMetaValues;
 
 /* Registers the metadata with GStreamer; calls after the first do nothing. Any thread. */
 void gst_palme_meta_register (void);
 
-/* Puts the caption on a writable buffer. A caption that is on it already is replaced. */
+/* Copies the fields `labels` and `label-probabilities` into `to`, or removes them there if `labels` is NULL. */
+void gst_palme_meta_copy_labels (GstStructure * to, const GstStructure * labels);
+
+/* Puts the caption on a writable buffer. A caption that is on it already is replaced. With GStreamer 1.24 the
+ * labels are also classes of its GstAnalyticsRelationMeta, on the first frame that carries the caption. */
 void gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values);
 
 /* The caption on the buffer ("" means "no caption"), or NULL when the buffer has no such metadata.

@@ -179,7 +179,8 @@ gst_palme_model_describe (const GstPalmeModel * model)
       "elements", G_TYPE_UINT, gst_palme_model_get_users (model),
       "image-size", G_TYPE_INT, info->image_size,
       "max-context", G_TYPE_INT, info->max_context,
-      "default-prompt", G_TYPE_STRING, prompt, NULL);
+      "default-prompt", G_TYPE_STRING, prompt,
+      "labels", G_TYPE_INT, info->labels, NULL);
   if (info->has_min_score)
     gst_structure_set (structure, "min-score", G_TYPE_DOUBLE, info->min_score,
         NULL);

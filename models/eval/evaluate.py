@@ -233,6 +233,7 @@ class Engine:
         except (OSError, subprocess.SubprocessError) as error:
             raise DataError(f"{program} cannot be run: {error}") from None
         self.has_precision = "--precision" in said
+        self.judges = "--when-unsure" in said
 
     def captions(self, beams, max_length, precision="f32"):
         """({id: (caption, score)}, lines about pictures without a caption)"""
@@ -251,6 +252,8 @@ class Engine:
         ]
         if self.level:
             command += ["--cpu", self.level]
+        if self.judges:  # what the model says is scored, not what is said instead
+            command += ["--when-unsure", "caption"]
         if self.has_precision:
             command += ["--precision", precision]
         elif precision != "f32":

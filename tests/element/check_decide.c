@@ -55,6 +55,21 @@ GST_START_TEST (test_table)
 
 GST_END_TEST;
 
+/* A caption that was judged already is shown whatever its score is. */
+GST_START_TEST (test_judged)
+{
+  GstPalmeCaptionPolicy policy = {.min_score = -1.0,.judged = TRUE };
+  GstPalmeCaptionDecision decision =
+      gst_palme_caption_decide (&policy, NULL, "a photo of a dog", -2.0);
+
+  fail_unless_equals_string (decision.text, "a photo of a dog");
+  decision = gst_palme_caption_decide (&policy, "a dog", "", -0.5);
+  fail_unless_equals_string (decision.text, "");
+  fail_unless (decision.changed && decision.announce);
+}
+
+GST_END_TEST;
+
 static Suite *
 decide_suite (void)
 {
@@ -63,6 +78,7 @@ decide_suite (void)
 
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_table);
+  tcase_add_test (tcase, test_judged);
   return suite;
 }
 

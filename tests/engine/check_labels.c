@@ -11,6 +11,7 @@
 
 #include "generate/session.h"
 #include "io/safetensors.h"
+#include "support/allocations.h"
 #include "support/check.h"
 #include "support/generated.h"
 #include "support/model_builder.h"
@@ -545,6 +546,26 @@ static void test_options(void)
     palme_model_close(&model);
 }
 
+/* A picture, its labels and a caption that is held to them allocate nothing. */
+static void test_allocations(void)
+{
+    palme_model *model = open_model(NULL, NULL);
+    const struct palme_image image = picture();
+    palme_session *session = look(model, NULL);
+    struct palme_label labels[PALME_MAX_LABELS];
+    long before = allocations;
+
+    CHECK(before > 0);
+    CHECK_INT(palme_look(session, &image), PALME_OK);
+    finish(session, NULL);
+    CHECK(palme_labels(session, labels, PALME_MAX_LABELS) > 0);
+    CHECK(palme_confirms(session, "ba e i") >= 0);
+    CHECK(*palme_cautious(session) != '\0');
+    CHECK_INT(allocations - before, 0);
+    palme_session_close(&session);
+    palme_model_close(&model);
+}
+
 int main(int count, char **arguments)
 {
     char path[512], folder[512];
@@ -564,6 +585,7 @@ int main(int count, char **arguments)
     test_costs();
     test_context();
     test_options();
+    test_allocations();
     palme_safetensors_close(&expected);
     unlink(path);
     return check_done();

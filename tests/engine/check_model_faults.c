@@ -155,6 +155,23 @@ static void check_allocations(const char *precision)
     CHECK(all > 20 && good <= threads - 1);
 }
 
+/* The same of a model with labels, whose words are tables of their own. */
+static void check_labels(void)
+{
+    struct builder *b = builder_new("{\"image_size\":32,\"patch_size\":32,\"stem\":\"efficientnet_lite0\","
+                                    "\"max_seq_len\":40,\"labels\":{\"names\":[\"a\",\"b\"],\"phrases\":[\"an a\",\"\"],"
+                                    "\"thresholds\":[0,0],\"classes\":[0,1],\"words\":[[\"a\",[0]],[\"a b\",[1]]]}}",
+                                    7);
+
+    builder_add(b, "labels.classes.weight", "F32", 2, (const long long[]){ 2, 1280 }, NULL);
+    builder_add(b, "labels.classes.bias", "F32", 1, (const long long[]){ 2 }, NULL);
+    builder_convert_all(b, "I8");
+    builder_write(b, path);
+    builder_free(b);
+    threads = 1;
+    check_allocations("int8");
+}
+
 int main(void)
 {
     struct builder *b = builder_new("{\"image_size\":2,\"patch_size\":1,\"encoder_dim\":2,\"decoder_dim\":3,"
@@ -186,5 +203,6 @@ int main(void)
         check_allocations("f32");
         check_allocations("int8");
     }
+    check_labels();
     return check_done();
 }

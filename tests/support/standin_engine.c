@@ -21,6 +21,8 @@
  *   score=       what palme_caption_score answers (default -0.5)
  *   scores=      scores of texts, for palme_caption_score and palme_score: "a dog:-0.25|a cat:-1"; others
  *                have `score`
+ *   labels=      of every picture: "dog:a dog:0.9|sitting::0.4"; at 0.5 a thing confirms texts that have its
+ *                name, and the first such one is said cautiously; {label_weight} in hundredths is in `text`
  *   min_score=   the limit that the model recommends (default: it recommends none)
  *   open_ms=     how long palme_model_open takes
  *   look_ms=     how long palme_look takes; it asks the cancel callback every millisecond
@@ -60,10 +62,12 @@ enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 struct palme_model {
     char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_next[MAX_VALUE], hold_close[MAX_VALUE];
     char journal[MAX_VALUE], message[MAX_VALUE];
-    char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE];
+    char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE], labels[MAX_VALUE], cautious[MAX_VALUE];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, score_status, open_status, session_status;
     double score, min_score;
+    struct palme_label label[PALME_MAX_LABELS]; /* of every picture; the strings are parts of `labels` */
+    int label_count;
     int has_min_score;
     int threads;
     palme_log_fn log; /* while it is being opened */
@@ -220,6 +224,7 @@ static void read_line(struct palme_model *model, const char *line)
         { "message", model->message },
         { "precisions", model->precisions },
         { "scores", model->scores },
+        { "labels", model->labels },
     };
     const char *equals = strchr(line, '=');
     size_t length, i;
@@ -238,6 +243,24 @@ static void read_line(struct palme_model *model, const char *line)
     if (length == 9 && memcmp("min_score", line, length) == 0) {
         model->min_score = strtod(equals + 1, NULL);
         model->has_min_score = 1;
+    }
+}
+
+/* name:phrase:probability, divided by bars. */
+static void read_labels(struct palme_model *model)
+{
+    char *rest, *entry = strtok_r(model->labels, "|", &rest);
+
+    for (; entry && model->label_count < PALME_MAX_LABELS; entry = strtok_r(NULL, "|", &rest)) {
+        struct palme_label *label = &model->label[model->label_count++];
+        char *phrase = strchr(entry, ':'), *probability = strrchr(entry, ':');
+
+        *phrase++ = *probability++ = '\0';
+        label->name = entry;
+        label->phrase = phrase < probability ? phrase : "";
+        label->probability = strtod(probability, NULL);
+        if (!model->cautious[0] && *label->phrase && label->probability >= 0.5)
+            snprintf(model->cautious, sizeof model->cautious, "a photo of %.1000s", label->phrase);
     }
 }
 
@@ -315,6 +338,7 @@ int palme_model_open(palme_model **out, const char *path, const struct palme_set
         read_line(model, line);
     }
     fclose(file);
+    read_labels(model);
     if (choose_precision(model, setup ? setup->precision : NULL))
         return fail_open(model, PALME_ERROR_ARGUMENT, path, "cannot be computed in that precision");
     journal(model, "open");
@@ -358,6 +382,7 @@ void palme_model_info(const palme_model *model, struct palme_info *info)
     info->bytes = 4000;
     info->has_min_score = model->has_min_score;
     info->min_score = model->min_score;
+    info->labels = info->most_labels = model->label_count;
 }
 
 /* ---- Sessions ----------------------------------------------------------------------------- */
@@ -630,6 +655,10 @@ static size_t replace(const struct palme_session *session, const char *pattern, 
         fputs(o->blocklist ? o->blocklist : "", y);
         return 11;
     }
+    if (strncmp(pattern, "{label_weight}", 14) == 0) {
+        fprintf(y, "%d", (int)(o->label_weight * 100));
+        return 14;
+    }
     if (strncmp(pattern, "{prompt}", 8) == 0) {
         fputs(session->prompt, y);
         return 8;
@@ -769,6 +798,38 @@ int palme_score(palme_session *session, const char *text, double *mean)
         return session->model->score_status;
     *mean = score_of(session->model, text);
     return PALME_OK;
+}
+
+/* ---- Labels: every picture has those of the file -------------------------------------------- */
+
+int palme_labels(const palme_session *session, struct palme_label *labels, int capacity)
+{
+    int i;
+
+    if (!session || !session->looked || (capacity && !labels))
+        return PALME_ERROR_ARGUMENT;
+    for (i = 0; i < session->model->label_count && i < capacity; i++)
+        labels[i] = session->model->label[i];
+    return session->model->label_count;
+}
+
+/* A text is confirmed that contains the name of a likely thing. */
+int palme_confirms(palme_session *session, const char *text)
+{
+    int i;
+
+    if (!session || !session->looked || !text)
+        return PALME_ERROR_ARGUMENT;
+    for (i = 0; i < session->model->label_count; i++)
+        if (session->model->label[i].phrase[0] && session->model->label[i].probability >= 0.5 &&
+            strstr(text, session->model->label[i].name))
+            return 1;
+    return session->model->label_count == 0;
+}
+
+const char *palme_cautious(const palme_session *session)
+{
+    return session && session->looked ? session->model->cautious : "";
 }
 
 /* ---- The rest ----------------------------------------------------------------------------- */

@@ -125,6 +125,23 @@ for bad in none.jpg dir empty.jpg text.txt sound.ogg noise.jpg nothing:here cut.
     check "$bad: which and why" -n "$(sed -nE "s/^palme-caption: $bad: (...)/\1/p" err)"
 done
 
+# ---- Labels
+labelled=$photos/../../models/palme-words.safetensors
+run --model "$labelled" --format json dog.jpg
+check "json has the labels, most likely first" "$(python3 -c 'import json,sys; o=json.load(sys.stdin)
+p=[l["probability"] for l in o["labels"]]
+print(o["unsure"], o["labels"][0]["name"], p == sorted(p, reverse=True) and 0 < p[-1] <= p[0] <= 1)' <out)" = "False dog True"
+run --model "$labelled" --labels dog.jpg
+check "--labels is a third column" "$(cut -f 3 out | cut -c 1-6)" = "dog 0."
+check "--labels leaves the others" "$(cut -f 1 out)" = dog.jpg
+# A picture of one colour shows nothing that a label could confirm.
+run --model "$labelled" --when-unsure silent --format json tiny.png
+check "--when-unsure silent" "$(python3 -c 'import json,sys; o=json.load(sys.stdin); print(o["unsure"], repr(o["caption"]))' <out)" = "True ''"
+run --model "$labelled" --when-unsure caption --format text tiny.png
+check "--when-unsure caption" -n "$(cat out)"
+run --model "$labelled" --label-weight 0 --format text dog.jpg
+check "--label-weight 0" $status = 0
+
 # ---- Options
 for option in --help -h --version; do
     run $option
@@ -132,7 +149,7 @@ for option in --help -h --version; do
     check "$option prints" -s out
 done
 for bad in '--beams 17' '--beams x' '--max-length 0' '--threads -1' '--every -1' '--every x' '--format xml' \
-    '--max-pixels 0' '--max-pixels x' '--nothing' '--model none' '--cpu 486' '--precision f16' '--precision'; do
+    '--label-weight -1' '--label-weight x' '--label-weight 1e9' '--when-unsure x' '--max-pixels 0' '--max-pixels x' '--nothing' '--model none' '--cpu 486' '--precision f16' '--precision'; do
     run $bad dog.jpg
     check "$bad is refused" $status = 2
     check "$bad: with words" -s err

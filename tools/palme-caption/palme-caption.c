@@ -27,9 +27,15 @@
 /* The exit status. */
 enum { EXIT_FINE = 0, EXIT_SOME_FAILED = 1, EXIT_CANNOT = 2 };
 
+/* What is said where the labels or the score do not confirm a caption. */
+enum when_unsure { SAY_LABELS, SAY_CAPTION, SAY_NOTHING };
+
 struct settings {
     const char *model, *prompt, *level, *precision;
     int threads, beams, max_length, verify;
+    double label_weight; /* as palme_options has it */
+    enum when_unsure when_unsure;
+    gboolean labels; /* a column of them */
     enum caption_format format;
     guint64 every, max_pixels;
 };
@@ -37,6 +43,7 @@ struct settings {
 /* What a frame's receiver needs. */
 struct run {
     const struct settings *settings;
+    struct palme_info info;
     palme_session *session;
     const char *item;
     int number, total;
@@ -58,11 +65,18 @@ static const char help[] =
     "  --precision P      what the weights are kept and computed in: f32, bf16, int8; auto, the\n"
     "                     default: the fastest in which the model's captions are as good\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"
-    "  --max-length N     most tokens of a caption, 1 to 1024; default 32\n"
+    "  --max-length N     most tokens of a caption, 1 to 1024; default: the model's, or 32\n"
     "  --prompt TEXT      words to go on from; the caption is what follows them\n"
     "  --format FORMAT    tsv (default): name, tab, caption; a frame of a video is called\n"
     "                     name@h:mm:ss.mmm. text: captions alone. json: an object a line\n"
-    "                     with source, time (ns; null for a photo), caption and score\n"
+    "                     with source, time (ns; null for a photo), caption, score and, of a\n"
+    "                     model with labels, unsure and labels with their probabilities\n"
+    "  --labels           in tsv, a third column with the labels of the picture, most likely first\n"
+    "  --label-weight W   how strongly words are held to the labels; 0: not at all; default: the\n"
+    "                     model's\n"
+    "  --when-unsure WHAT what a model with labels says where they, or its score, do not confirm\n"
+    "                     a caption: labels (default), as \"a photo of a clock\"; caption, all the\n"
+    "                     same; silent, nothing\n"
     "  --every SECONDS    time between a video's captions, default 1; 0: every frame\n"
     "  --max-pixels N     refuse larger pictures; default 268435456, which takes 1 GiB, and\n"
     "                     about twice that while it is decoded and turned\n"
@@ -154,6 +168,41 @@ static int caption_picture(struct run *run, const struct caption_frame *frame)
     return status;
 }
 
+/* What is said of the picture, by its labels; run->text is replaced where they do not confirm it. */
+static void judge(struct run *run, struct caption_result *result)
+{
+    enum when_unsure when = run->settings->when_unsure;
+
+    result->unsure = (run->info.has_min_score && result->score < run->info.min_score) ||
+                     palme_confirms(run->session, run->text->str) == 0;
+    if (!result->unsure || when == SAY_CAPTION)
+        return;
+    g_string_assign(run->text, when == SAY_LABELS ? palme_cautious(run->session) : "");
+    if (run->text->len)
+        palme_score(run->session, run->text->str, &result->score);
+    result->caption = run->text->str;
+}
+
+/* The line of a picture whose caption is in run->text. */
+static void describe(struct run *run, gint64 time)
+{
+    struct palme_label found[PALME_MAX_LABELS];
+    struct caption_label labels[PALME_MAX_LABELS];
+    struct caption_result result = {
+        .source = run->item, .time = time, .caption = run->text->str, .score = palme_caption_score(run->session)
+    };
+
+    if (run->info.labels) {
+        result.labels = labels;
+        result.label_count = MAX(palme_labels(run->session, found, PALME_MAX_LABELS), 0);
+        for (int i = 0; i < result.label_count; i++)
+            labels[i] = (struct caption_label){ found[i].name, found[i].probability };
+        judge(run, &result);
+    }
+    g_string_truncate(run->line, 0);
+    caption_append_result(run->line, run->settings->format, run->settings->labels, &result);
+}
+
 static gboolean receive(void *user, const struct caption_frame *frame)
 {
     struct run *run = user;
@@ -169,9 +218,7 @@ static gboolean receive(void *user, const struct caption_frame *frame)
                                        palme_strerror(status));
         return FALSE;
     }
-    g_string_truncate(run->line, 0);
-    caption_append_result(run->line, run->settings->format, run->item, frame->time, run->text->str,
-                          palme_caption_score(run->session));
+    describe(run, frame->time);
     progress_wipe(run);
     if (fwrite(run->line->str, 1, run->line->len, stdout) != run->line->len || fflush(stdout) != 0) {
         /* A reader that went away, as `head` does, has what it wanted. */
@@ -241,7 +288,8 @@ static gboolean caption_folder(struct run *run, const char *folder)
 }
 
 /* All inputs, in order; the exit status. */
-static int caption_all(palme_session *session, const struct settings *settings, char **items, int count)
+static int caption_all(const palme_model *model, palme_session *session, const struct settings *settings, char **items,
+                       int count)
 {
     struct run run = { .settings = settings,
                        .session = session,
@@ -251,6 +299,7 @@ static int caption_all(palme_session *session, const struct settings *settings, 
                        .text = g_string_new(NULL) };
     int status = EXIT_FINE;
 
+    palme_model_info(model, &run.info);
     for (int i = 0; i < count && !run.giving_up && !run.reader_left; i++) {
         char *folder = caption_input_folder(items[i]);
 
@@ -300,7 +349,11 @@ static int run_engine(const struct settings *settings, char **items, int count)
                                  .log = engine_says,
                                  .log_user = &said };
     struct palme_options options = {
-        .beams = settings->beams, .max_length = settings->max_length, .log = engine_says, .log_user = &said
+        .beams = settings->beams,
+        .max_length = settings->max_length,
+        .label_weight = settings->label_weight,
+        .log = engine_says,
+        .log_user = &said,
     };
     const char *path = find_model(settings);
     palme_model *model = NULL;
@@ -316,7 +369,7 @@ static int run_engine(const struct settings *settings, char **items, int count)
     } else if ((status = palme_session_open(&session, model, &options)) < 0) {
         complain(NULL, "cannot begin with these options: %s", palme_strerror(status));
     } else {
-        result = caption_all(session, settings, items, count);
+        result = caption_all(model, session, settings, items, count);
     }
     palme_session_close(&session);
     palme_model_close(&model);
@@ -350,6 +403,34 @@ static const char *precision_of(const char *text)
     return NULL;
 }
 
+/* A weight of labels as the engine has it, where 0 is the model's own; FALSE after a complaint. */
+static gboolean weight_of(double *weight, const char *text)
+{
+    char *end;
+    double value = g_ascii_strtod(text, &end);
+
+    if (end == text || *end || !(value >= 0 && value <= 1000)) {
+        complain(NULL, "--label-weight takes a number from 0 to 1000, not '%s'", text);
+        return FALSE;
+    }
+    *weight = value > 0 ? value : -1;
+    return TRUE;
+}
+
+/* FALSE after a complaint. */
+static gboolean when_unsure_of(enum when_unsure *when, const char *text)
+{
+    static const char *const names[] = { "labels", "caption", "silent" };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *when = (enum when_unsure)i;
+            return TRUE;
+        }
+    complain(NULL, "--when-unsure takes labels, caption or silent, not '%s'", text);
+    return FALSE;
+}
+
 /* The status of a command that only says something. */
 static int print_and_end(const char *text)
 {
@@ -364,15 +445,23 @@ static int print_and_end(const char *text)
 /* The options into *s; an exit status, or -1 to go on with what stands behind them. */
 static int parse(struct settings *s, int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "model", required_argument, NULL, 'm' },      { "threads", required_argument, NULL, 't' },
-        { "beams", required_argument, NULL, 'b' },      { "max-length", required_argument, NULL, 'l' },
-        { "prompt", required_argument, NULL, 'p' },     { "format", required_argument, NULL, 'f' },
-        { "every", required_argument, NULL, 'e' },      { "verify", no_argument, NULL, 'v' },
-        { "cpu", required_argument, NULL, 'c' },        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },          { "precision", required_argument, NULL, 'P' },
-        { "max-pixels", required_argument, NULL, 'M' }, { NULL, 0, NULL, 0 }
-    };
+    static const struct option options[] = { { "model", required_argument, NULL, 'm' },
+                                             { "threads", required_argument, NULL, 't' },
+                                             { "beams", required_argument, NULL, 'b' },
+                                             { "max-length", required_argument, NULL, 'l' },
+                                             { "prompt", required_argument, NULL, 'p' },
+                                             { "format", required_argument, NULL, 'f' },
+                                             { "every", required_argument, NULL, 'e' },
+                                             { "verify", no_argument, NULL, 'v' },
+                                             { "cpu", required_argument, NULL, 'c' },
+                                             { "help", no_argument, NULL, 'h' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { "precision", required_argument, NULL, 'P' },
+                                             { "max-pixels", required_argument, NULL, 'M' },
+                                             { "labels", no_argument, NULL, 'L' },
+                                             { "label-weight", required_argument, NULL, 'W' },
+                                             { "when-unsure", required_argument, NULL, 'U' },
+                                             { NULL, 0, NULL, 0 } };
     char version[64];
     double seconds;
     guint64 pixels;
@@ -427,6 +516,15 @@ static int parse(struct settings *s, int argc, char **argv)
                 return EXIT_CANNOT;
             }
             s->max_pixels = pixels;
+            break;
+        case 'L': s->labels = TRUE; break;
+        case 'W':
+            if (!weight_of(&s->label_weight, optarg))
+                return EXIT_CANNOT;
+            break;
+        case 'U':
+            if (!when_unsure_of(&s->when_unsure, optarg))
+                return EXIT_CANNOT;
             break;
         case 'h': return print_and_end(help);
         case 'V':

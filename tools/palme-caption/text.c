@@ -110,42 +110,86 @@ static void append_time(GString *out, gint64 time)
                            (int)(ms / 1000 % 60), (int)(ms % 1000));
 }
 
-void caption_append_result(GString *out, enum caption_format format, const char *source, gint64 time,
-                           const char *caption, double score)
+/* A number with so many digits and, in every language, a point; JSON has no infinity. */
+static void append_number(GString *out, double value, const char *format)
 {
-    char *line = gst_palme_sanitize(caption, strlen(caption));
     char number[G_ASCII_DTOSTR_BUF_SIZE];
+
+    g_string_append(out, isfinite(value) ? g_ascii_formatd(number, sizeof number, format, value) : "null");
+}
+
+static void append_labels(GString *out, const struct caption_result *result, gboolean json)
+{
+    for (int i = 0; i < result->label_count; i++) {
+        const struct caption_label *label = &result->labels[i];
+        char *name = gst_palme_sanitize(label->name, strlen(label->name));
+
+        if (i)
+            g_string_append(out, ", ");
+        if (json) {
+            g_string_append(out, "{\"name\": ");
+            append_json(out, name);
+            g_string_append(out, ", \"probability\": ");
+            append_number(out, label->probability, "%.6f");
+            g_string_append_c(out, '}');
+        } else {
+            g_string_append_printf(out, "%s ", name);
+            append_number(out, label->probability, "%.2f");
+        }
+        g_free(name);
+    }
+}
+
+static void append_object(GString *out, const struct caption_result *result, const char *line)
+{
+    const char *source = result->source;
+
+    g_string_append(out, "{\"source\": ");
+    append_json(out, source);
+    if (!g_utf8_validate(source, -1, NULL)) {
+        char *bytes = g_base64_encode((const guchar *)source, strlen(source));
+
+        g_string_append_printf(out, ", \"source_base64\": \"%s\"", bytes);
+        g_free(bytes);
+    }
+    if (result->time >= 0)
+        g_string_append_printf(out, ", \"time\": %" G_GINT64_FORMAT, result->time);
+    else
+        g_string_append(out, ", \"time\": null");
+    g_string_append(out, ", \"caption\": ");
+    append_json(out, line);
+    g_string_append(out, ", \"score\": ");
+    append_number(out, result->score, "%.6f");
+    if (result->labels) {
+        g_string_append_printf(out, ", \"unsure\": %s, \"labels\": [", result->unsure ? "true" : "false");
+        append_labels(out, result, TRUE);
+        g_string_append_c(out, ']');
+    }
+    g_string_append(out, "}\n");
+}
+
+void caption_append_result(GString *out, enum caption_format format, gboolean labels,
+                           const struct caption_result *result)
+{
+    char *line = gst_palme_sanitize(result->caption, strlen(result->caption));
 
     switch (format) {
     case CAPTION_TSV:
-        if (time >= 0) {
-            caption_append_name(out, source);
-            append_time(out, time);
+        if (result->time >= 0) {
+            caption_append_name(out, result->source);
+            append_time(out, result->time);
         } else {
-            append_photo(out, source);
+            append_photo(out, result->source);
         }
-        g_string_append_printf(out, "\t%s\n", line);
+        g_string_append_printf(out, "\t%s", line);
+        if (labels) {
+            g_string_append_c(out, '\t');
+            append_labels(out, result, FALSE);
+        }
+        g_string_append_c(out, '\n');
         break;
     case CAPTION_TEXT: g_string_append_printf(out, "%s\n", line); break;
-    case CAPTION_JSON:
-        g_string_append(out, "{\"source\": ");
-        append_json(out, source);
-        if (!g_utf8_validate(source, -1, NULL)) {
-            char *bytes = g_base64_encode((const guchar *)source, strlen(source));
-
-            g_string_append_printf(out, ", \"source_base64\": \"%s\"", bytes);
-            g_free(bytes);
-        }
-        if (time >= 0)
-            g_string_append_printf(out, ", \"time\": %" G_GINT64_FORMAT, time);
-        else
-            g_string_append(out, ", \"time\": null");
-        g_string_append(out, ", \"caption\": ");
-        append_json(out, line);
-        /* JSON has no infinity, and its decimal point is a point in every language. */
-        g_string_append_printf(out, ", \"score\": %s}\n",
-                               isfinite(score) ? g_ascii_formatd(number, sizeof number, "%.6f", score) : "null");
-        break;
+    case CAPTION_JSON: append_object(out, result, line); break;
     }
     g_free(line);
 }

@@ -17,11 +17,27 @@ enum caption_format { CAPTION_TSV, CAPTION_TEXT, CAPTION_JSON };
  * is. No two names become the same text. */
 void caption_append_name(GString *out, const char *name);
 
-/* Appends one output line, the newline included. `source` is the name as the user gave it, in whatever
- * encoding; `time` is in ns, or -1 for a photo; `caption` is sanitised here. In TSV a photo that is called
- * like a frame, "a@0:00:01.000", has its @ written as \u{40}. In JSON "source" is the name itself; of one
- * that is no UTF-8, which JSON cannot hold, the bytes are in "source_base64" beside it. */
-void caption_append_result(GString *out, enum caption_format format, const char *source, gint64 time,
-                           const char *caption, double score);
+struct caption_label {
+    const char *name;
+    double probability;
+};
+
+/* What is known of a picture. */
+struct caption_result {
+    const char *source; /* the name as the user gave it, in whatever encoding */
+    gint64 time;        /* ns, or -1 for a photo */
+    const char *caption;
+    double score;
+    const struct caption_label *labels; /* most likely first; NULL: the model has none */
+    int label_count;
+    gboolean unsure; /* the labels or the score do not confirm what the model said first */
+};
+
+/* Appends one output line, the newline included; caption and labels are sanitised here. In TSV a photo that
+ * is called like a frame, "a@0:00:01.000", has its @ written as \u{40}; `labels` asks for a third column, "dog
+ * 0.93, person 0.41". In JSON "source" is the name itself; of one that is no UTF-8, which JSON cannot hold, the
+ * bytes are in "source_base64" beside it. */
+void caption_append_result(GString *out, enum caption_format format, gboolean labels,
+                           const struct caption_result *result);
 
 #endif
