@@ -56,9 +56,9 @@ static gboolean message_arrives(GstMessage *message, int *status)
 
 int main(int argc, char **argv)
 {
-    /* A caption of a test picture scores low, and would be empty without min-score. */
+    /* The model doubts what it says of a test picture, and would keep it to itself. */
     static const char test_picture[] = "videotestsrc num-buffers=40 pattern=ball ! "
-                                       "video/x-raw,framerate=10/1 ! palmecaption name=c min-score=-inf ! "
+                                       "video/x-raw,framerate=10/1 ! palmecaption name=c when-unsure=caption ! "
                                        "fakesink name=sink";
     static const char your_file[] = "filesrc name=file ! decodebin ! palmecaption name=c ! "
                                     "fakesink name=sink";

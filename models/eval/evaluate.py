@@ -187,6 +187,16 @@ class Torch:
         described = self.model.config.labels
         return labels.chosen(self.probabilities[picture], described["thresholds"], described["most"])
 
+    def labels_read(self, squares):
+        """{id: [(label, probability)]} of all photos; empty for a model without labels"""
+        described = self.model.config.labels
+        if not described:
+            return {}
+        return {
+            name: [(described["names"][i], float(self.probabilities[picture][i])) for i in self.labels(picture)]
+            for picture, name in enumerate(squares)
+        }
+
     def read(self, picture):
         """The ids that stand before the begin token."""
         described = self.model.config.labels
@@ -234,6 +244,7 @@ class Engine:
             raise DataError(f"{program} cannot be run: {error}") from None
         self.has_precision = "--precision" in said
         self.judges = "--when-unsure" in said
+        self.labels = {}  # {id: [(label, probability)]} of the photos that captions() was last asked for
 
     def captions(self, beams, max_length, precision="f32"):
         """({id: (caption, score)}, lines about pictures without a caption)"""
@@ -273,6 +284,8 @@ class Engine:
                 ) as process:
                     for line in process.stdout:
                         result = json.loads(line)
+                        read = result.get("labels") or []
+                        self.labels[names[result["source"]]] = [(one["name"], one["probability"]) for one in read]
                         out[names[result["source"]]] = (" ".join(result["caption"].split()), result["score"] or 0.0)
                         bar.show(len(out))
                 errors.seek(0)
@@ -379,7 +392,7 @@ def measure(options, squares, references, lost):
     tokens = tokenize(references)
     rows = []
 
-    def add(engine, precision, beams, captions):
+    def add(engine, precision, beams, captions, read):
         label = f"{engine} {precision} {kind_of(beams)}"
         scores, cider = score(references, {name: text for name, (text, _) in captions.items()}, tokens)
         rows.append(
@@ -391,6 +404,7 @@ def measure(options, squares, references, lost):
                 "scores": scores,
                 "cider": cider,
                 "captions": captions,
+                "labels": read,
             }
         )
         if options.labels:
@@ -402,7 +416,8 @@ def measure(options, squares, references, lost):
     if not options.no_torch:
         runner = Torch(options.opened[0], options.opened[1], options.batch)
         for beams in options.beams:
-            add("torch", "f32", beams, runner.captions(squares, beams, options.max_length))
+            captions = runner.captions(squares, beams, options.max_length)
+            add("torch", "f32", beams, captions, runner.labels_read(squares))
     if options.engine:
         with tempfile.TemporaryDirectory(prefix="palme-evaluate-") as folder:
             files = (
@@ -415,7 +430,7 @@ def measure(options, squares, references, lost):
                 for beams in options.beams:
                     captions, missing = engine.captions(beams, options.max_length, precision)
                     lost += missing
-                    add("engine", precision, beams, captions)
+                    add("engine", precision, beams, captions, dict(engine.labels))
     return rows
 
 
@@ -547,7 +562,7 @@ def run(options):
         "left_out": lost,
         "rows": [
             {
-                **{k: v for k, v in row.items() if k not in ("captions", "cider")},
+                **{k: v for k, v in row.items() if k not in ("captions", "cider", "labels")},
                 "captions": {
                     name: {"caption": text, "score": value, "CIDEr": row["cider"][name]}
                     for name, (text, value) in row["captions"].items()

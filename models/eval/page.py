@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""page.py - writes an evaluation as one HTML page: the table, then photos with captions, best and worst first.
+"""page.py - writes an evaluation as one HTML page: the table, then photos with labels, captions and references: first
+those whose caption names something absent, where that is known, then the best and the worst.
 
 The page holds everything, photos too. All text is escaped, because captions and file names may contain anything.
 """
@@ -28,7 +29,9 @@ figure { margin: 0; position: relative } img { display: block; width: 100%; aspe
   background: #000b; font-size: .85rem; font-variant-numeric: tabular-nums }
 .text { padding: .8rem 1rem 1rem } .text dl { margin: 0 }
 dt { font-size: .72rem; color: var(--dim); margin-top: .5rem } dt:first-child { margin-top: 0 }
-dd { margin: 0; font-weight: 600; line-height: 1.35 } .best dd { color: var(--good) } .worst dd { color: var(--bad) }
+dd { margin: 0; font-weight: 600; line-height: 1.35 } .best dd { color: var(--good) }
+.worst dd, .false dd { color: var(--bad) }
+.labels { font-size: .82rem; margin: 0 0 .5rem }
 ul { margin: .7rem 0 0; padding: .6rem 0 0 1.1rem; border-top: 1px solid var(--line); font-size: .88rem }
 li { margin: .12rem 0 } .name { color: var(--dim); font-size: .72rem; margin: .7rem 0 0; overflow-wrap: anywhere }
 """
@@ -63,7 +66,7 @@ def table(rows, metrics):
     )
 
 
-def card(name, kind, rows, references, pixels, cider):
+def card(name, kind, rows, references, pixels, score):
     """One photo. Rows with the same caption share an entry."""
     said = {}
     for row in rows:
@@ -72,10 +75,14 @@ def card(name, kind, rows, references, pixels, cider):
     for text, labels in said.items():
         who = html.escape(", ".join(labels)) if len(said) > 1 else "all"
         captions += f"<dt>{who}</dt><dd>{html.escape(text or '(empty)')}</dd>"
+    read = next((row["labels"][name] for row in rows if row.get("labels", {}).get(name)), [])
+    if read:
+        told = html.escape(", ".join(f"{label} {probability:.2f}" for label, probability in read))
+        captions = f'<p class="labels">{told}</p>{captions}'
     wanted = "".join(f"<li>{html.escape(text)}</li>" for text in references)
     return (
         f'<article class="{kind}"><figure><img loading="lazy" alt="" src="{picture(pixels)}">'
-        f'<span class="score">CIDEr {cider:.2f}</span></figure><div class="text"><dl>{captions}</dl>'
+        f'<span class="score">{html.escape(score)}</span></figure><div class="text"><dl>{captions}</dl>'
         f'<ul>{wanted}</ul><div class="name">{html.escape(name)}</div></div></article>'
     )
 
@@ -93,15 +100,27 @@ def make(model, rows, metrics, references, squares, lost, count):
     ]
     if lost:
         parts.append(f"<h2>Left out</h2><p>{len(lost)}: {html.escape('; '.join(lost[:20]))}</p>")
-    for kind, title, names in (("best", "Best", best), ("worst", "Worst", worst)):
+    absent = first.get("truth", {}).get("each", {})
+    false = sorted(absent, key=lambda name: (-len(absent[name]), name))
+    chosen = (
+        ("false", "False", false, f"{len(false)} captions name something that is not in the photo, by its annotations"),
+        ("best", "Best", best, f"{len(best)} photos, by CIDEr of {first['label']}"),
+        ("worst", "Worst", worst, f"{len(worst)} photos, by CIDEr of {first['label']}"),
+    )
+    for kind, title, names, text in chosen:
         if names:
             cards = "".join(
-                card(name, kind, rows, references[name], squares[name], first["cider"][name]) for name in names
+                card(
+                    name,
+                    kind,
+                    rows,
+                    references[name],
+                    squares[name],
+                    "no " + ", ".join(absent[name]) if kind == "false" else f"CIDEr {first['cider'][name]:.2f}",
+                )
+                for name in names
             )
-            parts.append(
-                f"<h2>{title}</h2><p>{len(names)} photos, by CIDEr of {html.escape(first['label'])}</p>"
-                f'<div class="cards">{cards}</div>'
-            )
+            parts.append(f'<h2>{title}</h2><p>{html.escape(text)}</p><div class="cards">{cards}</div>')
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -270,6 +270,19 @@ def test_page_is_escaped_and_whole():
     pieces.feed(html)
 
 
+def test_page_shows_false_captions_first():
+    texts = {"a": "a cat", "b": "a dog", "c": "a horse"}
+    row = row_of("torch", texts, 0.6)
+    row["labels"] = {"b": [("<dog>", 0.875), ("ball", 0.5)]}
+    row["truth"] = {"each": {"b": ["dog", "ball"]}}
+    squares = {name: np.full((8, 8, 3), 90, np.uint8) for name in texts}
+    html = page.make("m", [row], evaluate.METRICS, {name: [text] for name, text in texts.items()}, squares, [], 1)
+    assert html.index('<article class="false"') < html.index('<article class="best"')
+    false = html[html.index('<article class="false"') : html.index('<article class="best"')]
+    assert "a dog" in false and "no dog, ball" in false and "&lt;dog&gt; 0.88, ball 0.50" in false
+    assert html.count("<article") == 3 and html.count('class="labels"') == html.count(">b</div>")
+
+
 # ---- The command --------------------------------------------------------------------------------
 
 

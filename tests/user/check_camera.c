@@ -123,7 +123,7 @@ static void run(const char *name, const char *description, gboolean overlay)
 
 #define CAMERA "fakecamerasrc name=camera num-buffers=" G_STRINGIFY(FRAMES)
 /* A test picture scores low. */
-#define CAPTION "palmecaption name=c interval=100000000 min-score=-inf"
+#define CAPTION "palmecaption name=c interval=100000000 when-unsure=caption"
 #define SINK "fakesink name=sink sync=true enable-last-sample=false"
 
 int main(int argc, char **argv)

@@ -88,7 +88,7 @@ two dogs" "$(decoded | cut -d ' ' -f 3-)"
 # From the captioner itself: what its messages say is what the file shows.
 rm -f out.ts
 timeout -k 5 120 gst-launch-1.0 -m filesrc location="$photos/dog.jpg" ! jpegdec ! videoconvert ! imagefreeze num-buffers=360 ! \
-    video/x-raw,framerate=30/1 ! palmecaption name=p mode=sync min-score=-inf ! videoscale ! video/x-raw,width=160,height=120 ! \
+    video/x-raw,framerate=30/1 ! palmecaption name=p mode=sync when-unsure=caption ! videoscale ! video/x-raw,width=160,height=120 ! \
     queue max-size-time=4000000000 max-size-buffers=0 max-size-bytes=0 ! \
     $record p.text ! queue ! palmecea608 latency=2000000000 ! closedcaption/x-cea-608,framerate=30/1 ! ccconverter ! \
     closedcaption/x-cea-708,format=cc_data ! cc.caption >log 2>&1 || { tail -n 20 log; echo "failed"; }

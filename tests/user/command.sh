@@ -126,7 +126,7 @@ for bad in none.jpg dir empty.jpg text.txt sound.ogg noise.jpg nothing:here cut.
 done
 
 # ---- Labels
-labelled=$photos/../../models/palme-words.safetensors
+labelled=$photos/../../models/palme-default.safetensors
 run --model "$labelled" --format json dog.jpg
 check "json has the labels, most likely first" "$(python3 -c 'import json,sys; o=json.load(sys.stdin)
 p=[l["probability"] for l in o["labels"]]

@@ -46,8 +46,8 @@ for block in "$work"/block??; do
     mkdir "$dir"
     cp "$work/clip.webm" "$dir/"
     cp "$pages/photos/dog.jpg" "$dir/photo.jpg"
-    # The clip and the camera are test pictures: what the model makes of them scores low.
-    sed -E -e 's/gst-launch-1\.0( -m)?/gst-launch-1.0 -m/' -e 's/palmecaption/palmecaption min-score=-inf/' \
+    # The clip and the camera are test pictures: the model doubts what it makes of them.
+    sed -E -e 's/gst-launch-1\.0( -m)?/gst-launch-1.0 -m/' -e 's/palmecaption/palmecaption when-unsure=caption/' \
         -e 's/v4l2src ! image\/jpeg/fakecamerasrc num-buffers=120 ! jpegenc ! image\/jpeg/' \
         -e 's/v4l2src/fakecamerasrc num-buffers=120/' \
         -e 's/autovideosink/fakesink sync=true/' "$block" >"$block.sh"
