@@ -180,7 +180,7 @@ def main(arguments=None):
         for least, share, false in lines:
             print(f"score from {least:6.3f}: {share:.2f} shown, {false:.3f} of them false")
         likely = {n: one.probabilities(n, 0) for n in names}
-        curves = [(f"a thing from {c:g}", shown(*confirmed(words, *first, likely, c))) for c in o.confirm]
+        curves = [(f"p ≥ {c:g}" if c else "all", shown(*confirmed(words, *first, likely, c))) for c in o.confirm]
         if o.tsv:
             with open(o.tsv, "w", encoding="utf-8") as f:
                 f.write("rule\tleast\tshown\tfalse\n")
