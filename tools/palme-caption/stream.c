@@ -561,6 +561,10 @@ enum caption_stream_status caption_stream_read(const struct caption_stream *stre
         gst_object_unref(bus);
     }
     g_atomic_int_set(&s.stop, 1);
+    /* The change to PLAYING may still run on a thread of GStreamer's. It waits for the frame that waits for a place in
+     * the sink, and this thread would wait for it. */
+    if (s.sink)
+        gst_app_sink_set_drop(s.sink, TRUE);
     gst_element_set_state(s.pipeline, GST_STATE_NULL);
     gst_object_unref(s.pipeline);
     caption_words_clear(&s.words);
