@@ -95,6 +95,11 @@ class Words:
         """
         return max((float(probabilities[i]) for i in self.named(text) if self.phrases[i]), default=0.0)
 
+    def denied(self, text, probabilities):
+        """The probability of the unlikeliest thing that a word of a text speaks of, 1 if it names none."""
+        things = ([i for i in found if self.phrases[i]] for _, found in self.mentions(text))
+        return min((max(float(probabilities[i]) for i in found) for found in things if found), default=1.0)
+
 
 def classes(words, path=None):
     """For each class of ImageNet the place of its label in words.names, -1 where it has none."""
@@ -115,10 +120,10 @@ def prefix(names, joiner=JOINER):
     return joiner.join(names)
 
 
-def describe(words, of, things, thresholds, hold, unsure=(0.5, 0.5)):
+def describe(words, of, things, thresholds, hold, unsure=(0.5, 0.5), deny=0.0):
     """What a model file's config says of its labels. of: the label of each class of ImageNet; things: those of the
     learned rows; hold: the defaults of search.Holder; unsure: how likely one thing that a caption names must be, and
-    how likely a label must be that speaks in place of a caption."""
+    how likely a label must be that speaks in place of a caption; deny: how likely all things must be that it names."""
     return {
         "names": words.names,
         "phrases": words.phrases,
@@ -130,7 +135,7 @@ def describe(words, of, things, thresholds, hold, unsure=(0.5, 0.5)):
         "words": words.table,
         "hold": dict(zip(("weight", "floor", "require", "sure"), hold)),
         "cautious": "a photo of ",
-        "unsure": dict(zip(("confirm", "least"), unsure)),
+        "unsure": {"confirm": unsure[0], "deny": deny, "least": unsure[1]},
     }
 
 

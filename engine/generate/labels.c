@@ -127,8 +127,7 @@ int palme_confirms(palme_session *session, const char *text)
     if (strnlen(text, PALME_MAX_PROMPT_BYTES + 1) > PALME_MAX_PROMPT_BYTES)
         return PALME_ERROR_TEXT;
     palme_floats_enter(&floats);
-    int confirms = palme_words_confirm(session->model->words, seen->probabilities, text, seen->text) >=
-                   session->model->config.labels->confirm;
+    int confirms = palme_words_confirm(session->model->words, seen->probabilities, text, seen->text);
     palme_floats_leave(&floats);
     return confirms;
 }

@@ -281,12 +281,24 @@ static const struct palme_label_word *find_text(const struct palme_words *words,
     return found ? *found : NULL;
 }
 
-double palme_words_confirm(const struct palme_words *words, const double *probabilities, const char *text,
-                           char *scratch)
+/* The probability of the likeliest thing that a word may speak of, -1 if it speaks of none. */
+static double thing_of(const struct palme_label_config *config, const struct palme_label_word *word,
+                       const double *probabilities)
+{
+    double most = -1;
+
+    for (int i = 0; i < word->count; i++)
+        if (*config->phrases[word->labels[i]] && probabilities[word->labels[i]] > most)
+            most = probabilities[word->labels[i]];
+    return most;
+}
+
+int palme_words_confirm(const struct palme_words *words, const double *probabilities, const char *text, char *scratch)
 {
     const struct palme_label_config *config = words->config;
     size_t length = plain_words(scratch, text);
     double most = 0;
+    int denied = 0;
 
     for (char *at = scratch, *next; *at; at = next) {
         const struct palme_label_word *word = NULL, *longer;
@@ -304,12 +316,9 @@ double palme_words_confirm(const struct palme_words *words, const double *probab
             if (!next || longer)
                 next = end + (*end == ' ');
         }
-        for (int i = 0; word && i < word->count; i++) {
-            double p = probabilities[word->labels[i]];
-
-            if (*config->phrases[word->labels[i]] && p > most)
-                most = p;
-        }
+        double thing = word ? thing_of(config, word, probabilities) : -1;
+        most = thing > most ? thing : most;
+        denied |= thing >= 0 && thing < config->deny;
     }
-    return most;
+    return most >= config->confirm && !denied;
 }

@@ -42,9 +42,8 @@ void palme_words_close(struct palme_words **words);
 const struct palme_word *const *palme_words_behind(const struct palme_words *words, int count, const int *text,
                                                    int length, int *found);
 
-/* The largest probability of a label with a phrase that a text speaks of, 0 if there is none. The longest phrase
- * counts: a hot dog is no dog. `scratch` has the size of the text and is overwritten. */
-double palme_words_confirm(const struct palme_words *words, const double *probabilities, const char *text,
-                           char *scratch);
+/* Whether a text names a thing, a label with a phrase, of at least the probability `confirm` of the labels, and none
+ * below `deny`. The longest phrase counts: a hot dog is no dog. `scratch` has the size of the text and is overwritten. */
+int palme_words_confirm(const struct palme_words *words, const double *probabilities, const char *text, char *scratch);
 
 #endif

@@ -41,6 +41,7 @@ static const struct palme_field hold[] = {
 };
 static const struct palme_field unsure[] = {
     { "confirm", LABELS(confirm), PALME_FIELD_NUMBER, 0, 0, 1, NULL },
+    { "deny", LABELS(deny), PALME_FIELD_NUMBER, 0, 0, 1, NULL },
     { "least", LABELS(least), PALME_FIELD_NUMBER, 0, 0, 1, NULL },
 };
 

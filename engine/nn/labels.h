@@ -52,7 +52,7 @@ struct palme_label_config {
     struct palme_label_word *words; /* [word_count] */
     int word_count;
     double weight, floor, require, sure; /* what words cost: section 7.4 */
-    double confirm, least;               /* when a caption is unsure, and what is said instead */
+    double confirm, deny, least;         /* when a caption is unsure, and what is said instead */
 };
 
 /* Reads the key `labels` of a model's configuration, whose other values are in `config`. `stem` and `context` are what

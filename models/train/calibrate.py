@@ -97,6 +97,7 @@ def options_of(arguments):
         default=[0.0, 0.3, 0.5, 0.7],
         help="least probabilities of one thing that a caption names (0 0.3 0.5 0.7)",
     )
+    add("--deny", type=float, default=0.0, help="least probability of all things that a caption names (0)")
     add(
         "--min-score",
         type=float,
@@ -125,22 +126,25 @@ def report_cautious(words, probabilities, leasts, things, references):
             )
 
 
-def unsure(words, said, probabilities, confirm, score_least):
-    """Ids of the captions that are better not shown: their score is below score_least, or nothing that they name has a
-    label of at least `confirm`. said: id -> (caption, score), probabilities: id -> those of the labels."""
+def unsure(words, said, probabilities, confirm, score_least, deny=0.0):
+    """Ids of the captions that are better not shown: their score is below score_least, nothing that they name has a
+    label of at least `confirm`, or something has one below `deny`. said: id -> (caption, score), probabilities: id ->
+    those of the labels."""
     return {
         n
         for n, (text, value) in said.items()
-        if value < score_least or words.confirmed(text, probabilities[n]) < confirm
+        if value < score_least
+        or words.confirmed(text, probabilities[n]) < confirm
+        or words.denied(text, probabilities[n]) < deny
     }
 
 
-def report_unsure(words, said, probabilities, rules, least, things, references):
+def report_unsure(words, said, probabilities, rules, least, things, references, deny=0.0):
     """Prints a line for each rule (confirm, score_least): how many captions are shown, how many of those are false, and
     the same with unsure captions replaced by a sentence of the likeliest label, where it has at least `least`."""
     described, table = labels.describe(words, [], [], [], []), truth.read_words()
     for confirm, score_least in rules:
-        gone = unsure(words, said, probabilities, confirm, score_least)
+        gone = unsure(words, said, probabilities, confirm, score_least, deny)
         shown_ones = {n: text for n, (text, _) in said.items() if n not in gone}
         cautious = {n: labels.cautious(described, probabilities[n], least, 1) for n in gone}
         together = shown_ones | {n: text for n, text in cautious.items() if text}
@@ -189,7 +193,7 @@ def main(arguments=None):
             with open(o.plot, "w", encoding="utf-8") as f:
                 f.write(plot(curves))
         rules = itertools.product(o.confirm, o.min_score)
-        report_unsure(words, first[0], likely, rules, o.least, things, one.captions)
+        report_unsure(words, first[0], likely, rules, o.least, things, one.captions, o.deny)
         report_cautious(words, likely, o.cautious, things, one.captions)
     except (data.DataError, OSError) as error:
         sys.exit(f"calibrate.py: {error}")

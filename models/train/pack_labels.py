@@ -62,6 +62,7 @@ def options_of(arguments):
         help="a caption is unsure if nothing that it names has a label of at least CONFIRM; a label of at least LEAST "
         "then makes a sentence in its place (0.5 0.5)",
     )
+    add("--deny", type=float, default=0.0, help="it is unsure, too, if it names a thing less likely than this (0)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the config; VALUE is JSON")
     add("--card", help="Markdown file that becomes the model card")
     add("--name", default="palme", help="name in the model file")
@@ -85,7 +86,7 @@ def main(arguments=None):
             arrays.update(head)
             thresholds = mixture.thresholds_of(words, o.thresholds)
             config["labels"] = labels.describe(
-                words, described["classes"], described["things"], thresholds, o.hold, o.unsure
+                words, described["classes"], described["things"], thresholds, o.hold, o.unsure, o.deny
             )
         for setting in o.set:
             key, _, value = setting.partition("=")

@@ -75,6 +75,7 @@ static void test_values(void)
     CHECK_CLOSE(l->require, 0, 0);
     CHECK_CLOSE(l->sure, 0.6, 0);
     CHECK_CLOSE(l->confirm, 0.5, 0);
+    CHECK_CLOSE(l->deny, 0, 0);
     CHECK_CLOSE(l->least, 0.5, 0);
     palme_config_clear(&c);
     CHECK(c.labels == NULL);
@@ -84,8 +85,8 @@ static void test_values(void)
     CHECK_INT(read_changed(&c, "labels", "hold", "{\"weight\":2,\"floor\":0.1,\"require\":3,\"sure\":1}"), PALME_OK);
     CHECK(c.labels->weight == 2 && c.labels->floor == 0.1 && c.labels->require == 3 && c.labels->sure == 1);
     palme_config_clear(&c);
-    CHECK_INT(read_changed(&c, "labels", "unsure", "{\"confirm\":0.25,\"least\":0}"), PALME_OK);
-    CHECK(c.labels->confirm == 0.25 && c.labels->least == 0);
+    CHECK_INT(read_changed(&c, "labels", "unsure", "{\"confirm\":0.25,\"deny\":0.5,\"least\":0}"), PALME_OK);
+    CHECK(c.labels->confirm == 0.25 && c.labels->deny == 0.5 && c.labels->least == 0);
     palme_config_clear(&c);
     CHECK_INT(read_changed(&c, "labels", "phrases", NULL), PALME_OK);
     CHECK_STR(c.labels->phrases[0], "");
@@ -145,6 +146,7 @@ static void test_faults(void)
         { "labels.hold", "sure", "2", "labels.hold.sure is 2", "0 to 1" },
         { "labels", "unsure", "[]", "labels.unsure must be an object", "array" },
         { "labels.unsure", "confirm", "1.5", "labels.unsure.confirm is 1.5", "0 to 1" },
+        { "labels.unsure", "deny", "-1", "labels.unsure.deny is -1", "0 to 1" },
         { "labels.unsure", "least", "-1", "labels.unsure.least is -1", "0 to 1" },
         { "labels", "words", "{}", "labels.words must be an array", "an object" },
         { "labels", "words", "[\"dog\"]", "labels.words[0] must be a word and an array", "" },

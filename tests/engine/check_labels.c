@@ -406,6 +406,12 @@ static void test_words(void)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         CHECK_MESSAGE(palme_confirms(session, texts[i].text) == texts[i].confirms, "\"%s\" is%s confirmed",
                       texts[i].text, texts[i].confirms ? " not" : "");
+    /* One thing that is too unlikely is one too many; what is no thing does not count. */
+    config->deny = 0.11;
+    CHECK_INT(palme_confirms(session, "ba e i ba"), 0);
+    CHECK_INT(palme_confirms(session, "ba q"), 1);
+    config->deny = 0.1;
+    CHECK_INT(palme_confirms(session, "ba e i ba"), 1);
     config->confirm = 0.71;
     CHECK_INT(palme_confirms(session, "ba"), 0);
     CHECK_STR(palme_cautious(session), "a photo of a ba");

@@ -259,6 +259,8 @@ def test_a_packed_model_keeps_its_labels(words, text, tmp_path):
         "--unsure",
         "0.4",
         "0.5",
+        "--deny",
+        "0.1",
         "--store",
         "f32",
         "--out",
@@ -272,7 +274,7 @@ def test_a_packed_model_keeps_its_labels(words, text, tmp_path):
         config = Config.read(metadata["config"]).labels
         assert {key: config[key] for key in described} == described, version
         assert config["hold"] == {"weight": 0.3, "floor": 0.05, "require": 0.0, "sure": 0.6}
-        assert config["unsure"] == {"confirm": 0.4, "least": 0.5}
+        assert config["unsure"] == {"confirm": 0.4, "deny": 0.1, "least": 0.5}
         assert config["most"] == 8 and len(config["thresholds"]) == len(words.names)
         loaded = modelfile.load(tmp_path / version).labels
         for name, x in loaded.state_dict().items():
@@ -482,6 +484,8 @@ def test_a_caption_is_confirmed_by_the_surest_thing_it_names(words):
     assert words.confirmed("a dog is sitting on a couch", p) == 0.6
     assert words.confirmed("a hot dog", p) == 0.3
     assert words.confirmed("sitting", p) == 0.0  # no thing
+    assert words.denied("a dog is sitting on a couch", p) == 0.0
+    assert words.denied("a dog is sitting", p) == 0.6 and words.denied("sitting", p) == 1.0
 
 
 def test_captions_of_nothing_sure_are_shown_at_no_score(words):
@@ -507,6 +511,10 @@ def test_unsure_captions_give_way_to_the_likeliest_label(words, capsys):
     p["a"][words.at["dog"]], p["b"][words.at["clock"]], p["c"][words.at["car"]] = 0.6, 0.8, 0.9
     assert calibrate.unsure(words, said, p, 0.5, -1.0) == {"b", "c", "d"}
     assert calibrate.unsure(words, said, p, 0.0, -1.0) == {"c"}
+    p["a"][words.at["couch"]] = 0.2
+    assert calibrate.unsure(words, said, p, 0.5, -1.0, 0.2) == {"b", "c", "d"}
+    assert calibrate.unsure(words, said, p, 0.5, -1.0, 0.3) == {"a", "b", "c", "d"}
+    p["a"][words.at["couch"]] = 0.0
     things = {"a": {"dog", "couch"}, "b": {"clock"}, "c": {"bus"}, "d": {"pizza"}}
     calibrate.report_unsure(words, said, p, [(0.0, -9.0), (0.5, -1.0)], 0.5, things, {})
     assert capsys.readouterr().out.splitlines() == [

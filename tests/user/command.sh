@@ -79,7 +79,7 @@ END
     run --format json dog.jpg exif.jpg turned.jpg
     check "an Exif orientation is obeyed" "$(python3 -c 'import json
 upright, told, turned = (json.loads(line) for line in open("out"))
-print(told["caption"] == upright["caption"], abs(told["score"] - upright["score"]) * 4 < abs(turned["score"] - upright["score"]))')" = "True True"
+print(told["labels"][0]["name"] == upright["labels"][0]["name"], abs(told["score"] - upright["score"]) * 4 < abs(turned["score"] - upright["score"]))')" = "True True"
 fi
 
 # ---- Videos
