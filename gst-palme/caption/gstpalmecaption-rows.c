@@ -55,6 +55,20 @@ lines_of_a_band (const GstVideoInfo * in)
       GST_VIDEO_INFO_HEIGHT (in) : MIN (BAND, GST_VIDEO_INFO_HEIGHT (in));
 }
 
+/* Tiles are converted whole, since GStreamer 1.26 unpacks those of MT2110T and MT2110R only so. */
+static gint
+converted_width (const GstVideoInfo * in)
+{
+  gint width = GST_VIDEO_INFO_WIDTH (in), tile;
+
+  if (!GST_VIDEO_FORMAT_INFO_IS_TILED (in->finfo))
+    return width;
+  tile = (gint) in->finfo->tile_info[0].width;
+  if (tile < 1)
+    return width;               /* GStreamer 1.22 does not say it for the formats that it has */
+  return (width + tile - 1) / tile * tile;
+}
+
 /* As many bands as the rows that a row of the square and the one before it read. */
 static guint
 places_for (const GstPalmeCaptionRows * rows, gint size)
@@ -75,9 +89,10 @@ make_converter (GstPalmeCaptionRows * rows, guint which,
 {
   GstVideoInfo in = rows->in, *out = &rows->bands[which];
 
+  in.width = converted_width (&rows->in);
   in.height = lines;
-  if (!gst_video_info_set_format (out, GST_VIDEO_INFO_FORMAT (to),
-          GST_VIDEO_INFO_WIDTH (to), lines))
+  if (!gst_video_info_set_format (out, GST_VIDEO_INFO_FORMAT (to), in.width,
+          lines))
     return FALSE;
   out->colorimetry = to->colorimetry;
   /* The converter requires the same frame rate on both sides. */
@@ -139,6 +154,7 @@ cut_out (GstVideoFrame * band, const GstVideoFrame * frame, gint y, gint lines)
   guint c;
 
   *band = *frame;
+  band->info.width = converted_width (&frame->info);
   band->info.height = lines;
   for (c = 0; c < GST_VIDEO_FORMAT_INFO_N_COMPONENTS (format) && y > 0; c++) {
     guint plane = GST_VIDEO_FORMAT_INFO_PLANE (format, c);
@@ -176,7 +192,7 @@ convert (GstPalmeCaptionRows * rows, gint band, guint8 * pixels)
   gst_video_converter_frame (rows->converters[which], &from, &to);
   if (GST_VIDEO_INFO_HAS_ALPHA (&to.info) && rows->full_alpha > 0
       && rows->full_alpha < 255)
-    expand_alpha (pixels, (gsize) lines * GST_VIDEO_INFO_WIDTH (&rows->in),
+    expand_alpha (pixels, (gsize) lines * GST_VIDEO_INFO_WIDTH (&to.info),
         rows->full_alpha);
 }
 
