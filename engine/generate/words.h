@@ -43,7 +43,8 @@ const struct palme_word *const *palme_words_behind(const struct palme_words *wor
                                                    int length, int *found);
 
 /* Whether a text names a thing, a label with a phrase, of at least the probability `confirm` of the labels, and none
- * below `deny`. The longest phrase counts: a hot dog is no dog. `scratch` has the size of the text and is overwritten. */
+ * below `deny`. The longest phrase counts: a hot dog is no dog. `scratch` has the size of the text and is
+ * overwritten. */
 int palme_words_confirm(const struct palme_words *words, const double *probabilities, const char *text, char *scratch);
 
 #endif
