@@ -64,7 +64,7 @@ cat <<END
   $out/captioned.webm   the slideshow with its captions burnt in
   $out/captions.vtt     the same captions as subtitles
   $out/captioned.jpg    its first frame
-The model is small and knows people, dogs and the outdoors; what it says of the rest is often wrong.
+The model is small. What it is sure of names something wrong in one of twenty photos; look for yourself.
 
 == To try next: your own photos and videos, and a camera
   PALME_MODEL=$PALME_MODEL $root/build/tools/palme-caption/palme-caption FILE...
