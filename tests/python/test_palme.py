@@ -195,7 +195,7 @@ def test_models_can_be_published(size, most):
     assert metadata["sha256"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
     assert metadata["name"] and metadata["language"] == "en" and "non-commercial" in metadata["model_card"]
     assert len(data) <= 30e6 and sum(x.size for name, (_, x) in raw.items() if not name.endswith(".scale")) <= most
-    config = Config.read(metadata["config"])
+    config = Config.read(modelfile.read(path)[1]["config"])
     assert config.default_beams > 1 and config.no_repeat_ngram > 0
     assert "## Precisions" in metadata["model_card"] and set(config.precisions) > {
         "f32"
@@ -350,6 +350,7 @@ def test_fixtures_are_all_known():
         "default_size",
         "sampling.safetensors",
         "README.md",
+        "labels",
     }
     assert {p.name for p in DATA.iterdir()} == known
 
