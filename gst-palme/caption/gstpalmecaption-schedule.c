@@ -20,8 +20,9 @@ add (GstClockTime a, GstClockTime b)
 static GstClockTime
 until_next (const GstPalmeCaptionSchedule * schedule, GstClockTime interval)
 {
-  return interval - (GstClockTime) (MIN (interval,
-          G_MAXINT64) * schedule->lead);
+  GstClockTime whole = MIN (interval, G_MAXINT64);
+
+  return interval - (GstClockTime) ((gdouble) whole * schedule->lead);
 }
 
 void
