@@ -277,6 +277,11 @@ install_search (GObjectClass * klass)
       g_param_spec_uint ("beams", "Beams",
           "Beam width (1 = greedy search, 0 = the model's own width)",
           0, 8, 0, CONTROLLABLE));
+}
+
+static void
+install_choice (GObjectClass * klass)
+{
   /**
    * GstPalmeCaption:blocklist:
    *
@@ -411,6 +416,11 @@ install_stream (GObjectClass * klass)
           "Maximum time to wait for the last caption at EOS, in "
           "nanoseconds (0 = do not wait)",
           0, G_MAXUINT64, DEFAULT_DRAIN_TIMEOUT, PLAYING));
+}
+
+static void
+install_reports (GObjectClass * klass)
+{
   /**
    * GstPalmeCaption:post-messages:
    *
@@ -664,8 +674,10 @@ gst_palme_caption_properties_install (GObjectClass * klass)
   install_load (klass);
   install_labels (klass);
   install_stream (klass);
+  install_reports (klass);
   install_caption (klass);
   install_search (klass);
+  install_choice (klass);
   install_steady (klass);
   install_seconds (klass);
   install_results (klass);

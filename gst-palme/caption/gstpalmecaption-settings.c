@@ -211,6 +211,57 @@ gst_palme_caption_settings_read_blocklist (const GValue * value, gchar ** words)
   return fits ? "it is not valid UTF-8" : "a word is longer than 64 bytes";
 }
 
+/* What captions are searched and chosen by. FALSE for other properties. */
+static gboolean
+set_search (GstPalmeCaptionSettings * settings, guint id, const GValue * value)
+{
+  switch (id) {
+    case PROP_INCLUDE_PROMPT:
+      settings->include_prompt = g_value_get_boolean (value);
+      break;
+    case PROP_MAX_LENGTH:
+      settings->max_length = g_value_get_uint (value);
+      break;
+    case PROP_TIME_LIMIT:
+      settings->time_limit = g_value_get_uint64 (value);
+      break;
+    case PROP_TEMPERATURE:
+      settings->temperature = g_value_get_double (value);
+      break;
+    case PROP_TOP_K:
+      settings->top_k = g_value_get_uint (value);
+      break;
+    case PROP_TOP_P:
+      settings->top_p = g_value_get_double (value);
+      break;
+    case PROP_SEED:
+      settings->seed = g_value_get_uint64 (value);
+      break;
+    case PROP_BEAMS:
+      settings->beams = g_value_get_uint (value);
+      break;
+    case PROP_BLOCKLIST:       /* its words are stored by the caller */
+      g_free (settings->blocklist);
+      settings->blocklist = g_value_dup_string (value);
+      break;
+    case PROP_MIN_SCORE:
+      settings->min_score = g_value_get_double (value);
+      break;
+    case PROP_LABELS:
+      settings->labels = g_value_get_boolean (value);
+      break;
+    case PROP_LABEL_WEIGHT:
+      settings->label_weight = g_value_get_double (value);
+      break;
+    case PROP_WHEN_UNSURE:
+      settings->when_unsure = g_value_get_enum (value);
+      break;
+    default:
+      return FALSE;
+  }
+  return TRUE;
+}
+
 const gchar *
 gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
     const GValue * value, gboolean locked)
@@ -253,48 +304,8 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       break;
     case PROP_PROMPT:
       return set_prompt (settings, value);
-    case PROP_INCLUDE_PROMPT:
-      settings->include_prompt = g_value_get_boolean (value);
-      break;
     case PROP_PARTIAL:
       settings->partial = g_value_get_boolean (value);
-      break;
-    case PROP_MAX_LENGTH:
-      settings->max_length = g_value_get_uint (value);
-      break;
-    case PROP_TIME_LIMIT:
-      settings->time_limit = g_value_get_uint64 (value);
-      break;
-    case PROP_TEMPERATURE:
-      settings->temperature = g_value_get_double (value);
-      break;
-    case PROP_TOP_K:
-      settings->top_k = g_value_get_uint (value);
-      break;
-    case PROP_TOP_P:
-      settings->top_p = g_value_get_double (value);
-      break;
-    case PROP_SEED:
-      settings->seed = g_value_get_uint64 (value);
-      break;
-    case PROP_BEAMS:
-      settings->beams = g_value_get_uint (value);
-      break;
-    case PROP_BLOCKLIST:       /* its words are stored by the caller */
-      g_free (settings->blocklist);
-      settings->blocklist = g_value_dup_string (value);
-      break;
-    case PROP_MIN_SCORE:
-      settings->min_score = g_value_get_double (value);
-      break;
-    case PROP_LABELS:
-      settings->labels = g_value_get_boolean (value);
-      break;
-    case PROP_LABEL_WEIGHT:
-      settings->label_weight = g_value_get_double (value);
-      break;
-    case PROP_WHEN_UNSURE:
-      settings->when_unsure = g_value_get_enum (value);
       break;
     case PROP_ONLY_ON_CHANGE:
       settings->only_on_change = g_value_get_boolean (value);
@@ -327,9 +338,59 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       settings->on_error = g_value_get_enum (value);
       break;
     default:
-      g_assert_not_reached ();
+      if (!set_search (settings, id, value))
+        g_assert_not_reached ();
   }
   return NULL;
+}
+
+static gboolean
+get_search (const GstPalmeCaptionSettings * settings, guint id, GValue * value)
+{
+  switch (id) {
+    case PROP_INCLUDE_PROMPT:
+      g_value_set_boolean (value, settings->include_prompt);
+      break;
+    case PROP_MAX_LENGTH:
+      g_value_set_uint (value, settings->max_length);
+      break;
+    case PROP_TIME_LIMIT:
+      g_value_set_uint64 (value, settings->time_limit);
+      break;
+    case PROP_TEMPERATURE:
+      g_value_set_double (value, settings->temperature);
+      break;
+    case PROP_TOP_K:
+      g_value_set_uint (value, settings->top_k);
+      break;
+    case PROP_TOP_P:
+      g_value_set_double (value, settings->top_p);
+      break;
+    case PROP_SEED:
+      g_value_set_uint64 (value, settings->seed);
+      break;
+    case PROP_BEAMS:
+      g_value_set_uint (value, settings->beams);
+      break;
+    case PROP_BLOCKLIST:
+      g_value_set_string (value, settings->blocklist);
+      break;
+    case PROP_MIN_SCORE:
+      g_value_set_double (value, settings->min_score);
+      break;
+    case PROP_LABELS:
+      g_value_set_boolean (value, settings->labels);
+      break;
+    case PROP_LABEL_WEIGHT:
+      g_value_set_double (value, settings->label_weight);
+      break;
+    case PROP_WHEN_UNSURE:
+      g_value_set_enum (value, settings->when_unsure);
+      break;
+    default:
+      return FALSE;
+  }
+  return TRUE;
 }
 
 gboolean
@@ -370,47 +431,8 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
     case PROP_PROMPT:
       g_value_set_string (value, settings->prompt);
       break;
-    case PROP_INCLUDE_PROMPT:
-      g_value_set_boolean (value, settings->include_prompt);
-      break;
     case PROP_PARTIAL:
       g_value_set_boolean (value, settings->partial);
-      break;
-    case PROP_MAX_LENGTH:
-      g_value_set_uint (value, settings->max_length);
-      break;
-    case PROP_TIME_LIMIT:
-      g_value_set_uint64 (value, settings->time_limit);
-      break;
-    case PROP_TEMPERATURE:
-      g_value_set_double (value, settings->temperature);
-      break;
-    case PROP_TOP_K:
-      g_value_set_uint (value, settings->top_k);
-      break;
-    case PROP_TOP_P:
-      g_value_set_double (value, settings->top_p);
-      break;
-    case PROP_SEED:
-      g_value_set_uint64 (value, settings->seed);
-      break;
-    case PROP_BEAMS:
-      g_value_set_uint (value, settings->beams);
-      break;
-    case PROP_BLOCKLIST:
-      g_value_set_string (value, settings->blocklist);
-      break;
-    case PROP_MIN_SCORE:
-      g_value_set_double (value, settings->min_score);
-      break;
-    case PROP_LABELS:
-      g_value_set_boolean (value, settings->labels);
-      break;
-    case PROP_LABEL_WEIGHT:
-      g_value_set_double (value, settings->label_weight);
-      break;
-    case PROP_WHEN_UNSURE:
-      g_value_set_enum (value, settings->when_unsure);
       break;
     case PROP_ONLY_ON_CHANGE:
       g_value_set_boolean (value, settings->only_on_change);
@@ -443,7 +465,7 @@ gst_palme_caption_settings_get (const GstPalmeCaptionSettings * settings,
       g_value_set_enum (value, settings->on_error);
       break;
     default:
-      return FALSE;
+      return get_search (settings, id, value);
   }
   return TRUE;
 }
