@@ -463,8 +463,10 @@ GST_START_TEST (test_seek)
   g_signal_connect (sink, "handoff", G_CALLBACK (keep), frames);
   pipeline_run (pipeline, line, 20);
   found = classify (frames, refs);
-  /* 0 was said before the seek; num-buffers counts anew after it. */
-  fail_unless (g_str_has_prefix (found, "111111111122222222223333333333"),
+  /* 0 was said before the seek; num-buffers counts anew after it. textoverlay sends the seek up both of
+   * its pads, so the source may seek twice, and 1 may be said between. */
+  fail_unless (g_str_has_prefix (found, "111111111122222222223333333333")
+      || g_str_has_prefix (found, "222222222233333333334444444444"),
       "shows %s", found);
   g_free (found);
   gst_object_unref (sink);
