@@ -42,8 +42,8 @@ engine_may() {
 plugin_may() {
     case $1 in
     gstpalme.c) echo gstpalmecaption.h gstpalmecea608.h gstpalmettml.h ;;
-    cea608/*) echo gstpalmecea608-encode.h gstpalmecea608-sender.h ;;
-    ttml/*) echo gstpalmettml-document.h gstpalmesanitize.h ;;
+    cea608/*) echo gstpalmecea608-encode.h gstpalmecea608-sender.h gstpalmetextinput.h ;;
+    ttml/*) echo gstpalmettml-document.h gstpalmesanitize.h gstpalmetextinput.h ;;
     common/gstpalmesanitize.[ch] | common/gstpalmecues.[ch] | common/gstpalmemeta.[ch]) ;;
     common/gstpalmebatcher.[ch]) echo palme.h ;;
     common/*) echo palme.h "$common_headers" ;;

@@ -31,6 +31,7 @@
 
 #include "gstpalmecea608-encode.h"
 #include "gstpalmecea608-sender.h"
+#include "gstpalmetextinput.h"
 
 #include <string.h>
 
@@ -288,14 +289,11 @@ take_segment (GstPalmeCea608 * self, GstEvent * event)
 static void
 take_gap (GstPalmeCea608 * self, GstEvent * event)
 {
-  GstClockTime begin, duration;
+  GstClockTime end = gst_palme_text_input_gap_end (event);
 
-  gst_event_parse_gap (event, &begin, &duration);
-  gst_event_unref (event);
-  if (self->fps_n == 0 || self->segment.format != GST_FORMAT_TIME
-      || !GST_CLOCK_TIME_IS_VALID (begin))
-    return;
-  advance (self, GST_CLOCK_TIME_IS_VALID (duration) ? begin + duration : begin);
+  if (self->fps_n > 0 && self->segment.format == GST_FORMAT_TIME
+      && GST_CLOCK_TIME_IS_VALID (end))
+    advance (self, end);
 }
 
 static void
@@ -352,7 +350,6 @@ chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
 {
   GstPalmeCea608 *self = GST_PALME_CEA608 (parent);
   guint64 begin = GST_BUFFER_PTS (buffer), end = begin, first, last;
-  GstMapInfo map;
   gchar *text;
 
   (void) pad;
@@ -361,14 +358,12 @@ chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
     return GST_FLOW_NOT_NEGOTIATED;
   }
   if (!GST_BUFFER_PTS_IS_VALID (buffer)
-      || !gst_buffer_map (buffer, &map, GST_MAP_READ)) {
+      || (text = gst_palme_text_input_read (buffer)) == NULL) {
     GST_WARNING_OBJECT (self, "a buffer that has no time or cannot be read "
         "is left out: %" GST_PTR_FORMAT, buffer);
     gst_buffer_unref (buffer);
     return GST_FLOW_OK;
   }
-  text = g_strndup (map.size ? (const gchar *) map.data : "", map.size);
-  gst_buffer_unmap (buffer, &map);
   end = GST_BUFFER_DURATION_IS_VALID (buffer) ?
       begin + GST_BUFFER_DURATION (buffer) : GST_CLOCK_TIME_NONE;
   gst_buffer_unref (buffer);

@@ -20,6 +20,7 @@
  */
 #include "gstpalmettml.h"
 
+#include "gstpalmetextinput.h"
 #include "gstpalmettml-document.h"
 
 #include <string.h>
@@ -75,11 +76,12 @@ GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (palmettml, "palmettml", GST_RANK_NONE, GS
 static void
 configure (GstPalmeTtml * self)
 {
-  GstCaps *caps = gst_static_pad_template_get_caps (&src_template);
   GstSegment segment;
+  GstCaps *caps;
 
   if (self->configured)
     return;
+  caps = gst_static_pad_template_get_caps (&src_template);
   gst_pad_set_caps (self->srcpad, caps);
   gst_caps_unref (caps);
   gst_segment_init (&segment, GST_FORMAT_TIME);
@@ -177,18 +179,6 @@ forget (GstPalmeTtml * self)
   self->configured = FALSE;
 }
 
-static void
-take_gap (GstPalmeTtml * self, GstEvent * event)
-{
-  GstClockTime begin, duration;
-
-  gst_event_parse_gap (event, &begin, &duration);
-  gst_event_unref (event);
-  if (GST_CLOCK_TIME_IS_VALID (begin) && GST_CLOCK_TIME_IS_VALID (duration))
-    begin += duration;
-  advance (self, media_time (self, begin));
-}
-
 static gboolean
 take_segment (GstPalmeTtml * self, GstEvent * event)
 {
@@ -233,7 +223,7 @@ sink_event (GstPad * pad, GstObject * parent, GstEvent * event)
     case GST_EVENT_SEGMENT:
       return take_segment (self, event);
     case GST_EVENT_GAP:
-      take_gap (self, event);
+      advance (self, media_time (self, gst_palme_text_input_gap_end (event)));
       return TRUE;
     case GST_EVENT_TAG:
       take_tags (self, event);
@@ -257,7 +247,6 @@ chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
   GstPalmeTtml *self = GST_PALME_TTML (parent);
   guint64 begin = GST_BUFFER_PTS (buffer), end = GST_CLOCK_TIME_NONE;
   GstFlowReturn flow;
-  GstMapInfo map;
   gchar *text;
 
   (void) pad;
@@ -266,14 +255,12 @@ chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
   if (!GST_BUFFER_PTS_IS_VALID (buffer)
       || !gst_segment_clip (&self->segment, GST_FORMAT_TIME, begin, end,
           &begin, &end)
-      || !gst_buffer_map (buffer, &map, GST_MAP_READ)) {
+      || (text = gst_palme_text_input_read (buffer)) == NULL) {
     GST_WARNING_OBJECT (self, "a buffer that has no time in the segment or "
         "cannot be read is left out: %" GST_PTR_FORMAT, buffer);
     gst_buffer_unref (buffer);
     return GST_FLOW_OK;
   }
-  text = g_strndup (map.size ? (const gchar *) map.data : "", map.size);
-  gst_buffer_unmap (buffer, &map);
   gst_buffer_unref (buffer);
   begin = media_time (self, begin);
   end = GST_CLOCK_TIME_IS_VALID (end) ? media_time (self, end) : end;
