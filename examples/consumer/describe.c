@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * describe.c - the smallest program that uses the engine from a project of its own: what a model says of a grey picture.
+ * describe.c - the engine from a project of one's own, in few lines: what a model says of a grey picture.
  *
  *     describe MODEL
  *

@@ -6,7 +6,8 @@
     session = model.session()
     print(session.caption(palme.Picture(pixels, width=640, height=480)).text)
 
-A model may be shared by sessions and threads; a session is for one thread at a time. The engine computes without Python's lock.
+A model may be shared by sessions and threads; a session is for one thread at a time. The engine computes without
+Python's lock.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Caption:
-    """A whole caption. `score` is the mean log-probability of its tokens; `confirmed` is whether the labels bear it out."""
+    """A whole caption. `score` is the mean log-probability of its tokens; `confirmed`: the labels bear it out."""
 
     text: str
     score: float
@@ -59,9 +60,9 @@ class Caption:
 class Picture:
     """Pixels in memory: `data` is anything with a buffer (bytes, a memoryview, an array of uint8), row by row.
 
-    `format` is "rgb", "bgr", "gray8", or with four bytes "rgbx", "bgrx", "xrgb", "xbgr", "rgba", "bgra", "argb", "abgr";
-    `stride` is the number of bytes from one row to the next, width times bytes of a pixel by default. The pixels are not copied
-    and have to stay as they are while a session looks at them.
+    `format` is "rgb", "bgr", "gray8", or with four bytes "rgbx", "bgrx", "xrgb", "xbgr", "rgba", "bgra", "argb",
+    "abgr"; `stride` is the number of bytes from one row to the next, by default those of the pixels. The pixels are not
+    copied and have to stay as they are while a session looks at them.
     """
 
     def __init__(self, data, *, width: int, height: int, format: str = "rgb", stride: int | None = None):

@@ -76,12 +76,13 @@ class TestPalme(unittest.TestCase):
         padded = b"".join(rgb[i : i + 3 * SIDE] + b"pad" for i in range(0, len(rgb), 3 * SIDE))
         session = self.model.session()
         expected = session.caption(self.picture)
-        for data, more in (
+        same = [
             (bgrx, {"format": "bgrx"}),
             (padded, {"stride": 3 * SIDE + 3}),
             (bytearray(rgb), {}),
             (memoryview(rgb), {}),
-        ):
+        ]
+        for data, more in same:
             self.assertEqual(session.caption(palme.Picture(data, width=SIDE, height=SIDE, **more)), expected)
 
     def test_pictures_are_checked(self):
