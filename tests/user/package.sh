@@ -118,7 +118,7 @@ apt purge $names
 while read -r path; do
     if [ -e "$path" ] && [ ! -d "$path" ]; then echo "left over: $path"; fi
 done </tmp/installed
-find / -xdev -iname '*palme*' ! -path '/project/*' ! -path '/proc/*' ! -path '/var/cache/*' ! -path '/tmp/*' | sed 's/^/left over: /'
+find / -xdev -iname '*palme*' ! -path '/project/*' ! -path '/proc/*' ! -path '*/zoneinfo/*' ! -path '/var/cache/*' ! -path '/tmp/*' | sed 's/^/left over: /'
 ! dpkg -l | grep palme
 ldconfig -p | grep palme || echo "The packages are removed."
 END
