@@ -39,9 +39,11 @@ cd "$work" || exit 1
 packages='gstreamer1.0-palme libpalme-dev libpalme1 palme-model-default palme-tools'
 check "the packages" "$(cd "$debs" && ls ./*.deb | sed 's|^\./||; s|_.*||' | grep -v -e '-dbgsym$' | LC_ALL=C sort | tr '\n' ' ')" = "$packages "
 
-# ---- lintian, which knows more than this test; debian/*.lintian-overrides say why where it is wrong
+# ---- lintian, which knows more than this test. Left out: the project has no mail address of its own, so the maintainer's is
+# at localhost; and nothing was ever uploaded to Debian, so no bug is closed by an upload.
 if command -v lintian >/dev/null; then
-    lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$debs"/*.changes >out 2>err
+    lintian --allow-root --fail-on error,warning \
+        --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog,initial-upload-closes-no-bugs --tag-display-limit 0 "$debs"/*.changes >out 2>err
     check "lintian" $? = 0
     check "lintian is silent" ! -s out
     cat out
