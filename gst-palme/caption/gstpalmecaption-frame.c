@@ -153,6 +153,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->blocklist = g_strdup (self->settings.blocked);
   job->include_prompt = self->settings.include_prompt;
   job->partial = self->settings.partial && !self->sync;
+  job->background = !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   job->when_unsure = self->settings.when_unsure;

@@ -43,6 +43,7 @@ typedef struct
   gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
   gboolean include_prompt;      /* in the text of the result */
   gboolean partial;             /* peek() has the text while it grows */
+  gboolean background;          /* nobody waits for the caption: video goes first, from this job on */
   GstPalmeWhenUnsure when_unsure;       /* of models with labels */
   gchar *shown;                 /* the words of a result before, whose score on this picture is asked for as
                                  * well; may be NULL */

@@ -6,6 +6,7 @@
 #include "support/captionhost.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 /* Steadying as it is by default, in sync mode so that each frame shows its own caption. */
 #define STEADY "mode=sync interval=0 scene-threshold=0.005 "
@@ -907,6 +908,50 @@ GST_START_TEST (test_spread)
 
 GST_END_TEST;
 
+/* The nice value of the thread whose name begins with this; fails if there is none. */
+static gint
+nice_of (const gchar * prefix)
+{
+  GDir *dir = g_dir_open ("/proc/self/task", 0, NULL);
+  const gchar *entry;
+  gint value = G_MAXINT;
+
+  fail_unless (dir != NULL);
+  while ((entry = g_dir_read_name (dir)) != NULL) {
+    gchar *path = g_strconcat ("/proc/self/task/", entry, "/comm", NULL), *name;
+
+    if (g_file_get_contents (path, &name, NULL, NULL)) {
+      if (g_str_has_prefix (name, prefix))
+        value = getpriority (PRIO_PROCESS, (id_t) g_ascii_strtoull (entry, NULL,
+                10));
+      g_free (name);
+    }
+    g_free (path);
+  }
+  g_dir_close (dir);
+  fail_if (value == G_MAXINT, "no thread \"%s\"", prefix);
+  return value;
+}
+
+/* Captions give way to the video that does not wait for them, and only to that. */
+GST_START_TEST (test_nicer)
+{
+  const gchar *modes[] = { "mode=sync interval=0", "mode=async interval=0" };
+  gint own = getpriority (PRIO_PROCESS, 0);
+  guint i;
+
+  for (i = 0; i < 2; i++) {
+    GstHarness *h = caption_harness (NULL, modes[i]);
+
+    gst_buffer_unref (caption_pass (h, 0));
+    caption_wait (h->element, "captions", 1);
+    fail_unless_equals_int (nice_of ("palme:"), MIN (own + (gint) i * 5, 19));
+    caption_harness_end (h);
+  }
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -942,6 +987,7 @@ live_suite (void)
   tcase_add_test (tcase, test_too_short);
   tcase_add_test (tcase, test_not_shown);
   tcase_add_test (tcase, test_spread);
+  tcase_add_test (tcase, test_nicer);
   return suite;
 }
 
