@@ -3,7 +3,8 @@
  * bench_cameras.c - many live streams in one process: how evenly their frames arrive, how often each is captioned,
  * and what that costs. bench_live.py runs it in turn with palmecaption and, as the control, with identity.
  *
- *     bench_cameras [--streams N] [--seconds S] [--warmup S] [--width W] [--height H] [--rate R] ELEMENT [NAME=VALUE...]
+ *     bench_cameras [--streams N] [--seconds S] [--warmup S] [--width W] [--height H] [--rate R]
+ *                   ELEMENT [NAME=VALUE...]
  *
  * Each stream is a pipeline of its own: videotestsrc ! ELEMENT ! fakesink, live and synchronised. The last line is
  * JSON: gaps between frames of all streams (ms), captions per stream in the measured time, the longest time that a
@@ -195,8 +196,7 @@ static void report(struct stream *streams, double seconds, double cpu, long kib,
            "\"fps\": %.2f, \"captions\": %.2f, \"least_captions\": %d, \"longest\": %.2f, \"age\": %.1f, "
            "\"age_p99\": %.1f, \"cpu\": %.3f, \"pss\": %ld}\n",
            wanted.streams, seconds, mean, gaps[(int)(count * 0.99)], gaps[(int)(count * 0.999)], gaps[count - 1],
-           least / seconds, (double)all / wanted.streams, captions, longest, age, age_p99,
-           cpu / seconds, kib);
+           least / seconds, (double)all / wanted.streams, captions, longest, age, age_p99, cpu / seconds, kib);
     g_free(gaps);
 }
 
