@@ -952,6 +952,60 @@ GST_START_TEST (test_nicer)
 
 GST_END_TEST;
 
+/* A harness whose element has the model file of others. */
+static GstHarness *
+shared_harness (const gchar * model)
+{
+  GstElement *element = caption_element (NULL, "mode=async interval=0");
+  GstHarness *h;
+
+  g_object_set (element, "model", model, NULL);
+  h = gst_harness_new_with_element (element, "sink", "src");
+  gst_harness_set_src_caps_str (h, CAPS_RGB);
+  gst_object_unref (element);
+  return h;
+}
+
+/* More elements than their model has sessions; the stand-in speaks of three processors. Those that wait for a turn can be stopped while the engine hangs
+ * in the others, an error of one concerns nobody else, and everybody gets captions. */
+GST_START_TEST (test_many)
+{
+  const gchar *model = caption_model ("hold=@/hold\njournal=@/journal\n");
+  GstHarness *h[8], *failing;
+  const guint count = G_N_ELEMENTS (h);
+  guint i;
+
+  caption_hold ();
+  for (i = 0; i < count; i++)
+    h[i] = shared_harness (model);
+  for (i = 0; i < count - 1; i++)
+    gst_buffer_unref (caption_pass (h[i], 0));
+  caption_wait_journal ("look", 4);
+  gst_buffer_unref (caption_pass (h[count - 1], 0));
+  g_usleep (50000);             /* so that it is likely to wait by now */
+  fail_unless_equals_int (gst_element_set_state (h[count - 1]->element,
+          GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  fail_unless_equals_int (caption_stat (h[0]->element, "captions"), 0);
+
+  failing = caption_harness ("fail_look=1\n",
+      "mode=sync interval=0 on-error=error");
+  fail_unless_equals_int (gst_harness_push (failing, caption_frame (0, 0)),
+      GST_FLOW_ERROR);
+  caption_harness_end (failing);
+
+  caption_release ();
+  for (i = 0; i < count - 1; i++)
+    caption_wait (h[i]->element, "captions", 1);
+  for (i = 0; i < count - 1; i++) {
+    gst_buffer_unref (caption_pass (h[i], 1));
+    caption_wait (h[i]->element, "captions", 2);
+  }
+  for (i = 0; i < count; i++)
+    caption_harness_end (h[i]);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -988,6 +1042,7 @@ live_suite (void)
   tcase_add_test (tcase, test_not_shown);
   tcase_add_test (tcase, test_spread);
   tcase_add_test (tcase, test_nicer);
+  tcase_add_test (tcase, test_many);
   return suite;
 }
 
