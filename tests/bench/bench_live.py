@@ -90,7 +90,7 @@ def measure_steady(args):
 
 
 COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#222255", "#cc6600", "#117733"]
-LEFT, WIDTH, BAR, GAP, TOP = 190, 720, 11, 12, 62
+LEFT, WIDTH, BAR, GAP, TOP = 220, 720, 11, 12, 62
 
 
 def lane(changes, seconds, y, colours, scale):

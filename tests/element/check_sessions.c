@@ -31,18 +31,18 @@ teardown (void)
 }
 
 static void
-join (guint first, guint last)
+join (guint from, guint to)
 {
-  for (; first <= last; first++)
-    fail_unless_equals_int (gst_palme_sessions_join (sessions, &users[first],
+  for (; from <= to; from++)
+    fail_unless_equals_int (gst_palme_sessions_join (sessions, &users[from],
             &none), PALME_OK);
 }
 
 static void
-leave (guint first, guint last)
+leave (guint from, guint to)
 {
-  for (; first <= last; first++)
-    gst_palme_sessions_leave (sessions, &users[first]);
+  for (; from <= to; from++)
+    gst_palme_sessions_leave (sessions, &users[from]);
 }
 
 static GstPalmeTurn *
