@@ -44,7 +44,8 @@ done
 ninja -C "$build" $programs >"$build/tsan-build.log" || { tail -n 30 "$build/tsan-build.log"; exit 1; }
 
 # Tests fork after GStreamer has threads. The log of a failure names the lines.
-export TSAN_OPTIONS="exitcode=66 ignore_noninstrumented_modules=1 die_after_fork=0 suppressions=$PWD/tests/support/tsan.supp"
+TSAN_OPTIONS="exitcode=66 ignore_noninstrumented_modules=1 die_after_fork=0"
+export TSAN_OPTIONS="$TSAN_OPTIONS suppressions=$PWD/tests/support/tsan.supp"
 # GLib's own allocator hands memory from thread to thread with locks that nobody tells of.
 export G_SLICE=always-malloc GST_REGISTRY_FORK=no GST_REGISTRY_1_0="$PWD/$build/tsan.registry"
 export GST_PLUGIN_SYSTEM_PATH_1_0= PALME_MODEL= CK_DEFAULT_TIMEOUT=200
