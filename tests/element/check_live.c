@@ -966,8 +966,9 @@ shared_harness (const gchar * model)
   return h;
 }
 
-/* More elements than their model has sessions; the stand-in speaks of three processors. Those that wait for a turn can
- * be stopped while the engine hangs in the others, an error of one concerns nobody else, and everybody gets captions. */
+/* More elements than their model has sessions; the stand-in speaks of three processors. Those that wait for a
+ * turn can be stopped while the engine hangs in the others, an error of one concerns nobody else, and
+ * everybody gets captions. */
 GST_START_TEST (test_many)
 {
   const gchar *model = caption_model ("hold=@/hold\njournal=@/journal\n");
