@@ -23,8 +23,9 @@
 /* After so many of them without a caption, none is likely to come: ten seconds of most videos. */
 #define MANY_NO_PICTURES 300
 
-/* So many pixels a second are looked at for cuts: every frame up to 1280x720 at 30 frames a second, three
- * or four a second of 3840x2160. Formats that take a conversion cost about eight times as much. */
+/* So many pixels a second are looked at for cuts. Of formats that the engine reads that is a few rows of every frame,
+ * whatever its size; those that take a conversion are drawn whole, each pixel at about eight times the cost: every
+ * frame up to 480x270 at 30 frames a second, two a second of 1920x1080. */
 #define LOOK_RATE (32 * 1000 * 1000)
 
 /* The duration; if it is unknown that of the frame rate, else 1/30 s. */
@@ -152,6 +153,7 @@ prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
   job->blocklist = g_strdup (self->settings.blocked);
   job->include_prompt = self->settings.include_prompt;
   job->partial = self->settings.partial && !self->sync;
+  job->background = !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   job->when_unsure = self->settings.when_unsure;
@@ -210,11 +212,11 @@ draw (GstPalmeCaption * self, GstBuffer * buffer, const struct palme_info *info)
   return FALSE;
 }
 
-/* Draws the frame and looks whether the scene was cut. */
+/* Draws the frame and looks whether the scene was cut: with a threshold of 0 it was not. */
 static gboolean
 look (GstPalmeCaption * self, GstBuffer * buffer,
     const GstPalmeCaptionPlace * place,
-    const GstPalmeCaptionSteadying * steadying)
+    const GstPalmeCaptionSteadying * steadying, gdouble cut_threshold)
 {
   gint64 start = g_get_monotonic_time ();
   struct palme_info info;
@@ -230,9 +232,29 @@ look (GstPalmeCaption * self, GstBuffer * buffer,
     return TRUE;
   }
   if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb,
-          info.image_size, steadying->cut_threshold))
+          info.image_size, cut_threshold))
     note_cut (self, place);
   return TRUE;
+}
+
+/* Looks whether the scene was cut, at a few rows first where that is possible. Rows that are left out can hide
+ * what fine stripes are, so the whole picture has the last word. *drawn: it was drawn. FALSE if the frame cannot be
+ * read. */
+static gboolean
+watch (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place,
+    const GstPalmeCaptionSteadying * steadying, gboolean * drawn)
+{
+  const gint size = GST_PALME_CAPTION_PICTURE_GLIMPSE;
+  guint8 rgb[GST_PALME_CAPTION_PICTURE_GLIMPSE *
+      GST_PALME_CAPTION_PICTURE_GLIMPSE * 3];
+
+  if (gst_palme_caption_picture_glimpse (&self->picture, rgb, buffer)
+      && !gst_palme_caption_scenes_glimpse (&self->scenes, rgb, size,
+          steadying->cut_threshold))
+    return TRUE;
+  *drawn = look (self, buffer, place, steadying, steadying->cut_threshold);
+  return *drawn;
 }
 
 /* Hands over the frame that was drawn; the worker is idle. FALSE if the frame cannot be read. */
@@ -332,7 +354,7 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
           GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
     return GST_FLOW_OK;
   }
-  handed = drawn || look (self, buffer, place, steadying);
+  handed = drawn || look (self, buffer, place, steadying, 0.0);
   if (handed && is_to_keep (self, steadying)) {
     gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_KEPT);
     end_turn (self, schedule, time, interval);
@@ -355,17 +377,20 @@ take_frame (GstPalmeCaption * self, GstBuffer * buffer,
       place) ? GST_FLOW_OK : GST_FLOW_ERROR;
 }
 
-/* Is it time to look for a cut? Looking costs as much as there are pixels, so of large pictures not every
- * frame is looked at. */
+/* Is it time to look for a cut? Looking costs as much as the pixels that are read, so where those are many not
+ * every frame is looked at. */
 static gboolean
 may_look (GstPalmeCaption * self, GstClockTime time)
 {
   const GstVideoInfo *info = &self->picture.in;
-  guint64 pixels, rate = self->picture.direct ? LOOK_RATE : LOOK_RATE / 8;
+  guint64 rate = self->picture.direct ? LOOK_RATE : LOOK_RATE / 8;
+  guint64 pixels = GST_VIDEO_INFO_WIDTH (info);
 
   if (!self->picture.known)
     return FALSE;
-  pixels = (guint64) GST_VIDEO_INFO_WIDTH (info) * GST_VIDEO_INFO_HEIGHT (info);
+  pixels *= self->picture.direct ?
+      MIN (GST_VIDEO_INFO_HEIGHT (info), 2 * GST_PALME_CAPTION_PICTURE_GLIMPSE)
+      : GST_VIDEO_INFO_HEIGHT (info);
   return has_passed (self->looked, time,
       gst_util_uint64_scale (pixels, GST_SECOND, rate));
 }
@@ -401,10 +426,9 @@ take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
   GST_OBJECT_UNLOCK (self);
   due = gst_palme_caption_schedule_is_due (schedule, time, interval)
       || g_atomic_int_get (&self->caption_now);
-  if (steadying.cut_threshold > 0.0 && may_look (self, time)) {
+  if (steadying.cut_threshold > 0.0 && (due || may_look (self, time))) {
     self->looked = time;
-    drawn = look (self, buffer, place, &steadying);
-    if (!drawn)
+    if (!watch (self, buffer, place, &steadying, &drawn))
       return GST_FLOW_OK;
   }
   if (!due && !is_due_by_cut (self, time, steadying.max_rate))

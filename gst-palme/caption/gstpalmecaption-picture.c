@@ -50,6 +50,7 @@ gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
 {
   gst_palme_caption_rows_close (&picture->rows);
   palme_preprocessor_close (&picture->preprocessor);
+  palme_preprocessor_close (&picture->glimpser);
   picture->direct = FALSE;
   picture->known = FALSE;
 }
@@ -173,14 +174,11 @@ resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   return palme_preprocess (picture->preprocessor, rgb, image) == PALME_OK;
 }
 
-static gboolean
-resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    const GstVideoFrame * frame)
+static void
+find_planes (GstPalmeCaptionPicture * picture, const GstVideoFrame * frame)
 {
   guint i;
 
-  if (!picture->direct)
-    return FALSE;
   for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
     /* U and V by component: YV12 has them in the other order. */
     guint plane = picture->image.format == PALME_FORMAT_I420 ?
@@ -189,6 +187,15 @@ resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     picture->image.planes[i] = GST_VIDEO_FRAME_PLANE_DATA (frame, plane);
     picture->image.strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
   }
+}
+
+static gboolean
+resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
+    const GstVideoFrame * frame)
+{
+  if (!picture->direct)
+    return FALSE;
+  find_planes (picture, frame);
   return resize (picture, rgb, size, &picture->image);
 }
 
@@ -325,6 +332,49 @@ gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
     return FALSE;
   ok = resize_frame (picture, rgb, size, &frame)
       || convert_upright (picture, rgb, size, &frame, reason);
+  gst_video_frame_unmap (&frame);
+  return ok;
+}
+
+static gboolean
+open_glimpser (GstPalmeCaptionPicture * picture)
+{
+  const struct palme_info rule = {
+    .image_size = GST_PALME_CAPTION_PICTURE_GLIMPSE,
+    .resize_side = GST_PALME_CAPTION_PICTURE_GLIMPSE,
+    .resize = PALME_RESIZE_SQUASH,
+    .filter = PALME_FILTER_TRIANGLE,
+  };
+
+  return picture->glimpser != NULL
+      || palme_preprocessor_open_info (&picture->glimpser, &rule, NULL) >= 0;
+}
+
+/* One row of a cell is read, with all its pixels. Where several of them share a row of chroma the rows that
+ * are read do so as well, for they are as far apart in all planes. */
+gboolean
+gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture,
+    guint8 * rgb, GstBuffer * buffer)
+{
+  gint every =
+      GST_VIDEO_INFO_HEIGHT (&picture->in) / GST_PALME_CAPTION_PICTURE_GLIMPSE;
+  struct palme_image thin;
+  GstVideoFrame frame;
+  const gchar *reason;
+  gboolean ok;
+  guint i;
+
+  if (!picture->known || !picture->direct || !open_glimpser (picture)
+      || !gst_palme_caption_planes_map (&frame, &picture->in, buffer, &reason))
+    return FALSE;
+  find_planes (picture, &frame);
+  thin = picture->image;
+  if (every > 1) {
+    thin.height /= every;
+    for (i = 0; i < G_N_ELEMENTS (thin.strides); i++)
+      thin.strides[i] *= every;
+  }
+  ok = palme_preprocess (picture->glimpser, rgb, &thin) == PALME_OK;
   gst_video_frame_unmap (&frame);
   return ok;
 }

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-worker.c - the thread that owns the session.
+ * gstpalmecaption-worker.c - the thread that makes the captions.
  *
  * The serial makes results worthless: a flush, another segment and a stop raise it, the engine asks
  * for it while it computes, and a result with an old serial is dropped. The engine is never called with
  * the lock held, and the stop question takes no lock: serial and halt are read as atomics there, and
  * written under the lock as well, so that no thread misses the wake-up.
  *
- * A job brings the model that it was prepared for. If that is another one than the session's, the
- * worker opens a session of it, so a model can change between two captions. Closing a model takes
- * time, so the worker's thread also drops the models of jobs that are never run.
+ * A job brings the model that it was prepared for, and takes a turn at one of its sessions. If that is
+ * another model than the last one, the worker becomes a user of its sessions, so a model can change
+ * between two captions. Closing a model takes time, so the worker's thread also drops the models of
+ * jobs that are never run.
  */
 #include "gstpalmecaption-worker.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "gstpalmecaption-picture.h"
 #include "gstpalmesanitize.h"
@@ -23,6 +25,11 @@ GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
 /* A caption is cut to GST_PALME_TEXT_MAX characters later; a model with huge tokens must not
  * collect megabytes first. */
 #define MAX_RAW_TEXT 65536
+
+/* A caption keeps a processor busy for many milliseconds, and whoever has a processor keeps it for some of them
+ * when a thread of the pipeline wakes. So much nicer than the others the worker's thread gives way sooner, and still
+ * has a third of what another one has where the processors do not suffice. */
+#define NICER 5
 
 typedef enum
 {
@@ -50,6 +57,7 @@ struct _GstPalmeCaptionWorker
   GString *partial;             /* the running caption with its prompt, "" if nothing is new */
   GstPalmeCaptionFrame partial_frame;
   GQueue discarded;             /* of GstPalmeModel, a reference each: of jobs that will not run */
+  GstPalmeSessions *waited_for; /* by the thread, which may be waiting for a turn */
 
   /* atomic */
   gint serial;
@@ -57,9 +65,10 @@ struct _GstPalmeCaptionWorker
 
   /* the worker's own while it runs */
   gint running_serial;
-  GstPalmeModel *model;         /* a reference: of the session */
-  palme_session *session;
-  gint session_beams;           /* the beams it was opened with */
+  gboolean nicer;               /* the thread is */
+  GstPalmeModel *model;         /* a reference: it is a user of its sessions */
+  GstPalmeTurn *turn;           /* while a job runs */
+  palme_session *session;       /* ... that of the turn */
   GstPalmeLog log;
 
   /* constant while the thread runs */
@@ -127,68 +136,83 @@ is_cancelled (void *user)
       || g_atomic_int_get (&worker->serial) != worker->running_serial;
 }
 
-static gint
-beams_of (const GstPalmeModel * model, const struct palme_options *options)
-{
-  return options->beams > 0 ? options->beams :
-      MAX (gst_palme_model_get_info (model)->beams, 1);
-}
-
 static void
-close_session (GstPalmeCaptionWorker * worker)
+leave_model (GstPalmeCaptionWorker * worker)
 {
-  palme_session_close (&worker->session);
+  if (worker->model == NULL)
+    return;
+  gst_palme_sessions_leave (gst_palme_model_get_sessions (worker->model),
+      worker);
   g_clear_pointer (&worker->model, gst_palme_model_unref);
-  worker->session_beams = 0;
 }
 
-/* Opens a session of the model. It keeps the number of beams that the last one of this model had if
- * that was larger, so that a number that goes up and down does not reopen it each time. All other
- * options may change in an open session. On failure the old session stays. */
+/* Becomes a user of the model's sessions. On failure it stays one of the old model's. */
 static gint
-open_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
+join_model (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
     const struct palme_options *options)
 {
-  struct palme_options wanted = *options;
-  palme_session *session;
   gint status;
 
-  wanted.beams = beams_of (model, options);
   if (model == worker->model)
-    wanted.beams = MAX (wanted.beams, worker->session_beams);
-  wanted.cancel = is_cancelled;
-  wanted.cancel_user = worker;
-  wanted.log = gst_palme_log_engine;
-  wanted.log_user = &worker->log;
-  status = palme_session_open (&session, gst_palme_model_get_engine (model),
-      &wanted);
+    return PALME_OK;
+  status = gst_palme_sessions_join (gst_palme_model_get_sessions (model),
+      worker, options);
   if (status < 0)
     return status;
-  gst_palme_model_ref (model);
-  close_session (worker);
-  worker->model = model;
-  worker->session = session;
-  worker->session_beams = wanted.beams;
+  leave_model (worker);
+  worker->model = gst_palme_model_ref (model);
   return PALME_OK;
 }
 
-static gint
-prepare_session (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
-    struct palme_options *options)
+/* The options as a job brought or an element has them, with the worker's callbacks. */
+static void
+complete_options (GstPalmeCaptionWorker * worker, struct palme_options *options)
 {
-  gint status;
-
-  if (model != worker->model
-      || beams_of (model, options) > worker->session_beams) {
-    status = open_session (worker, model, options);
-    if (status < 0)
-      return status;
-  }
   options->cancel = is_cancelled;
   options->cancel_user = worker;
   options->log = gst_palme_log_engine;
   options->log_user = &worker->log;
-  return palme_session_set_options (worker->session, options);
+}
+
+static void
+set_waited_for (GstPalmeCaptionWorker * worker, GstPalmeSessions * sessions)
+{
+  g_mutex_lock (&worker->lock);
+  worker->waited_for = sessions;
+  g_mutex_unlock (&worker->lock);
+}
+
+/* Takes a turn at a session of the job's model: the oldest picture of all elements comes first. */
+static gint
+begin_turn (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
+    gint64 submitted)
+{
+  GstPalmeSessions *sessions = gst_palme_model_get_sessions (job->model);
+  struct palme_options options = job->options;
+  gint status;
+
+  complete_options (worker, &options);
+  /* Nothing reads it once the caption is complete. */
+  options.blocklist = job->blocklist;
+  status = join_model (worker, job->model, &options);
+  if (status < 0)
+    return status;
+  set_waited_for (worker, sessions);
+  status = gst_palme_sessions_take (sessions, worker, submitted, &options,
+      &worker->turn, &worker->session);
+  set_waited_for (worker, NULL);
+  return status;
+}
+
+static void
+end_turn (GstPalmeCaptionWorker * worker)
+{
+  if (worker->turn == NULL)
+    return;
+  gst_palme_sessions_give (gst_palme_model_get_sessions (worker->model),
+      worker->turn);
+  worker->turn = NULL;
+  worker->session = NULL;
 }
 
 static gchar *
@@ -287,17 +311,15 @@ fill_result (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
   compare (worker, job, result);
 }
 
-/* Makes one caption of the job, which is used up. *tokens is set on success. */
-static void
-run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
-    GstPalmeCaptionResult * result, guint * tokens)
+/* The caption of the job's picture, in the session that the worker has. */
+static gint
+generate (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
+    GString * raw, gint64 start, gint64 * looked)
 {
   gint size = gst_palme_model_get_info (job->model)->image_size;
-  struct palme_options options = job->options;
   struct palme_image image = {.format = PALME_FORMAT_RGB };
   Growth growth = { worker, job };
-  gint64 start = g_get_monotonic_time (), looked, deadline = G_MAXINT64;
-  GString *raw = g_string_new (NULL);
+  gint64 deadline = G_MAXINT64;
   gint status;
 
   if (job->time_limit > 0
@@ -306,14 +328,8 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   image.width = image.height = size;
   image.planes[0] = job->picture;
   image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
-  worker->log.last[0] = '\0';
-
-  /* Nothing reads it once the caption is complete. */
-  options.blocklist = job->blocklist;
-  status = prepare_session (worker, job->model, &options);
-  if (status >= 0)
-    status = palme_look (worker->session, &image);
-  looked = g_get_monotonic_time ();
+  status = palme_look (worker->session, &image);
+  *looked = g_get_monotonic_time ();
   /* The model's own prompt is asked for here as well, so that the others need not wait for it. */
   if (status >= 0)
     status = palme_prompt (worker->session, job->prompt);
@@ -322,8 +338,26 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
         gst_palme_batcher_generate (gst_palme_model_get_batcher (job->model),
         worker->session, raw, MAX_RAW_TEXT, deadline,
         job->partial ? note_growth : NULL, &growth);
+  return status;
+}
+
+/* Makes one caption of the job, which is used up. *tokens is set on success. */
+static void
+run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
+    GstPalmeCaptionResult * result, gint64 submitted, guint * tokens)
+{
+  GString *raw = g_string_new (NULL);
+  gint64 start, looked;
+  gint status;
+
+  worker->log.last[0] = '\0';
+  status = begin_turn (worker, job, submitted);
+  start = looked = g_get_monotonic_time ();
+  if (status >= 0)
+    status = generate (worker, job, raw, start, &looked);
 
   result->status = status;
+  result->times.queue = (start - submitted) * GST_USECOND;
   result->times.encode = (looked - start) * GST_USECOND;
   result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
   result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
@@ -333,6 +367,7 @@ run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
   } else {
     result->reason = describe_failure (worker, status);
   }
+  end_turn (worker);
   g_string_free (raw, TRUE);
   clear_texts (job);
   g_clear_pointer (&job->model, gst_palme_model_unref);
@@ -360,6 +395,15 @@ drop_discarded (GstPalmeCaptionWorker * worker)
     gst_palme_model_unref (model);
     g_mutex_lock (&worker->lock);
   }
+}
+
+/* On Linux process 0 is the calling thread. That it fails is no harm. */
+static void
+become_nicer (GstPalmeCaptionWorker * worker)
+{
+  if (!worker->nicer)
+    setpriority (PRIO_PROCESS, 0, getpriority (PRIO_PROCESS, 0) + NICER);
+  worker->nicer = TRUE;
 }
 
 static gpointer
@@ -393,9 +437,10 @@ run (gpointer data)
     submitted = worker->submitted;
     g_mutex_unlock (&worker->lock);
 
-    result.times.queue = (g_get_monotonic_time () - submitted) * GST_USECOND;
     tokens = 0;
-    run_job (worker, &job, &result, &tokens);
+    if (job.background)
+      become_nicer (worker);
+    run_job (worker, &job, &result, submitted, &tokens);
 
     g_mutex_lock (&worker->lock);
     now = g_get_monotonic_time ();
@@ -427,6 +472,7 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
     GstPalmeModel * model, const struct palme_options *options,
     const gchar * name)
 {
+  struct palme_options completed = *options;
   GError *error = NULL;
   gchar *reason = NULL;
   gint status;
@@ -434,12 +480,14 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
   gst_palme_caption_worker_stop (worker);
 
   worker->log.last[0] = '\0';
-  status = open_session (worker, model, options);
+  complete_options (worker, &completed);
+  status = join_model (worker, model, &completed);
   if (status < 0) {
     gchar *failure = describe_failure (worker, status);
 
     reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
-        beams_of (model, options), failure);
+        options->beams > 0 ? options->beams :
+        MAX (gst_palme_model_get_info (model)->beams, 1), failure);
     g_free (failure);
     return reason;
   }
@@ -448,6 +496,7 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
   worker->flushing = FALSE;
   gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
   g_mutex_unlock (&worker->lock);
+  worker->nicer = FALSE;
   worker->thread = g_thread_try_new (name, run, worker, &error);
   if (worker->thread == NULL) {
     reason = g_strdup_printf ("no thread can be started: %s", error->message);
@@ -457,6 +506,14 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
   return reason;
 }
 
+/* Lock held. If the thread waits for a turn, it asks whether its job is still wanted. */
+static void
+wake_turn (GstPalmeCaptionWorker * worker)
+{
+  if (worker->waited_for != NULL)
+    gst_palme_sessions_wake (worker->waited_for);
+}
+
 void
 gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
 {
@@ -464,6 +521,7 @@ gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
   g_atomic_int_set (&worker->halted, TRUE);
   g_cond_broadcast (&worker->work);
   g_cond_broadcast (&worker->news);
+  wake_turn (worker);
   g_mutex_unlock (&worker->lock);
 }
 
@@ -475,7 +533,7 @@ gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker)
     g_thread_join (worker->thread);
     worker->thread = NULL;
   }
-  close_session (worker);
+  leave_model (worker);
   g_mutex_lock (&worker->lock);
   worker->slot = SLOT_EMPTY;
   discard_job (worker, &worker->job);
@@ -497,6 +555,7 @@ abort_locked (GstPalmeCaptionWorker * worker)
     worker->slot = SLOT_EMPTY;
   }
   g_cond_broadcast (&worker->news);
+  wake_turn (worker);
 }
 
 void

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-worker.h - the thread that owns the session: one slot for a job, and the newest
+ * gstpalmecaption-worker.h - the thread that makes captions: one slot for a job, and the newest
  * result. Nothing queues behind the slot. It touches no pad, posts nothing and emits nothing.
  *
  * Threads: one thread at a time (the streaming thread) calls begin, submit, cancel and take. abort,
@@ -43,6 +43,7 @@ typedef struct
   gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
   gboolean include_prompt;      /* in the text of the result */
   gboolean partial;             /* peek() has the text while it grows */
+  gboolean background;          /* nobody waits for the caption: video goes first, from this job on */
   GstPalmeWhenUnsure when_unsure;       /* of models with labels */
   gchar *shown;                 /* the words of a result before, whose score on this picture is asked for as
                                  * well; may be NULL */
@@ -74,7 +75,7 @@ void gst_palme_caption_result_clear (GstPalmeCaptionResult * result);
 GstPalmeCaptionWorker *gst_palme_caption_worker_new (GstObject * owner);
 void gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker);
 
-/* Opens a session of the model, starts the thread and resets the statistics. `name` names the thread.
+/* Becomes a user of the model's sessions, starts the thread and resets the statistics. `name` names the thread.
  * Returns NULL, or a sentence that says what is missing; the caller frees it. */
 gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
     GstPalmeModel * model, const struct palme_options *options,
@@ -83,7 +84,7 @@ gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
 /* Cancels the running caption and wakes all waiters; later begin() and take() fail. */
 void gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker);
 
-/* Halts, joins the thread and closes the session. A worker that was not started is fine. */
+/* Halts, joins the thread and leaves the model. A worker that was not started is fine. */
 void gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker);
 
 /* Increases the serial: the running caption stops, a waiting result is dropped, waiting threads
