@@ -143,6 +143,7 @@ for block in "$work"/block??; do
         [ -e "$file" ] && command -v ffmpeg >/dev/null || continue
         [ "$(light_pixels "$file")" -gt 50 ] || wrong="$wrong $(basename "$file") has no words in the picture;"
     done
+    [ -z "$address" ] || [ -s "$dir/received.flv" ] || wrong="$wrong the server received nothing;"
     for file in "$dir"/received.flv "$dir"/dvb.ts; do
         [ -e "$file" ] && command -v ffprobe >/dev/null || continue
         packets=$(ffprobe -v error -show_entries packet=stream_index,size -of csv=p=0 "$file" 2>&1)
