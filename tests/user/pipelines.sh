@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# pipelines.sh - runs each pipeline that examples/pipelines.md marks as tested, and looks for captions.
+# pipelines.sh - runs each pipeline that examples/pipelines.md and docs/latency.md mark as tested, and looks for captions.
 #
 #     pipelines.sh PALME-CAPTION ENGINE APP     the last two are not used; meson sets the environment
 #
@@ -29,7 +29,8 @@ PATH=$work/bin:$PATH
 
 # One file a block: the lines between "```sh tested" and "```". Those "until stopped" have no end of their own.
 awk -v out="$work/block" '/^```sh tested/ { n++; inside = 1; ends = !/ until stopped$/; next } /^```$/ { inside = 0 }
-    inside { file = sprintf("%s%02d", out, n); print > file; if (!ends) print > (file ".endless") }' "$pages/pipelines.md"
+    inside { file = sprintf("%s%02d", out, n); print > file; if (!ends) print > (file ".endless") }' \
+    "$pages/pipelines.md" "$pages/../docs/latency.md"
 
 # What a block needs that is not installed everywhere; empty if it is all here.
 missing() {
