@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * check_reference.c - docs/reference.md says what the elements have, no more and no less: properties with type, default,
- * range and when they may be set, signals with their arguments, pads with their caps, and the fields of message,
- * metadata and the structures that are properties.
+ * check_reference.c - docs/reference.md says what the elements have, no more and no less: properties with type,
+ * default, range and when they may be set, signals with their arguments, pads with their caps, and the fields of
+ * message, metadata and the structures that are properties.
  *
  *     check_reference docs/reference.md
  *
@@ -55,7 +55,10 @@ static void compare(const char *heading, GHashTable *wanted)
     g_hash_table_destroy(wanted);
 }
 
-static GHashTable *rows_new(void) { return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL); }
+static GHashTable *rows_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+}
 
 /* ---- Properties -------------------------------------------------------------------------------- */
 
@@ -79,7 +82,7 @@ static const char *type_name(GType type)
 /* Takes a number and returns it, the two largest ones as people write them. */
 static char *readable(char *number)
 {
-    static const char *const names[][2] = {{"18446744073709551615", "2^64-1"}, {"4294967295", "2^32-1"}};
+    static const char *const names[][2] = { { "18446744073709551615", "2^64-1" }, { "4294967295", "2^32-1" } };
 
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
         if (strcmp(number, names[i][0]) == 0) {
@@ -161,9 +164,9 @@ static void check_properties(GstElement *element, const char *name)
         char *range = range_of(specs[i]);
 
         if (specs[i]->owner_type == G_OBJECT_TYPE(element))
-            g_hash_table_add(wanted, g_strdup_printf("`%s` | %s | %s | %s | %s", specs[i]->name,
-                                                     type_name(specs[i]->value_type), value, range,
-                                                     when_set(specs[i])));
+            g_hash_table_add(wanted,
+                             g_strdup_printf("`%s` | %s | %s | %s | %s", specs[i]->name,
+                                             type_name(specs[i]->value_type), value, range, when_set(specs[i])));
         g_free(range);
         g_free(value);
     }
@@ -185,7 +188,8 @@ static void check_signals(GstElement *element)
         GSignalQuery query;
 
         g_signal_query(ids[i], &query);
-        g_string_printf(row, "`%s` | %s |", query.signal_name, query.signal_flags & G_SIGNAL_ACTION ? "action" : "tells");
+        g_string_printf(row, "`%s` | %s |", query.signal_name,
+                        query.signal_flags & G_SIGNAL_ACTION ? "action" : "tells");
         for (guint k = 0; k < query.n_params; k++)
             g_string_append_printf(row, "%s %s", k ? "," : "", type_name(query.param_types[k]));
         g_string_append(row, query.n_params ? "" : " -");
@@ -197,8 +201,8 @@ static void check_signals(GstElement *element)
 
 static void check_pads(void)
 {
-    static const char *const names[] = {"palmecaption", "palmecea608", "palmettml"};
-    static const char *const presences[] = {"always", "sometimes", "request"};
+    static const char *const names[] = { "palmecaption", "palmecea608", "palmettml" };
+    static const char *const presences[] = { "always", "sometimes", "request" };
     GHashTable *wanted = rows_new();
 
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -228,7 +232,8 @@ static void check_structure(const char *heading, const GstStructure *structure)
     for (int i = 0; structure && i < gst_structure_n_fields(structure); i++) {
         const char *name = gst_structure_nth_field_name(structure, (guint)i);
 
-        g_hash_table_add(wanted, g_strdup_printf("`%s` | %s", name, type_name(gst_structure_get_field_type(structure, name))));
+        g_hash_table_add(wanted,
+                         g_strdup_printf("`%s` | %s", name, type_name(gst_structure_get_field_type(structure, name))));
     }
     compare(heading, wanted);
 }
@@ -247,7 +252,7 @@ static GstPadProbeReturn frame_passes(GstPad *pad, GstPadProbeInfo *info, gpoint
 /* What two frames through the element leave behind. */
 static void check_stream(void)
 {
-    static const char *const properties[] = {"stats", "model-info", "last-labels"};
+    static const char *const properties[] = { "stats", "model-info", "last-labels" };
     GstElement *pipeline = gst_parse_launch("videotestsrc num-buffers=2 ! palmecaption name=c ! fakesink name=s", NULL);
     GstElement *element = gst_bin_get_by_name(GST_BIN(pipeline), "c");
     GstElement *sink = gst_bin_get_by_name(GST_BIN(pipeline), "s");
@@ -285,7 +290,7 @@ static void check_stream(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"palmecaption", "palmecea608", "palmettml"};
+    static const char *const names[] = { "palmecaption", "palmecea608", "palmettml" };
     char *text, **split;
 
     gst_init(&argc, &argv);
