@@ -7,8 +7,8 @@
  *     check_reference docs/reference.md
  *
  * The page has a table below each heading, with a name between backquotes in the first column. What a failure prints is
- * the row as it should begin. The last column is for people and is not compared, but for the words "built with": what
- * such a row tells may be absent.
+ * the row as it should begin. The last column is for people and is not compared, but for the words "built with" and
+ * "only with": what such a row tells may be absent.
  */
 #include <gst/gst.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static char *row_of(const char *line, gboolean *optional)
 {
     const char *end = strlen(line) > 4 ? g_strrstr_len(line, (gssize)strlen(line) - 2, " | ") : NULL;
 
-    *optional = end && strstr(end, "built with") != NULL;
+    *optional = end && (strstr(end, "built with") || strstr(end, "only with"));
     return end ? g_strndup(line + 2, (gsize)(end - line - 2)) : g_strdup(line);
 }
 
