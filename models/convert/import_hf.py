@@ -28,6 +28,7 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 
 from models import ROOT, modelfile
 from models.convert.hf_folder import Weights, generation_of, picture_of, read_json, tokenizer_of
+from models.convert.hf_options import model_options, side_of
 from models.data import DataError
 
 ACTIVATIONS = {
@@ -37,16 +38,6 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "quick_gelu": "quick_gelu",
 }
-
-
-def must_be(where, config, wanted):
-    """Options that change what is computed, and that the engine has in one way only."""
-    for key, value in wanted.items():
-        if config.get(key, value) not in (value, None):
-            raise DataError(
-                f"{where}.{key} is {json.dumps(config[key])}: the engine computes only {json.dumps(value)}; another "
-                "value needs support in engine/ and a key in models/FORMAT.md"
-            )
 
 
 def activation(where, config, key="hidden_act"):
@@ -62,8 +53,8 @@ def activation(where, config, key="hidden_act"):
 class Plan:
     """Tensors of the file: name -> (shape, function that makes it)."""
 
-    def __init__(self, weights):
-        self.weights, self.tensors = weights, {}
+    def __init__(self, weights, ignored=()):
+        self.weights, self.tensors, self.ignored = weights, {}, ignored
 
     def add(self, name, shape, make):
         self.tensors[name] = (tuple(int(n) for n in shape), make)
@@ -73,10 +64,11 @@ class Plan:
         shape = shape or self.weights.shape(source)
         self.add(name, shape, lambda: self.weights.read(source).reshape(shape))
 
-    def pair(self, name, source):
+    def pair(self, name, source, bias=True):
         """NAME.weight and .bias, of a linear layer or of a norm."""
         self.same(f"{name}.weight", f"{source}.weight")
-        self.same(f"{name}.bias", f"{source}.bias")
+        if bias:
+            self.same(f"{name}.bias", f"{source}.bias")
 
     def part(self, name, source, part, parts, transposed):
         """One of several matrices that the folder has as one, with its bias."""
@@ -178,6 +170,26 @@ def progress(done, all_of_it, name):
 # ---- The kinds ----------------------------------------------------------------------------------
 
 
+def sub(config, key):
+    if not isinstance(config.get(key), dict):
+        raise DataError(f"config.json: {key} must be an object, the options of that part")
+    return config[key]
+
+
+def part_options(where, found, kind, ignored):
+    """Options of a part with its defaults. Sides may be pairs."""
+    config = model_options(f"config.json: {where}", found, kind, ignored)
+    for key in ("image_size", "patch_size"):
+        if key in config:
+            config[key] = side_of(f"config.json: {where}", key, config[key])
+    dim, heads = (
+        config.get(key, config.get(old)) for key, old in (("hidden_size", "n_embd"), ("num_attention_heads", "n_head"))
+    )
+    if dim % heads:
+        raise DataError(f"config.json: {where}: a width of {dim} is not a multiple of {heads} heads")
+    return config
+
+
 def vision_stack(config, mlp="intermediate_size"):
     return {
         "dim": config["hidden_size"],
@@ -186,9 +198,9 @@ def vision_stack(config, mlp="intermediate_size"):
         "head_dim": config["hidden_size"] // config["num_attention_heads"],
         "mlp_dim": config[mlp],
         "norm_order": "pre",
-        "norm_eps": config.get("layer_norm_eps", 1e-5),
-        "activation": activation("vision config", config),
-        "qkv_bias": True,
+        "norm_eps": config["layer_norm_eps"],
+        "activation": activation("config.json: vision", config),
+        "qkv_bias": config.get("qkv_bias", True),
         "out_bias": True,
         "positions": "learned",
         "class_tokens": 1,
@@ -197,8 +209,7 @@ def vision_stack(config, mlp="intermediate_size"):
 
 def vit(plan, config, kind):
     """A ViT or DeiT encoder under `encoder.`."""
-    must_be("encoder", config, {"num_channels": 3, "qkv_bias": True})
-    stack = {**vision_stack(config), "norm_eps": config.get("layer_norm_eps", 1e-12)}
+    stack = vision_stack(config)
     front = "encoder.embeddings."
     tokens = [front + "cls_token"] + ([front + "distillation_token"] if kind == "deit" else [])
     stack["class_tokens"] = len(tokens)
@@ -213,7 +224,7 @@ def vit(plan, config, kind):
     for i in range(stack["depth"]):
         layer = f"encoder.encoder.layer.{i}"
         for ours, theirs in (("q", "query"), ("k", "key"), ("v", "value")):
-            plan.pair(f"encoder.{i}.attn.{ours}", f"{layer}.attention.attention.{theirs}")
+            plan.pair(f"encoder.{i}.attn.{ours}", f"{layer}.attention.attention.{theirs}", stack["qkv_bias"])
         plan.pair(f"encoder.{i}.attn.out", f"{layer}.attention.output.dense")
         plan.pair(f"encoder.{i}.attn.norm", f"{layer}.layernorm_before")
         plan.pair(f"encoder.{i}.mlp.norm", f"{layer}.layernorm_after")
@@ -225,11 +236,6 @@ def vit(plan, config, kind):
 
 def gpt2(plan, config):
     """A GPT-2 decoder with cross-attention under `decoder.`."""
-    must_be(
-        "decoder",
-        config,
-        {"add_cross_attention": True, "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
-    )
     dim, heads = config["n_embd"], config["n_head"]
     for i in range(config["n_layer"]):
         layer, to = f"decoder.transformer.h.{i}", f"decoder.{i}"
@@ -255,8 +261,8 @@ def gpt2(plan, config):
         "heads": heads,
         "head_dim": dim // heads,
         "mlp_dim": config.get("n_inner") or 4 * dim,
-        "norm_eps": config.get("layer_norm_epsilon", 1e-5),
-        "activation": activation("decoder", {"activation_function": "gelu_new", **config}, "activation_function"),
+        "norm_eps": config["layer_norm_epsilon"],
+        "activation": activation("config.json: decoder", config, "activation_function"),
         "qkv_bias": True,
         "out_bias": True,
         "positions": "learned",
@@ -266,7 +272,7 @@ def gpt2(plan, config):
 
 
 def vision_encoder_decoder(plan, config, folder):
-    encoder, decoder = config["encoder"], config["decoder"]
+    encoder, decoder = sub(config, "encoder"), sub(config, "decoder")
     kind = encoder.get("model_type")
     if kind not in ("vit", "deit"):
         raise DataError(
@@ -277,7 +283,9 @@ def vision_encoder_decoder(plan, config, folder):
             f"decoder.model_type is {decoder.get('model_type')!r}; gpt2 can be imported, another decoder needs a table "
             "of names"
         )
-    image, scaled = picture_of(folder, kind, encoder["image_size"])
+    encoder = part_options("encoder", encoder, kind, plan.ignored)
+    decoder = part_options("decoder", decoder, "gpt2", plan.ignored)
+    image, scaled = picture_of(folder, kind, encoder["image_size"], plan.ignored)
     plan.patches("encoder.embeddings.patch_embeddings.projection", scaled, True)
     nested = {
         "image": {**image, "patch": encoder["patch_size"]},
@@ -292,12 +300,11 @@ def vision_encoder_decoder(plan, config, folder):
         options = read_json(found) if found.is_file() else {}
         start = options.get("decoder_start_token_id") if start is None else start
     start = decoder.get("bos_token_id") if start is None else start
-    nested["generation"] = generation_of(folder, [config, decoder], start)
+    nested["generation"] = generation_of(folder, [config, decoder], start, ignored=plan.ignored)
     return nested
 
 
 def bert_stack(config):
-    must_be("text config", config, {"position_embedding_type": "absolute"})
     return {
         "vocabulary": config["vocab_size"],
         "dim": config["hidden_size"],
@@ -306,8 +313,8 @@ def bert_stack(config):
         "head_dim": config["hidden_size"] // config["num_attention_heads"],
         "mlp_dim": config["intermediate_size"],
         "norm_order": "post",
-        "norm_eps": config.get("layer_norm_eps", 1e-12),
-        "activation": activation("text config", config),
+        "norm_eps": config["layer_norm_eps"],
+        "activation": activation("config.json: text", config),
         "qkv_bias": True,
         "out_bias": True,
         "positions": "learned",
@@ -349,8 +356,9 @@ def clip_layers(plan, front, depth, fused):
 
 
 def blip(plan, config, folder):
-    vision, text = config["vision_config"], config["text_config"]
-    image, scaled = picture_of(folder, "blip", vision["image_size"])
+    vision = part_options("vision_config", sub(config, "vision_config"), "blip_vision_model", plan.ignored)
+    text = part_options("text_config", sub(config, "text_config"), "blip_text_model", plan.ignored)
+    image, scaled = picture_of(folder, "blip", vision["image_size"], plan.ignored)
     encoder, decoder = vision_stack(vision), bert_stack(text)
     front = "vision_model.embeddings."
     plan.patches(front + "patch_embedding", scaled, True)
@@ -374,15 +382,14 @@ def blip(plan, config, folder):
         nested["projection"] = {"kind": "none"}
     # `generate` of this kind takes its options from text_config, and ends at the separator.
     nested["generation"] = generation_of(
-        folder, [text], text.get("bos_token_id", 30522), text.get("sep_token_id", 102), False
+        folder, [text], text["bos_token_id"], text["sep_token_id"], False, plan.ignored
     )
     return nested
 
 
 def git(plan, config, folder):
-    must_be("config", config, {"num_image_with_embedding": None})
-    vision = config["vision_config"]
-    image, scaled = picture_of(folder, "clip", vision["image_size"])
+    vision = part_options("vision_config", sub(config, "vision_config"), "git_vision_model", plan.ignored)
+    image, scaled = picture_of(folder, "clip", vision["image_size"], plan.ignored)
     encoder, decoder = vision_stack(vision), bert_stack(config)
     front = "git.image_encoder.vision_model."
     plan.patches(front + "embeddings.patch_embedding", scaled, False)
@@ -407,7 +414,7 @@ def git(plan, config, folder):
         "encoder": encoder,
         "decoder": decoder,
         "projection": {"kind": "linear", "bias": True, "norm": True},
-        "generation": generation_of(folder, [config], config.get("bos_token_id", 101)),
+        "generation": generation_of(folder, [config], config["bos_token_id"], ignored=plan.ignored),
     }
 
 
@@ -437,8 +444,8 @@ def card_of(folder, config, how):
     )
 
 
-def import_folder(folder, out, how):
-    """Writes the model file; the nested configuration."""
+def import_folder(folder, out, how, ignored=()):
+    """Writes the model file; the nested configuration. ignored: options that shall not count."""
     path = folder / "config.json"
     if not path.is_file():
         raise DataError(f"{path} is missing")
@@ -449,7 +456,8 @@ def import_folder(folder, out, how):
             f"{path}: model_type is {kind!r}; {', '.join(KINDS)} can be imported, another kind needs a table of "
             "names in import_hf.py"
         )
-    plan = Plan(Weights(folder))
+    config = model_options("config.json", config, kind, ignored)
+    plan = Plan(Weights(folder), ignored)
     nested = KINDS[kind](plan, config, folder)
     nested["precisions"] = ["f32"]
     metadata = {
@@ -483,10 +491,13 @@ def main():
         metavar="PICTURE",
         help="what both are asked about",
     )
+    parser.add_argument(
+        "--ignore", action="append", default=[], metavar="KEY", help="an unknown option that changes no caption"
+    )
     parser.add_argument("--no-trial", action="store_true", help="do not caption a picture with what was written")
     options = parser.parse_args()
     try:
-        import_folder(options.folder, options.out, options.store)
+        import_folder(options.folder, options.out, options.store, options.ignore)
     except DataError as error:
         sys.exit(f"import_hf: {error}")
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
