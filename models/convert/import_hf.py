@@ -371,7 +371,7 @@ def blip(plan, config, folder):
     head = "text_decoder.cls.predictions."
     plan.pair("decoder.head", head + "transform.dense")
     plan.pair("decoder.head.norm", head + "transform.LayerNorm")
-    plan.same("decoder.logits.bias", head + ("bias" if head + "bias" in plan.weights else "decoder.bias"))
+    plan.same("decoder.logits.bias", head + ("decoder.bias" if head + "decoder.bias" in plan.weights else "bias"))
     decoder |= {
         "context": text["max_position_embeddings"],
         "logits_head": "bert",
