@@ -31,6 +31,7 @@ from models.convert.hf_folder import Weights, generation_of, picture_of, read_js
 from models.convert.hf_options import model_options, side_of
 from models.data import DataError
 
+STORES = ["f32", "bf16", "int8"]  # the most exact first
 ACTIVATIONS = {
     "gelu": "gelu_erf",
     "gelu_new": "gelu_tanh",
@@ -117,11 +118,15 @@ class Plan:
         self.same("decoder.logits.weight", head)
         return False
 
-    def stored(self, how):
-        """name -> (dtype, shape, function), and scales."""
-        out = {}
+    def stored(self, how, least):
+        """name -> (dtype, shape, function), and scales. least: layers that are stored more exactly, as FORMAT.md, 3.5,
+        has them."""
+        out, given = {}, how
         for name, (shape, make) in self.tensors.items():
             weight = len(shape) == 2 and "positions" not in name and "class" not in name
+            layer = modelfile.layer_of(name)
+            wanted = [least[key] for key in (layer, "decoder.logits") if key in least and self.is_of(key, layer)]
+            how = min([given, *wanted], key=STORES.index)
             if how == "bf16" and weight:
                 out[name] = ("BF16", shape, lambda make=make: modelfile.bf16_bits(make()))
             elif how == "int8" and weight:
@@ -131,8 +136,13 @@ class Plan:
                 out[name] = ("F32", shape, make)
         return out
 
-    def write(self, path, metadata, how):
-        stored, offset, header = self.stored(how), 0, {}
+    def is_of(self, key, layer):
+        """Whether a tensor of `layer` makes the layer `key`: the embedding is the logits' matrix as well if those are
+        tied."""
+        return key == layer or (layer == "decoder.embedding" and "decoder.logits.weight" not in self.tensors)
+
+    def write(self, path, metadata, how, least):
+        stored, offset, header = self.stored(how, least), 0, {}
         order = sorted(stored, key=lambda name: (-modelfile.SIZES[stored[name][0]], name))
         header["__metadata__"] = {**metadata, "sha256": "0" * 64}
         for name in order:
@@ -444,8 +454,9 @@ def card_of(folder, config, how):
     )
 
 
-def import_folder(folder, out, how, ignored=()):
-    """Writes the model file; the nested configuration. ignored: options that shall not count."""
+def import_folder(folder, out, how, ignored=(), measured=None):
+    """Writes the model file; the nested configuration. ignored: options that shall not count. measured: (precisions,
+    least_precision) of calibrate.py."""
     path = folder / "config.json"
     if not path.is_file():
         raise DataError(f"{path} is missing")
@@ -459,7 +470,9 @@ def import_folder(folder, out, how, ignored=()):
     config = model_options("config.json", config, kind, ignored)
     plan = Plan(Weights(folder), ignored)
     nested = KINDS[kind](plan, config, folder)
-    nested["precisions"] = ["f32"]
+    nested["precisions"], least = measured or (["f32"], {})
+    if least:
+        nested["least_precision"] = least
     metadata = {
         "format": "palme",
         "format_version": "2",
@@ -472,7 +485,7 @@ def import_folder(folder, out, how, ignored=()):
         metadata["language"] = stated["language"]
     part = out.with_name(out.name + ".part")
     try:
-        plan.write(part, metadata, how)
+        plan.write(part, metadata, how, least)
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
@@ -494,10 +507,27 @@ def main():
     parser.add_argument(
         "--ignore", action="append", default=[], metavar="KEY", help="an unknown option that changes no caption"
     )
+    parser.add_argument(
+        "--calibrate",
+        type=pathlib.Path,
+        metavar="PHOTOS",
+        help="a folder of photos on which f32, bf16 and int8 are compared; what is found is written into the file",
+    )
+    parser.add_argument("--within", type=float, default=0.03, help="with --calibrate: how far scores may move (0.03)")
     parser.add_argument("--no-trial", action="store_true", help="do not caption a picture with what was written")
     options = parser.parse_args()
     try:
-        import_folder(options.folder, options.out, options.store, options.ignore)
+        # What is calibrated is what the folder says, in f32; then it is stored.
+        first = "f32" if options.calibrate else options.store
+        import_folder(options.folder, options.out, first, options.ignore)
+        if options.calibrate:
+            from models.convert import calibrate
+
+            measured = calibrate.calibrate(options.out, options.calibrate, options.within)
+            if options.store == "f32":
+                calibrate.write(options.out, options.out, *measured)
+            else:
+                import_folder(options.folder, options.out, options.store, options.ignore, measured)
     except DataError as error:
         sys.exit(f"import_hf: {error}")
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
