@@ -2,7 +2,7 @@
 """calibrate.py - measures on photos in which precisions a model file says what it says in f32, finds the layers that
 int8 is too coarse for, and writes both into the file.
 
-    python models/convert/calibrate.py MODEL.safetensors PHOTOS [--out FILE] [--within 0.03] [--limit 24]
+    python models/convert/calibrate.py MODEL.safetensors PHOTOS [--out FILE] [--within 0.05] [--limit 24]
 
 The engine captions each photo in f32. In each other precision it captions it again, and scores the caption of f32: the
 measure is how far that score (mean log-probability of a token) moves, on the mean of the photos. Where int8 moves it by
@@ -26,7 +26,9 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 from models import data, engine, modelfile
 from models.data import DataError
 
-WITHIN, LIMIT = 0.03, 24
+# How far scores may move. The bundled model in int8, whose captions score as well as those of f32, moves those of the
+# example photos by 0.04.
+WITHIN, LIMIT = 0.05, 24
 
 
 def layers_of(config):
