@@ -55,9 +55,11 @@ struct run {
 
 /* ---- Writing, under the lock ---------------------------------------------------------------- */
 
-/* Whether the sink has done it; a failure is said. */
-static gboolean wrote(struct run *run, struct place *place, enum caption_sink_status status, char *why)
+/* Whether the sink has done it; a failure is said. Frees *reason. */
+static gboolean wrote(struct run *run, struct place *place, enum caption_sink_status status, char **reason)
 {
+    char *why = g_steal_pointer(reason);
+
     switch (status) {
     case CAPTION_SINK_FINE: return TRUE;
     case CAPTION_SINK_FAILED:
@@ -87,7 +89,7 @@ static void deliver_results(struct run *run, struct place *place)
         if (run->progress.shared)
             caption_progress_wipe(&run->progress);
         if (!place->dropped)
-            wrote(run, place, run->sink->add(run->sink, &place->entry, result, &why), why);
+            wrote(run, place, run->sink->add(run->sink, &place->entry, result, &why), &why);
         caption_progress_show(&run->progress, place->entry.name, result->time);
         caption_result_free(result);
     }
@@ -112,7 +114,7 @@ static void end_folder(struct run *run, struct place *place)
     if (folder->photos > 0)
         caption_complain(folder->name, "left out %" G_GUINT64_FORMAT " photos: subtitles are for videos",
                          folder->photos);
-    if (run->sink->leave && !folder->failed && !wrote(run, place, run->sink->leave(run->sink, folder, &why), why))
+    if (run->sink->leave && !folder->failed && !wrote(run, place, run->sink->leave(run->sink, folder, &why), &why))
         run->some_failed = TRUE;
 }
 
@@ -128,12 +130,12 @@ static void end_input(struct run *run, struct place *place)
             folder->skipped++;
         else if (folder)
             folder->photos++;
-        wrote(run, place, run->sink->end(run->sink, &place->entry, -1, FALSE, &why), why);
+        wrote(run, place, run->sink->end(run->sink, &place->entry, -1, FALSE, &why), &why);
         return;
     }
     run->progress.worked += !place->known;
     if (!place->known)
-        wrote(run, place, run->sink->end(run->sink, &place->entry, place->end, !place->why, &why), why);
+        wrote(run, place, run->sink->end(run->sink, &place->entry, place->end, !place->why, &why), &why);
     if (!place->why)
         return;
     caption_progress_wipe(&run->progress);
@@ -174,6 +176,9 @@ static void drain(struct run *run)
             end_input(run, place);
         }
         place_free(g_queue_pop_head(&run->queue));
+        place = g_queue_peek_head(&run->queue);
+        if (place && !place->done)
+            caption_progress_show(&run->progress, place->entry.name, -1);
     }
     g_cond_broadcast(&run->moved);
 }
@@ -224,7 +229,7 @@ static struct place *take(struct run *run)
         if (!place->done) {
             status = run->sink->wants(run->sink, &place->entry, &wanted, &why);
             /* What the sink cannot take is an input that failed. */
-            place->known = place->done = !wrote(run, place, status, why) || !wanted;
+            place->known = place->done = !wrote(run, place, status, &why) || !wanted;
         }
         if (!place->done)
             break;
@@ -341,7 +346,7 @@ static int conclude(struct run *run)
     char *why = NULL;
 
     caption_progress_wipe(&run->progress);
-    if (!wrote(run, &place, run->sink->finish(run->sink, complete, &why), why))
+    if (!wrote(run, &place, run->sink->finish(run->sink, complete, &why), &why))
         run->some_failed = TRUE;
     if (run->failed > 1)
         caption_complain(NULL, "%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " inputs failed", run->failed,

@@ -41,7 +41,8 @@ void caption_progress_show(struct caption_progress *progress, const char *name, 
     gint64 now = g_get_monotonic_time();
     char *shown;
 
-    if (!progress->on || (progress->shown && now - progress->shown < SECOND / 10))
+    /* A new name is always shown: it may stay for long. */
+    if (!progress->on || (time >= 0 && progress->shown && now - progress->shown < SECOND / 10))
         return;
     progress->shown = now;
     shown = caption_shown(name, 36); /* a line that wraps cannot be wiped */
