@@ -138,12 +138,13 @@ cp clip.mkv tree/a.webm
 run --write vtt tree/a.mkv tree/a.webm
 check "two videos that differ in their endings alone" "$status $(ls tree | tr '\n' ' ')" = \
     '0 a.mkv a.mkv.vtt a.srt a.vtt a.webm a.webm.vtt inner '
-cat dog.jpg | run --write json -
+run --write json - <dog.jpg
 check "a pipe has no beside" "$status $(grep -c 'is no file that others could stand beside' err)" = '1 1'
 
 # ---- Lists of names
-printf 'dog.jpg\n\nnone.jpg\nhorses.jpg' | run --stdin --format tsv
-check "--stdin" "$(cut -f 1 out | tr '\n' ' ')" = 'dog.jpg horses.jpg '
+printf 'dog.jpg\n\nnone.jpg\nhorses.jpg' >list
+run --stdin --format tsv <list
+check "--stdin" "$status $(cut -f 1 out | tr '\n' ' ')" = '1 dog.jpg horses.jpg '
 printf 'dog.jpg\0new\nline.jpg\0folder\0' >list
 cp dog.jpg "$(printf 'new\nline.jpg')"
 run -0 --stdin folder/kitten.jpg <list

@@ -15,7 +15,8 @@ for tool in gst-launch-1.0 python3 timeout mkfifo; do
     command -v $tool >/dev/null || { echo "no $tool here: skipped"; exit 77; }
 done
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+pid= feeder=
+trap 'kill -9 $pid $feeder 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
 . "$support/checks.sh"
 . "$support/clips.sh"
@@ -52,7 +53,7 @@ for ending in tsv json csv; do
     for signal in KILL TERM; do
         (head -c 800000 clip.mkv; exec sleep 600) >fifo.mkv &
         feeder=$!
-        timeout 600 "$command" --jobs 2 --every 0.3 --output part.$ending dog.jpg fifo.mkv horses.jpg >out 2>err &
+        "$command" --jobs 2 --every 0.3 --output part.$ending dog.jpg fifo.mkv horses.jpg >out 2>err &
         pid=$!
         await_lines part.$ending.part 4
         check "$ending: the run is in the video" $? = 0
@@ -60,7 +61,7 @@ for ending in tsv json csv; do
         check "$ending: a run without --resume" "$status $(grep -c 'of a run that was stopped' err)" = '2 1'
         run --resume --output part.$ending dog.jpg
         check "$ending: a second run at a time" "$status $(grep -c 'another palme-caption is writing it' err)" = '2 1'
-        kill -$signal "$(cat /proc/$pid/task/$pid/children)"
+        kill -$signal $pid
         await_end
         kill $feeder 2>/dev/null
         wait $feeder 2>/dev/null
@@ -88,24 +89,27 @@ check "a file of something else" "$status $(grep -c 'bad.tsv.part: line 1 is non
 run --resume dog.jpg
 check "--resume needs an output" $status = 2
 
-# ---- Files beside the inputs: what is there is whole
-(head -c 800000 clip.mkv; exec sleep 600) >fifo.mkv &
-feeder=$!
-timeout 600 "$command" --write json dog.jpg horses.jpg fifo.mkv >out 2>err &
+# ---- Files beside the inputs: a signal ends the wait for a list, and what an earlier run left is replaced
+echo junk >.dog.jpg.json.part
+mkfifo list
+"$command" --stdin --write json <list >out 2>err &
 pid=$!
-await_lines horses.jpg.json 3
+exec 3>list
+echo dog.jpg >&3
+await_lines dog.jpg.json 3
+check "a name of a list is done while the list waits" $? = 0
 kill -TERM $pid
 await_end
-kill $feeder 2>/dev/null
-wait $feeder 2>/dev/null
-check "files beside the inputs" "$(ls -A | grep -c 'jpg.json$') $(ls -A | grep -c 'mkv.json')" = '2 0'
+exec 3>&-
+check "a signal ends that" "$status $(python3 -c 'import json; print(len(json.load(open("dog.jpg.json"))))')" = '143 1'
+check "what an earlier run left" "$(ls -A | grep -c '\.json\.part$')" = 0
 
 # ---- A watched folder: what is there first, then what is complete, whatever way it comes
 mkdir watched
 cp dog.jpg watched/first.jpg
 cp horses.jpg kept.jpg
 : >lines
-timeout 600 "$command" --watch watched >lines 2>err &
+"$command" --watch watched >lines 2>err &
 pid=$!
 await_lines lines 1
 check "what is there" "$(cut -f 1 lines)" = watched/first.jpg
@@ -130,16 +134,16 @@ cp dog.jpg watched/last.jpg
 await_lines lines 7
 check "what is moved there, folders too" "$(sed -n '4,$p' lines | cut -f 1 | sort | tr '\n' ' ')" = \
     'watched/last.jpg watched/moved.jpg watched/moved/below/photo.jpg watched/new/photo.jpg '
-kill -TERM "$(cat /proc/$pid/task/$pid/children)"
+kill -TERM $pid
 await_end
 check "a signal is its end" "$status $(wc -l <lines)" = '0 7'
-timeout 600 "$command" --watch watched --output log.jsonl >out 2>err &
+"$command" --watch watched --output log.jsonl >out 2>err &
 pid=$!
 await_lines log.jsonl 7
-kill -TERM "$(cat /proc/$pid/task/$pid/children)"
+kill -TERM $pid
 await_end
 cp kitten.jpg watched/while-away.jpg
-timeout 600 "$command" --watch watched --resume --output log.jsonl >out 2>err &
+"$command" --watch watched --resume --output log.jsonl >out 2>err &
 pid=$!
 await_lines log.jsonl 8
 rm -r watched
@@ -151,4 +155,4 @@ run --watch dog.jpg
 check "no folder" "$status $(cat err)" = '2 palme-caption: dog.jpg: cannot be watched: Not a directory'
 
 echo "$passed checks, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" -ge 60 ]
+[ "$failed" = 0 ] && [ "$passed" -ge 50 ]
