@@ -232,10 +232,9 @@ static enum caption_sink_status add(struct caption_sink *sink, const struct capt
     return status;
 }
 
-/* Writes what a file ends with, and gives it its name. */
-static enum caption_sink_status complete_file(struct beside *beside, struct file *file, gint64 end, char **why)
+/* Writes what a file ends with. */
+static enum caption_sink_status end_file(struct beside *beside, struct file *file, gint64 end, char **why)
 {
-    unsigned flags = beside->settings->force ? 0 : RENAME_NOREPLACE;
     gsize replaced;
     gboolean ok;
 
@@ -245,15 +244,20 @@ static enum caption_sink_status complete_file(struct beside *beside, struct file
     ok = !replaced || fseeko(file->out, -(off_t)replaced, SEEK_CUR) == 0;
     ok =
         ok && fwrite(beside->text->str, 1, beside->text->len, file->out) == beside->text->len && fflush(file->out) == 0;
-    if (!ok)
-        return failed(file->part, why);
+    return ok ? CAPTION_SINK_FINE : failed(file->part, why);
+}
+
+/* Gives a file its name. */
+static enum caption_sink_status name_file(struct beside *beside, struct file *file, char **why)
+{
     /* Somebody else may have made it meanwhile. Not every file system can tell. */
+    unsigned flags = beside->settings->force ? 0 : RENAME_NOREPLACE;
+
     if (renameat2(AT_FDCWD, file->part, AT_FDCWD, file->path, flags) != 0 &&
         (errno == EEXIST || rename(file->part, file->path) != 0)) {
-        if (errno == EEXIST && beside->settings->resume)
-            unlink(file->part);
-        else
+        if (errno != EEXIST || !beside->settings->resume)
             return failed(file->path, why);
+        unlink(file->part);
     }
     fclose(file->out);
     file->out = NULL;
@@ -267,9 +271,13 @@ static enum caption_sink_status end(struct caption_sink *sink, const struct capt
     enum caption_sink_status status = CAPTION_SINK_FINE;
 
     (void)entry;
+    /* All are written before the first one has its name: on a full disk there is none of them. */
     for (int i = 0; i < beside->settings->beside_count && ok && status == CAPTION_SINK_FINE; i++)
         if (beside->files[i].out)
-            status = complete_file(beside, &beside->files[i], end, why);
+            status = end_file(beside, &beside->files[i], end, why);
+    for (int i = 0; i < beside->settings->beside_count && ok && status == CAPTION_SINK_FINE; i++)
+        if (beside->files[i].out)
+            status = name_file(beside, &beside->files[i], why);
     drop(beside);
     return status;
 }

@@ -150,7 +150,8 @@ static gboolean separate_objects(struct list *list, goffset *kept)
 {
     char last[2];
 
-    if (list->document.format != CAPTION_ARRAY || !list->document.filled || pread(fileno(list->out), last, 2, *kept - 2) != 2 || last[0] == ',')
+    if (list->document.format != CAPTION_ARRAY || !list->document.filled ||
+        pread(fileno(list->out), last, 2, *kept - 2) != 2 || last[0] == ',')
         return TRUE;
     if (pwrite(fileno(list->out), ",\n", 2, *kept - 1) != 2)
         return FALSE;
