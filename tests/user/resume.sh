@@ -102,6 +102,13 @@ kill -TERM $pid
 await_end
 exec 3>&-
 check "a signal ends that" "$status $(python3 -c 'import json; print(len(json.load(open("dog.jpg.json"))))')" = '143 1'
+"$command" --stdin <list >/dev/full 2>err &
+pid=$!
+exec 3>list
+echo dog.jpg >&3
+await_end
+exec 3>&-
+check "a full disk ends the wait for a list" "$status $(grep -c 'cannot write' err)" = '2 1'
 check "what an earlier run left" "$(ls -A | grep -c '\.json\.part$')" = 0
 
 # ---- A watched folder: what is there first, then what is complete, whatever way it comes
@@ -146,11 +153,13 @@ cp kitten.jpg watched/while-away.jpg
 "$command" --watch watched --resume --output log.jsonl >out 2>err &
 pid=$!
 await_lines log.jsonl 8
+cp dog.jpg watched/while-away.jpg
+await_lines log.jsonl 9
 rm -r watched
 await_end
 check "--resume with a watched folder; one that goes away ends it" \
-    "$status $(wc -l <log.jsonl) $(tail -n 1 log.jsonl | grep -c while-away) $(cat err)" = \
-    '1 8 1 palme-caption: watched: No such file or directory'
+    "$status $(wc -l <log.jsonl) $(tail -n 2 log.jsonl | grep -c while-away) $(cat err)" = \
+    '1 9 2 palme-caption: watched: No such file or directory'
 run --watch dog.jpg
 check "no folder" "$status $(cat err)" = '2 palme-caption: dog.jpg: cannot be watched: Not a directory'
 

@@ -49,11 +49,17 @@ struct run {
     gboolean some_failed; /* an input, or a folder without one */
     gboolean ended;       /* nothing further is to be done: */
     gboolean giving_up;   /* because nothing can succeed */
-    gboolean no_reader;   /* because nobody reads it */
     struct caption_progress progress;
 };
 
 /* ---- Writing, under the lock ---------------------------------------------------------------- */
+
+/* Nothing further is to be done; a thread may wait for an input that never comes. */
+static void end_run(struct run *run)
+{
+    run->ended = TRUE;
+    caption_stop();
+}
 
 /* Whether the sink has done it; a failure is said. Frees *reason. */
 static gboolean wrote(struct run *run, struct place *place, enum caption_sink_status status, char **reason)
@@ -70,9 +76,10 @@ static gboolean wrote(struct run *run, struct place *place, enum caption_sink_st
     case CAPTION_SINK_BROKEN:
         caption_progress_wipe(&run->progress);
         caption_complain(NULL, "%s", why);
-        run->giving_up = run->ended = TRUE;
+        run->giving_up = TRUE;
+        end_run(run);
         break;
-    case CAPTION_SINK_NO_READER: run->no_reader = run->ended = TRUE; break;
+    case CAPTION_SINK_NO_READER: end_run(run); break;
     }
     g_free(why);
     return FALSE;
@@ -142,8 +149,10 @@ static void end_input(struct run *run, struct place *place)
     caption_complain(place->entry.name, "%s", place->why);
     run->failed++;
     run->some_failed = TRUE;
-    if (place->hopeless)
-        run->giving_up = run->ended = TRUE;
+    if (place->hopeless) {
+        run->giving_up = TRUE;
+        end_run(run);
+    }
 }
 
 static void place_free(struct place *place)

@@ -63,6 +63,9 @@ static enum caption_sink_status wants(struct caption_sink *sink, const struct ca
     struct list *list = (struct list *)sink;
 
     (void)why;
+    /* What has been written anew is not what was captioned then. */
+    if (entry->news)
+        return CAPTION_SINK_FINE;
     for (int video = 0; video <= 1 && *wanted && list->done.count; video++) {
         g_string_truncate(list->key, 0);
         caption_append_key(list->key, list->document.format, entry->name, video);

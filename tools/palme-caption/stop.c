@@ -11,20 +11,27 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static gint the_signal; /* atomic; 0: none so far */
+static gint the_signal; /* atomic; 0: none so far; -1: the run ends by itself */
 static int event = -1;
+
+/* Wakes those who poll. */
+static void wake(void)
+{
+    guint64 one = 1;
+
+    while (event >= 0 && write(event, &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+}
 
 /* Waits for the first signal, then leaves the next one to its default, which ends the process. */
 static gpointer wait_for_signal(gpointer user)
 {
     sigset_t *set = user;
-    guint64 one = 1;
     int number;
 
     if (sigwait(set, &number) == 0) {
         g_atomic_int_set(&the_signal, number);
-        if (event >= 0 && write(event, &one, sizeof one) != sizeof one)
-            g_atomic_int_set(&the_signal, number); /* those who poll look at it, too */
+        wake();
         pthread_sigmask(SIG_UNBLOCK, set, NULL);
     }
     return NULL;
@@ -46,9 +53,9 @@ void caption_stop_watch(void)
             any = TRUE;
         }
     }
+    event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!any)
         return;
-    event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     g_thread_unref(g_thread_new("signals", wait_for_signal, &set));
 }
@@ -58,9 +65,10 @@ gboolean caption_stopped(void)
     return g_atomic_int_get(&the_signal) != 0;
 }
 
-int caption_stop_fd(void)
+void caption_stop(void)
 {
-    return event;
+    g_atomic_int_compare_and_exchange(&the_signal, 0, -1);
+    wake();
 }
 
 gboolean caption_stop_wait(int fd)
@@ -79,7 +87,7 @@ void caption_stop_end(void)
     int number = g_atomic_int_get(&the_signal);
     sigset_t set;
 
-    if (!number)
+    if (number <= 0)
         return;
     signal(number, SIG_DFL);
     sigemptyset(&set);

@@ -16,8 +16,8 @@ void caption_stop_watch(void);
 /* Whether the run shall end. */
 gboolean caption_stopped(void);
 
-/* Becomes readable when the run shall end, and stays so; -1 without caption_stop_watch. */
-int caption_stop_fd(void);
+/* Ends the run without a signal: nothing further can be done. Who waits for an input, waits no more. */
+void caption_stop(void);
 
 /* Waits until `fd` can be read; FALSE: the run shall end. Not for regular files, which always can. */
 gboolean caption_stop_wait(int fd);

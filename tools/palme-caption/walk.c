@@ -257,6 +257,7 @@ static gboolean next_of_watch(struct caption_walk *walk, struct caption_entry *e
         if (stat(name, &status) != 0 || !S_ISREG(status.st_mode) || !is_news(walk, name, &status))
             break;
         found(walk, entry, name, &status);
+        entry->news = TRUE;
         return TRUE;
     case CAPTION_WATCH_FOLDER: enter(walk, name); break;
     case CAPTION_WATCH_GONE:

@@ -33,6 +33,7 @@ struct caption_entry {
     gsize inner; /* where in `path` the part begins that is below the folder; else the file's own name */
     struct caption_folder *folder; /* that it was found in, the walk's; or NULL */
     gboolean found;                /* in a folder: what is no media is left out */
+    gboolean news;                 /* it has just come into a watched folder */
     gint64 size, mtime;            /* of a file, bytes and ns; -1 for others */
 };
 
