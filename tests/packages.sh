@@ -7,7 +7,8 @@
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgdk-pixbuf-2.0-dev'
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgdk-pixbuf-2.0-dev
+  libsqlite3-dev'
 # textoverlay and the X sinks are in gstreamer1.0-x; v4l2src, autovideosink, jpegdec, vp8enc and matroskamux
 # in -good; webvttenc, webpdec and jpegparse in -bad.
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
