@@ -40,6 +40,33 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
     }
 }
 
+/* x / (1 + e^-s) of x[count], with s = c x or c (x + d x^3). */
+static inline __attribute__((always_inline)) void vec_logistic(vf *x, const int count, const float c, const float d)
+{
+    vf e[VEC_INTERLEAVED];
+
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) {
+        vf s = vf_mul(x[i], vf_set(-c));
+
+        e[i] = d != 0 ? vf_mul(s, vf_fma(vf_mul(x[i], x[i]), vf_set(d), vf_set(1))) : s;
+    }
+    vf_exps(e, count);
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) /* below -64 there is 0 left: the exponential ends at e^88. NaN stays. */
+        x[i] = vf_div(vf_max(vf_set(-64), x[i]), vf_add(vf_set(1), e[i]));
+}
+
+static inline __attribute__((always_inline)) void vec_gelu_tanh(vf *x, const int count)
+{
+    vec_logistic(x, count, 2 * 0.79788456f, 0.044715f);
+}
+
+static inline __attribute__((always_inline)) void vec_quick_gelu(vf *x, const int count)
+{
+    vec_logistic(x, count, 1.702f, 0);
+}
+
 /* ---- Vectors -------------------------------------------------------------------------------- */
 
 /* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
@@ -107,26 +134,31 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
     }
 }
 
-static void gelu(float *x, int n)
-{
-    vf a[VEC_INTERLEAVED];
-    int i = 0;
-
-    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
-        VEC_UNROLL
-        for (int k = 0; k < VEC_INTERLEAVED; k++)
-            a[k] = vf_load(x + i + k * VF);
-        vec_gelu(a, VEC_INTERLEAVED);
-        VEC_UNROLL
-        for (int k = 0; k < VEC_INTERLEAVED; k++)
-            vf_store(x + i + k * VF, a[k]);
+/* x[n] = f(x[n]), by a function of some vectors. */
+#define VALUES_FUNCTION(name, f)                                                                                       \
+    static void name(float *x, int n)                                                                                  \
+    {                                                                                                                  \
+        vf a[VEC_INTERLEAVED];                                                                                         \
+        int i = 0;                                                                                                     \
+                                                                                                                       \
+        for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {                                             \
+            VEC_UNROLL                                                                                                 \
+            for (int k = 0; k < VEC_INTERLEAVED; k++)                                                                  \
+                a[k] = vf_load(x + i + k * VF);                                                                        \
+            f(a, VEC_INTERLEAVED);                                                                                     \
+            VEC_UNROLL                                                                                                 \
+            for (int k = 0; k < VEC_INTERLEAVED; k++)                                                                  \
+                vf_store(x + i + k * VF, a[k]);                                                                        \
+        }                                                                                                              \
+        for (; i < n; i += VF) {                                                                                       \
+            a[0] = vf_load_n(x + i, vf_left(n, i));                                                                    \
+            f(a, 1);                                                                                                   \
+            vf_store_n(x + i, a[0], vf_left(n, i));                                                                    \
+        }                                                                                                              \
     }
-    for (; i < n; i += VF) {
-        a[0] = vf_load_n(x + i, vf_left(n, i));
-        vec_gelu(a, 1);
-        vf_store_n(x + i, a[0], vf_left(n, i));
-    }
-}
+VALUES_FUNCTION(gelu, vec_gelu)
+VALUES_FUNCTION(gelu_tanh, vec_gelu_tanh)
+VALUES_FUNCTION(quick_gelu, vec_quick_gelu)
 
 static void add(float *x, const float *y, int n)
 {
@@ -339,6 +371,8 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
 {
     kernels->layernorm = layernorm;
     kernels->gelu = gelu;
+    kernels->gelu_tanh = gelu_tanh;
+    kernels->quick_gelu = quick_gelu;
     kernels->add = add;
     kernels->relu6 = relu6;
     kernels->normalize = normalize;

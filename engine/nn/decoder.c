@@ -166,7 +166,7 @@ struct pass {
 
 static size_t workspace_of(const struct palme_model *model, int rows)
 {
-    size_t most = palme_attention_workspace(model->threads);
+    size_t most = palme_attention_workspace(model->threads, model->config.decoder.head_dim);
 
     for (int l = 0; l < model->config.decoder.depth; l++) {
         const struct palme_decoder_layer *layer = &model->weights.decoder.layers[l];

@@ -372,17 +372,15 @@ struct product_job {
     int row_step, parts; /* rows of a block; tasks of a block */
 };
 
-/* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
+/* The activations of feed-forward blocks. */
 static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
 {
     if (activation == PALME_ACTIVATION_GELU)
         kernels->gelu(x, n);
     else if (activation == PALME_ACTIVATION_GELU_TANH)
-        for (int i = 0; i < n; i++)
-            x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+        kernels->gelu_tanh(x, n);
     else if (activation == PALME_ACTIVATION_QUICK_GELU)
-        for (int i = 0; i < n; i++)
-            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
+        kernels->quick_gelu(x, n);
 }
 
 /* What comes after the sums, while they are still in the caches: rows x out values at y. */

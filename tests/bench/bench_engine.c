@@ -269,6 +269,7 @@ static void run_tokens(struct bench *b, int rows)
         .rows = rows,
         .keys = LONG,
         .visible = LONG,
+        .width = PALME_HEAD,
         .out_stride = PALME_HEAD,
         .q_stride = PALME_HEAD,
         .k_stride = PALME_HEAD,
@@ -468,7 +469,7 @@ static void *room_of_layers(const struct bench *b)
 {
     const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp,
                                                &b->host.model->weights.decoder.layers[0].mlp };
-    size_t bytes = palme_attention_workspace(b->host.model->threads);
+    size_t bytes = palme_attention_workspace(b->host.model->threads, PALME_HEAD);
 
     for (int i = 0; i < 2; i++) {
         bytes = max_size(bytes, palme_linear_workspace(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
