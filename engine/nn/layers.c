@@ -423,11 +423,17 @@ static double cost_of(const struct palme_linear *l, int rows)
     return compute > read ? compute : read;
 }
 
+/* Many rows are cut into blocks that the next cache holds beside some panels of weights. 60 is a whole number of tiles of
+ * 4, 5 or 6 rows. */
+enum { ROWS_AT_ONCE = 72, BLOCK_ROWS = 60 };
+
 /* Cuts each product into tasks of about the same cost: enough of them that every thread has as many. */
 static void products_in_panels(struct palme_compute *c, const struct palme_linear_op *products, int count,
                                const struct palme_rows *x, int rows)
 {
-    struct product_job job = { .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows < 64 ? rows : 64 };
+    struct product_job job = {
+        .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows <= ROWS_AT_ONCE ? rows : BLOCK_ROWS
+    };
     int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
     double all = 0;
 
