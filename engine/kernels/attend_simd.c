@@ -211,7 +211,8 @@ static inline __attribute__((always_inline)) void products_interleaved(float (*y
     }
 }
 
-/* Products become the weights of keys first..first+count-1, and what the row has, `vectors` of sums, is brought to their scale. Returns 0 if
+/* Products become the weights of keys first..first+count-1, and what the row has, `vectors` of sums, is brought to
+ * their scale. Returns 0 if
  * nothing can be weighed: there was only -infinity so far, or a sum overflowed. */
 static int weigh(float *weights, struct attended *row, const struct palme_attend *shape, int first, int count,
                  int vectors)
@@ -244,14 +245,26 @@ static int weigh(float *weights, struct attended *row, const struct palme_attend
             row->sum[d] = vf_mul(row->sum[d], shrink);
         row->top = high;
     }
-    for (int j = 0; j < count; j += VEC_LANES) {
-        VEC_UNROLL
-        for (int p = 0, at = j; p < LANE_VECTORS && at < count; p++, at += VF) {
-            vf weight = vf_exp(vf_sub(vf_load(weights + at), vf_set(high)));
+    int j = 0;
 
-            row->total[p] = vf_add(row->total[p], weight);
-            vf_store(weights + at, weight);
+    for (; count - j > (VEC_INTERLEAVED - 1) * VF; j += VEC_INTERLEAVED * VF) {
+        vf weight[VEC_INTERLEAVED];
+
+        VEC_UNROLL
+        for (int i = 0; i < VEC_INTERLEAVED; i++)
+            weight[i] = vf_sub(vf_load(weights + j + i * VF), vf_set(high));
+        vf_exps(weight, VEC_INTERLEAVED);
+        VEC_UNROLL
+        for (int i = 0; i < VEC_INTERLEAVED; i++) {
+            row->total[i % LANE_VECTORS] = vf_add(row->total[i % LANE_VECTORS], weight[i]);
+            vf_store(weights + j + i * VF, weight[i]);
         }
+    }
+    for (int i = 0; j < count; i++, j += VF) {
+        vf weight = vf_exp(vf_sub(vf_load(weights + j), vf_set(high)));
+
+        row->total[i % LANE_VECTORS] = vf_add(row->total[i % LANE_VECTORS], weight);
+        vf_store(weights + j, weight);
     }
     return 1;
 }
@@ -413,9 +426,26 @@ _Static_assert(ROWS_WAITING *(sizeof(struct attended) + 2 * PALME_HEAD * sizeof(
                        2 * KEY_TILE * PALME_HEAD * sizeof(float) <=
                    PALME_ATTEND_WORKSPACE(PALME_HEAD),
                "the workspace of attention is too small");
+/* Queries of `rows` rows, turned over. What stands for rows that there are not means nothing. */
+static void turn_queries(float *queries, const float *q, ptrdiff_t stride, int rows, int width)
+{
+    for (int r = 0; r < rows; r += VF) {
+        const float *query[VF];
+
+        for (int i = 0; i < VF; i++)
+            query[i] = q + (r + i < rows ? r + i : r) * stride;
+        for (int d = 0; d < padded(width); d += VF) {
+            vf column[VF];
+
+            turn(column, query, d, width);
+            for (int i = 0; i < VF; i++)
+                vf_store(queries + (d + i) * ROWS_WAITING + r, column[i]);
+        }
+    }
+}
+
 /* Returns where the row's keys end. */
-static int row_begin(struct attended *row, float *queries, const float *q, const struct palme_attend *shape,
-                     int position)
+static int row_begin(struct attended *row, const float *q, const struct palme_attend *shape, int position)
 {
     int width = shape->width, last = position < shape->visible ? shape->visible : position + 1;
 
@@ -427,8 +457,6 @@ static int row_begin(struct attended *row, float *queries, const float *q, const
         row->total[p] = vf_set(0);
     for (int d = 0; d < padded(width) / VF; d++)
         row->sum[d] = vf_set(0);
-    for (int d = 0; shape->rows > 1 || width % EIGHT != 0 ? d < padded(width) : 0; d++)
-        queries[d * ROWS_WAITING] = d < width ? q[d] : 0;
     return row->end;
 }
 
@@ -453,11 +481,13 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
 
     turned.values = turned.turned + padded(width) * KEY_TILE;
     for (int r = 0; r < rows; r++) {
-        int sees = row_begin(row_at(row, r, width), queries + r, q + (first + r) * shape->q_stride, shape,
-                             shape->first + first + r);
+        int sees =
+            row_begin(row_at(row, r, width), q + (first + r) * shape->q_stride, shape, shape->first + first + r);
 
         end = sees > end ? sees : end;
     }
+    if (rows >= INTERLEAVED || width % EIGHT != 0)
+        turn_queries(queries, q + first * shape->q_stride, shape->q_stride, rows, width);
     for (int tile = 0; tile < end; tile += KEY_TILE) {
         const float *key = k + tile * shape->k_stride, *value = v + tile * shape->v_stride;
 
