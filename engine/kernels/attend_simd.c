@@ -481,8 +481,7 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
 
     turned.values = turned.turned + padded(width) * KEY_TILE;
     for (int r = 0; r < rows; r++) {
-        int sees =
-            row_begin(row_at(row, r, width), q + (first + r) * shape->q_stride, shape, shape->first + first + r);
+        int sees = row_begin(row_at(row, r, width), q + (first + r) * shape->q_stride, shape, shape->first + first + r);
 
         end = sees > end ? sees : end;
     }
