@@ -25,8 +25,9 @@ enum {
     STEP_WIDTH = 2,
     SUMS = INTERLEAVED * STEP_WIDTH > HEAD ? INTERLEAVED *STEP_WIDTH : HEAD, /* of interleaved rows, or of one row */
     ROWS_WAITING = PALME_ATTEND_ROWS,
-    COLUMNS = STEP_WIDTH * VF, /* dimensions whose sums interleaved rows have in registers */
-    EIGHT = 8                  /* dimensions that go to different sums of a product */
+    QUERIES = ROWS_WAITING + 16, /* a line more, or every eighth dimension would share a set of the nearest cache */
+    COLUMNS = STEP_WIDTH * VF,   /* dimensions whose sums interleaved rows have in registers */
+    EIGHT = 8                    /* dimensions that go to different sums of a product */
 };
 
 /* Dimensions of a head in memory of our own, and those that its products have. */
@@ -169,7 +170,7 @@ static inline __attribute__((always_inline)) void lane_interleaved(vf *sum, cons
                                                                    const float *turned, int lane, const int width)
 {
     for (int i = 0; i < rows * STEP_WIDTH; i++)
-        sum[i] = vf_mul(vf_set(queries[lane * ROWS_WAITING + i / STEP_WIDTH]),
+        sum[i] = vf_mul(vf_set(queries[lane * QUERIES + i / STEP_WIDTH]),
                         vf_load(turned + lane * KEY_TILE + i % STEP_WIDTH * VF));
     for (int d = lane + EIGHT; d < eights(width) * EIGHT; d += EIGHT) {
         vf key[STEP_WIDTH];
@@ -177,7 +178,7 @@ static inline __attribute__((always_inline)) void lane_interleaved(vf *sum, cons
         for (int i = 0; i < STEP_WIDTH; i++)
             key[i] = vf_load(turned + d * KEY_TILE + i * VF);
         for (int r = 0; r < rows; r++) {
-            vf value = vf_set(queries[d * ROWS_WAITING + r]);
+            vf value = vf_set(queries[d * QUERIES + r]);
 
             for (int i = 0; i < STEP_WIDTH; i++)
                 sum[r * STEP_WIDTH + i] = vf_fma(value, key[i], sum[r * STEP_WIDTH + i]);
@@ -422,10 +423,11 @@ static __attribute__((noinline)) void attend_tile_any(struct attended *row, cons
 }
 
 /* What is too large for the stack: rows, their queries turned over as keys are, and a tile. */
-_Static_assert(ROWS_WAITING *(sizeof(struct attended) + 2 * PALME_HEAD * sizeof(float)) +
-                       2 * KEY_TILE * PALME_HEAD * sizeof(float) <=
+_Static_assert(ROWS_WAITING *(sizeof(struct attended) + PALME_HEAD * sizeof(float)) +
+                       (QUERIES + 2 * KEY_TILE) * PALME_HEAD * sizeof(float) <=
                    PALME_ATTEND_WORKSPACE(PALME_HEAD),
                "the workspace of attention is too small");
+
 /* Queries of `rows` rows, turned over. What stands for rows that there are not means nothing. */
 static void turn_queries(float *queries, const float *q, ptrdiff_t stride, int rows, int width)
 {
@@ -439,7 +441,7 @@ static void turn_queries(float *queries, const float *q, ptrdiff_t stride, int r
 
             turn(column, query, d, width);
             for (int i = 0; i < VF; i++)
-                vf_store(queries + (d + i) * ROWS_WAITING + r, column[i]);
+                vf_store(queries + (d + i) * QUERIES + r, column[i]);
         }
     }
 }
@@ -476,7 +478,7 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
     const int width = shape->width;
     struct attended *row = shape->workspace;
     float *queries = (float *)(void *)row_at(row, ROWS_WAITING, width);
-    struct tile_of_keys turned = { .turned = queries + padded(width) * ROWS_WAITING };
+    struct tile_of_keys turned = { .turned = queries + padded(width) * QUERIES };
     int end = 0;
 
     turned.values = turned.turned + padded(width) * KEY_TILE;

@@ -100,7 +100,7 @@ struct palme_attend {
 
 /* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
  * thread. */
-#define PALME_ATTEND_WORKSPACE(width) (16 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 1536)
+#define PALME_ATTEND_WORKSPACE(width) (16 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 1600)
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {
