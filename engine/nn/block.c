@@ -103,6 +103,15 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }
 
+void palme_attention_keys(struct palme_compute *c, const struct palme_stack *stack,
+                          const struct palme_attention_block *block, const float *x,
+                          const struct palme_block_work *work, int rows)
+{
+    const struct palme_linear_op products[] = { { work->k, &block->k, NULL }, { work->v, &block->v, NULL } };
+
+    palme_linear_multi(c, products, 2, input_of(c, stack, &block->norm, work->y, x, rows), rows);
+}
+
 void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block,
                    float *x, const struct palme_block_work *work, int rows)
 {

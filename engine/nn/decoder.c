@@ -324,8 +324,8 @@ static void norm_first(const struct pass *pass)
     }
 }
 
-/* Normalises and rotates the heads of one row and stores its key and value. */
-static void remember(const struct pass *pass, int row, int position)
+/* Normalises and rotates the heads of one row and stores its key and value. Without `asks` it has no query. */
+static void remember(const struct pass *pass, int row, int position, int asks)
 {
     const struct palme_stack *stack = &pass->model->config.decoder;
     const struct palme_kernels *kernels = pass->c->kernels;
@@ -339,7 +339,8 @@ static void remember(const struct pass *pass, int row, int position)
 
     if (stack->qk_norm) {
         for (size_t h = 0; h < inner; h += width) {
-            kernels->normalize(q + h, stack->head_dim);
+            if (asks)
+                kernels->normalize(q + h, stack->head_dim);
             kernels->normalize(k + h, stack->head_dim);
         }
     }
@@ -348,7 +349,8 @@ static void remember(const struct pass *pass, int row, int position)
         const float *cosine = rotary->cos + at, *sine = rotary->sin + at;
 
         for (size_t h = 0; h < inner; h += width) {
-            kernels->rotate(q + h, cosine, sine, rotary->gain + at);
+            if (asks)
+                kernels->rotate(q + h, cosine, sine, rotary->gain + at);
             kernels->rotate(k + h, cosine, sine, rotary->anti + at);
             kernels->rotate(v + h, cosine, sine, rotary->anti + at);
         }
@@ -371,7 +373,7 @@ static void mix_self(void *user, const struct palme_block_work *work)
 
         n = same_cache(pass, first);
         for (int i = 0; i < n; i++)
-            remember(pass, first + i, cache->length + i);
+            remember(pass, first + i, cache->length + i, 1);
         palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
                         keys + part,
                         (struct palme_attend){
@@ -382,6 +384,17 @@ static void mix_self(void *user, const struct palme_block_work *work)
                             .scale = stack->qk_norm ? PALME_QK_NORM_SCALE : (float)stack->attention_scale,
                         },
                         pass->model->weights.decoder.slopes);
+    }
+}
+
+/* The last layer where no row is wanted: later ones see keys and values, and nobody reads the rest. */
+static void remember_last(const struct pass *pass, const struct palme_attention_block *self)
+{
+    palme_attention_keys(pass->c, &pass->model->config.decoder, self, pass->x, &pass->block, pass->count);
+    for (int first = 0, n; first < pass->count && !pass->c->cancelled; first += n) {
+        n = same_cache(pass, first);
+        for (int i = 0; i < n; i++)
+            remember(pass, first + i, pass->rows[first].cache->length + i, 0);
     }
 }
 
@@ -427,6 +440,10 @@ static void run(struct pass *pass, float *out, int first)
 
         if (palme_compute_cancelled(c))
             return;
+        if (first == pass->count && pass->layer == stack->depth - 1) {
+            remember_last(pass, &layer->self);
+            return;
+        }
         palme_attention_run(c, stack, &layer->self, pass->x, &pass->block, pass->count,
                             &(struct palme_mix){ mix_self, pass, 0 });
         if (config->cross_attend)
