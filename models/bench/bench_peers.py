@@ -493,7 +493,10 @@ def measure_in_full(peers, image, tokens, rounds):
 
 def show_in_full(found, name, precision, threads, tokens):
     ours = found[Ours.name]
-    print(f"\n{name}, {precision}, {threads} thread{'s' if threads > 1 else ''}, caption of {tokens} tokens, median ", end="")
+    print(
+        f"\n{name}, {precision}, {threads} thread{'s' if threads > 1 else ''}, caption of {tokens} tokens, median ",
+        end="",
+    )
     print(f"(smallest) in ms, and the ratio to {Ours.name}; peak memory of the process in MB:\n")
     print("| | encoder | | one caption | | memory | |\n|---|---|---|---|---|---|---|")
     for peer, row in found.items():

@@ -3,9 +3,10 @@
 
     python models/bench/full_size.py FOLDER [blip_base git_base vit_gpt2]
 
-Each becomes FOLDER/NAME: depth, widths, patches, picture and vocabulary are those of Salesforce/blip-image-captioning-base,
-microsoft/git-base-coco and nlpconnect/vit-gpt2-image-captioning, the words of the vocabulary are made up. What a model
-costs depends on its sizes alone, so these are for bench_peers.py and bench_engine, behind models/convert/import_hf.py.
+Each becomes FOLDER/NAME: depth, widths, patches, picture and vocabulary are those of blip-image-captioning-base of
+Salesforce, git-base-coco of microsoft and vit-gpt2-image-captioning of nlpconnect, the words of the vocabulary are made
+up. What a model costs depends on its sizes alone: these are for bench_peers.py and bench_engine, behind
+models/convert/import_hf.py.
 A folder takes up to 0.9 GB. Needs torch and transformers.
 """
 
