@@ -423,8 +423,8 @@ static double cost_of(const struct palme_linear *l, int rows)
     return compute > read ? compute : read;
 }
 
-/* Many rows are cut into blocks that the next cache holds beside some panels of weights. 60 is a whole number of tiles of
- * 4, 5 or 6 rows. */
+/* Many rows are cut into blocks that the next cache holds beside some panels of weights. 60 is a whole number of tiles
+ * of 4, 5 or 6 rows. */
 enum { ROWS_AT_ONCE = 72, BLOCK_ROWS = 60 };
 
 /* Cuts each product into tasks of about the same cost: enough of them that every thread has as many. */

@@ -310,8 +310,8 @@ static void check_attend_rows(const char *name, const struct palme_attend *shape
 
     truth->attend(wanted.data, q->data, k->data, v->data, shape);
     tried->attend(found.data, q->data, k->data, v->data, shape);
-    /* A score of size s has an error of some roundings of the sum of its terms, 16 for 64 of them, which the exponential
-     * passes on to the weights as a relative one. */
+    /* A score of size s has an error of some roundings of the sum of its terms, 16 for 64 of them, which the
+     * exponential passes on to the weights as a relative one. */
     for (size_t j = 0; j < count_of(k); j++)
         largest = fmax(largest, fabs(k->data[j]));
     compare(name, shape->keys, &found, &wanted, NULL,
