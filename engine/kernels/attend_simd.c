@@ -8,8 +8,9 @@
  * through a tile interleaved and share its loads; for them the keys are turned over, so that the lanes of a vector are
  * keys. A row is summed in one order, alone or interleaved.
  *
- * A head may be of any width. The loops are compiled for 64, a constant, and once more for all others. In memory of our
- * own a head is padded with zeros, which add nothing; that of the caller is read to a head's last value and not past it.
+ * A head may be of any width. The loops are compiled for 64, a constant, and once more for all others. In memory of
+ * our own a head is padded with zeros, which add nothing; that of the caller is read to a head's last value and not
+ * past it.
  */
 #include "kernels/vec.h"
 
