@@ -18,7 +18,6 @@ enum palme_norm_order { PALME_NORM_PRE, PALME_NORM_POST };
 enum palme_projection { PALME_PROJECTION_AUTO, PALME_PROJECTION_LINEAR, PALME_PROJECTION_NONE };
 
 enum {
-    PALME_MOST_HEAD_DIM = 256,
     PALME_STEM_FEATURES = 1280 /* values that a stem makes of a patch */
 };
 
