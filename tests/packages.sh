@@ -12,8 +12,10 @@ build='gcc libc6-dev meson ninja-build pkg-config
 # in -good; webvttenc, webpdec and jpegparse in -bad.
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
-# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them.
-test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg"
+# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them. The last line is
+# for examples/streams.
+test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg
+  libgstrtspserver-1.0-dev libmosquitto-dev mosquitto mosquitto-clients espeak-ng"
 python='python3-venv'
 
 wanted=
