@@ -128,7 +128,8 @@ static GstRTSPServer *serve(const char *launch, const char *address, int port)
 
     g_signal_connect(server, "client-connected", G_CALLBACK(client_connected), NULL);
     if (!gst_rtsp_server_attach(server, NULL)) {
-        fprintf(stderr, "rtsp-server: port %d of %s cannot be opened; another program may have it (--port)\n", port, address);
+        fprintf(stderr, "rtsp-server: port %d of %s cannot be opened; another program may have it (--port)\n", port,
+                address);
         g_object_unref(server);
         return NULL;
     }
@@ -149,10 +150,12 @@ int main(int argc, char **argv)
     int port = 8554;
     gboolean burn_in = FALSE;
     const GOptionEntry entries[] = {
-        { "listen", 0, 0, G_OPTION_ARG_STRING, &address, "the address to listen at (127.0.0.1); 0.0.0.0 is all", "ADDRESS" },
+        { "listen", 0, 0, G_OPTION_ARG_STRING, &address, "the address to listen at (127.0.0.1); 0.0.0.0 is all",
+          "ADDRESS" },
         { "port", 0, 0, G_OPTION_ARG_INT, &port, "the port (8554); 0 takes a free one", "PORT" },
         { "codec", 0, 0, G_OPTION_ARG_STRING, &codec, "h264 (if x264enc is installed, the default) or vp8", "CODEC" },
-        { "caption", 0, 0, G_OPTION_ARG_STRING, &caption, "properties of palmecaption, as for gst-launch-1.0", "PROPERTIES" },
+        { "caption", 0, 0, G_OPTION_ARG_STRING, &caption, "properties of palmecaption, as for gst-launch-1.0",
+          "PROPERTIES" },
         { "burn-in", 0, 0, G_OPTION_ARG_NONE, &burn_in, "draw the captions into the video, too", NULL },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, SOURCE_HELP, "SOURCE" },
         { 0 },

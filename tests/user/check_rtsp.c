@@ -17,15 +17,15 @@
 
 static int checks, failures;
 
-#define CHECK(condition, ...) \
-    do { \
-        checks++; \
-        if (!(condition)) { \
-            failures++; \
-            printf("%s:%d: FAILED: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__); \
-            printf("\n"); \
-        } \
+#define CHECK(condition, ...)                                                                                          \
+    do {                                                                                                               \
+        checks++;                                                                                                      \
+        if (!(condition)) {                                                                                            \
+            failures++;                                                                                                \
+            printf("%s:%d: FAILED: ", __FILE__, __LINE__);                                                             \
+            printf(__VA_ARGS__);                                                                                       \
+            printf("\n");                                                                                              \
+        }                                                                                                              \
     } while (0)
 
 enum { CUES = 40, WAIT = 60 /* seconds, against hanging */ };
@@ -35,8 +35,7 @@ enum { SIDE = 16, RATE = 20, PHASE = 2 * RATE /* frames of a colour */, MINUTES 
 static const char properties[] = "mode=async interval-seconds=0.25 cue-duration-seconds=0.25 scene-threshold=0 "
                                  "switch-margin=0 caption-hold-seconds=0 model=";
 
-typedef struct
-{
+typedef struct {
     GstClockTime pts;
     gboolean white;
 } Seen;
@@ -53,9 +52,10 @@ static char *source_new(const char *folder)
     for (int i = 0; i < MINUTES * 60 * RATE; i++)
         memset(pixels + i * SIDE * SIDE, i / PHASE % 2 ? 255 : 0, SIDE * SIDE);
     g_file_set_contents(frames, pixels, (gssize)MINUTES * 60 * RATE * SIDE * SIDE, NULL);
-    char *source = g_strdup_printf("filesrc location=\"%s\" ! rawvideoparse format=gray8 width=%d height=%d framerate=%d/1 ! "
-                                   "clocksync",
-                                   frames, SIDE, SIDE, RATE);
+    char *source =
+        g_strdup_printf("filesrc location=\"%s\" ! rawvideoparse format=gray8 width=%d height=%d framerate=%d/1 ! "
+                        "clocksync",
+                        frames, SIDE, SIDE, RATE);
     g_free(pixels);
     g_free(frames);
     g_free(model);
@@ -112,11 +112,12 @@ static gboolean was_shown(GArray *frames, Seen cue)
 
 static void client_reads(const char *address)
 {
-    char *line = g_strdup_printf("rtspsrc location=%s protocols=tcp latency=200 name=s "
-                                 "s. ! application/x-rtp,media=application ! rtpgstdepay ! appsink name=text sync=false "
-                                 "s. ! application/x-rtp,media=video ! rtpvp8depay ! vp8dec ! videoconvert ! "
-                                 "video/x-raw,format=I420 ! appsink name=video sync=false",
-                                 address);
+    char *line =
+        g_strdup_printf("rtspsrc location=%s protocols=tcp latency=200 name=s "
+                        "s. ! application/x-rtp,media=application ! rtpgstdepay ! appsink name=text sync=false "
+                        "s. ! application/x-rtp,media=video ! rtpvp8depay ! vp8dec ! videoconvert ! "
+                        "video/x-raw,format=I420 ! appsink name=video sync=false",
+                        address);
     GstElement *pipeline = gst_parse_launch(line, NULL);
     GArray *frames = g_array_new(FALSE, FALSE, sizeof(Seen));
     GArray *cues = g_array_new(FALSE, FALSE, sizeof(Seen));
@@ -171,18 +172,21 @@ static GSocketConnection *client_stalls(const char *address)
     for (int step = 0; connection && step < 4; step++) {
         static const char *const verbs[] = { "DESCRIBE", "SETUP", "SETUP", "PLAY" };
         static const char *const tails[] = { "", "/stream=0", "/stream=1", "" };
-        char *request = g_strdup_printf("%s %s%s RTSP/1.0\r\nCSeq: %d\r\n%s%s%s", verbs[step], address, tails[step], step + 1,
-                                        session ? "Session: " : "", session ? session : "", session ? "\r\n" : "");
-        char *transport = step == 1 || step == 2
-                              ? g_strdup_printf("Transport: RTP/AVP/TCP;unicast;interleaved=%d-%d\r\n", 2 * step - 2, 2 * step - 1)
-                              : g_strdup("");
+        char *request =
+            g_strdup_printf("%s %s%s RTSP/1.0\r\nCSeq: %d\r\n%s%s%s", verbs[step], address, tails[step], step + 1,
+                            session ? "Session: " : "", session ? session : "", session ? "\r\n" : "");
+        char *transport =
+            step == 1 || step == 2
+                ? g_strdup_printf("Transport: RTP/AVP/TCP;unicast;interleaved=%d-%d\r\n", 2 * step - 2, 2 * step - 1)
+                : g_strdup("");
         char *all = g_strconcat(request, transport, "\r\n", NULL);
         char answer[8192] = "";
         GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
         GInputStream *in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
         gsize length = 0;
         g_output_stream_write_all(out, all, strlen(all), NULL, NULL, NULL);
-        while (length < sizeof(answer) - 1 && !strstr(answer, "\r\n\r\n") && g_input_stream_read(in, answer + length, 1, NULL, NULL) == 1)
+        while (length < sizeof(answer) - 1 && !strstr(answer, "\r\n\r\n") &&
+               g_input_stream_read(in, answer + length, 1, NULL, NULL) == 1)
             answer[++length] = '\0';
         CHECK(g_str_has_prefix(answer, "RTSP/1.0 200"), "%s is answered by %.60s", verbs[step], answer);
         const char *header = strstr(answer, "Content-Length: ");
@@ -212,13 +216,15 @@ int main(int argc, char **argv)
 
     gst_init(&argc, &argv);
     signal(SIGPIPE, SIG_IGN);
-    for (const char *const *name = (const char *const[]){ "rtspsrc", "rtpgstdepay", "rtpvp8depay", "vp8enc", "vp8dec", NULL };
+    for (const char *const *name =
+             (const char *const[]){ "rtspsrc", "rtpgstdepay", "rtpvp8depay", "vp8enc", "vp8dec", NULL };
          *name; name++)
         if (!gst_registry_check_feature_version(gst_registry_get(), *name, 1, 0, 0)) {
             printf("no GStreamer element %s here: skipped\n", *name);
             return 77;
         }
-    if (!g_spawn_async_with_pipes(NULL, command, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL, &out, NULL, &error)) {
+    if (!g_spawn_async_with_pipes(NULL, command, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL, &out, NULL,
+                                  &error)) {
         printf("%s\n", error->message);
         return 1;
     }
