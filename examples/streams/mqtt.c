@@ -95,7 +95,9 @@ static void publish_entity(const app *a, const char *kind, const char *object, j
 
     json_object_set_new(config, "unique_id", json_string(id));
     json_object_set_new(config, "availability_topic", json_string(availability));
-    json_object_set_new(config, "device", json_pack("{s:[s], s:s, s:s}", "identifiers", a->id, "name", a->name, "manufacturer", "gst-palme"));
+    json_object_set_new(
+        config, "device",
+        json_pack("{s:[s], s:s, s:s}", "identifiers", a->id, "name", a->name, "manufacturer", "gst-palme"));
     char *text = json_dumps(config, JSON_COMPACT);
     publish_state(a, name, text, strlen(text));
     free(text);
@@ -120,7 +122,8 @@ static void publish_all(const app *a)
 
     publish_entity(a, "sensor", "caption",
                    json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", "Caption", "state_topic", caption, "value_template",
-                             "{{ value_json.text[:255] }}", "json_attributes_topic", caption, "icon", "mdi:closed-caption"));
+                             "{{ value_json.text[:255] }}", "json_attributes_topic", caption, "icon",
+                             "mdi:closed-caption"));
     publish_entity(a, "camera", "picture", json_pack("{s:s, s:s}", "name", "Picture", "topic", picture));
     for (guint i = 0; a->words && a->words[i]; i++) {
         char *word = slug(a->words[i]), *tail = g_strconcat("contains/", word, NULL), *state = topic(a, tail);
@@ -166,7 +169,8 @@ static char *time_of(const app *a, guint64 running_time)
     char *text;
 
     if (clock && running_time != G_MAXUINT64) {
-        GstClockTimeDiff age = GST_CLOCK_DIFF(running_time + gst_element_get_base_time(a->pipeline), gst_clock_get_time(clock));
+        GstClockTimeDiff age =
+            GST_CLOCK_DIFF(running_time + gst_element_get_base_time(a->pipeline), gst_clock_get_time(clock));
         now -= age / 1000;
     }
     g_clear_object(&clock);
@@ -447,8 +451,9 @@ static GstElement *pipeline_new(const options *o, GError **error)
 
     if (!source)
         return NULL;
-    line = g_strdup_printf("%s ! videoconvert ! palmecaption name=c %s ! fakesink name=sink sync=true enable-last-sample=true",
-                           source, o->caption ? o->caption : "");
+    line = g_strdup_printf(
+        "%s ! videoconvert ! palmecaption name=c %s ! fakesink name=sink sync=true enable-last-sample=true", source,
+        o->caption ? o->caption : "");
     pipeline = gst_parse_launch_full(line, NULL, GST_PARSE_FLAG_FATAL_ERRORS, error);
     g_free(line);
     g_free(source);
@@ -491,7 +496,8 @@ int main(int argc, char **argv)
         { "name", 0, 0, G_OPTION_ARG_STRING, &o.name, "what people call the camera (its id)", "NAME" },
         { "notify", 0, 0, G_OPTION_ARG_STRING, &o.notify, "words to watch for, with commas between them", "WORDS" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "captions to keep while the broker is away (1000)", "N" },
-        { "caption", 0, 0, G_OPTION_ARG_STRING, &o.caption, "properties of palmecaption, as for gst-launch-1.0", "PROPERTIES" },
+        { "caption", 0, 0, G_OPTION_ARG_STRING, &o.caption, "properties of palmecaption, as for gst-launch-1.0",
+          "PROPERTIES" },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o.names, SOURCE_HELP, "SOURCE" },
         { 0 },
     };
