@@ -3,7 +3,7 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python     any of these groups
+#     sh tests/packages.sh build demo test python web     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
@@ -13,8 +13,12 @@ build='gcc libc6-dev meson ninja-build pkg-config
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
 # The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them.
-test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg"
+# The page of examples/web is tested over HTTP; in a browser, too, where chromium is installed.
+test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg
+  libsoup-3.0-dev libjson-glib-dev"
 python='python3-venv'
+# The live page; its pictures need jpegenc, in -good.
+web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstreamer1.0-plugins-good'
 
 wanted=
 for group in "$@"; do
@@ -23,6 +27,7 @@ for group in "$@"; do
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
     python) wanted="$wanted $python" ;;
+    web) wanted="$wanted $web" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
     esac
 done

@@ -110,10 +110,11 @@ function show() {
   by("pause").setAttribute("aria-pressed", String(source.paused));
   by("pause").textContent = source.paused ? "Resume" : "Pause";
   const others = state.viewers > 1 ? `${state.viewers} viewers` : "";
-  const warning = source.state === "playing" && source.message ? source.message : "";
-  const said = [warning || "Connected", others].filter(Boolean).join(" · ");
+  const warning = source.state === "playing" ? source.message : "";
+  const said = ["Connected", others].filter(Boolean).join(" · ");
   if (by("connection").textContent !== said) by("connection").textContent = said;
-  by("connection").classList.toggle("lost", Boolean(warning));
+  by("connection").classList.remove("lost");
+  if (by("warning").textContent !== warning) by("warning").textContent = warning;
   fillSettings(false);
   showStatistics(source);
 }
@@ -152,8 +153,9 @@ function makeSettings() {
   for (const kind of state.kinds) {
     const id = `set-${kind.key}`;
     const input = make("input", { id, name: kind.key, type: kind.kind === "text" ? "text" : "number", autocomplete: "off" });
-    if (kind.kind === "text") Object.assign(input, { maxLength: 500, placeholder: "The model’s own" });
-    else Object.assign(input, { min: kind.least, max: kind.most, step: kind.kind === "whole" ? 1 : "any", placeholder: "Default" });
+    input.placeholder = kind.usual;
+    if (kind.kind === "text") input.maxLength = 500;
+    else Object.assign(input, { min: kind.least, max: kind.most, step: kind.kind === "whole" ? 1 : "any" });
     input.setAttribute("aria-describedby", `${id}-help`);
     inputs.set(kind.key, input);
     fields.push(make("div", { className: kind.kind === "text" ? "wide" : "" },

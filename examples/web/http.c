@@ -237,7 +237,7 @@ static void check_request(SoupServer *soup, SoupServerMessage *message, const ch
     if (method != SOUP_METHOD_GET && method != SOUP_METHOD_HEAD && !changes)
         web_http_refuse(message, SOUP_STATUS_METHOD_NOT_ALLOWED, "GET and POST are what there is");
     else if (!authority || !is_ours(http, authority))
-        web_http_refuse(message, SOUP_STATUS_MISDIRECTED_REQUEST,
+        web_http_refuse(message, SOUP_STATUS_FORBIDDEN,
                         "this server is not called so; start it with --name to allow another name");
     else if (!comes_from_us(headers, authority, changes || strcmp(path, "/")))
         web_http_refuse(message, SOUP_STATUS_FORBIDDEN, "requests from other pages are refused");

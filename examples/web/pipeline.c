@@ -19,7 +19,7 @@
     "videorate drop-only=true max-rate=%u ! videoconvert ! videoscale ! "                                              \
     "video/x-raw,format=I420,width=[16,%u],height=[16,%u],pixel-aspect-ratio=1/1 ! tee name=t "                        \
     "t. ! queue leaky=downstream max-size-buffers=2 ! jpegenc quality=75 ! appsink name=large "                        \
-    "t. ! queue leaky=downstream max-size-buffers=2 ! videorate drop-only=true max-rate=4 ! videoscale ! "             \
+    "t. ! queue name=apart leaky=downstream max-size-buffers=2 ! videorate drop-only=true max-rate=4 ! videoscale ! "             \
     "video/x-raw,width=[16,320],height=[16,240],pixel-aspect-ratio=1/1 ! jpegenc quality=70 ! appsink name=small"
 
 /* ---- Streaming threads ------------------------------------------------------------------------- */
@@ -151,6 +151,33 @@ static char *describe_source(const struct web_source *source)
     return g_strdup(source->what);
 }
 
+/* The small pictures are scaled from the large ones: what they would prefer is no reason to make the large ones small. */
+static GstPadProbeReturn size_is_asked(GstPad *pad, GstPadProbeInfo *info, gpointer user)
+{
+    GstQuery *query = GST_PAD_PROBE_INFO_QUERY(info);
+    GstCaps *filter, *any;
+
+    (void)pad;
+    (void)user;
+    if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS)
+        return GST_PAD_PROBE_OK;
+    gst_query_parse_caps(query, &filter);
+    any = filter ? gst_caps_ref(filter) : gst_caps_new_empty_simple("video/x-raw");
+    gst_query_set_caps_result(query, any);
+    gst_caps_unref(any);
+    return GST_PAD_PROBE_HANDLED;
+}
+
+static void set_apart(GstElement *pipeline)
+{
+    GstElement *queue = gst_bin_get_by_name(GST_BIN(pipeline), "apart");
+    GstPad *pad = gst_element_get_static_pad(queue, "sink");
+
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, size_is_asked, NULL, NULL);
+    gst_object_unref(pad);
+    gst_object_unref(queue);
+}
+
 GstElement *web_pipeline_new(GstElement **caption, struct web_source *source, char **why)
 {
     const struct web_source_options *options = &source->options;
@@ -181,6 +208,7 @@ GstElement *web_pipeline_new(GstElement **caption, struct web_source *source, ch
         gst_util_set_object_arg(G_OBJECT(reader), "pattern", source->what);
     }
     g_clear_object(&reader);
+    set_apart(pipeline);
     set_sink(pipeline, "large", large_arrives, source);
     set_sink(pipeline, "small", small_arrives, source);
     *caption = gst_bin_get_by_name(GST_BIN(pipeline), "caption");

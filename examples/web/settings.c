@@ -22,20 +22,26 @@ static GType type_uint(void)
     return G_TYPE_UINT;
 }
 
-/* A blocklist is not here: "@FILE" would read a file. */
+/* A blocklist is not here: "@FILE" would read a file. `usual` is what the default means; `help` is for viewers. */
 static const struct {
     const char *key, *property, *label;
     GType (*type)(void);
     double least, most; /* of numbers */
+    const char *usual, *help;
 } table[WEB_SETTINGS] = {
-    { "prompt", "prompt", "Prompt", type_string, 0, 0 },
-    { "interval", "interval-seconds", "Interval (seconds)", type_double, 0, 86400 },
-    { "min_score", "min-score", "Minimum score", type_double, -100, 0 },
-    { "scene_threshold", "scene-threshold", "Scene threshold", type_double, 0, 1 },
-    { "cut_threshold", "cut-threshold", "Cut threshold", type_double, 0, 1 },
-    { "switch_margin", "switch-margin", "Switch margin", type_double, 0, 10 },
-    { "caption_hold", "caption-hold-seconds", "Caption hold (seconds)", type_double, 0, 3600 },
-    { "max_length", "max-length", "Longest caption (tokens)", type_uint, 1, 128 },
+    { "prompt", "prompt", "Prompt", type_string, 0, 0, "the model's own", "Words that captions go on from: a photo of" },
+    { "interval", "interval-seconds", "Interval", type_double, 0, 86400, "1", "Seconds between captions; 0: as many as there can be" },
+    { "min_score", "min-score", "Minimum score", type_double, -100, 0, "the model's own",
+      "Captions that score below it are not shown, or replaced by a cautious one" },
+    { "scene_threshold", "scene-threshold", "Scene threshold", type_double, 0, 1, "0.005",
+      "The share of the picture that has to change before there is a new caption" },
+    { "cut_threshold", "cut-threshold", "Cut threshold", type_double, 0, 1, "0.5",
+      "The share that changes at once where the scene is cut" },
+    { "switch_margin", "switch-margin", "Switch margin", type_double, 0, 10, "0.1",
+      "How much better a caption has to score to replace the one before" },
+    { "caption_hold", "caption-hold-seconds", "Caption hold", type_double, 0, 3600, "1.5",
+      "Seconds that a caption stays at least" },
+    { "max_length", "max-length", "Longest caption", type_uint, 1, 128, "32", "In tokens, which are words or parts of words" },
 };
 
 static GObjectClass *element_class(void)
@@ -204,7 +210,9 @@ void web_settings_describe_kinds(JsonBuilder *builder)
         json_builder_set_member_name(builder, "label");
         json_builder_add_string_value(builder, table[i].label);
         json_builder_set_member_name(builder, "help");
-        json_builder_add_string_value(builder, g_param_spec_get_blurb(pspec_of(i)));
+        json_builder_add_string_value(builder, table[i].help);
+        json_builder_set_member_name(builder, "usual");
+        json_builder_add_string_value(builder, table[i].usual);
         json_builder_set_member_name(builder, "kind");
         json_builder_add_string_value(builder, type == G_TYPE_STRING ? "text" : type == G_TYPE_UINT ? "whole" : "number");
         if (type != G_TYPE_STRING) {

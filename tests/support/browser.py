@@ -205,7 +205,13 @@ class Page:
             self.send("Input.dispatchKeyEvent", type="char", text="\r", **common)
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def screenshot(self, path: str, quality: int | None = None):
-        kind = dict(format="jpeg", quality=quality) if quality else dict(format="png")
-        data = self.send("Page.captureScreenshot", **kind)["data"]
+    def area(self, whole: bool) -> dict:
+        if not whole:
+            return {}
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": dict(x=0, y=0, width=size["width"], height=size["height"], scale=1)}
+
+    def screenshot(self, path: str, whole: bool = False):
+        """A PNG, of what is on the screen or of the whole page."""
+        data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self.area(whole))["data"]
         Path(path).write_bytes(base64.b64decode(data))
