@@ -32,10 +32,10 @@ const observer = new IntersectionObserver((changes) => {
   watch();
 });
 
-// Pictures that nobody can see are not asked for.
+// Pictures that nobody can see are not asked for, but those of the chosen video, whose captions are read out.
 function watch() {
   if (socket?.readyState !== WebSocket.OPEN) return;
-  const seen = document.hidden ? [] : figures.flatMap((f, i) => (f.visible && !f.root.hidden ? [i] : []));
+  const seen = document.hidden ? [] : figures.flatMap((f, i) => (f.visible || i === chosen ? [i] : []));
   socket.send(JSON.stringify({ watch: seen }));
 }
 
@@ -71,6 +71,7 @@ function pick(number) {
   chosen = number;
   history.live();
   mark();
+  watch();
   fillSettings(true);
   show();
 }
@@ -262,7 +263,7 @@ function connect() {
     });
   });
   mine.addEventListener("close", (event) => {
-    const why = event.code === 1013 ? "There are too many viewers" : "The server does not answer";
+    const why = event.reason === "too many viewers" ? "There are too many viewers" : "The server does not answer";
     by("connection").textContent = `${why}. Trying again …`;
     by("connection").classList.add("lost");
     setTimeout(connect, wait);

@@ -280,7 +280,7 @@ void web_live_add(struct web_live *live, SoupWebsocketConnection *connection)
 
     soup_websocket_connection_set_max_incoming_payload_size(connection, 1024);
     if (live->viewers->len >= live->web->most_viewers) {
-        soup_websocket_connection_close(connection, 1013, "too many viewers");
+        soup_websocket_connection_close(connection, SOUP_WEBSOCKET_CLOSE_POLICY_VIOLATION, "too many viewers");
         return;
     }
     viewer = g_new0(struct viewer, 1);
