@@ -51,6 +51,8 @@ export class History {
       this.bars();
     });
     by("older").addEventListener("click", () => this.older());
+    by("entries").addEventListener("keydown", (event) => this.key(event));
+    by("entries").addEventListener("focusin", (event) => this.rove(event.target));
     by("back").addEventListener("click", () => this.live());
     by("time").addEventListener("input", () => {
       clearTimeout(this.moving);
@@ -111,6 +113,7 @@ export class History {
   }
 
   count(more) {
+    if (!document.querySelector(".entry[tabindex='0']")) this.rove(document.querySelector(".entry"));
     const n = by("entries").children.length;
     if (by("words").value.trim()) by("found").textContent = n ? `${n}${more ? " and more" : ""} found` : "Nothing found";
     else by("found").textContent = n ? "" : "No captions yet";
@@ -126,8 +129,24 @@ export class History {
     const button = make("button", { type: "button", className: "entry" }, picture,
       make("span", {}, time, make("span", { className: "text", textContent: entry.text })));
     button.dataset.id = entry.id;
+    button.tabIndex = -1;
     button.addEventListener("click", () => this.show(entry));
     return make("li", {}, button);
+  }
+
+  // The list is one stop of the Tab key; in it, arrows go up and down.
+  rove(button) {
+    for (const other of document.querySelectorAll(".entry[tabindex='0']")) if (other !== button) other.tabIndex = -1;
+    if (button) button.tabIndex = 0;
+  }
+
+  key(event) {
+    const item = event.target.closest("li");
+    const to = { ArrowDown: item?.nextElementSibling, ArrowUp: item?.previousElementSibling,
+      Home: by("entries").firstElementChild, End: by("entries").lastElementChild }[event.key];
+    if (!to) return;
+    event.preventDefault();
+    to.firstElementChild.focus();
   }
 
   address(entry) {
@@ -156,6 +175,8 @@ export class History {
       }
       by("found").textContent = by("words").value.trim() ? by("found").textContent : "";
     }
+    // Tab goes to the newest one, unless somebody is in the list.
+    if (!list.contains(document.activeElement)) this.rove(list.querySelector(".entry"));
     if (!this.then && by("date").value === day(Date.now()) && document.activeElement !== by("time"))
       by("time").value = this.second(Date.now());
   }
