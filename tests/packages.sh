@@ -3,7 +3,7 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python web     any of these groups
+#     sh tests/packages.sh build demo test python web hls     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
@@ -19,6 +19,8 @@ test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plu
 python='python3-venv'
 # The live page; its pictures need jpegenc, in -good.
 web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstreamer1.0-plugins-good'
+# H.264, and the decoders of common files.
+hls='gstreamer1.0-plugins-ugly gstreamer1.0-libav'
 
 wanted=
 for group in "$@"; do
@@ -28,6 +30,7 @@ for group in "$@"; do
     test) wanted="$wanted $test" ;;
     python) wanted="$wanted $python" ;;
     web) wanted="$wanted $web" ;;
+    hls) wanted="$wanted $hls" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
     esac
 done

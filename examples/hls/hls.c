@@ -150,8 +150,9 @@ static gboolean write_master(const struct hls *hls, char **why)
 {
     GString *text = g_string_new("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
 
-    g_string_append(text, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"Captions\",LANGUAGE=\"en\",DEFAULT=YES,"
-                          "AUTOSELECT=YES,URI=\"captions.m3u8\"\n");
+    g_string_append(text,
+                    "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"Captions\",LANGUAGE=\"en\",DEFAULT=YES,"
+                    "AUTOSELECT=YES,URI=\"captions.m3u8\"\n");
     g_string_append_printf(text, "#EXT-X-STREAM-INF:BANDWIDTH=%" G_GUINT64_FORMAT ",RESOLUTION=%dx%d", hls->bandwidth,
                            hls->width, hls->height);
     if (hls->codec)
@@ -236,7 +237,8 @@ gboolean hls_write_init(struct hls *hls, const guint8 *bytes, gsize size, char *
     return write_file(hls, "init.mp4", bytes, size, why);
 }
 
-gboolean hls_add_segment(struct hls *hls, GstClockTime begin, GstClockTime end, const guint8 *bytes, gsize size, char **why)
+gboolean hls_add_segment(struct hls *hls, GstClockTime begin, GstClockTime end, const guint8 *bytes, gsize size,
+                         char **why)
 {
     struct segment segment = { hls->next, (double)(end - begin) / GST_SECOND };
     char *name = g_strdup_printf("video-%u.m4s", segment.number);

@@ -29,7 +29,8 @@ gboolean hls_write_init(struct hls *hls, const guint8 *bytes, gsize size, char *
  * A caption; they come in order and do not overlap. */
 void hls_add_cue(struct hls *hls, GstClockTime begin, GstClockTime end, const char *text);
 /* A segment, which is complete; the captions up to its end have been added. Writes it, its captions and playlists. */
-gboolean hls_add_segment(struct hls *hls, GstClockTime begin, GstClockTime end, const guint8 *bytes, gsize size, char **why);
+gboolean hls_add_segment(struct hls *hls, GstClockTime begin, GstClockTime end, const guint8 *bytes, gsize size,
+                         char **why);
 /* Nothing follows. */
 gboolean hls_end(struct hls *hls, char **why);
 

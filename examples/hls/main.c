@@ -293,7 +293,8 @@ static gboolean read_options(struct options *options, int *argc, char ***argv)
           "A live stream: the playlists have the newest segments alone, and older files are removed", NULL },
         { "window", 'w', 0, G_OPTION_ARG_INT, &options->window, "Segments in the playlists of a live stream (6)", "N" },
         { "segment", 's', 0, G_OPTION_ARG_INT, &options->segment, "Length of a segment (4)", "SECONDS" },
-        { "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &options->interval, "Seconds from caption to caption (1)", "SECONDS" },
+        { "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &options->interval, "Seconds from caption to caption (1)",
+          "SECONDS" },
         { "bitrate", 'b', 0, G_OPTION_ARG_INT, &options->bitrate, "Of the video, kbit a second (2000)", "N" },
         { "model", 'm', 0, G_OPTION_ARG_FILENAME, &options->model, "The model (the element's default)", "FILE" },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->words, NULL, "FOLDER SOURCE" },
@@ -303,8 +304,9 @@ static gboolean read_options(struct options *options, int *argc, char ***argv)
     GError *error = NULL;
     gboolean fine;
 
-    g_option_context_set_summary(context, "Writes a captioned video into FOLDER as HLS: master.m3u8 and what it names.\n\n"
-                                          "SOURCE is a file, or a part of a gst-launch line that gives video, as v4l2src.");
+    g_option_context_set_summary(context,
+                                 "Writes a captioned video into FOLDER as HLS: master.m3u8 and what it names.\n\n"
+                                 "SOURCE is a file, or a part of a gst-launch line that gives video, as v4l2src.");
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_add_group(context, gst_init_get_option_group());
     fine = g_option_context_parse(context, argc, argv, &error);
@@ -332,7 +334,8 @@ static char *describe_encoder(int bitrate)
         const char *name, *line;
         int scale; /* of the property's unit to kbit a second */
     } encoders[] = {
-        { "x264enc", "x264enc tune=zerolatency speed-preset=veryfast key-int-max=1000000 option-string=scenecut=0 bitrate=%d", 1 },
+        { "x264enc",
+          "x264enc tune=zerolatency speed-preset=veryfast key-int-max=1000000 option-string=scenecut=0 bitrate=%d", 1 },
         { "openh264enc", "openh264enc gop-size=1000000 scene-change-detection=false bitrate=%d", 1000 },
     };
     guint i;
@@ -369,15 +372,17 @@ static GstElement *new_pipeline(struct recorder *recorder, const struct options 
     GError *error = NULL;
 
     if (!encoder) {
-        *why = g_strdup("there is neither x264enc nor openh264enc; Debian has them in gstreamer1.0-plugins-ugly and -bad");
+        *why =
+            g_strdup("there is neither x264enc nor openh264enc; Debian has them in gstreamer1.0-plugins-ugly and -bad");
         return NULL;
     }
-    line = g_strdup_printf("%s ! videoconvert ! videoflip video-direction=auto ! palmecaption name=caption ! "
-                           "queue ! videoconvert ! video/x-raw,format=I420 ! %s ! "
-                           "h264parse ! video/x-h264,stream-format=avc,alignment=au ! identity name=encoded ! "
-                           "mp4mux fragment-duration=" FRAGMENT " ! appsink name=video sync=false "
-                           "caption.text ! queue ! fakesink name=text sync=false async=false",
-                           is_file ? "uridecodebin name=file expose-all-streams=false caps=video/x-raw" : source, encoder);
+    line =
+        g_strdup_printf("%s ! videoconvert ! videoflip video-direction=auto ! palmecaption name=caption ! "
+                        "queue ! videoconvert ! video/x-raw,format=I420 ! %s ! "
+                        "h264parse ! video/x-h264,stream-format=avc,alignment=au ! identity name=encoded ! "
+                        "mp4mux fragment-duration=" FRAGMENT " ! appsink name=video sync=false "
+                        "caption.text ! queue ! fakesink name=text sync=false async=false",
+                        is_file ? "uridecodebin name=file expose-all-streams=false caps=video/x-raw" : source, encoder);
     g_free(encoder);
     pipeline = gst_parse_launch_full(line, NULL, GST_PARSE_FLAG_FATAL_ERRORS, &error);
     g_free(line);
@@ -488,9 +493,9 @@ int main(int argc, char **argv)
     recorder.segment = (GstClockTime)options.segment * GST_SECOND;
     recorder.boxes = g_byte_array_new();
     recorder.head = g_byte_array_new();
-    recorder.hls = hls_new(&(struct hls_options){ options.words[0], (guint)options.segment,
-                                                  options.live ? (guint)options.window : 0 },
-                           &why);
+    recorder.hls = hls_new(
+        &(struct hls_options){ options.words[0], (guint)options.segment, options.live ? (guint)options.window : 0 },
+        &why);
     if (recorder.hls)
         recorder.pipeline = new_pipeline(&recorder, &options, &why);
     if (recorder.pipeline) {

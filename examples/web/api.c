@@ -107,8 +107,8 @@ char *web_api_state(struct web *web)
 /* ---- Parameters ----------------------------------------------------------------------------------- */
 
 /* The whole number of a parameter between limits, `missing` where it is not there. FALSE: refused, and answered. */
-static gboolean read_number(gint64 *number, SoupServerMessage *message, GHashTable *query, const char *name, gint64 least,
-                            gint64 most, gint64 missing)
+static gboolean read_number(gint64 *number, SoupServerMessage *message, GHashTable *query, const char *name,
+                            gint64 least, gint64 most, gint64 missing)
 {
     const char *text = query ? g_hash_table_lookup(query, name) : NULL;
     GError *error = NULL;
@@ -119,12 +119,13 @@ static gboolean read_number(gint64 *number, SoupServerMessage *message, GHashTab
     if (g_ascii_string_to_signed(text, 10, least, most, number, &error))
         return TRUE;
     g_error_free(error);
-    web_http_refuse(message, SOUP_STATUS_BAD_REQUEST, "%s: has to be a whole number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT,
-                    name, least, most);
+    web_http_refuse(message, SOUP_STATUS_BAD_REQUEST,
+                    "%s: has to be a whole number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, name, least, most);
     return FALSE;
 }
 
-static gboolean read_query(struct web_query *asked, const struct web *web, SoupServerMessage *message, GHashTable *query)
+static gboolean read_query(struct web_query *asked, const struct web *web, SoupServerMessage *message,
+                           GHashTable *query)
 {
     gint64 source, from, to, before, after, limit;
     const char *words = query ? g_hash_table_lookup(query, "q") : NULL;
@@ -140,8 +141,8 @@ static gboolean read_query(struct web_query *asked, const struct web *web, SoupS
         web_http_refuse(message, SOUP_STATUS_BAD_REQUEST, "q: at most 200 bytes of UTF-8 are allowed");
         return FALSE;
     }
-    *asked = (struct web_query){ (int)source, words, from * 1000, to * 1000, (guint64)after, (guint64)before,
-                                 FALSE,       (guint)limit };
+    *asked = (struct web_query){ (int)source,    words,           from * 1000, to * 1000,
+                                 (guint64)after, (guint64)before, FALSE,       (guint)limit };
     return TRUE;
 }
 
@@ -179,7 +180,8 @@ static void answer_download(struct web *web, SoupServerMessage *message, GHashTa
     asked.oldest_first = TRUE;
     entries = web_history_select(web->history, &asked);
     soup_message_headers_replace(headers, "Content-Disposition",
-                                 vtt ? "attachment; filename=\"captions.vtt\"" : "attachment; filename=\"captions.json\"");
+                                 vtt ? "attachment; filename=\"captions.vtt\""
+                                     : "attachment; filename=\"captions.json\"");
     if (vtt)
         web_http_answer(message, SOUP_STATUS_OK, "text/vtt; charset=utf-8",
                         web_vtt(entries, web_source_name(web->sources[asked.source]), web->began), -1);

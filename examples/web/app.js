@@ -125,7 +125,8 @@ const count = (n) => n.toLocaleString("en");
 // What is shown first, with a plain name; the other counters follow as the element calls them.
 const statistics = [
   ["captions", "Captions made", count], ["captions-per-second", "Captions a second", (n) => n.toFixed(2)],
-  ["latency-last", "Last caption took", seconds], ["latency-mean", "Mean", seconds], ["latency-p99", "99 of 100 took at most", seconds],
+  ["latency-last", "Last caption took", seconds], ["latency-mean", "Mean", seconds],
+  ["latency-p99", "99 of 100 took at most", seconds],
   ["frames", "Frames", count], ["scene-cuts", "Scene cuts", count], ["kept", "Caption kept, same scene", count],
   ["work-saved", "Work saved", (n) => `${Math.round(100 * n)} %`], ["errors", "Errors", count],
 ];
@@ -153,7 +154,8 @@ function makeSettings() {
   const fields = [];
   for (const kind of state.kinds) {
     const id = `set-${kind.key}`;
-    const input = make("input", { id, name: kind.key, type: kind.kind === "text" ? "text" : "number", autocomplete: "off" });
+    const type = kind.kind === "text" ? "text" : "number";
+    const input = make("input", { id, type, name: kind.key, autocomplete: "off" });
     input.placeholder = kind.usual;
     if (kind.kind === "text") input.maxLength = 500;
     else Object.assign(input, { min: kind.least, max: kind.most, step: kind.kind === "whole" ? 1 : "any" });

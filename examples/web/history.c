@@ -12,8 +12,8 @@ struct web_history {
     GMutex lock;
     struct web_entry *ring; /* [capacity] */
     guint capacity, count;
-    guint64 next_id;        /* the newest entry has the id next_id - 1 */
-    guint64 first_picture;  /* entries with smaller ids have no picture any more */
+    guint64 next_id;       /* the newest entry has the id next_id - 1 */
+    guint64 first_picture; /* entries with smaller ids have no picture any more */
     gsize picture_bytes, most_picture_bytes;
     guint64 shown[SOURCES]; /* the id of what a source shows, 0: nothing */
 };

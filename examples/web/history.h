@@ -29,7 +29,7 @@ struct web_query {
     guint64 after;     /* entries with a greater id */
     guint64 before;    /* entries with a smaller id; 0: no limit */
     gboolean oldest_first;
-    guint limit;       /* at most so many */
+    guint limit; /* at most so many */
 };
 
 /* At most `entries` entries, and pictures of at most `picture_bytes` in all. The oldest ones go first. */

@@ -18,10 +18,12 @@ const ask = async (path, parameters) => {
 const PAGE = 50; // entries that are asked for at a time
 const MOST = 300; // entries in the list
 const BINS = 288; // bars in a day: five minutes each
-const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const two = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const clock = (ms) => new Date(ms).toLocaleTimeString([], two);
 const day = (ms) => {
   const date = new Date(ms);
-  return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
+  const parts = [date.getFullYear(), date.getMonth() + 1, date.getDate()];
+  return parts.map((part) => String(part).padStart(2, "0")).join("-");
 };
 
 export class History {
@@ -121,8 +123,9 @@ export class History {
 
   item(entry) {
     const name = this.view.name(entry.source);
+    const date = day(entry.begin) === day(Date.now()) ? "" : `${day(entry.begin)} `;
     const time = make("time", { dateTime: new Date(entry.begin).toISOString(),
-      textContent: (day(entry.begin) === day(Date.now()) ? "" : `${day(entry.begin)} `) + clock(entry.begin) + (name ? ` · ${name}` : "") });
+      textContent: date + clock(entry.begin) + (name ? ` · ${name}` : "") });
     const picture = entry.picture
       ? make("img", { src: this.address(entry), alt: "", loading: "lazy", decoding: "async" })
       : make("span", { className: "none" });

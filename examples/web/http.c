@@ -26,12 +26,12 @@
 struct web_http {
     struct web *web;
     GSocketService *service;
-    char *host;    /* as in an address, with brackets around IPv6 */
+    char *host; /* as in an address, with brackets around IPv6 */
     guint port;
     gboolean local;
     char **names;
-    char *token;   /* NULL: none is needed */
-    char *cookie;  /* its name; cookies do not know ports */
+    char *token;  /* NULL: none is needed */
+    char *cookie; /* its name; cookies do not know ports */
     GHashTable *peers;
     guint most_connections, tick;
 };
@@ -174,7 +174,8 @@ static gboolean knows_token(const struct web_http *http, SoupMessageHeaders *hea
 }
 
 /* The address with the token becomes a cookie, and goes out of the address bar. */
-static gboolean takes_token(const struct web_http *http, SoupServerMessage *message, const char *path, GHashTable *query)
+static gboolean takes_token(const struct web_http *http, SoupServerMessage *message, const char *path,
+                            GHashTable *query)
 {
     const char *given = query ? g_hash_table_lookup(query, "token") : NULL;
     char *cookie;
@@ -223,7 +224,8 @@ static void refuse_body(SoupServerMessage *message, goffset length)
 }
 
 /* Before the body of a request is read. What gets a status here goes no further. */
-static void check_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
+static void check_request(SoupServer *soup, SoupServerMessage *message, const char *path, GHashTable *query,
+                          gpointer user)
 {
     struct web_http *http = user;
     SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
@@ -244,9 +246,9 @@ static void check_request(SoupServer *soup, SoupServerMessage *message, const ch
     else if (takes_token(http, message, path, query))
         ;
     else if (!knows_token(http, headers))
-        web_http_answer(message, SOUP_STATUS_UNAUTHORIZED, "text/plain; charset=utf-8",
-                        g_strdup("Please open the address that palme-web printed when it started: it ends with a token.\n"),
-                        -1);
+        web_http_answer(
+            message, SOUP_STATUS_UNAUTHORIZED, "text/plain; charset=utf-8",
+            g_strdup("Please open the address that palme-web printed when it started: it ends with a token.\n"), -1);
     else if (changes && g_strcmp0(type, "application/json"))
         web_http_refuse(message, SOUP_STATUS_UNSUPPORTED_MEDIA_TYPE, "a request to change something has to be JSON");
     else if (changes && soup_message_headers_get_encoding(headers) != SOUP_ENCODING_CONTENT_LENGTH)

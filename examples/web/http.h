@@ -8,10 +8,10 @@
 #include "web.h"
 
 struct web_http_options {
-    const char *listen;    /* an address, or "localhost" */
-    guint port;            /* 0: a free one */
-    char **names;          /* other names that this machine is called by; NULL: none */
-    gboolean token;        /* ask for a token even of this machine's own programs */
+    const char *listen; /* an address, or "localhost" */
+    guint port;         /* 0: a free one */
+    char **names;       /* other names that this machine is called by; NULL: none */
+    gboolean token;     /* ask for a token even of this machine's own programs */
     guint most_connections;
 };
 

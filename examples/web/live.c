@@ -2,8 +2,8 @@
  *
  * live.c - sends each viewer what it has room for, and nothing twice.
  *
- * The server sends two kinds of messages. Text: {"n": NUMBER, "captions": [...], "sources": [...]}, new captions and,
- * when something has changed, the state of all sources. Binary: four bytes, the length of a header; the header, {"n":
+ * The server sends two kinds of messages. Text: {"n": NUMBER, "captions": [...], "state": {...}}, new captions and,
+ * when something has changed, what /api/state says. Binary: four bytes, the length of a header; the header, {"n":
  * NUMBER, "source": ..., "caption": ...}; a JPEG. Captions come with the frames that carry them, so they are never ahead
  * of the picture, however slow the way is.
  *
@@ -34,8 +34,8 @@ struct viewer {
     guint32 waiting[ROOM];     /* the numbers on their way, the oldest one first */
     gboolean is_picture[ROOM]; /* of the same */
     guint count, pictures;
-    gint64 heard;              /* when something was acknowledged, or the first one sent; monotonic time */
-    guint64 watched;           /* a bit for each source */
+    gint64 heard;    /* when something was acknowledged, or the first one sent; monotonic time */
+    guint64 watched; /* a bit for each source */
     guint64 serials[WEB_SOURCES];
     guint next; /* the source whose turn it is */
     guint64 caption;
@@ -143,8 +143,8 @@ static void serve(struct viewer *viewer)
 {
     if (soup_websocket_connection_get_state(viewer->connection) != SOUP_WEBSOCKET_STATE_OPEN)
         return;
-    if (viewer->count < ROOM && (viewer->version != viewer->live->version ||
-                                 web_history_newest(viewer->live->web->history) > viewer->caption))
+    if (viewer->count < ROOM &&
+        (viewer->version != viewer->live->version || web_history_newest(viewer->live->web->history) > viewer->caption))
         send_update(viewer);
     while (viewer->count < ROOM && viewer->pictures < PICTURES && send_next_picture(viewer))
         ;

@@ -40,7 +40,8 @@ static gboolean read_options(struct options *options, int *argc, char ***argv)
 {
     GOptionEntry entries[] = {
         { "listen", 'l', 0, G_OPTION_ARG_STRING, &options->listen,
-          "Where to listen: an address of this machine, 0.0.0.0 or :: for all (localhost). Other machines need the token "
+          "Where to listen: an address of this machine, 0.0.0.0 or :: for all (localhost). Other machines need the "
+          "token "
           "that is printed with the address",
           "ADDRESS" },
         { "port", 'p', 0, G_OPTION_ARG_INT, &options->port, "The port; 0 is a free one (8080)", "PORT" },
@@ -51,10 +52,12 @@ static gboolean read_options(struct options *options, int *argc, char ***argv)
         { "model", 'm', 0, G_OPTION_ARG_FILENAME, &options->model, "The model (the element's default)", "FILE" },
         { "models", 0, 0, G_OPTION_ARG_FILENAME, &options->models,
           "A folder; viewers may choose between the .safetensors files in it", "FOLDER" },
-        { "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &options->interval, "Seconds from caption to caption (1)", "SECONDS" },
+        { "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &options->interval, "Seconds from caption to caption (1)",
+          "SECONDS" },
         { "once", 0, 0, G_OPTION_ARG_NONE, &options->once, "Play files once, not again and again", NULL },
         { "rate", 0, 0, G_OPTION_ARG_INT, &options->rate, "Pictures a second, at most (12)", "N" },
-        { "width", 0, 0, G_OPTION_ARG_INT, &options->width, "Width and height of the pictures, at most (960)", "PIXELS" },
+        { "width", 0, 0, G_OPTION_ARG_INT, &options->width, "Width and height of the pictures, at most (960)",
+          "PIXELS" },
         { "history", 0, 0, G_OPTION_ARG_INT, &options->history, "Captions that are kept (20000)", "N" },
         { "pictures", 0, 0, G_OPTION_ARG_INT, &options->pictures, "Memory for their pictures (64)", "MB" },
         { "viewers", 0, 0, G_OPTION_ARG_INT, &options->viewers, "Viewers at a time (100)", "N" },
@@ -65,10 +68,10 @@ static gboolean read_options(struct options *options, int *argc, char ***argv)
     GError *error = NULL;
     gboolean fine;
 
-    g_option_context_set_summary(context,
-                                 "Serves a page that shows video with its captions.\n\nA SOURCE is a file; an address, "
-                                 "as rtsp://host/path; camera or camera:/dev/video1;\ntest, a test picture; or pipeline:... "
-                                 "with a part of a gst-launch line.\nNAME=SOURCE gives it a name.");
+    g_option_context_set_summary(
+        context, "Serves a page that shows video with its captions.\n\nA SOURCE is a file; an address, "
+                 "as rtsp://host/path; camera or camera:/dev/video1;\ntest, a test picture; or pipeline:... "
+                 "with a part of a gst-launch line.\nNAME=SOURCE gives it a name.");
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_add_group(context, gst_init_get_option_group());
     fine = g_option_context_parse(context, argc, argv, &error);
@@ -111,7 +114,8 @@ static gboolean make_sources(struct web *web, const struct options *options)
     char *why = NULL;
 
     if (!fine) {
-        fprintf(stderr, "palme-web: GStreamer does not find the element palmecaption; GST_PLUGIN_PATH may name its folder\n");
+        fprintf(stderr,
+                "palme-web: GStreamer does not find the element palmecaption; GST_PLUGIN_PATH may name its folder\n");
         json_node_free(interval);
         return FALSE;
     }
@@ -168,7 +172,9 @@ static int run(struct web *web, const struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = { .port = 8080, .history = 20000, .pictures = 64, .rate = 12, .width = 960, .viewers = 100, .interval = 1 };
+    struct options options = {
+        .port = 8080, .history = 20000, .pictures = 64, .rate = 12, .width = 960, .viewers = 100, .interval = 1
+    };
     struct web web = { .began = g_get_real_time() };
     gboolean ended = TRUE;
     int status = 1;

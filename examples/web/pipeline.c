@@ -19,7 +19,7 @@
     "videorate drop-only=true max-rate=%u ! videoconvert ! videoscale ! "                                              \
     "video/x-raw,format=I420,width=[16,%u],height=[16,%u],pixel-aspect-ratio=1/1 ! tee name=t "                        \
     "t. ! queue leaky=downstream max-size-buffers=2 ! jpegenc quality=75 ! appsink name=large "                        \
-    "t. ! queue name=apart leaky=downstream max-size-buffers=2 ! videorate drop-only=true max-rate=4 ! videoscale ! "             \
+    "t. ! queue name=apart leaky=downstream max-size-buffers=2 ! videorate drop-only=true max-rate=4 ! videoscale ! "  \
     "video/x-raw,width=[16,320],height=[16,240],pixel-aspect-ratio=1/1 ! jpegenc quality=70 ! appsink name=small"
 
 /* ---- Streaming threads ------------------------------------------------------------------------- */
@@ -145,13 +145,14 @@ static char *describe_source(const struct web_source *source)
         return g_strdup("uridecodebin name=source expose-all-streams=false caps=video/x-raw ! identity sync=true");
     case WEB_ADDRESS: return g_strdup("uridecodebin name=source expose-all-streams=false caps=video/x-raw");
     case WEB_CAMERA: return g_strdup("v4l2src name=source ! decodebin");
-    case WEB_TEST: return g_strdup("videotestsrc name=source is-live=true ! video/x-raw,width=640,height=360,framerate=15/1");
+    case WEB_TEST:
+        return g_strdup("videotestsrc name=source is-live=true ! video/x-raw,width=640,height=360,framerate=15/1");
     case WEB_PIPELINE: break;
     }
     return g_strdup(source->what);
 }
 
-/* The small pictures are scaled from the large ones: what they would prefer is no reason to make the large ones small. */
+/* The small pictures are scaled from the large ones: what they would prefer is no reason to make those small, too. */
 static GstPadProbeReturn size_is_asked(GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
     GstQuery *query = GST_PAD_PROBE_INFO_QUERY(info);

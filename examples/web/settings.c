@@ -29,8 +29,10 @@ static const struct {
     double least, most; /* of numbers */
     const char *usual, *help;
 } table[WEB_SETTINGS] = {
-    { "prompt", "prompt", "Prompt", type_string, 0, 0, "the model's own", "Words that captions go on from: a photo of" },
-    { "interval", "interval-seconds", "Interval", type_double, 0, 86400, "1", "Seconds between captions; 0: as many as there can be" },
+    { "prompt", "prompt", "Prompt", type_string, 0, 0, "the model's own",
+      "Words that captions go on from: a photo of" },
+    { "interval", "interval-seconds", "Interval", type_double, 0, 86400, "1",
+      "Seconds between captions; 0: as many as there can be" },
     { "min_score", "min-score", "Minimum score", type_double, -100, 0, "the model's own",
       "Captions that score below it are not shown, or replaced by a cautious one" },
     { "scene_threshold", "scene-threshold", "Scene threshold", type_double, 0, 1, "0.005",
@@ -41,7 +43,8 @@ static const struct {
       "How much better a caption has to score to replace the one before" },
     { "caption_hold", "caption-hold-seconds", "Caption hold", type_double, 0, 3600, "1.5",
       "Seconds that a caption stays at least" },
-    { "max_length", "max-length", "Longest caption", type_uint, 1, 128, "32", "In tokens, which are words or parts of words" },
+    { "max_length", "max-length", "Longest caption", type_uint, 1, 128, "32",
+      "In tokens, which are words or parts of words" },
 };
 
 static GObjectClass *element_class(void)
@@ -214,7 +217,9 @@ void web_settings_describe_kinds(JsonBuilder *builder)
         json_builder_set_member_name(builder, "usual");
         json_builder_add_string_value(builder, table[i].usual);
         json_builder_set_member_name(builder, "kind");
-        json_builder_add_string_value(builder, type == G_TYPE_STRING ? "text" : type == G_TYPE_UINT ? "whole" : "number");
+        json_builder_add_string_value(builder, type == G_TYPE_STRING ? "text"
+                                               : type == G_TYPE_UINT ? "whole"
+                                                                     : "number");
         if (type != G_TYPE_STRING) {
             json_builder_set_member_name(builder, "least");
             json_builder_add_double_value(builder, table[i].least);

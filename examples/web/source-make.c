@@ -189,7 +189,8 @@ static gboolean read_spec(struct web_source *source, const char *spec, char **wh
         source->kind = kinds[i].kind;
         source->what = spec[n] && spec[n + 1] ? g_strdup(spec + n + 1) : NULL;
         if (!source->name)
-            source->name = source->what ? g_strdup_printf("%s %s", kinds[i].called, source->what) : g_strdup(kinds[i].called);
+            source->name =
+                source->what ? g_strdup_printf("%s %s", kinds[i].called, source->what) : g_strdup(kinds[i].called);
         return TRUE;
     }
     if (g_str_has_prefix(spec, "pipeline:")) {

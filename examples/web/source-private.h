@@ -21,15 +21,15 @@ struct web_source {
     /* set once, before the thread begins */
     struct web_source_options options;
     enum web_kind kind;
-    char *name, *what;      /* what: a URI, a device, a pattern or a part of a pipeline */
-    char *secret;           /* "user:password@" of the address, which no message repeats; or NULL */
-    char *first_model;      /* options.model */
+    char *name, *what; /* what: a URI, a device, a pattern or a part of a pipeline */
+    char *secret;      /* "user:password@" of the address, which no message repeats; or NULL */
+    char *first_model; /* options.model */
     GThread *thread;
     gint64 message_until; /* the thread's alone: when a warning is old, monotonic time */
 
     GMutex lock; /* of all below */
     GCond woken;
-    enum web_state state;     /* written by the thread alone, which may read it without the lock */
+    enum web_state state; /* written by the thread alone, which may read it without the lock */
     char *message;
     guint version;
     gboolean stop, pause, caption_now, settings_new, model_new, done;
@@ -38,8 +38,8 @@ struct web_source {
     GstBus *bus;              /* of the pipeline that runs, else NULL */
     GstElement *caption;      /* of the same pipeline, else NULL */
     struct web_picture picture;
-    gint64 last_picture;      /* monotonic time */
-    gint64 attempts;          /* beside the first one */
+    gint64 last_picture; /* monotonic time */
+    gint64 attempts;     /* beside the first one */
     struct web_recent recent[WEB_RECENT];
     guint next_recent;
 };

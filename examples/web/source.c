@@ -400,8 +400,9 @@ gpointer web_source_run(gpointer user)
             if (outcome == HAS_ENDED)
                 set_state(source, WEB_ENDED, g_strdup("It has ended."));
             else
-                set_state(source, WEB_LOST,
-                          g_strdup_printf("%s%s Next attempt in %u s.", why, g_str_has_suffix(why, ".") ? "" : ".", wait));
+                set_state(
+                    source, WEB_LOST,
+                    g_strdup_printf("%s%s Next attempt in %u s.", why, g_str_has_suffix(why, ".") ? "" : ".", wait));
             wait_a_while(source, wait, outcome == HAS_ENDED);
             wait = MIN(2 * wait, LAST_WAIT);
         }

@@ -16,12 +16,12 @@
 struct web_source;
 
 struct web_source_options {
-    const char *spec;      /* of the command line, see web_source_new */
-    guint number;          /* among the sources, from 0 */
-    guint rate;            /* pictures a second at most */
-    guint width, height;   /* of the pictures, at most */
-    gboolean once;         /* a file is not played again and again */
-    const char *model;     /* a file name; NULL: the element's default */
+    const char *spec;    /* of the command line, see web_source_new */
+    guint number;        /* among the sources, from 0 */
+    guint rate;          /* pictures a second at most */
+    guint width, height; /* of the pictures, at most */
+    gboolean once;       /* a file is not played again and again */
+    const char *model;   /* a file name; NULL: the element's default */
     struct web_settings settings;
     struct web_history *history;
     /* A new picture or another state; called in any thread. */

@@ -8,8 +8,8 @@ static void append_time(GString *vtt, gint64 microseconds)
 {
     gint64 ms = MAX(microseconds, 0) / 1000;
 
-    g_string_append_printf(vtt, "%02d:%02d:%02d.%03d", (int)(ms / 3600000), (int)(ms / 60000 % 60), (int)(ms / 1000 % 60),
-                           (int)(ms % 1000));
+    g_string_append_printf(vtt, "%02d:%02d:%02d.%03d", (int)(ms / 3600000), (int)(ms / 60000 % 60),
+                           (int)(ms / 1000 % 60), (int)(ms % 1000));
 }
 
 static char *iso_time(gint64 microseconds)

@@ -119,7 +119,9 @@ class Browser:
                 self.note(answer)
         raise RuntimeError(f"{method}: chromium does not answer")
 
-    def page(self, address: str, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> "Page":
+    def page(
+        self, address: str, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False
+    ) -> "Page":
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self.pages[session] = Page(self, session)
@@ -213,5 +215,7 @@ class Page:
 
     def screenshot(self, path: str, whole: bool = False):
         """A PNG, of what is on the screen or of the whole page."""
-        data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self.area(whole))["data"]
+        data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self.area(whole))[
+            "data"
+        ]
         Path(path).write_bytes(base64.b64decode(data))

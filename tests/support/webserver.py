@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -117,6 +118,10 @@ class Server:
             except OSError:
                 pass
             return got
+
+    def written(self) -> int:
+        """Bytes that it has had written to a disk."""
+        return int(re.search(r"^write_bytes: (\d+)$", Path(f"/proc/{self.process.pid}/io").read_text(), re.M).group(1))
 
     def memory(self) -> int:
         """Bytes in memory, those of files aside."""

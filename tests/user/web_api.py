@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """web_api.py - palme-web over HTTP: what it answers, what it refuses, fifty viewers and one that never reads.
 
-    web_api.py PALME-WEB      meson sets the environment; the engine is the stand-in
+web_api.py PALME-WEB      meson sets the environment; the engine is the stand-in
 """
 
+import itertools
 import json
 import os
 import re
@@ -129,7 +130,7 @@ def check_changes(server: Server):
         check(f"{change} is refused by name"[:80], status == 400 and word in answer["error"], status, answer)
     for body in (
         *(b"", b"{", b"[]", b"null", b"5", b'"x"', b"\xff\xfe", b"{" * 10000, b"[" * 16000, b'{"a":' * 2500),
-        *(b"/*\"*/" + b"[" * 16000, b"\0" * 100, b'{"interval":1'),
+        *(b'/*"*/' + b"[" * 16000, b"\0" * 100, b'{"interval":1'),
     ):
         status = server.ask("/api/sources/0", "POST", body, JSON_TYPE)[0]
         check(f"{body[:20]} is no object", status == 400, status)
@@ -152,7 +153,9 @@ def check_strangers(server: Server):
         check(f"Origin {origin} changes nothing", server.ask("/api/sources/0", "POST", b"{}", headers)[0] == 403)
         check(f"Origin {origin} reads nothing", server.ask("/api/state", headers=headers)[0] == 403)
         check(f"Origin {origin} sees nothing", Viewer(server, Origin=origin).status == 403)
-    check("our origin", server.ask("/api/sources/0", "POST", b"{}", {"Origin": f"http://{good}", **JSON_TYPE})[0] == 200)
+    check(
+        "our origin", server.ask("/api/sources/0", "POST", b"{}", {"Origin": f"http://{good}", **JSON_TYPE})[0] == 200
+    )
     check("a page of another site", server.ask("/api/state", headers={"Sec-Fetch-Site": "cross-site"})[0] == 403)
     check("of another port", server.ask("/api/state", headers={"Sec-Fetch-Site": "same-site"})[0] == 403)
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
@@ -209,12 +212,20 @@ def check_history(server: Server):
     wait_for(lambda: len(server.json("/api/history")) >= 12)
     entries = server.json("/api/history?limit=200")
     check("the newest one comes first", [e["id"] for e in entries] == sorted((e["id"] for e in entries), reverse=True))
-    check("captions are kept as they are", all(re.fullmatch(r"a <img src=x onerror=alert\(1\)> & -> \d+", e["text"]) for e in entries), entries[0])
-    check("each ends where the next one begins", all(a["begin"] == b["end"] for a, b in zip(entries, entries[1:])))
-    check("only the last one is still shown", [e["end"] is None for e in entries] == [True] + [False] * (len(entries) - 1))
+    check(
+        "captions are kept as they are",
+        all(re.fullmatch(r"a <img src=x onerror=alert\(1\)> & -> \d+", e["text"]) for e in entries),
+        entries[0],
+    )
+    check("each ends where the next one begins", all(a["begin"] == b["end"] for a, b in itertools.pairwise(entries)))
+    check(
+        "only the last one is still shown", [e["end"] is None for e in entries] == [True] + [False] * (len(entries) - 1)
+    )
     one = entries[3]
     n = one["text"].split()[-1]
-    check("search", [e["id"] for e in server.json(f"/api/history?q=IMG%20{n}&before={one['id'] + 1}")][:1] == [one["id"]])
+    check(
+        "search", [e["id"] for e in server.json(f"/api/history?q=IMG%20{n}&before={one['id'] + 1}")][:1] == [one["id"]]
+    )
     check("search for what is not there", server.json("/api/history?q=zebra") == [])
     check("older ones", server.json(f"/api/history?before={one['id']}&limit=1")[0]["id"] == one["id"] - 1)
     at = server.json(f"/api/history?to={one['begin'] + 1}&limit=1")
@@ -230,7 +241,10 @@ def check_history(server: Server):
     status, headers, body = server.ask("/api/captions.vtt")
     cues = re.findall(r"(\d\d):(\d\d):(\d\d)\.(\d\d\d) --> (\d\d):(\d\d):(\d\d)\.(\d\d\d)\n(.*)\n", body.decode())
     check("VTT", status == 200 and body.startswith(b"WEBVTT\n") and "attachment" in headers["Content-Disposition"])
-    check("escaped", cues and all(re.fullmatch(r"a &lt;img src=x onerror=alert\(1\)&gt; &amp; -&gt; \d+", c[8]) for c in cues))
+    check(
+        "escaped",
+        cues and all(re.fullmatch(r"a &lt;img src=x onerror=alert\(1\)&gt; &amp; -&gt; \d+", c[8]) for c in cues),
+    )
     began = server.state()["began"]
     times = [((int(c[0]) * 60 + int(c[1])) * 60 + int(c[2])) * 1000 + int(c[3]) for c in cues]
     begins = {e["begin"] for e in server.json("/api/history?limit=200")}
@@ -239,12 +253,16 @@ def check_history(server: Server):
 
 
 def check_models(server: Server):
-    check("the models of the folder", server.state()["models"] == ["a.safetensors", "b.safetensors", "broken.safetensors"])
+    check(
+        "the models of the folder", server.state()["models"] == ["a.safetensors", "b.safetensors", "broken.safetensors"]
+    )
     check("another model", server.post(0, model="b.safetensors") == (200, {}))
     check("is used", wait_for(lambda: server.json("/api/history?limit=1")[0]["text"].startswith("b ")))
     check("and shown", server.state()["sources"][0]["model-info"]["name"] == "b")
     check("one that is broken", server.post(0, model="broken.safetensors") == (200, {}))
-    check("is told", wait_for(lambda: "broken" in server.state()["sources"][0]["message"]), server.state()["sources"][0])
+    check(
+        "is told", wait_for(lambda: "broken" in server.state()["sources"][0]["message"]), server.state()["sources"][0]
+    )
     newest = server.json("/api/history?limit=1")[0]["id"]
     check("and captions go on", wait_for(lambda: server.json("/api/history?limit=1")[0]["id"] > newest + 3))
 
@@ -359,7 +377,11 @@ def check_token(model: Path, folder: Path):
     check("the address has a token", re.fullmatch("[0-9a-f]{32}", server.token or ""))
     for headers in (
         *({}, {"Cookie": cookie[:-1]}, {"Cookie": cookie + "0"}, {"Cookie": f"palme-{server.port}="}),
-        *({"Authorization": "Bearer "}, {"Authorization": "Bearer " + "0" * 32}, {"Authorization": f"Basic {server.token}"}),
+        *(
+            {"Authorization": "Bearer "},
+            {"Authorization": "Bearer " + "0" * 32},
+            {"Authorization": f"Basic {server.token}"},
+        ),
     ):
         for path in ("/", "/app.js", "/api/state", f"/api/state?token={server.token}", "/?token=0"):
             status = server.ask(path, headers=headers)[0]
@@ -367,8 +389,13 @@ def check_token(model: Path, folder: Path):
         check("no change, either", server.ask("/api/sources/0", "POST", {}, headers)[0] == 401)
         check("no video, either", Viewer(server, **headers).status == 401)
     status, headers, _ = server.ask(f"/?token={server.token}")
-    check("the address gives a cookie", status == 303 and headers["Location"].endswith("/"), status, headers["Location"])
-    check("that scripts and other sites do not get", all(w in headers["Set-Cookie"] for w in (cookie, "HttpOnly", "SameSite=Strict")))
+    check(
+        "the address gives a cookie", status == 303 and headers["Location"].endswith("/"), status, headers["Location"]
+    )
+    check(
+        "that scripts and other sites do not get",
+        all(w in headers["Set-Cookie"] for w in (cookie, "HttpOnly", "SameSite=Strict")),
+    )
     check("with the cookie", server.ask("/api/state", headers={"Cookie": f"x=y; {cookie}"})[0] == 200)
     check("as bearer", server.ask("/api/state", headers={"Authorization": f"Bearer {server.token}"})[0] == 200)
     check("live", Viewer(server, Cookie=cookie).status == 101)
@@ -379,7 +406,9 @@ def check_vanished(model: Path, folder: Path):
     short = SNOW.replace("is-live=true", "is-live=true num-buffers=8")
     server = Server(program, f"door={short}", f"yard={SNOW}", model=model, folder=folder)
     free_captions(server, 1)
-    check("a source that is gone says so", wait_for(lambda: "Next attempt in" in server.state()["sources"][0]["message"]))
+    check(
+        "a source that is gone says so", wait_for(lambda: "Next attempt in" in server.state()["sources"][0]["message"])
+    )
     check("and on the terminal", any(line.startswith("palme-web: door: ") for line in server.said), server.said)
     check("it comes back by itself", wait_for(lambda: server.state()["sources"][0]["attempts"] >= 2))
     newest = server.json("/api/history?source=1&limit=1")
@@ -419,15 +448,13 @@ def main() -> int:
         empty.mkdir()
         check_start(model, empty)
         server = Server(program, "--models", str(models), SNOW, model=model, folder=empty)
-        written = Path(f"/proc/{server.process.pid}/io").read_text()
+        written = server.written()
         for part in (
             *(check_files, check_parameters, check_changes, check_strangers, check_floods, check_history),
             *(check_viewers, check_models, check_pause),
         ):
             part(server)
-        bytes_of = {k: v for k, v in re.findall(r"(write_bytes): (\d+)", written)}
-        now = Path(f"/proc/{server.process.pid}/io").read_text()
-        check("the disk is not touched", dict(re.findall(r"(write_bytes): (\d+)", now)) == bytes_of, now)
+        check("the disk is not touched", server.written() == written, server.written(), written)
         check("nor is its folder", not list(empty.iterdir()))
         check("it ends well", server.stop() == 0, server.said)
         check_limits(model, empty)

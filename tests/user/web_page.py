@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """web_page.py - the page of palme-web in headless Chromium, used as a person does: clicks, keys, two schemes, a phone.
 
-    web_page.py PALME-WEB      meson sets the environment; the engine is the stand-in
+web_page.py PALME-WEB      meson sets the environment; the engine is the stand-in
 """
 
 import json
@@ -22,8 +22,8 @@ TAB, ENTER, LEFT = ("Tab", 9), ("Enter", 13), ("ArrowLeft", 37)
 # Texts whose colour is too near to that of what is behind them: less than 4.5 to 1.
 PALE = """(() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-  const light = (c) => { const [r, g, b] = c.map((x) => (x /= 255) <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const linear = (x) => (x /= 255) <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
   const found = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
@@ -35,7 +35,8 @@ PALE = """(() => {
       if (c.length === 3 || c[3] > 0.7) { back = c.slice(0, 3); break; }
     }
     const a = light(parse(getComputedStyle(e).color).slice(0, 3)), b = light(back);
-    if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) found.push(e.tagName + "." + e.className + " " + e.textContent.slice(0, 20));
+    if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5)
+      found.push(e.tagName + "." + e.className + " " + e.textContent.slice(0, 20));
   }
   return found;
 })()"""
@@ -61,7 +62,10 @@ def check_video(page):
     check("the videos are drawn", page.wait(f"{DRAWN}.slice(0, 2).every((x) => x)"))
     names = page.js("[...document.querySelectorAll('.choose')].map((c) => c.textContent)")
     check("their names", names == ["yard", "ball", "door"], names)
-    check("one that is gone says so", page.wait("/Next attempt in/.test(document.querySelectorAll('.trouble')[2].textContent)"))
+    check(
+        "one that is gone says so",
+        page.wait("/Next attempt in/.test(document.querySelectorAll('.trouble')[2].textContent)"),
+    )
 
 
 def check_settings(page, server):
@@ -72,7 +76,9 @@ def check_settings(page, server):
     page.click("#apply")
     page.wait("document.querySelector('#applied').textContent === 'Applied'")
     got = server.state()["sources"][0]["settings"]
-    check("what was typed is set", all(got[k] == float(v) for k, v in free.items()) and got["prompt"] == "a photo of", got)
+    check(
+        "what was typed is set", all(got[k] == float(v) for k, v in free.items()) and got["prompt"] == "a photo of", got
+    )
     fill(page, "#set-interval", "-3")
     page.key(*ENTER)
     page.wait("document.querySelector('#problem').textContent")
@@ -86,7 +92,10 @@ def check_settings(page, server):
 
 
 def check_captions(page):
-    check("captions run", page.wait("/^a <img src=x onerror=.*> \\d+$/.test(document.querySelector('.chosen .caption').textContent)"))
+    check(
+        "captions run",
+        page.wait("/^a <img src=x onerror=.*> \\d+$/.test(document.querySelector('.chosen .caption').textContent)"),
+    )
     check("they are text", page.js("document.querySelectorAll('.caption img, #entries .text *').length") == 0)
     first = page.text(".chosen .caption")
     check("and change", page.wait(f"document.querySelector('.chosen .caption').textContent !== {json.dumps(first)}"))
@@ -104,7 +113,10 @@ def check_captions(page):
 
 def check_history(page):
     page.wait("document.querySelectorAll('.entry').length > 15")
-    check("thumbnails are there", page.wait("[...document.querySelectorAll('.entry img')].some((i) => i.naturalWidth > 100)"))
+    check(
+        "thumbnails are there",
+        page.wait("[...document.querySelectorAll('.entry img')].some((i) => i.naturalWidth > 100)"),
+    )
     fill(page, "#words", "IMG 7")
     check("search", page.wait("/found/.test(document.querySelector('#found').textContent)"))
     page.wait("[...document.querySelectorAll('.entry .text')].every((t) => /7/.test(t.textContent))")
@@ -114,7 +126,8 @@ def check_history(page):
     fill(page, "#words", "")
     page.wait("document.querySelectorAll('.entry').length > 15")
     text = page.text("li:nth-of-type(9) .text")
-    page.js(f"""[...document.querySelectorAll('.entry')].find((e) => e.querySelector('.text').textContent === {json.dumps(text)}).id = "wanted" """)
+    entries = "[...document.querySelectorAll('.entry')]"
+    page.js(f"{entries}.find((e) => e.querySelector('.text').textContent === {json.dumps(text)}).id = 'wanted'")
     page.click("#wanted")
     page.wait("!document.querySelector('#past').hidden")
     check("a moment is shown", page.text("#past-caption") == text, page.text("#past-caption"), text)
@@ -122,17 +135,23 @@ def check_history(page):
     check("and its time", re.search(r"\d\d:\d\d:\d\d.* · yard", page.text("#past-time")), page.text("#past-time"))
     check("the video makes room", page.js("document.querySelector('#figures').hidden"))
     page.click("#back")
-    check("back to live", page.js("document.querySelector('#past').hidden && !document.querySelector('#figures').hidden"))
+    check(
+        "back to live", page.js("document.querySelector('#past').hidden && !document.querySelector('#figures').hidden")
+    )
     for name, begin in (("vtt", "WEBVTT"), ("json", "[{")):
         got = page.js(f"fetch(document.querySelector('#{name}').href).then((r) => r.text())")
-        check(f"{name} to download", got.startswith(begin) and page.js(f"document.querySelector('#{name}').hasAttribute('download')"))
+        check(
+            f"{name} to download",
+            got.startswith(begin) and page.js(f"document.querySelector('#{name}').hasAttribute('download')"),
+        )
 
 
 def check_timeline(page):
     # Where the slider is, there is a bar; a click on it goes to what was shown then.
     place = """(() => { const c = document.querySelector('#bars'), b = c.getBoundingClientRect();
         const line = c.getContext('2d').getImageData(0, c.height - 2, c.width, 1).data;
-        for (let x = c.width - 1; x >= 0; x--) if (line[4 * x + 3]) return [b.left + x * b.width / c.width, b.top + b.height / 2];
+        for (let x = c.width - 1; x >= 0; x--)
+            if (line[4 * x + 3]) return [b.left + x * b.width / c.width, b.top + b.height / 2];
         return null; })()"""
     page.where("#bars")
     x, y = page.wait(place)
@@ -185,7 +204,18 @@ def check_access(page):
         order.append(page.js("document.activeElement.id || document.activeElement.className"))
         if order[-1] == "apply":
             break
-    expected = ["skip", "choose name", "pause", "now", "announce", "time", "words", "entry", "set-prompt", "set-interval"]
+    expected = [
+        "skip",
+        "choose name",
+        "pause",
+        "now",
+        "announce",
+        "time",
+        "words",
+        "entry",
+        "set-prompt",
+        "set-interval",
+    ]
     expected.append("apply")
     places = [order.index(e) if e in order else -1 for e in expected]
     check("Tab reaches all, in the order of the page", -1 not in places, list(zip(expected, places)), order)
@@ -194,17 +224,28 @@ def check_access(page):
     page.js("document.querySelector('.entry[tabindex=\"0\"]').focus()")
     page.key("ArrowDown", 40)
     page.key("ArrowDown", 40)
-    check("in it, arrows go on", page.wait("document.activeElement.className === 'entry' && document.activeElement.tabIndex === 0"))
+    check(
+        "in it, arrows go on",
+        page.wait("document.activeElement.className === 'entry' && document.activeElement.tabIndex === 0"),
+    )
     here = page.js("document.activeElement.dataset.id")
     page.key(*ENTER)
     check("Enter opens one", page.wait(f"document.querySelector('.entry[aria-current=true]')?.dataset.id === '{here}'"))
     page.click("#back")
-    outline = page.js("(() => { const b = document.querySelector('#pause'); b.focus({focusVisible: true}); return getComputedStyle(b).outlineWidth; })()")
+    page.js("document.querySelector('#pause').focus({focusVisible: true})")
+    outline = page.js("getComputedStyle(document.activeElement).outlineWidth")
     check("the focus is seen", outline == "3px", outline)
 
 
 def check_looks(browser, server):
-    for width, dark, phone in ((1280, False, False), (1280, True, False), (390, False, True), (390, True, True), (320, False, True), (1920, True, False)):
+    for width, dark, phone in (
+        (1280, False, False),
+        (1280, True, False),
+        (390, False, True),
+        (390, True, True),
+        (320, False, True),
+        (1920, True, False),
+    ):
         page = browser.page(server.address, width=width, height=850, dark=dark, phone=phone)
         page.wait("document.querySelectorAll('.entry').length > 5")
         name = f"{width} wide, {'dark' if dark else 'light'}"
@@ -220,8 +261,13 @@ def check_looks(browser, server):
 def check_lost(page, server, model, folder):
     port = server.port
     server.stop()
-    check("a server that is gone is told", page.wait("/does not answer/.test(document.querySelector('#connection').textContent)"))
-    again = Server(program, "--port", str(port), f"yard={SNOW}", f"ball={SNOW}", f"door={SNOW}", model=model, folder=folder)
+    check(
+        "a server that is gone is told",
+        page.wait("/does not answer/.test(document.querySelector('#connection').textContent)"),
+    )
+    again = Server(
+        program, "--port", str(port), f"yard={SNOW}", f"ball={SNOW}", f"door={SNOW}", model=model, folder=folder
+    )
     check("and found again", page.wait("/Connected/.test(document.querySelector('#connection').textContent)"))
     check("it ends well", again.stop() == 0, again.said)
 
@@ -233,10 +279,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="web-page-") as name, Browser() as browser:
         folder = Path(name)
         for model in ("a", "b"):
-            (folder / f"{model}.safetensors").write_text(f"standin\nname={model}\ntext={model} <img src=x onerror=alert(1)> {{n}}\n")
+            (folder / f"{model}.safetensors").write_text(
+                f"standin\nname={model}\ntext={model} <img src=x onerror=alert(1)> {{n}}\n"
+            )
         model = folder / "a.safetensors"
         gone = SNOW.replace("is-live=true", "is-live=true num-buffers=3")
-        server = Server(program, "--models", name, f"yard={SNOW}", "ball=test:ball", f"door={gone}", model=model, folder=folder)
+        server = Server(
+            program, "--models", name, f"yard={SNOW}", "ball=test:ball", f"door={gone}", model=model, folder=folder
+        )
         page = browser.page(server.address)
         check_video(page)
         check_settings(page, server)
