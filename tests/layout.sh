@@ -109,9 +109,10 @@ for file in gst-palme/*.[ch] gst-palme/*/*.[ch]; do
 done
 
 tool_headers=$(ls tools/palme-caption | grep '\.h$')
-for file in tools/*/*.[ch] examples/*.[ch]; do
+for file in tools/*/*.[ch] examples/*.[ch] examples/*/*.[ch]; do
     case $file in
     tools/palme-caption/*) check_file "$file" palme.h gstpalmesanitize.h $tool_headers ;;
+    examples/*/*) check_file "$file" $(ls "${file%/*}" | grep '\.h$') ;;
     *) check_file "$file" ;;
     esac
     for header in $(theirs "$file"); do

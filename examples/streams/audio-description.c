@@ -178,7 +178,8 @@ static gboolean discover(film *f, const char *name)
     gboolean has_video = FALSE;
 
     if (info && !error) {
-        GList *video = gst_discoverer_info_get_video_streams(info), *sound = gst_discoverer_info_get_audio_streams(info);
+        GList *video = gst_discoverer_info_get_video_streams(info),
+              *sound = gst_discoverer_info_get_audio_streams(info);
         has_video = video != NULL;
         f->has_sound = sound != NULL;
         if (!has_video)
@@ -196,11 +197,11 @@ static gboolean discover(film *f, const char *name)
 
 static gboolean watch(film *f, const char *name, const char *properties)
 {
-    char *line = g_strdup_printf("filesrc name=file ! decodebin name=parts "
-                                 "queue name=video ! videoconvert ! palmecaption mode=sync %s ! fakesink sync=false %s",
-                                 properties,
-                                 f->has_sound ? "queue name=sound ! audioconvert ! level interval=100000000 ! fakesink sync=false"
-                                              : "");
+    char *line = g_strdup_printf(
+        "filesrc name=file ! decodebin name=parts "
+        "queue name=video ! videoconvert ! palmecaption mode=sync %s ! fakesink sync=false %s",
+        properties,
+        f->has_sound ? "queue name=sound ! audioconvert ! level interval=100000000 ! fakesink sync=false" : "");
     gboolean well = make_pipeline(f, line, name) && play(f);
 
     g_free(line);
@@ -329,7 +330,8 @@ int main(int argc, char **argv)
         { "voice", 0, 0, G_OPTION_ARG_STRING, &voice, "a voice of espeak-ng (en)", "VOICE" },
         { "words-per-minute", 0, 0, G_OPTION_ARG_INT, &words_per_minute, "how fast it speaks (175)", "N" },
         { "quiet", 0, 0, G_OPTION_ARG_DOUBLE, &f.quiet, "what is less loud counts as a pause (-40)", "DB" },
-        { "caption", 0, 0, G_OPTION_ARG_STRING, &properties, "properties of palmecaption, as for gst-launch-1.0", "PROPERTIES" },
+        { "caption", 0, 0, G_OPTION_ARG_STRING, &properties, "properties of palmecaption, as for gst-launch-1.0",
+          "PROPERTIES" },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, NULL, "FILM OUTPUT.mkv" },
         { 0 },
     };

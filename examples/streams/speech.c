@@ -35,9 +35,9 @@ static const guint8 *find_samples(const guint8 *data, gsize length)
 speech *speech_new(const char *text, const char *voice, int words_per_minute, GError **error)
 {
     char *speed = g_strdup_printf("%d", words_per_minute);
-    GSubprocess *process =
-        g_subprocess_new(G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE, error,
-                         "espeak-ng", "-v", voice, "-s", speed, "--stdin", "--stdout", NULL);
+    GSubprocess *process = g_subprocess_new(G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE |
+                                                G_SUBPROCESS_FLAGS_STDERR_SILENCE,
+                                            error, "espeak-ng", "-v", voice, "-s", speed, "--stdin", "--stdout", NULL);
     GBytes *in = g_bytes_new(text, strlen(text)), *out = NULL;
     speech *s = NULL;
 

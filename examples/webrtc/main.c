@@ -193,7 +193,8 @@ static GstFlowReturn frame_comes(GstAppSink *sink, gpointer user)
     g_mutex_lock(&a->lock);
     for (GList *link = a->seats; link; link = link->next)
         if (((seat *)link->data)->watcher)
-            waits |= viewer_push(((seat *)link->data)->watcher, gst_sample_get_buffer(sample), gst_sample_get_caps(sample));
+            waits |=
+                viewer_push(((seat *)link->data)->watcher, gst_sample_get_buffer(sample), gst_sample_get_caps(sample));
     g_mutex_unlock(&a->lock);
     if (waits)
         ask_for_key_frame(a);
@@ -288,7 +289,8 @@ static void refuse(SoupServerMessage *message, guint status, const char *why)
 static gboolean is_stranger(const app *a, SoupServerMessage *message)
 {
     SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
-    const char *host = soup_message_headers_get_one(headers, "Host"), *origin = soup_message_headers_get_one(headers, "Origin");
+    const char *host = soup_message_headers_get_one(headers, "Host"),
+               *origin = soup_message_headers_get_one(headers, "Origin");
     char *own = host ? g_strconcat("http://", host, NULL) : NULL;
     gboolean local = g_str_equal(a->host, "127.0.0.1");
     gboolean stranger = !host || (origin && g_ascii_strcasecmp(origin, own) != 0) ||
@@ -298,7 +300,8 @@ static gboolean is_stranger(const app *a, SoupServerMessage *message)
     return stranger;
 }
 
-static void page_asked(SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
+static void page_asked(SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
+                       gpointer user)
 {
     static const char *const files[][3] = {
         { "/", "/palme/webrtc/index.html", "text/html; charset=utf-8" },
@@ -324,9 +327,10 @@ static void page_asked(SoupServer *server, SoupServerMessage *message, const cha
             const char *text = g_bytes_get_data(data, &length);
             soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
             soup_server_message_set_response(message, files[i][2], SOUP_MEMORY_COPY, text, length);
-            soup_message_headers_replace(headers, "Content-Security-Policy",
-                                         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-                                         "media-src 'self' blob: mediastream:; frame-ancestors 'none'; base-uri 'none'");
+            soup_message_headers_replace(
+                headers, "Content-Security-Policy",
+                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+                "media-src 'self' blob: mediastream:; frame-ancestors 'none'; base-uri 'none'");
             soup_message_headers_replace(headers, "X-Content-Type-Options", "nosniff");
             g_bytes_unref(data);
             return;
@@ -334,7 +338,8 @@ static void page_asked(SoupServer *server, SoupServerMessage *message, const cha
     refuse(message, SOUP_STATUS_NOT_FOUND, "There is no such page.");
 }
 
-static void offer_asked(SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query, gpointer user)
+static void offer_asked(SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
+                        gpointer user)
 {
     app *a = user;
     SoupMessageBody *body = soup_server_message_get_request_body(message);
@@ -388,7 +393,8 @@ static gboolean listen_at(app *a, const char *address, int port, GError **error)
     gboolean well;
 
     if (!where) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--listen takes an address like 127.0.0.1, not %s", address);
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--listen takes an address like 127.0.0.1, not %s",
+                    address);
         return FALSE;
     }
     a->server = soup_server_new(NULL, NULL);
@@ -428,9 +434,11 @@ int main(int argc, char **argv)
     char *address = NULL, *properties = NULL, **names = NULL;
     int port = 8080;
     const GOptionEntry entries[] = {
-        { "listen", 0, 0, G_OPTION_ARG_STRING, &address, "the address to listen at (127.0.0.1); 0.0.0.0 is all", "ADDRESS" },
+        { "listen", 0, 0, G_OPTION_ARG_STRING, &address, "the address to listen at (127.0.0.1); 0.0.0.0 is all",
+          "ADDRESS" },
         { "port", 0, 0, G_OPTION_ARG_INT, &port, "the port (8080); 0 takes a free one", "PORT" },
-        { "caption", 0, 0, G_OPTION_ARG_STRING, &properties, "properties of palmecaption, as for gst-launch-1.0", "PROPERTIES" },
+        { "caption", 0, 0, G_OPTION_ARG_STRING, &properties, "properties of palmecaption, as for gst-launch-1.0",
+          "PROPERTIES" },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, SOURCE_HELP, "SOURCE" },
         { 0 },
     };

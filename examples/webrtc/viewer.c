@@ -196,7 +196,8 @@ viewer *viewer_new(const char *offer, GstElement *base, const struct viewer_call
     }
     GstWebRTCSessionDescription *description = gst_webrtc_session_description_new(GST_WEBRTC_SDP_TYPE_OFFER, sdp);
     gst_element_set_state(v->pipeline, GST_STATE_PLAYING);
-    g_signal_emit_by_name(v->rtc, "set-remote-description", description, gst_promise_new_with_change_func(offer_set, v, NULL));
+    g_signal_emit_by_name(v->rtc, "set-remote-description", description,
+                          gst_promise_new_with_change_func(offer_set, v, NULL));
     gst_webrtc_session_description_free(description);
     return v;
 }
