@@ -19,7 +19,11 @@
 #include "../streams/source.h"
 #include "viewer.h"
 
-enum { MOST_VIEWERS = 32, LONGEST_OFFER = 64 * 1024, PATIENCE = 20 /* seconds for an answer */ };
+enum {
+    MOST_VIEWERS = 32,
+    LONGEST_OFFER = 64 * 1024,
+    PATIENCE = 20 /* seconds for an answer, and between signs of life */
+};
 
 typedef struct {
     GstElement *pipeline;
@@ -172,6 +176,20 @@ static gboolean patience_ends(gpointer user)
     s->timeout = 0;
     seat_free(s);
     return G_SOURCE_REMOVE;
+}
+
+/* The page sends a sign of life every few seconds. */
+static gboolean remove_silent(gpointer user)
+{
+    app *a = user;
+
+    for (GList *link = a->seats, *next; link; link = next) {
+        seat *s = link->data;
+        next = link->next;
+        if (s->watcher && viewer_silence(s->watcher) > PATIENCE)
+            seat_free(s);
+    }
+    return G_SOURCE_CONTINUE;
 }
 
 /* ---- The video */
@@ -330,7 +348,7 @@ static void page_asked(SoupServer *server, SoupServerMessage *message, const cha
             soup_message_headers_replace(
                 headers, "Content-Security-Policy",
                 "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-                "media-src 'self' blob: mediastream:; frame-ancestors 'none'; base-uri 'none'");
+                "img-src data:; media-src 'self' blob: mediastream:; frame-ancestors 'none'; base-uri 'none'");
             soup_message_headers_replace(headers, "X-Content-Type-Options", "nosniff");
             g_bytes_unref(data);
             return;
@@ -421,6 +439,7 @@ static void run(app *a)
     a->loop = g_main_loop_new(NULL, FALSE);
     g_unix_signal_add(SIGINT, interrupted, a);
     g_unix_signal_add(SIGTERM, interrupted, a);
+    g_timeout_add_seconds(2, remove_silent, a);
     gst_element_set_state(a->pipeline, GST_STATE_PLAYING);
     g_main_loop_run(a->loop);
     while (a->seats)

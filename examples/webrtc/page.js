@@ -32,7 +32,13 @@ async function connect() {
   connection = own;
   waiting.length = 0;
   own.addTransceiver("video", { direction: "recvonly" });
-  own.createDataChannel("captions").onmessage = (message) => waiting.push(JSON.parse(message.data));
+  const channel = own.createDataChannel("captions");
+  channel.onmessage = (message) => waiting.push(JSON.parse(message.data));
+  // The server ends what gives no sign of life.
+  const signs = setInterval(() => {
+    if (own !== connection) clearInterval(signs);
+    else if (channel.readyState === "open") channel.send("here");
+  }, 4000);
   own.ontrack = (event) => { video.srcObject = new MediaStream([event.track]); };
   own.onconnectionstatechange = () => {
     if (own !== connection) return;

@@ -16,6 +16,7 @@ struct viewer {
     GMutex lock;
     GstWebRTCDataChannel *channel; /* under the lock */
     gboolean answered;             /* under the lock */
+    GstClockTime heard;            /* when something came last; under the lock */
     gboolean started;              /* a key frame has come; of the thread that pushes */
 };
 
@@ -117,6 +118,25 @@ static void channel_opened(GstWebRTCDataChannel *channel, gpointer user)
     v->calls.ready(v->calls.user);
 }
 
+static void message_came(GstWebRTCDataChannel *channel, const char *text, gpointer user)
+{
+    viewer *v = user;
+
+    (void)channel;
+    (void)text;
+    g_mutex_lock(&v->lock);
+    v->heard = gst_util_get_timestamp();
+    g_mutex_unlock(&v->lock);
+}
+
+static void channel_closed(GstWebRTCDataChannel *channel, gpointer user)
+{
+    viewer *v = user;
+
+    (void)channel;
+    v->calls.gone(v->calls.user);
+}
+
 static void channel_came(GstElement *rtc, GstWebRTCDataChannel *channel, gpointer user)
 {
     viewer *v = user;
@@ -128,6 +148,8 @@ static void channel_came(GstElement *rtc, GstWebRTCDataChannel *channel, gpointe
     v->channel = g_object_ref(channel);
     g_mutex_unlock(&v->lock);
     g_signal_connect(channel, "on-open", G_CALLBACK(channel_opened), v);
+    g_signal_connect(channel, "on-close", G_CALLBACK(channel_closed), v);
+    g_signal_connect(channel, "on-message-string", G_CALLBACK(message_came), v);
     g_object_get(channel, "ready-state", &state, NULL);
     if (state == GST_WEBRTC_DATA_CHANNEL_STATE_OPEN)
         channel_opened(channel, v);
@@ -185,6 +207,7 @@ viewer *viewer_new(const char *offer, GstElement *base, const struct viewer_call
     int payload = gst_sdp_message_new_from_text(offer, &sdp) == GST_SDP_OK ? payload_of(sdp) : -1;
 
     v->calls = *calls;
+    v->heard = gst_util_get_timestamp();
     g_mutex_init(&v->lock);
     if (payload < 0)
         g_set_error(error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The offer has no video in VP8.");
@@ -230,6 +253,16 @@ gboolean viewer_push(viewer *v, GstBuffer *buffer, GstCaps *caps)
     gst_app_src_set_caps(GST_APP_SRC(v->source), caps);
     gst_app_src_push_buffer(GST_APP_SRC(v->source), gst_buffer_ref(buffer));
     return FALSE;
+}
+
+double viewer_silence(viewer *v)
+{
+    GstClockTime heard;
+
+    g_mutex_lock(&v->lock);
+    heard = v->heard;
+    g_mutex_unlock(&v->lock);
+    return (double)(gst_util_get_timestamp() - heard) / GST_SECOND;
 }
 
 void viewer_send(viewer *v, const char *text)

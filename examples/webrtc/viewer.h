@@ -31,6 +31,10 @@ void viewer_free(viewer *v);
  * waits for one. Does not block. */
 gboolean viewer_push(viewer *v, GstBuffer *buffer, GstCaps *caps);
 
+/* For how long nothing has come through the data channel, in seconds; before it is open, since the beginning. A browser that
+ * was killed says nothing, and WebRTC does not notice. */
+double viewer_silence(viewer *v);
+
 /* Sends a text through the data channel, if it is open and not full. */
 void viewer_send(viewer *v, const char *text);
 
