@@ -275,7 +275,8 @@ def check_player(folder: Path, got, live: Live):
             check("all of it is there", near(page.wait("isFinite(video.duration) && video.duration"), total, 2 * FRAME))
             listed = "Array.from(video.textTracks[0]?.cues ?? []).map((c) => [c.startTime, c.endTime, c.text])"
             own = page.wait(f"{listed}.length >= {len(got)} ? {listed} : null")
-            check("each cue is there", all(any(near(o[0], g[0], 0.001) for o in own) for g in got), own)
+            same = [near(o[0], g[0], 0.001) and near(o[1], g[1], 0.001) for o, g in zip(own, got)]
+            check("each cue is there, and whole", len(own) == len(got) and all(same), own, got)
             page.js("video.pause()")
             for begin, end, text in got:
                 page.js(SEEK % ((begin + end) / 2))
