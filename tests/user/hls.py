@@ -26,7 +26,7 @@ from browser import Browser, chromium
 from hls_playlists import check_stream, cues, read_playlist
 from webserver import Checks, wait_for
 
-program, player = sys.argv[1], Path(sys.argv[2])
+program, player = str(Path(sys.argv[1]).resolve()), Path(sys.argv[2])
 check = Checks()
 TIMEOUT = 120  # seconds, against hanging alone
 RATE = 30

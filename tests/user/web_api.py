@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from webserver import SNOW, Checks, Server, Viewer, wait_for
 
-program = sys.argv[1]
+program = str(Path(sys.argv[1]).resolve())
 check = Checks()
 NASTY = "<img src=x onerror=alert(1)> & --> {n}"
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -249,6 +249,12 @@ def check_history(server: Server):
     times = [((int(c[0]) * 60 + int(c[1])) * 60 + int(c[2])) * 1000 + int(c[3]) for c in cues]
     begins = {e["begin"] for e in server.json("/api/history?limit=200")}
     check("at the right times", len(begins & {t + began for t in times}) >= 12 or all(abs(t) for t in times), times[:3])
+    unread = [socket.create_connection((server.host, server.port)) for _ in range(3)]
+    for s in unread:
+        s.sendall(b"GET /api/captions.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    check("a download beside others that nobody reads", server.ask("/api/captions.json")[0] == 200)
+    for s in unread:
+        s.close()
     check("JSON", [e["id"] for e in server.json("/api/captions.json")][:3] == [1, 2, 3])
 
 
