@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Starts palme-web for a test, and speaks HTTP and WebSocket with it."""
 
+import atexit
 import base64
 import contextlib
 import http.client
@@ -64,6 +65,7 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
+        atexit.register(self.process.kill)  # should the test break off
         self.said: list[str] = []
         listener = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
         listener.start()

@@ -6,6 +6,7 @@ back by FFmpeg, and played in headless Chromium where that is installed.
     hls.py PALME-HLS PLAYER [SCREENSHOT]      meson sets the environment; the engine is the stand-in
 """
 
+import atexit
 import functools
 import http.server
 import itertools
@@ -158,6 +159,7 @@ class Live:
             stderr=subprocess.PIPE,
             text=True,
         )
+        atexit.register(self.process.kill)  # should the test break off
         self.seen, self.last, self.snapshots = set(), -1, 0
 
     def look(self) -> bool:
@@ -214,6 +216,7 @@ def check_stops(folder: Path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    atexit.register(process.kill)
     wait_for(lambda: (stopped / "video-1.m4s").exists())
     process.send_signal(signal.SIGINT)
     check("Ctrl-C ends it well", process.wait(TIMEOUT) == 0, process.stderr.read())
