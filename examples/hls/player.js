@@ -72,7 +72,7 @@ async function* follow(url, begin) {
 }
 
 // A recording is played from its beginning, also while it is made, a live stream three segments before its end.
-const beginOf = (list) => list.segments.at(list.whole || list.ended ? 0 : Math.max(-3, -list.segments.length))?.number ?? 0;
+const beginOf = (list) => (list.whole || list.ended ? list.segments : list.segments.slice(-3))[0]?.number ?? 0;
 
 async function append(buffer, bytes) {
   buffer.appendBuffer(bytes);
@@ -101,7 +101,12 @@ async function playCaptions(video, master) {
   const track = video.addTextTrack("subtitles", master.name, master.language);
   track.mode = "showing";
   for await (const { segment } of follow(master.captions, beginOf)) {
-    for (const cue of readVtt(await (await fetchOk(segment.url)).text())) track.addCue(cue);
+    for (const cue of readVtt(await (await fetchOk(segment.url)).text())) {
+      const last = track.cues[track.cues.length - 1];
+      // A caption that a segment's edge has cut is one again.
+      if (last?.text === cue.text && Math.abs(last.endTime - cue.startTime) < 0.0015) last.endTime = cue.endTime;
+      else track.addCue(cue);
+    }
     for (const cue of [...track.cues]) if (cue.endTime < video.currentTime - 120) track.removeCue(cue);
   }
 }

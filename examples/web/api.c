@@ -12,6 +12,8 @@
 
 /* Entries of an answer, and parts of a timeline, at most. */
 enum { PAGE = 200, BINS = 1440 };
+/* Downloads at a time: each is as large as the history's text. */
+enum { DOWNLOADS = 4 };
 #define LATEST (G_GINT64_CONSTANT(253402300799) * 1000) /* the year 9999, in ms */
 
 /* ---- JSON of ours --------------------------------------------------------------------------------- */
@@ -165,6 +167,14 @@ static void answer_history(struct web *web, SoupServerMessage *message, GHashTab
     g_array_unref(entries);
 }
 
+static void download_ends(SoupServerMessage *message, gpointer user)
+{
+    struct web *web = user;
+
+    (void)message;
+    web->downloads--;
+}
+
 /* All of it, as a file. */
 static void answer_download(struct web *web, SoupServerMessage *message, GHashTable *query, gboolean vtt)
 {
@@ -174,6 +184,12 @@ static void answer_download(struct web *web, SoupServerMessage *message, GHashTa
 
     if (!read_query(&asked, web, message, query))
         return;
+    if (web->downloads == DOWNLOADS) {
+        web_http_refuse(message, SOUP_STATUS_SERVICE_UNAVAILABLE, "there are %d downloads already", DOWNLOADS);
+        return;
+    }
+    web->downloads++;
+    g_signal_connect(message, "finished", G_CALLBACK(download_ends), web);
     if (vtt && asked.source < 0)
         asked.source = 0;
     asked.limit = G_MAXUINT;

@@ -117,8 +117,8 @@ export class History {
   count(more) {
     if (!document.querySelector(".entry[tabindex='0']")) this.rove(document.querySelector(".entry"));
     const n = by("entries").children.length;
-    if (by("words").value.trim()) by("found").textContent = n ? `${n}${more ? " and more" : ""} found` : "Nothing found";
-    else by("found").textContent = n ? "" : "No captions yet";
+    const found = n ? `${n}${more ? " and more" : ""} found` : "Nothing found";
+    by("found").textContent = by("words").value.trim() ? found : n ? "" : "No captions yet";
   }
 
   item(entry) {

@@ -17,6 +17,8 @@
 
 /* A request has to be complete, and a connection without one is closed, after so long. */
 #define REQUEST_TIME (30 * G_USEC_PER_SEC)
+/* Whoever has not taken an answer after so long does not get the rest. */
+#define ANSWER_TIME (120 * G_USEC_PER_SEC)
 /* So long a write may stand still, in seconds. */
 #define STALL_TIME 60
 /* Larger bodies are read to their end, up to the second size, and refused. */
@@ -40,7 +42,9 @@ struct web_http {
 struct peer {
     struct web_http *http;
     GSocketConnection *connection; /* not a reference: this goes when that goes */
-    gint64 deadline;               /* monotonic time; 0: there is none */
+    GSocketAddress *address;
+    gint64 deadline; /* monotonic time; 0: there is none */
+    gboolean live;   /* a WebSocket: live.c looks after it */
 };
 
 static const struct {
@@ -209,6 +213,14 @@ static struct peer *peer_of(SoupServerMessage *message)
     return g_object_get_data(G_OBJECT(soup_server_message_get_remote_address(message)), "peer");
 }
 
+static void set_deadline(SoupServerMessage *message, gint64 after)
+{
+    struct peer *peer = peer_of(message);
+
+    if (!peer->live)
+        peer->deadline = after ? g_get_monotonic_time() + after : 0;
+}
+
 static void cut(struct peer *peer)
 {
     g_socket_shutdown(g_socket_connection_get_socket(peer->connection), TRUE, TRUE, NULL);
@@ -301,11 +313,19 @@ static void begin_live(SoupServer *soup, SoupServerMessage *message, const char 
 
     (void)soup;
     (void)path;
-    peer_of(message)->deadline = 0; /* from here on it has to acknowledge what it gets, see live.c */
+    set_deadline(message, 0);
+    peer_of(message)->live = TRUE;
     web_live_add(http->web->live, connection);
 }
 
 /* ---- Connections -------------------------------------------------------------------------------- */
+
+static void peer_free(struct peer *peer)
+{
+    g_object_set_data(G_OBJECT(peer->address), "peer", NULL);
+    g_object_unref(peer->address);
+    g_free(peer);
+}
 
 static void peer_goes(gpointer user, GObject *connection)
 {
@@ -313,7 +333,7 @@ static void peer_goes(gpointer user, GObject *connection)
 
     (void)connection;
     g_hash_table_remove(peer->http->peers, peer);
-    g_free(peer);
+    peer_free(peer);
 }
 
 static gboolean arrives(GSocketService *service, GSocketConnection *connection, GObject *object, gpointer user)
@@ -329,6 +349,7 @@ static gboolean arrives(GSocketService *service, GSocketConnection *connection, 
         peer = g_new0(struct peer, 1);
         peer->http = http;
         peer->connection = connection;
+        peer->address = g_object_ref(remote);
         peer->deadline = g_get_monotonic_time() + REQUEST_TIME;
         g_hash_table_add(http->peers, peer);
         g_object_weak_ref(G_OBJECT(connection), peer_goes, peer);
@@ -367,14 +388,14 @@ static void request_starts(SoupServer *soup, SoupServerMessage *message, gpointe
 {
     (void)soup;
     (void)user;
-    peer_of(message)->deadline = g_get_monotonic_time() + REQUEST_TIME;
+    set_deadline(message, REQUEST_TIME);
 }
 
 static void request_is_read(SoupServer *soup, SoupServerMessage *message, gpointer user)
 {
     (void)soup;
     (void)user;
-    peer_of(message)->deadline = 0;
+    set_deadline(message, ANSWER_TIME);
 }
 
 static gboolean watch_connections(gpointer user)
@@ -493,7 +514,7 @@ void web_http_stop(struct web *web)
     g_hash_table_iter_init(&iter, http->peers);
     while (g_hash_table_iter_next(&iter, &peer, NULL)) {
         g_object_weak_unref(G_OBJECT(((struct peer *)peer)->connection), peer_goes, peer);
-        g_free(peer);
+        peer_free(peer);
     }
     g_hash_table_unref(http->peers);
     g_strfreev(http->names);

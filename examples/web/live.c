@@ -4,8 +4,8 @@
  *
  * The server sends two kinds of messages. Text: {"n": NUMBER, "captions": [...], "state": {...}}, new captions and,
  * when something has changed, what /api/state says. Binary: four bytes, the length of a header; the header, {"n":
- * NUMBER, "source": ..., "caption": ...}; a JPEG. Captions come with the frames that carry them, so they are never ahead
- * of the picture, however slow the way is.
+ * NUMBER, "source": ..., "caption": ...}; a JPEG. Captions come with the frames that carry them, so they are never
+ * ahead of the picture, however slow the way is.
  *
  * A viewer answers each message with {"n": NUMBER}, in order. At most ROOM are on their way to it, of these PICTURES
  * with pictures. There is no queue behind that: what is sent next is looked up when there is room, the newest picture

@@ -17,7 +17,7 @@ struct web {
     struct web_history *history;
     const char *models; /* the folder with models to choose from; NULL: there is no choice */
     gint64 began;       /* microseconds since 1970 */
-    guint most_viewers;
+    guint most_viewers, downloads;
     SoupServer *soup;
     struct web_http *http;
     struct web_live *live;

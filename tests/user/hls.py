@@ -6,6 +6,7 @@ back by FFmpeg, and played in headless Chromium where that is installed.
     hls.py PALME-HLS PLAYER [SCREENSHOT]      meson sets the environment; the engine is the stand-in
 """
 
+import atexit
 import functools
 import http.server
 import itertools
@@ -26,7 +27,7 @@ from browser import Browser, chromium
 from hls_playlists import check_stream, cues, read_playlist
 from webserver import Checks, wait_for
 
-program, player = sys.argv[1], Path(sys.argv[2])
+program, player = str(Path(sys.argv[1]).resolve()), Path(sys.argv[2])
 check = Checks()
 TIMEOUT = 120  # seconds, against hanging alone
 RATE = 30
@@ -158,6 +159,7 @@ class Live:
             stderr=subprocess.PIPE,
             text=True,
         )
+        atexit.register(self.process.kill)  # should the test break off
         self.seen, self.last, self.snapshots = set(), -1, 0
 
     def look(self) -> bool:
@@ -214,6 +216,7 @@ def check_stops(folder: Path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    atexit.register(process.kill)
     wait_for(lambda: (stopped / "video-1.m4s").exists())
     process.send_signal(signal.SIGINT)
     check("Ctrl-C ends it well", process.wait(TIMEOUT) == 0, process.stderr.read())
@@ -275,7 +278,8 @@ def check_player(folder: Path, got, live: Live):
             check("all of it is there", near(page.wait("isFinite(video.duration) && video.duration"), total, 2 * FRAME))
             listed = "Array.from(video.textTracks[0]?.cues ?? []).map((c) => [c.startTime, c.endTime, c.text])"
             own = page.wait(f"{listed}.length >= {len(got)} ? {listed} : null")
-            check("each cue is there", all(any(near(o[0], g[0], 0.001) for o in own) for g in got), own)
+            same = [near(o[0], g[0], 0.001) and near(o[1], g[1], 0.001) for o, g in zip(own, got)]
+            check("each cue is there, and whole", len(own) == len(got) and all(same), own, got)
             page.js("video.pause()")
             for begin, end, text in got:
                 page.js(SEEK % ((begin + end) / 2))

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from browser import Browser, chromium
 from webserver import SNOW, Checks, Server, wait_for
 
-program = sys.argv[1]
+program = str(Path(sys.argv[1]).resolve())
 check = Checks()
 TAB, ENTER, LEFT = ("Tab", 9), ("Enter", 13), ("ArrowLeft", 37)
 
