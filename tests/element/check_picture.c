@@ -97,11 +97,11 @@ compare (const gchar * format, gint width, gint height, const gchar * more,
   memset (ours, 1, bytes);
   memset (theirs, 2, bytes);
   fail_unless (gst_palme_caption_picture_take (&picture, ours, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   fail_unless (engine == (picture.rows.places == 0));
   picture.direct = FALSE;
   fail_unless (gst_palme_caption_picture_take (&picture, theirs, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   fail_unless (picture.rows.places > 0);
   for (i = 0; i < bytes; i++)
     worst = MAX (worst, abs (ours[i] - theirs[i]));
@@ -203,7 +203,7 @@ GST_START_TEST (test_interlaced)
 
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out[i], 32, buffer,
-              &reason), "%s, %s: %s", formats[f], modes[i], reason);
+              NULL, &reason), "%s, %s: %s", formats[f], modes[i], reason);
       fail_unless ((picture.rows.places == 0) == (f == 0));
       fail_unless (memcmp (out[0], out[i], sizeof out[0]) == 0, "%s, %s",
           formats[f], modes[i]);
@@ -294,7 +294,7 @@ GST_START_TEST (test_red_and_blue)
       buffer = packed (caps, values, 0);
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, 16, buffer,
-              &reason), "%s: %s", name, reason);
+              NULL, &reason), "%s: %s", name, reason);
       for (i = 0; i < (gint) sizeof out; i++)
         fail_unless (abs (out[i] - in_rgb[colour][i % 3]) <= 8,
             "%s, colour %u: " "%d at %d", name, colour, out[i], i);
@@ -435,7 +435,7 @@ GST_START_TEST (test_one_rule)
       buffer = noise (caps, &in);
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, size,
-              buffer, &reason), "%s: %s", name, reason);
+              buffer, NULL, &reason), "%s: %s", name, reason);
       image.planes[0] = colours = decoded (&in, buffer);
       g_assert_true (palme_preprocessor_open (&preprocessor, size,
               PALME_RESIZE_SQUASH, NULL) == PALME_OK);
@@ -524,7 +524,7 @@ draw (const gchar * format, gint width, Column column, gint size, guint8 * out)
 
   gst_palme_caption_picture_set_caps (&picture, caps);
   fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
@@ -589,7 +589,7 @@ GST_START_TEST (test_palette)
   gst_buffer_unmap (buffer, &map);
   gst_palme_caption_picture_set_caps (&picture, caps);
   fail_unless (gst_palme_caption_picture_take (&picture, out, 32, buffer,
-          &reason));
+          NULL, &reason));
   fail_unless (out[0] == 255 && out[1] == 170
       && out[2] == 170, "%d %d %d", out[0], out[1], out[2]);
   fail_unless (out[93] == 0 && out[94] == 0
@@ -621,9 +621,9 @@ GST_START_TEST (test_changes)
     for (size = 40; size >= 14; size -= 13) {
       gst_palme_caption_picture_set_caps (&fresh, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer,
-              &reason));
+              NULL, &reason));
       fail_unless (gst_palme_caption_picture_take (&fresh, wanted, size, buffer,
-              &reason));
+              NULL, &reason));
       fail_unless (memcmp (out, wanted,
               gst_palme_caption_picture_bytes (size)) == 0, "%s, %d",
           formats[i], size);
@@ -653,7 +653,7 @@ milliseconds (GstPalmeCaptionPicture * picture, guint8 * out,
     gst_video_frame_unmap (&from);
   } else {
     g_assert_true (gst_palme_caption_picture_take (picture, out, 256, buffer,
-            &reason));
+            NULL, &reason));
   }
   return (gdouble) (g_get_monotonic_time () - start) / 1000;
 }
@@ -751,7 +751,7 @@ GST_START_TEST (test_rule)
     gst_palme_caption_picture_set_caps (&picture, caps);
     gst_palme_caption_picture_set_rule (&picture, &info);
     fail_unless (gst_palme_caption_picture_take (&picture, found[i], 16, buffer,
-            &reason), "%s: %s", formats[i], reason);
+            NULL, &reason), "%s: %s", formats[i], reason);
     if (i == 0) {
       GstMapInfo map;
       struct palme_image image = {.format = PALME_FORMAT_RGB,.width = 64,

@@ -41,14 +41,34 @@ end (void)
 }
 
 static void
-submit (GstClockTime pts)
+add_picture (GstPalmeCaptionJob * job, guint64 region)
 {
-  GstPalmeCaptionJob job = {.frame = {.pts = pts},.prompt = g_strdup ("words"),
-  .model = gst_palme_model_ref (model),.picture = picture
+  GstPalmeCaptionView view = {.region = region,.pixels = picture,.resize = 5,
+    .shown = g_strdup ("words that are shown")
   };
 
-  gst_palme_caption_worker_submit (worker, &job, 5);
-  fail_unless (job.prompt == NULL && job.model == NULL);
+  gst_palme_caption_job_add (job, &view);
+}
+
+/* A job with so many pictures, of the regions from 0 on. */
+static void
+submit_some (GstClockTime pts, guint pictures)
+{
+  GstPalmeCaptionJob job = {.frame = {.pts = pts},.prompt = g_strdup ("words"),
+  .model = gst_palme_model_ref (model)
+  };
+  guint i;
+
+  for (i = 0; i < pictures; i++)
+    add_picture (&job, i);
+  gst_palme_caption_worker_submit (worker, &job);
+  fail_unless (job.prompt == NULL && job.model == NULL && job.views == NULL);
+}
+
+static void
+submit (GstClockTime pts)
+{
+  submit_some (pts, 1);
 }
 
 static guint64
@@ -90,6 +110,69 @@ GST_START_TEST (test_slot)
   fail_if (gst_palme_caption_worker_take (worker, 0, &result));
   fail_unless_equals_uint64 (stat ("captions"), 1);
   fail_unless_equals_uint64 (stat ("resize-mean"), 5);
+  end ();
+}
+
+GST_END_TEST;
+
+/* The pictures of a frame give a result each, in order, which can be taken as they come; the next frame waits for all
+ * of them. */
+GST_START_TEST (test_pictures)
+{
+  GstPalmeCaptionResult result;
+  guint i;
+
+  start ("text={n}\nhold_next=@/hold\njournal=@/journal\n");
+  fail_unless (gst_palme_caption_worker_begin (worker, FALSE));
+  submit_some (7, 3);
+  for (i = 0; i < 3; i++) {
+    gchar *wanted = g_strdup_printf ("%u", i);
+
+    fail_if (gst_palme_caption_worker_begin (worker, FALSE));
+    fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+            &result));
+    fail_unless_equals_string (result.text, wanted);
+    fail_unless_equals_uint64 (result.region, i);
+    fail_unless_equals_uint64 (result.frame.pts, 7);
+    fail_unless (result.compared);
+    gst_palme_caption_result_clear (&result);
+    g_free (wanted);
+  }
+  fail_if (gst_palme_caption_worker_is_busy (worker));
+  fail_unless_equals_uint64 (stat ("captions"), 3);
+  end ();
+}
+
+GST_END_TEST;
+
+/* An abort ends all pictures: those that wait to be taken, the one in the making, and those behind it. */
+GST_START_TEST (test_abort_pictures)
+{
+  GstPalmeCaptionResult result;
+
+  caption_hold ();
+  start ("fail_look=1\nhold=@/hold\njournal=@/journal\n");
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit_some (1, 5);
+  caption_wait_journal ("look", 1);
+  gst_palme_caption_worker_abort (worker);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  fail_if (gst_palme_caption_worker_take (worker, 0, &result));
+  fail_unless_equals_uint64 (stat ("stale"), 5);
+  fail_unless_equals_int (caption_journal ("look"), 1);
+  caption_release ();
+
+  /* Each picture fails on its own. */
+  submit_some (2, 2);
+  fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+          &result));
+  fail_unless (result.status < 0 && result.reason != NULL);
+  gst_palme_caption_result_clear (&result);
+  caption_wait_journal ("look", 3);
+  /* One more waits, or is about to. */
+  gst_palme_caption_worker_abort (worker);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  fail_unless_equals_uint64 (stat ("stale"), 6);
   end ();
 }
 
@@ -273,17 +356,17 @@ GST_START_TEST (test_model_discarded)
             &setup) == PALME_OK);
     fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
     job.model = gst_palme_model_ref (other);
-    job.picture = picture;
+    add_picture (&job, 0);
     gst_palme_model_cache_close (&other);
     caption_hold ();
     if (way == 0) {
       gst_palme_caption_worker_cancel (worker, &job);
     } else if (way == 1) {
       gst_palme_caption_worker_abort (worker);
-      fail_if (gst_palme_caption_worker_submit (worker, &job, 0));
+      fail_if (gst_palme_caption_worker_submit (worker, &job));
     } else {
       gst_palme_caption_worker_set_flushing (worker, TRUE);
-      fail_if (gst_palme_caption_worker_submit (worker, &job, 0));
+      fail_if (gst_palme_caption_worker_submit (worker, &job));
     }
     fail_unless (job.model == NULL);
     fail_unless_equals_int (caption_journal ("close"), way);
@@ -298,7 +381,7 @@ GST_END_TEST;
 GST_START_TEST (test_counters)
 {
   GstPalmeCaptionStats stats;
-  GstPalmeCaptionTimes times = { 1, 2, 3, 0 };
+  GstPalmeCaptionTimes times = { 4, 1, 2, 3, 0 };
   GstStructure *y;
   guint64 value;
   gdouble rate;
@@ -324,6 +407,10 @@ GST_START_TEST (test_counters)
   fail_unless_equals_uint64 (value, 998);
   gst_structure_get_uint64 (y, "decode-mean", &value);
   fail_unless_equals_uint64 (value, 3);
+  gst_structure_get_uint64 (y, "resize-p99", &value);
+  fail_unless_equals_uint64 (value, 4);
+  gst_structure_get_uint64 (y, "queue-p99", &value);
+  fail_unless_equals_uint64 (value, 1);
   /* Ten a second from second 171 on, one in second 200. */
   gst_structure_get_double (y, "captions-per-second", &rate);
   fail_unless_equals_float (rate, (29 * 10 + 1) / 30.0);
@@ -379,6 +466,8 @@ worker_suite (void)
   suite_add_tcase (suite, tcase);
   tcase_add_checked_fixture (tcase, caption_setup, caption_teardown);
   tcase_add_test (tcase, test_slot);
+  tcase_add_test (tcase, test_pictures);
+  tcase_add_test (tcase, test_abort_pictures);
   tcase_add_test (tcase, test_abort_between);
   tcase_add_test (tcase, test_flushing);
   tcase_add_test (tcase, test_wake);
