@@ -126,7 +126,7 @@ match_nearest (Matching * m, GstPalmeCaptionRegions * regions)
   return TRUE;
 }
 
-/* Is a region that is not on the frame to be forgotten? */
+/* Was the region on no frame for too long? After a jump back as well. */
 static gboolean
 is_gone (const GstPalmeCaptionRegion * region, GstClockTime now)
 {
@@ -135,9 +135,23 @@ is_gone (const GstPalmeCaptionRegion * region, GstClockTime now)
       || now - region->seen >= ABSENCE);
 }
 
-/* Drops regions that are not on the frame: those that are gone, and others if the new ones need their places. */
 static void
-drop_absent (Matching * m, GstPalmeCaptionRegions * regions, GstClockTime now)
+drop_gone (GstPalmeCaptionRegions * regions, GstClockTime now)
+{
+  guint k, kept = 0;
+
+  for (k = 0; k < regions->n_known; k++) {
+    if (is_gone (regions->known[k], now))
+      free_region (regions->known[k]);
+    else
+      regions->known[kept++] = regions->known[k];
+  }
+  regions->n_known = kept;
+}
+
+/* Drops regions that are not on the frame if the new ones need their places. */
+static void
+make_room (const Matching * m, GstPalmeCaptionRegions * regions)
 {
   guint i, k, kept = 0, fresh = 0, spare;
 
@@ -145,13 +159,11 @@ drop_absent (Matching * m, GstPalmeCaptionRegions * regions, GstClockTime now)
     fresh += m->match[i] == NULL;
   spare = GST_PALME_CAPTION_REGIONS_MAX - regions->n_known;
   for (k = 0; k < regions->n_known; k++) {
-    GstPalmeCaptionRegion *region = regions->known[k];
-
-    if (!m->used[k] && (is_gone (region, now) || spare < fresh)) {
-      free_region (region);
+    if (!m->used[k] && spare < fresh) {
+      free_region (regions->known[k]);
       spare++;
     } else {
-      regions->known[kept++] = region;
+      regions->known[kept++] = regions->known[k];
     }
   }
   regions->n_known = kept;
@@ -166,9 +178,10 @@ gst_palme_caption_regions_follow (GstPalmeCaptionRegions * regions,
   };
   guint i;
 
+  drop_gone (regions, now);
   match_ids (&m, regions);
   while (match_nearest (&m, regions));
-  drop_absent (&m, regions, now);
+  make_room (&m, regions);
   for (i = 0; i < m.count; i++) {
     GstPalmeCaptionRegion *region = m.match[i];
 
