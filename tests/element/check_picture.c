@@ -603,6 +603,162 @@ GST_START_TEST (test_palette)
 
 GST_END_TEST;
 
+/* ---- Parts of a frame -------------------------------------------------------------------------- */
+
+enum
+{
+  CELL = 32,                    /* a side of a coloured cell */
+  CELLS = 3                     /* a side of the frame */
+};
+
+/* A frame of the format with cells of different colours, or with the colour of one cell alone. NULL if GStreamer does
+ * not write the format. */
+static GstBuffer *
+cells_of (GstCaps * caps, gint only)
+{
+  static const guint8 colours[CELLS * CELLS][3] = { {255, 0, 0}, {0, 255, 0},
+  {0, 0, 255}, {255, 255, 0}, {0, 255, 255}, {255, 0, 255}, {0, 0, 0},
+  {255, 255, 255}, {128, 64, 32}
+  };
+  GstCaps *rgb_caps = caps_of ("RGB", CELL * CELLS, CELL * CELLS, "");
+  GstBuffer *rgb_buffer = gst_buffer_new_allocate (NULL,
+      CELL * CELLS * CELL * CELLS * 3, NULL), *buffer;
+  GstVideoInfo from, to;
+  GstVideoFrame in, out;
+  GstVideoConverter *converter;
+  GstMapInfo map;
+  gint x, y;
+
+  gst_buffer_map (rgb_buffer, &map, GST_MAP_WRITE);
+  for (y = 0; y < CELL * CELLS; y++)
+    for (x = 0; x < CELL * CELLS; x++)
+      memcpy (map.data + 3 * (y * CELL * CELLS + x),
+          colours[only >= 0 ? only : y / CELL * CELLS + x / CELL], 3);
+  gst_buffer_unmap (rgb_buffer, &map);
+  gst_video_info_from_caps (&from, rgb_caps);
+  gst_caps_unref (rgb_caps);
+  fail_unless (gst_video_info_from_caps (&to, caps));
+  converter = gst_video_converter_new (&from, &to,
+      gst_structure_new ("o", GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
+          GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE,
+          GST_VIDEO_CONVERTER_OPT_CHROMA_MODE, GST_TYPE_VIDEO_CHROMA_MODE,
+          GST_VIDEO_CHROMA_MODE_NONE, NULL));
+  if (converter == NULL) {
+    gst_buffer_unref (rgb_buffer);
+    return NULL;
+  }
+  buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&to), NULL);
+  gst_buffer_memset (buffer, 0, 0, GST_VIDEO_INFO_SIZE (&to));
+  gst_video_frame_map (&in, &from, rgb_buffer, GST_MAP_READ);
+  gst_video_frame_map (&out, &to, buffer, GST_MAP_WRITE);
+  gst_video_converter_frame (converter, &in, &out);
+  gst_video_frame_unmap (&in);
+  gst_video_frame_unmap (&out);
+  gst_video_converter_free (converter);
+  gst_buffer_unref (rgb_buffer);
+  return buffer;
+}
+
+/* Each cell of a frame, seen as a part at odd places, is what a frame of its colour is. */
+static gboolean
+check_cells (GstVideoFormat format)
+{
+  const gchar *name = gst_video_format_to_string (format), *reason = "";
+  GstCaps *caps = caps_of (name, CELL * CELLS, CELL * CELLS, "");
+  GstPalmeCaptionPicture picture = { 0 };
+  GstBuffer *cells = cells_of (caps, -1), *one;
+  guint8 found[16 * 16 * 3], wanted[16 * 16 * 3];
+  gboolean known;
+  gint i, odd;
+
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  known = cells != NULL && picture.known;
+  for (i = 0; known && i < CELLS * CELLS; i++) {
+    one = cells_of (caps, i);
+    fail_unless (gst_palme_caption_picture_take (&picture, wanted, 16, one,
+            NULL, &reason), "%s: %s", name, reason);
+    for (odd = 0; odd < 8; odd++) {
+      GstVideoRectangle part = { i % CELLS * CELL + 8 + odd,
+        i / CELLS * CELL + 8 + (odd + 3) % 8, 1 + odd, 8 - odd
+      };
+
+      fail_unless (gst_palme_caption_picture_take (&picture, found, 16, cells,
+              &part, &reason), "%s: %s", name, reason);
+      fail_unless (memcmp (found, wanted, sizeof found) == 0,
+          "%s: %d, %d is %d %d %d, not %d %d %d", name, part.x, part.y,
+          found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]);
+    }
+    gst_buffer_unref (one);
+  }
+  gst_palme_caption_picture_clear (&picture);
+  gst_clear_buffer (&cells);
+  gst_caps_unref (caps);
+  return known;
+}
+
+GST_START_TEST (test_parts)
+{
+  guint known = 0;
+  gint format;
+
+  /* A palette of RGB8P is not the converter's to choose. */
+  for (format = GST_VIDEO_FORMAT_I420;
+      gst_video_format_to_string (format) != NULL
+      && format <= GST_VIDEO_FORMAT_AV12; format++)
+    if (format != GST_VIDEO_FORMAT_RGB8P)
+      known += check_cells (format);
+  fail_unless (known >= 90, "%u formats", known);
+}
+
+GST_END_TEST;
+
+/* A part is what a frame of its own would be that has these pixels and no others. */
+GST_START_TEST (test_part_alone)
+{
+  static const GstVideoRectangle parts[] = { {0, 0, 97, 55}, {1, 1, 1, 1},
+  {31, 17, 33, 21}, {96, 54, 1, 1}, {0, 54, 97, 1}, {40, 0, 57, 55}
+  };
+  GstCaps *caps = caps_of ("RGB", 97, 55, ""), *small;
+  GstBuffer *buffer = waves (caps), *alone;
+  GstPalmeCaptionPicture picture = { 0 }, fresh = { 0 };
+  guint8 found[24 * 24 * 3], wanted[24 * 24 * 3];
+  const gchar *reason = "";
+  GstMapInfo from, to;
+  guint i;
+  gint y;
+
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  gst_buffer_map (buffer, &from, GST_MAP_READ);
+  for (i = 0; i < G_N_ELEMENTS (parts); i++) {
+    const GstVideoRectangle *part = &parts[i];
+    gsize stride = GST_ROUND_UP_4 (3 * (gsize) part->w);
+
+    small = caps_of ("RGB", part->w, part->h, "");
+    alone = gst_buffer_new_allocate (NULL, stride * (gsize) part->h, NULL);
+    gst_buffer_map (alone, &to, GST_MAP_WRITE);
+    for (y = 0; y < part->h; y++)
+      memcpy (to.data + (gsize) y * stride,
+          from.data + (gsize) (part->y + y) * GST_ROUND_UP_4 (97 * 3)
+          + 3 * (gsize) part->x, 3 * (gsize) part->w);
+    gst_buffer_unmap (alone, &to);
+    gst_palme_caption_picture_set_caps (&fresh, small);
+    fail_unless (gst_palme_caption_picture_take (&picture, found, 24, buffer,
+            part, &reason));
+    fail_unless (gst_palme_caption_picture_take (&fresh, wanted, 24, alone,
+            NULL, &reason));
+    fail_unless (memcmp (found, wanted, sizeof found) == 0, "part %u", i);
+    gst_buffer_unref (alone);
+    gst_caps_unref (small);
+  }
+  gst_buffer_unmap (buffer, &from);
+  gst_buffer_unref (buffer);
+  gst_caps_unref (caps);
+  gst_palme_caption_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&fresh);
+}
+
+GST_END_TEST;
+
 /* Another side of the square, and other caps, from one frame to the next. */
 GST_START_TEST (test_changes)
 {
@@ -796,6 +952,8 @@ picture_suite (void)
   tcase_add_test (tcase, test_one_rule);
   tcase_add_test (tcase, test_alpha);
   tcase_add_test (tcase, test_palette);
+  tcase_add_test (tcase, test_parts);
+  tcase_add_test (tcase, test_part_alone);
   tcase_add_test (tcase, test_changes);
   tcase_add_test (tcase, test_rule);
   return suite;

@@ -8,6 +8,7 @@
 #define PALME_ALLOCATIONS_H
 
 extern long allocations;        /* so far, of all threads */
+extern long long allocated_bytes; /* so far; what is freed stays counted */
 extern long failing_allocation; /* the one that fails, counted like that from 1; 0: none */
 
 #endif
