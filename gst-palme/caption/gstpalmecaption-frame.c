@@ -400,7 +400,7 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 {
   gboolean picture = !GST_BUFFER_FLAG_IS_SET (buffer, NOT_A_PICTURE);
   GstFlowReturn flow = GST_FLOW_OK;
-  GstClockTime interval;
+  GstClockTime interval, next;
   GstPalmeCaptionPlace place;
 
   if (!self->decided)
@@ -427,7 +427,10 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
     return flow;
 
   attach (self, buffer);
-  send_text (self, &place, picture, next_caption (self, &place, interval));
+  next = next_caption (self, &place, interval);
+  /* Then an empty caption comes, if no other one does before. NONE is later than any time. */
+  send_text (self, &place, picture, MIN (next,
+          gst_palme_caption_old_words_end (self)));
   if (GST_CLOCK_TIME_IS_VALID (place.shown.start))
     self->frame_shown = place.shown;
   return GST_FLOW_OK;

@@ -239,11 +239,10 @@ resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     gint stride = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
 
     image.strides[i] = stride;
-    image.planes[i] =
-        (const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (frame, plane)
-        + (gssize) stride *(rect->y >> GST_VIDEO_FORMAT_INFO_H_SUB (format, c))
-        + (gssize) GST_VIDEO_FORMAT_INFO_PSTRIDE (format, c)
-        * (rect->x >> GST_VIDEO_FORMAT_INFO_W_SUB (format, c));
+    image.planes[i] = (const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (frame, plane)
+    + (gssize) stride *(rect->y >> GST_VIDEO_FORMAT_INFO_H_SUB (format, c))
+    + (gssize) GST_VIDEO_FORMAT_INFO_PSTRIDE (format, c)
+    * (rect->x >> GST_VIDEO_FORMAT_INFO_W_SUB (format, c));
   }
   return resize (picture, rgb, size, &image);
 }

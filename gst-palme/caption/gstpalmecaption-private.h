@@ -365,6 +365,9 @@ void gst_palme_caption_publish_empty (GstPalmeCaption * self,
 GstFlowReturn gst_palme_caption_take_if_due (GstPalmeCaption * self,
     GstBuffer * buffer, const GstPalmeCaptionPlace * place);
 
+/* When words that are of the scene before a cut are taken away; NONE: there are none, or they stay. */
+GstClockTime gst_palme_caption_old_words_end (GstPalmeCaption * self);
+
 /* Takes words away that are of the scene before a cut, if no new ones have come in time. */
 void gst_palme_caption_drop_old_words (GstPalmeCaption * self,
     const GstPalmeCaptionPlace * place);

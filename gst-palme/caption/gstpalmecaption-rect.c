@@ -53,7 +53,8 @@ gst_palme_caption_part_parse (GstPalmeCaptionPart * part, const gchar * text)
         &read.relative[i]);
   g_strfreev (values);
   if (!ok)
-    return "each value is a number of pixels such as 320, a fraction from 0.0 to 1.0, or per cent such as 25%";
+    return
+        "each value is a number of pixels such as 320, a fraction from 0.0 to 1.0, or per cent such as 25%";
   if (read.value[2] <= 0.0 || read.value[3] <= 0.0)
     return "its width and its height have to be above 0";
   read.set = TRUE;

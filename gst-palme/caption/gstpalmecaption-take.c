@@ -479,20 +479,32 @@ gst_palme_caption_take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
 
 /* ---- After a cut ----------------------------------------------------------------------------- */
 
-void
-gst_palme_caption_drop_old_words (GstPalmeCaption * self,
-    const GstPalmeCaptionPlace * place)
+GstClockTime
+gst_palme_caption_old_words_end (GstPalmeCaption * self)
 {
   GstPalmeCaptionSteadying steadying;
 
   if (!GST_CLOCK_TIME_IS_VALID (self->cut_at))
-    return;
+    return GST_CLOCK_TIME_NONE;
   GST_OBJECT_LOCK (self);
   gst_palme_caption_settings_steadying (&self->settings, self->sync,
       &steadying);
   GST_OBJECT_UNLOCK (self);
   if (steadying.hold == 0
-      || !has_passed (self->cut_at, place->running_time, steadying.hold))
+      || steadying.hold >= GST_CLOCK_TIME_NONE - self->cut_at)
+    return GST_CLOCK_TIME_NONE;
+  return self->cut_at + steadying.hold;
+}
+
+void
+gst_palme_caption_drop_old_words (GstPalmeCaption * self,
+    const GstPalmeCaptionPlace * place)
+{
+  GstClockTime end = gst_palme_caption_old_words_end (self);
+
+  /* After a jump back the cut means nothing any more. */
+  if (!GST_CLOCK_TIME_IS_VALID (end) || (place->running_time < end
+          && place->running_time >= self->cut_at))
     return;
   self->cut_at = GST_CLOCK_TIME_NONE;
   if (self->whole.shown.text != NULL)

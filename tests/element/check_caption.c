@@ -823,7 +823,7 @@ GST_START_TEST (test_properties)
     }
   }
   g_free (pspecs);
-  #ifdef GST_PALME_HAVE_ANALYTICS
+#ifdef GST_PALME_HAVE_ANALYTICS
   fail_unless_equals_int (ours, 45);
 #else
   fail_unless_equals_int (ours, 44);

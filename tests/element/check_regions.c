@@ -42,7 +42,8 @@ GST_START_TEST (test_part)
     {"0,48,1,1", 64, 48, {0, 0, 0, 0}},
     {"100%,0,1,1", 64, 48, {0, 0, 0, 0}},
   };
-  static const gchar *const bad[] = { "1,2,3", "1,2,3,4,5", "a,0,1,1", "-1,0,1,1",
+  static const gchar *const bad[] =
+      { "1,2,3", "1,2,3,4,5", "a,0,1,1", "-1,0,1,1",
     "0,0,0,1", "0,0,1,0.0", "0,0,101%,1", "0,0,1.5,1", "nan,0,1,1", "inf,0,1,1",
     "0x1,0,1,1", "1e3,0,1,1", "0,0,1%%,1", ",,,", "0,0,1.1.1,1", "0,0,.,1",
     "0,0,%,1", "0,0,99999999,1", "0,0,1 2,1", "+1,0,1,1", "full"
@@ -108,7 +109,8 @@ area (gint x, gint width, gint id, const gchar * type)
 {
   return (GstPalmeMetaRegion) {
     .rect = {
-  x, 0, width, 10},.of_interest = TRUE,.id = id,.type = type};
+      x, 0, width, 10
+  },.of_interest = TRUE,.id = id,.type = type};
 }
 
 #define FOLLOW(now, ...) G_STMT_START { \

@@ -666,6 +666,67 @@ GST_START_TEST (test_none_is_lost)
 
 GST_END_TEST;
 
+/* When the last cue with these words ends, in ms. */
+static guint64
+end_of (const gchar * said, const gchar * words)
+{
+  const gchar *at = g_strrstr (said, words), *start = at;
+  gchar *rest;
+  guint64 begin;
+
+  while (start > said && start[-1] != ' ')
+    start--;
+  begin = g_ascii_strtoull (start, &rest, 10);
+  return begin + g_ascii_strtoull (rest + 1, NULL, 10);
+}
+
+/* After a cut old words leave the text pad in time, and the new ones have a cue when they come. */
+GST_START_TEST (test_old_words)
+{
+  guint one_cue, i;
+
+  for (one_cue = 0; one_cue < 2; one_cue++) {
+    gchar *properties = g_strdup_printf ("mode=async interval=0 "
+        "cut-threshold=0.5 caption-hold=500000000%s",
+        one_cue ? " cue-duration=0" : "");
+    GstBuffer *buffer;
+    gboolean gone;
+    Rig rig;
+
+    rig_new (&rig, "hold=@/hold\ntext={luma}", properties, NULL);
+    for (i = 0; i < 60; i++) {
+      if (i == 1)
+        caption_wait (rig.element, "captions", 1);
+      if (i == 2) {             /* the second picture is not looked at before its words can be late */
+        caption_wait (rig.element, "captions", 2);
+        caption_hold ();
+      }
+      if (i == 40) {
+        caption_release ();
+        caption_wait (rig.element, "captions", 3);
+      }
+      buffer = caption_frame (i, i < 20 ? 10 : 250);
+      g_free (pass (rig.h, buffer));
+    }
+    rig_end (&rig, NULL);
+    /* Shown until half a second after the cut at two seconds, and new words from four seconds on, not before. */
+    gone = rig.heard.first_gap > 0 || rig.heard.gaps > 0;
+    fail_unless (gone, "%s", rig.heard.said->str);
+    fail_unless (strstr (rig.heard.said->str, " 10; ") != NULL, "%s",
+        rig.heard.said->str);
+    fail_unless (strstr (rig.heard.said->str, " 250; ") != NULL, "%s",
+        rig.heard.said->str);
+    /* A slice of at most a second that began before the cut goes on to its end. */
+    fail_unless (one_cue ? end_of (rig.heard.said->str, " 10; ") == 2500 :
+        end_of (rig.heard.said->str, " 10; ") < 3000, "%s",
+        rig.heard.said->str);
+    rig_free (&rig);
+    g_free (properties);
+  }
+}
+
+GST_END_TEST;
+
 /* Equal captions are one cue where one cue per caption is asked for, in both modes. */
 GST_START_TEST (test_equal_captions)
 {
@@ -713,6 +774,7 @@ time_suite (void)
   tcase_add_test (tcase, test_text_seek);
   tcase_add_test (tcase, test_text_arrival);
   tcase_add_test (tcase, test_none_is_lost);
+  tcase_add_test (tcase, test_old_words);
   tcase_add_test (tcase, test_equal_captions);
   return suite;
 }
