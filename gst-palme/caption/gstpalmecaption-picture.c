@@ -4,8 +4,9 @@
  *
  * The engine resizes all frames, by the rule of the model. It reads the formats that cameras and decoders
  * usually give; GstVideoConverter turns all others into RGB, at their own size, a few rows at a time. A part
- * of a frame is read where it lies: the planes begin at its first pixel. What is drawn is squashed to the square as in training: pixel aspect ratio, rotation tags and crop metadata
- * are ignored. Frames with alpha are seen over white.
+ * of a frame is read where it lies: the planes begin at its first pixel. What is drawn is squashed to the
+ * square as in training: pixel aspect ratio, rotation tags and crop metadata are ignored. Frames with alpha
+ * are seen over white.
  */
 #include "gstpalmecaption-picture.h"
 

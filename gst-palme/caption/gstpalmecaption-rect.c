@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "palme.h"
+/* More than any frame has on a side. */
+#define MOST_PIXELS 1e6
 
 /* One of the four values. Only digits, a point and a sign of per cent: what strtod() reads besides, as "nan" and
  * "0x10", is refused, and so are signs. */
@@ -27,7 +28,7 @@ parse_value (const gchar * text, gdouble * value, gboolean * relative)
   *relative = percent || point;
   if (percent)
     *value /= 100.0;
-  return *value <= (*relative ? 1.0 : PALME_MAX_SIDE);
+  return *value <= (*relative ? 1.0 : MOST_PIXELS);
 }
 
 const gchar *

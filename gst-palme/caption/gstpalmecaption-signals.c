@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-signals.c - the signals of palmecaption: new-caption, region-caption and partial-caption, which tell, and
- * caption-now and reload-model, by which an application acts.
+ * gstpalmecaption-signals.c - the signals of palmecaption: new-caption, region-caption and partial-caption,
+ * which tell, and caption-now and reload-model, by which an application acts.
  */
 #include "gstpalmecaption-private.h"
 

@@ -44,8 +44,8 @@ void gst_palme_caption_worker_abort (GstPalmeCaptionWorker * worker);
 void gst_palme_caption_worker_set_flushing (GstPalmeCaptionWorker * worker,
     gboolean flushing);
 
-/* TRUE if the worker is idle, so that a job can be submitted: all results of the last one were taken. With `wait` it waits until the worker is
- * idle; FALSE then means abort, flush or halt. */
+/* TRUE if the worker is idle, so that a job can be submitted: all results of the last one were taken. With
+ * `wait` it waits until the worker is idle; FALSE then means abort, flush or halt. */
 gboolean gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker,
     gboolean wait);
 
