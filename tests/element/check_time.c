@@ -683,35 +683,32 @@ end_of (const gchar * said, const gchar * words)
 /* After a cut old words leave the text pad in time, and the new ones have a cue when they come. */
 GST_START_TEST (test_old_words)
 {
-  guint one_cue, i;
+  guint one_cue, i, n;
 
   for (one_cue = 0; one_cue < 2; one_cue++) {
     gchar *properties = g_strdup_printf ("mode=async interval=0 "
         "cut-threshold=0.5 caption-hold=500000000%s",
         one_cue ? " cue-duration=0" : "");
-    GstBuffer *buffer;
-    gboolean gone;
     Rig rig;
 
     rig_new (&rig, "hold=@/hold\ntext={luma}", properties, NULL);
-    for (i = 0; i < 60; i++) {
-      if (i == 1)
-        caption_wait (rig.element, "captions", 1);
-      if (i == 2) {             /* the second picture is not looked at before its words can be late */
-        caption_wait (rig.element, "captions", 2);
+    for (i = 0; i < 40; i++) {
+      if (i > 0 && i < 3)
+        caption_wait (rig.element, "captions", i);
+      if (i == 2)
         caption_hold ();
-      }
-      if (i == 40) {
-        caption_release ();
-        caption_wait (rig.element, "captions", 3);
-      }
-      buffer = caption_frame (i, i < 20 ? 10 : 250);
-      g_free (pass (rig.h, buffer));
+      g_free (pass (rig.h, caption_frame (i, i < 20 ? 10 : 250)));
+    }
+    caption_release ();
+    /* The caption that the cut ended needs a moment to end, and none may be in the making before. */
+    for (n = 0; n < 20 && i < 20000; i++) {
+      n += caption_stat (rig.element, "captions") > 2;
+      g_free (pass (rig.h, caption_frame (i, 250)));
+      g_usleep (n > 0 ? 0 : 1000);
     }
     rig_end (&rig, NULL);
-    /* Shown until half a second after the cut at two seconds, and new words from four seconds on, not before. */
-    gone = rig.heard.first_gap > 0 || rig.heard.gaps > 0;
-    fail_unless (gone, "%s", rig.heard.said->str);
+    /* Shown until half a second after the cut at two seconds; nothing then, until new words come. */
+    fail_unless (rig.heard.gaps > 0, "%s", rig.heard.said->str);
     fail_unless (strstr (rig.heard.said->str, " 10; ") != NULL, "%s",
         rig.heard.said->str);
     fail_unless (strstr (rig.heard.said->str, " 250; ") != NULL, "%s",
