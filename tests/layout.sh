@@ -109,19 +109,36 @@ for file in gst-palme/*.[ch] gst-palme/*/*.[ch]; do
 done
 
 tool_headers=$(ls tools/palme-caption | grep '\.h$')
-for file in tools/*/*.[ch] examples/*.[ch]; do
+for file in tools/*/*.[ch] examples/*.[ch] examples/*/*.[ch]; do
     case $file in
     tools/palme-caption/*) check_file "$file" palme.h gstpalmesanitize.h $tool_headers ;;
     *) check_file "$file" ;;
     esac
     for header in $(theirs "$file"); do
         case $file:$header in
-        *:palme.h) [ "$file" = examples/engine.c ] ;;
-        examples/engine.c:g[ls][it][bt]*) false ;;
+        examples/engine.c:palme.h | examples/consumer/describe.c:palme.h) ;;
+        *:palme.h) false ;;
+        examples/engine.c:g[ls][it][bt]* | examples/consumer/*:g[ls][it][bt]*) false ;;
         *:jansson.h | *:cblas.h | *:omp.h) false ;;
         esac || complain "$file: may not include <$header>"
     done
 done
+
+# ---- The top level, and what the Debian packages repeat ---------------------------------------------------
+# What is not in git, build folders among it, is nobody's business.
+if git rev-parse --git-dir >/dev/null 2>&1; then
+    for name in $(git ls-files | sed 's|/.*||' | sort -u); do
+        case $name in
+        debian | docs | engine | examples | gst-palme | models | tests | tools) ;;
+        .ci | .clang-format | .editorconfig | .gitignore | *.md | LICENSE | meson.build | meson_options.txt | pyproject.toml) ;;
+        *) complain "$name: does not belong to the top level" ;;
+        esac
+    done
+fi
+version=$(sed -nE "s/^ *version: '([0-9.]+)',.*/\1/p" meson.build | head -n 1)
+packaged=$(sed -nE '1s/^gst-palme \(([0-9.]+).*/\1/p' debian/changelog)
+[ "$version" = "$packaged" ] ||
+    complain "debian/changelog: version $packaged, but meson.build has $version (dch -v $version)"
 
 # ---- The public header stands alone, in both languages ---------------------------------------------------
 probe() { # WORDS... : a compiler and its options
@@ -184,10 +201,10 @@ for object in "$@"; do
         exported=$(nm -D --defined-only "$object" | awk '{ print $3 }')
         only "$object" '^palme_' "$exported"
         for symbol in $exported; do
-            grep -q "$symbol(" engine/palme.h || case $symbol in
-            __*) ;;
-            *) complain "$object: exports $symbol, which palme.h does not declare" ;;
-            esac
+            case $symbol in __*) continue ;; esac
+            grep -q "$symbol(" engine/palme.h || complain "$object: exports $symbol, which palme.h does not declare"
+            grep -q "^ $symbol@" debian/libpalme1.symbols ||
+                complain "debian/libpalme1.symbols: $symbol is missing; add \" $symbol@Base $version\""
         done
         ;;
     esac

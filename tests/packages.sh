@@ -12,8 +12,10 @@ build='gcc libc6-dev meson ninja-build pkg-config
 # in -good; webvttenc, webpdec and jpegparse in -bad.
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
-# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them.
-test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg"
+# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them. The programs of
+# docs/bindings.md need the languages; Go and Rust are large, and are tested where they are.
+test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg
+  ges1.0-tools gir1.2-gstreamer-1.0 gjs python3-gi"
 python='python3-venv'
 
 wanted=

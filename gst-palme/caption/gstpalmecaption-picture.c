@@ -51,6 +51,7 @@ gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
 {
   gst_palme_caption_rows_close (&picture->rows);
   palme_preprocessor_close (&picture->preprocessor);
+  palme_preprocessor_close (&picture->glimpser);
   picture->direct = FALSE;
   picture->known = FALSE;
   picture->fields = FALSE;
@@ -221,16 +222,15 @@ rows_of (const GstPalmeCaptionPicture * picture, const GstVideoRectangle * rect)
   return all;
 }
 
-static gboolean
-resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    const GstVideoFrame * frame, const GstVideoRectangle * rect)
+/* The rectangle of a frame, which the engine reads where it lies. */
+static struct palme_image
+image_of (const GstPalmeCaptionPicture * picture, const GstVideoFrame * frame,
+    const GstVideoRectangle * rect)
 {
   const GstVideoFormatInfo *format = frame->info.finfo;
   struct palme_image image = picture->image;
   guint c;
 
-  if (!picture->direct)
-    return FALSE;
   image.width = rect->w;
   image.height = rect->h;
   /* U and V by component: YV12 has them in the other order. */
@@ -245,6 +245,18 @@ resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     + (gssize) GST_VIDEO_FORMAT_INFO_PSTRIDE (format, c)
     * (rect->x >> GST_VIDEO_FORMAT_INFO_W_SUB (format, c));
   }
+  return image;
+}
+
+static gboolean
+resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
+    const GstVideoFrame * frame, const GstVideoRectangle * rect)
+{
+  struct palme_image image;
+
+  if (!picture->direct)
+    return FALSE;
+  image = image_of (picture, frame, rect);
   return resize (picture, rgb, size, &image);
 }
 
@@ -406,4 +418,40 @@ gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
       reason);
   gst_video_frame_unmap (&frame);
   return ok;
+}
+
+static gboolean
+open_glimpser (GstPalmeCaptionPicture * picture)
+{
+  const struct palme_info rule = {
+    .image_size = GST_PALME_CAPTION_PICTURE_GLIMPSE,
+    .resize_side = GST_PALME_CAPTION_PICTURE_GLIMPSE,
+    .resize = PALME_RESIZE_SQUASH,
+    .filter = PALME_FILTER_TRIANGLE,
+  };
+
+  return picture->glimpser != NULL
+      || palme_preprocessor_open_info (&picture->glimpser, &rule, NULL) >= 0;
+}
+
+/* One row of a cell is read, with all its pixels. Where several of them share a row of chroma the rows that
+ * are read do so as well, for they are as far apart in all planes. */
+gboolean
+gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture,
+    guint8 * rgb, const GstVideoFrame * frame, const GstVideoRectangle * rect)
+{
+  GstVideoRectangle rows = rows_of (picture, rect);
+  gint every = rows.h / GST_PALME_CAPTION_PICTURE_GLIMPSE;
+  struct palme_image thin;
+  guint i;
+
+  if (!picture->direct || !open_glimpser (picture))
+    return FALSE;
+  thin = image_of (picture, frame, &rows);
+  if (every > 1) {
+    thin.height /= every;
+    for (i = 0; i < G_N_ELEMENTS (thin.strides); i++)
+      thin.strides[i] *= every;
+  }
+  return palme_preprocess (picture->glimpser, rgb, &thin) == PALME_OK;
 }

@@ -29,6 +29,7 @@ typedef struct
   struct palme_image image;     /* a frame that is read or converted, but for its planes or rows */
   palme_preprocessor *preprocessor; /* made with the first due frame, and so are the rows */
   struct palme_info rule;       /* what it was made for: its sizes, rule and filter */
+  palme_preprocessor *glimpser; /* made with the first glimpse */
   GstPalmeCaptionRows rows;     /* of formats that the engine does not read */
   gint rows_size;
 } GstPalmeCaptionPicture;
@@ -79,6 +80,13 @@ gboolean gst_palme_caption_picture_draw (GstPalmeCaptionPicture * picture, guint
 /* Maps the frame, draws one rectangle of it, and unmaps it. */
 gboolean gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
     gint size, GstBuffer * buffer, const GstVideoRectangle * rect, const gchar ** reason);
+
+/* Draws a few rows of a rectangle of the mapped frame, as gst_palme_caption_picture_draw() does, squashed to
+ * GST_PALME_CAPTION_PICTURE_GLIMPSE pixels a side: enough to see a cut, for a fraction of the work. FALSE if that
+ * saves nothing, as it is with frames that the engine does not read. */
+#define GST_PALME_CAPTION_PICTURE_GLIMPSE 64
+gboolean gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    const GstVideoFrame * frame, const GstVideoRectangle * rect);
 
 G_END_DECLS
 

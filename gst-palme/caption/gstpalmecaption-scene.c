@@ -139,23 +139,39 @@ gst_palme_caption_scene_change (const GstPalmeCaptionScene * a,
 void
 gst_palme_caption_scenes_reset (GstPalmeCaptionScenes * scenes)
 {
-  scenes->seen.valid = scenes->handed.valid = scenes->captioned.valid = FALSE;
+  scenes->glimpsed.valid = scenes->seen.valid = FALSE;
+  scenes->handed.valid = scenes->captioned.valid = FALSE;
   scenes->cut = FALSE;
+}
+
+/* TRUE if the new picture, which takes the place of the old one, differs so much from it. */
+static gboolean
+replace (GstPalmeCaptionScene * scene, const guint8 * rgb, gint size,
+    gdouble cut_threshold)
+{
+  GstPalmeCaptionScene before = *scene;
+
+  gst_palme_caption_scene_take (scene, rgb, size);
+  return before.valid && cut_threshold > 0.0
+      && gst_palme_caption_scene_change (&before, scene) >= cut_threshold;
 }
 
 gboolean
 gst_palme_caption_scenes_look (GstPalmeCaptionScenes * scenes,
     const guint8 * rgb, gint size, gdouble cut_threshold)
 {
-  GstPalmeCaptionScene before = scenes->seen;
-  gboolean cut;
+  gboolean cut = replace (&scenes->seen, rgb, size, cut_threshold);
 
-  gst_palme_caption_scene_take (&scenes->seen, rgb, size);
-  cut = before.valid && cut_threshold > 0.0
-      && gst_palme_caption_scene_change (&before,
-      &scenes->seen) >= cut_threshold;
   scenes->cut |= cut;
   return cut;
+}
+
+gboolean
+gst_palme_caption_scenes_glimpse (GstPalmeCaptionScenes * scenes,
+    const guint8 * rgb, gint size, gdouble cut_threshold)
+{
+  return replace (&scenes->glimpsed, rgb, size, cut_threshold)
+      || !scenes->seen.valid;
 }
 
 gboolean

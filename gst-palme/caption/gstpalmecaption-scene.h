@@ -32,6 +32,7 @@ gdouble gst_palme_caption_scene_change (const GstPalmeCaptionScene * a,
 /* The pictures of a stream. Zeroed memory is the start. */
 typedef struct
 {
+  GstPalmeCaptionScene glimpsed;        /* the last one, coarsely */
   GstPalmeCaptionScene seen;    /* the last one that was looked at */
   GstPalmeCaptionScene handed;  /* of the caption in the making */
   GstPalmeCaptionScene captioned;       /* of the last caption */
@@ -44,6 +45,12 @@ void gst_palme_caption_scenes_reset (GstPalmeCaptionScenes * scenes);
 /* Looks at a picture. TRUE if the scene was cut between the last look and this one: at least this share
  * of the area differs. With a threshold of 0 nothing is a cut. */
 gboolean gst_palme_caption_scenes_look (GstPalmeCaptionScenes * scenes,
+    const guint8 * rgb, gint size, gdouble cut_threshold);
+
+/* The same with a coarse picture, which is cheaper to come by. Nothing is said to be a cut that a look has to
+ * confirm: TRUE means that the picture is to be looked at. So it is if no picture was looked at yet, since the next
+ * look needs one to compare with. Glimpses are compared with glimpses only. */
+gboolean gst_palme_caption_scenes_glimpse (GstPalmeCaptionScenes * scenes,
     const guint8 * rgb, gint size, gdouble cut_threshold);
 
 /* TRUE if the picture that was looked at shows what the last captioned one shows: less than this share

@@ -2,8 +2,9 @@
  *
  * gstpalmecaption-session.c - makes results of jobs with a session of the engine.
  *
- * A job brings the model that it was prepared for. If that is another one than the session's, a session of it
- * is opened, so a model can change between two captions.
+ * A job brings the model that it was prepared for, and each of its pictures takes a turn at one of the model's
+ * sessions, which all elements with this model share. If that is another model than the last one, this becomes a user
+ * of its sessions, so a model can change between two captions.
  */
 #include "gstpalmecaption-session.h"
 
@@ -57,24 +58,30 @@ gst_palme_caption_session_init (GstPalmeCaptionSession * session,
   session->cancel = cancel;
   session->grown = grown;
   session->user = user;
+  g_mutex_init (&session->lock);
   gst_palme_log_init (&session->log, owner, gst_palme_caption_debug);
 }
 
-static gint
-beams_of (const GstPalmeModel * model, const struct palme_options *options)
+void
+gst_palme_caption_session_clear (GstPalmeCaptionSession * session)
 {
-  return options->beams > 0 ? options->beams :
-      MAX (gst_palme_model_get_info (model)->beams, 1);
+  gst_palme_caption_session_close (session);
+  g_mutex_clear (&session->lock);
 }
+
+/* ---- The turns ------------------------------------------------------------------------------- */
 
 void
 gst_palme_caption_session_close (GstPalmeCaptionSession * session)
 {
-  palme_session_close (&session->session);
+  if (session->model == NULL)
+    return;
+  gst_palme_sessions_leave (gst_palme_model_get_sessions (session->model),
+      session);
   g_clear_pointer (&session->model, gst_palme_model_unref);
-  session->beams = 0;
 }
 
+/* The options as a job brought or an element has them, with the callbacks. */
 static void
 add_callbacks (GstPalmeCaptionSession * session, struct palme_options *options)
 {
@@ -84,47 +91,75 @@ add_callbacks (GstPalmeCaptionSession * session, struct palme_options *options)
   options->log_user = &session->log;
 }
 
-/* Opens a session of the model. It keeps the number of beams that the last one of this model had if
- * that was larger, so that a number that goes up and down does not reopen it each time. All other
- * options may change in an open session. On failure the old session stays. */
+/* Becomes a user of the model's sessions. On failure it stays one of the old model's. */
 static gint
-open_session (GstPalmeCaptionSession * session, GstPalmeModel * model,
+join_model (GstPalmeCaptionSession * session, GstPalmeModel * model,
     const struct palme_options *options)
 {
-  struct palme_options wanted = *options;
-  palme_session *opened;
   gint status;
 
-  wanted.beams = beams_of (model, options);
   if (model == session->model)
-    wanted.beams = MAX (wanted.beams, session->beams);
-  add_callbacks (session, &wanted);
-  status = palme_session_open (&opened, gst_palme_model_get_engine (model),
-      &wanted);
+    return PALME_OK;
+  status = gst_palme_sessions_join (gst_palme_model_get_sessions (model),
+      session, options);
   if (status < 0)
     return status;
-  gst_palme_model_ref (model);
   gst_palme_caption_session_close (session);
-  session->model = model;
-  session->session = opened;
-  session->beams = wanted.beams;
+  session->model = gst_palme_model_ref (model);
   return PALME_OK;
 }
 
-static gint
-prepare_session (GstPalmeCaptionSession * session, GstPalmeModel * model,
-    struct palme_options *options)
+static void
+set_waited_for (GstPalmeCaptionSession * session, GstPalmeSessions * sessions)
 {
+  g_mutex_lock (&session->lock);
+  session->waited_for = sessions;
+  g_mutex_unlock (&session->lock);
+}
+
+void
+gst_palme_caption_session_wake (GstPalmeCaptionSession * session)
+{
+  g_mutex_lock (&session->lock);
+  if (session->waited_for != NULL)
+    gst_palme_sessions_wake (session->waited_for);
+  g_mutex_unlock (&session->lock);
+}
+
+/* Takes a turn at a session of the job's model. */
+static gint
+begin_turn (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
+    gint64 since)
+{
+  GstPalmeSessions *sessions = gst_palme_model_get_sessions (job->model);
+  struct palme_options options = job->options;
   gint status;
 
-  if (model != session->model || beams_of (model, options) > session->beams) {
-    status = open_session (session, model, options);
-    if (status < 0)
-      return status;
-  }
-  add_callbacks (session, options);
-  return palme_session_set_options (session->session, options);
+  add_callbacks (session, &options);
+  /* Nothing reads it once the caption is complete. */
+  options.blocklist = job->blocklist;
+  status = join_model (session, job->model, &options);
+  if (status < 0)
+    return status;
+  set_waited_for (session, sessions);
+  status = gst_palme_sessions_take (sessions, session, since, &options,
+      &session->turn, &session->session);
+  set_waited_for (session, NULL);
+  return status;
 }
+
+static void
+end_turn (GstPalmeCaptionSession * session)
+{
+  if (session->turn == NULL)
+    return;
+  gst_palme_sessions_give (gst_palme_model_get_sessions (session->model),
+      session->turn);
+  session->turn = NULL;
+  session->session = NULL;
+}
+
+/* ---- The captions ---------------------------------------------------------------------------- */
 
 static gchar *
 describe_failure (const GstPalmeCaptionSession * session, gint status)
@@ -140,16 +175,19 @@ gchar *
 gst_palme_caption_session_open (GstPalmeCaptionSession * session,
     GstPalmeModel * model, const struct palme_options *options)
 {
+  struct palme_options completed = *options;
   gchar *failure, *reason;
   gint status;
 
   session->log.last[0] = '\0';
-  status = open_session (session, model, options);
+  add_callbacks (session, &completed);
+  status = join_model (session, model, &completed);
   if (status >= 0)
     return NULL;
   failure = describe_failure (session, status);
   reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
-      beams_of (model, options), failure);
+      options->beams > 0 ? options->beams :
+      MAX (gst_palme_model_get_info (model)->beams, 1), failure);
   g_free (failure);
   return reason;
 }
@@ -239,16 +277,17 @@ fill_result (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
   result->tokens = MAX (palme_caption_length (session->session), 0);
 }
 
-/* Looks at the picture and generates its caption into `raw`; the time is that in between. */
+/* Looks at the picture and generates its caption into `raw`, in the session that the turn has; *looked is the time in
+ * between. */
 static gint
 generate (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
-    const GstPalmeCaptionView * view, GString * raw, gint64 * looked)
+    const GstPalmeCaptionView * view, GString * raw, gint64 start,
+    gint64 * looked)
 {
   gint size = gst_palme_model_get_info (job->model)->image_size;
-  struct palme_options options = job->options;
   struct palme_image image = {.format = PALME_FORMAT_RGB };
   Growth growth = { session, job, view };
-  gint64 start = g_get_monotonic_time (), deadline = G_MAXINT64;
+  gint64 deadline = G_MAXINT64;
   gint status;
 
   if (job->time_limit > 0
@@ -257,12 +296,7 @@ generate (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
   image.width = image.height = size;
   image.planes[0] = view->pixels;
   image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
-
-  /* Nothing reads it once the caption is complete. */
-  options.blocklist = job->blocklist;
-  status = prepare_session (session, job->model, &options);
-  if (status >= 0)
-    status = palme_look (session->session, &image);
+  status = palme_look (session->session, &image);
   *looked = g_get_monotonic_time ();
   /* The model's own prompt is asked for here as well, so that the others need not wait for it. */
   if (status >= 0)
@@ -278,14 +312,17 @@ generate (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
 void
 gst_palme_caption_session_run (GstPalmeCaptionSession * session,
     const GstPalmeCaptionJob * job, const GstPalmeCaptionView * view,
-    GstPalmeCaptionResult * result)
+    gint64 since, GstPalmeCaptionResult * result)
 {
   GString *raw = g_string_new (NULL);
-  gint64 start = g_get_monotonic_time (), looked;
+  gint64 start, looked;
   gint status;
 
   session->log.last[0] = '\0';
-  status = generate (session, job, view, raw, &looked);
+  status = begin_turn (session, job, since);
+  start = looked = g_get_monotonic_time ();
+  if (status >= 0)
+    status = generate (session, job, view, raw, start, &looked);
   result->frame = job->frame;
   result->region = view->region;
   result->area = view->area;
@@ -293,6 +330,7 @@ gst_palme_caption_session_run (GstPalmeCaptionSession * session,
   result->min_score = job->min_score;
   result->status = status;
   result->times.resize = view->resize;
+  result->times.queue = (start - job->submitted) * GST_USECOND;
   result->times.encode = (looked - start) * GST_USECOND;
   result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
   result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
@@ -300,5 +338,6 @@ gst_palme_caption_session_run (GstPalmeCaptionSession * session,
     fill_result (session, job, view, result, raw->str);
   else
     result->reason = describe_failure (session, status);
+  end_turn (session);
   g_string_free (raw, TRUE);
 }

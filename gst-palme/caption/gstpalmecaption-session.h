@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-session.h - jobs and results, and the session of the engine that makes one of the other. It is used
- * by one thread at a time, the worker's, and knows neither threads nor the element.
+ * gstpalmecaption-session.h - jobs and results, and how a session of the engine makes one of the other. The sessions
+ * are the model's (gstpalmesessions.h). It is used by one thread at a time, the worker's, except for wake, and does
+ * not know the element.
  */
 #ifndef GST_PALME_CAPTION_SESSION_H
 #define GST_PALME_CAPTION_SESSION_H
@@ -51,7 +52,9 @@ typedef struct
   gchar *blocklist;             /* words that are not said, as for palme_options; may be NULL */
   gboolean include_prompt;      /* in the text of the results */
   gboolean partial;             /* the text is told while it grows */
+  gboolean background;          /* nobody waits for the captions: video goes first, from this job on */
   GstPalmeWhenUnsure when_unsure;       /* of models with labels */
+  gint64 submitted;             /* monotonic, us; the worker's to set */
 } GstPalmeCaptionJob;
 
 /* Adds a picture. Its `shown` becomes the job's. */
@@ -90,13 +93,16 @@ typedef void (*GstPalmeCaptionGrown) (gpointer user,
     const GstPalmeCaptionJob * job, const GstPalmeCaptionView * view,
     const gchar * text);
 
-/* A session of the model that the last job brought. */
+/* A user of the sessions of the model that the last job brought. */
 typedef struct
 {
-  palme_session *session;       /* NULL: none is open */
-  GstPalmeModel *model;         /* a reference: of the session */
-  gint beams;                   /* that it was opened with */
-  gint (*cancel) (void *user);  /* the stop question, asked while the engine computes */
+  GstPalmeModel *model;         /* a reference; NULL: a user of none */
+  GstPalmeTurn *turn;           /* while a caption is made */
+  palme_session *session;       /* ... that of the turn */
+  GMutex lock;                  /* of the next member */
+  GstPalmeSessions *waited_for; /* the user may be waiting for a turn at these */
+  gint (*cancel) (void *user);  /* the stop question, asked while the engine computes and at each wake; it takes
+                                 * no lock */
   GstPalmeCaptionGrown grown;
   gpointer user;                /* of both */
   GstPalmeLog log;
@@ -107,16 +113,25 @@ void gst_palme_caption_session_init (GstPalmeCaptionSession * session,
     GstObject * owner, gint (*cancel) (void *user), GstPalmeCaptionGrown grown,
     gpointer user);
 
-/* Opens a session of the model. Returns NULL, or a sentence that says what is missing; the caller frees it. */
+/* Also closes. */
+void gst_palme_caption_session_clear (GstPalmeCaptionSession * session);
+
+/* Becomes a user of the model's sessions. Returns NULL, or a sentence that says what is missing; the caller frees it. */
 gchar *gst_palme_caption_session_open (GstPalmeCaptionSession * session,
     GstPalmeModel * model, const struct palme_options *options);
+
+/* Leaves the model. Between two runs it has no turn. */
 void gst_palme_caption_session_close (GstPalmeCaptionSession * session);
 
-/* Makes the caption of one picture of the job; *result is new but for times.queue and times.latency. If the job's
- * model is another one than the session's, a session of it is opened. */
+/* Takes a turn at a session of the job's model and makes the caption of one of its pictures; *result, zeroed before, is
+ * new but for times.latency. Of all that wait those with the smallest `since` (monotonic, us) come first. If the job's
+ * model is another one than the last, it becomes a user of that. */
 void gst_palme_caption_session_run (GstPalmeCaptionSession * session,
     const GstPalmeCaptionJob * job, const GstPalmeCaptionView * view,
-    GstPalmeCaptionResult * result);
+    gint64 since, GstPalmeCaptionResult * result);
+
+/* If a thread waits for a turn, it asks the stop question. From any thread. */
+void gst_palme_caption_session_wake (GstPalmeCaptionSession * session);
 
 G_END_DECLS
 

@@ -13,8 +13,9 @@
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
-/* So many pixels a second are looked at for cuts: every frame up to 1280x720 at 30 frames a second, three
- * or four a second of 3840x2160. Formats that take a conversion cost about eight times as much. */
+/* So many pixels a second are looked at for cuts. Of formats that the engine reads that is a few rows of every frame,
+ * whatever its size; those that take a conversion are drawn whole, each pixel at about eight times the cost: every
+ * frame up to 480x270 at 30 frames a second, two a second of 1920x1080. */
 #define LOOK_RATE (32 * 1000 * 1000)
 
 /* What is known of the frame that is being taken. */
@@ -53,6 +54,16 @@ warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
           gst_buffer_get_size (buffer)));
 }
 
+/* Maps the frame, once. FALSE: *reason says why not. */
+static gboolean
+map_frame (GstPalmeCaption * self, Turn * turn, const gchar ** reason)
+{
+  if (!turn->mapped)
+    turn->mapped = gst_palme_caption_picture_map (&self->picture, &turn->frame,
+        turn->buffer, reason);
+  return turn->mapped;
+}
+
 /* Draws a small picture of a rectangle, or of all of the frame. FALSE if the frame cannot be read; the
  * stream goes on. */
 static gboolean
@@ -64,10 +75,7 @@ draw (GstPalmeCaption * self, Turn * turn, GstPalmeCaptionPixels * pixels,
   gboolean ok;
 
   gst_palme_caption_picture_set_rule (&self->picture, info);
-  if (!turn->mapped)
-    turn->mapped = gst_palme_caption_picture_map (&self->picture, &turn->frame,
-        turn->buffer, &reason);
-  ok = turn->mapped
+  ok = map_frame (self, turn, &reason)
       && gst_palme_caption_pixels_resize (pixels, info->image_size);
   if (ok && !area->whole && self->outside) {
     reason = "the property \"region\" names a part that lies outside of it";
@@ -110,9 +118,9 @@ note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
   self->cut_aborted = TRUE;
 }
 
-/* Draws the frame, or the part of it, and looks whether the scene was cut. */
+/* Draws the frame, or the part of it, and looks whether the scene was cut: with a threshold of 0 it was not. */
 static gboolean
-look (GstPalmeCaption * self, Turn * turn)
+look (GstPalmeCaption * self, Turn * turn, gdouble cut_threshold)
 {
   const GstPalmeCaptionSteadying *steadying = &turn->steadying;
   GstPalmeCaptionScenes *scenes = &self->whole.scenes;
@@ -126,9 +134,32 @@ look (GstPalmeCaption * self, Turn * turn)
   if (steadying->scene_threshold <= 0.0 && steadying->cut_threshold <= 0.0)
     gst_palme_caption_scenes_reset (scenes);
   else if (gst_palme_caption_scenes_look (scenes, self->drawn.rgb,
-          info.image_size, steadying->cut_threshold))
+          info.image_size, cut_threshold))
     note_cut (self, turn->place);
   return TRUE;
+}
+
+/* Looks whether the scene was cut, at a few rows first where that is possible. Rows that are left out can hide
+ * what fine stripes are, so the whole picture has the last word. *drawn: it was drawn. FALSE if the frame cannot be
+ * read. */
+static gboolean
+watch (GstPalmeCaption * self, Turn * turn, gboolean * drawn)
+{
+  const gint size = GST_PALME_CAPTION_PICTURE_GLIMPSE;
+  const GstPalmeMetaRegion *area = &self->whole.area;
+  gdouble threshold = turn->steadying.cut_threshold;
+  guint8 rgb[GST_PALME_CAPTION_PICTURE_GLIMPSE *
+      GST_PALME_CAPTION_PICTURE_GLIMPSE * 3];
+  const gchar *reason;
+
+  if ((area->whole || !self->outside) && map_frame (self, turn, &reason)
+      && gst_palme_caption_picture_glimpse (&self->picture, rgb, &turn->frame,
+          area->whole ? NULL : &area->rect)
+      && !gst_palme_caption_scenes_glimpse (&self->whole.scenes, rgb, size,
+          threshold))
+    return TRUE;
+  *drawn = look (self, turn, threshold);
+  return *drawn;
 }
 
 /* Is the caption in effect that of a picture which looks the same? */
@@ -176,6 +207,7 @@ prepare_job (GstPalmeCaption * self, const Turn * turn,
   job->blocklist = g_strdup (self->settings.blocked);
   job->include_prompt = self->settings.include_prompt;
   job->partial = self->settings.partial && !self->sync;
+  job->background = !self->sync;
   job->time_limit = self->settings.time_limit;
   job->min_score = min_score_of (self);
   job->when_unsure = self->settings.when_unsure;
@@ -329,7 +361,7 @@ wait_for_captions (GstPalmeCaption * self, const Turn * turn, guint count)
 }
 
 /* A frame that is due: hands it over, in sync mode waits for its captions. What shows the same as the last
- * captioned picture keeps its caption. `drawn` means that the frame was looked at. */
+ * captioned picture keeps its caption. `drawn` means that the picture is there. */
 static GstFlowReturn
 take_frame (GstPalmeCaption * self, Turn * turn, gboolean drawn)
 {
@@ -346,7 +378,7 @@ take_frame (GstPalmeCaption * self, Turn * turn, gboolean drawn)
   }
   if (self->roi) {
     handed = hand_over_regions (self, turn);
-  } else if (drawn || look (self, turn)) {
+  } else if (drawn || look (self, turn, 0.0)) {
     if (is_to_keep (self, &self->whole, &turn->steadying)) {
       gst_palme_caption_worker_count (self->worker,
           GST_PALME_CAPTION_COUNT_KEPT);
@@ -372,17 +404,22 @@ has_passed (GstClockTime since, GstClockTime now, GstClockTime least)
       || now - since >= least;
 }
 
-/* Is it time to look for a cut? Looking costs as much as there are pixels, so of large pictures not every
- * frame is looked at. */
+/* Is it time to look for a cut? Looking costs as much as the pixels that are read, so where those are many not
+ * every frame is looked at. What takes a conversion is converted in the whole width. */
 static gboolean
 may_look (GstPalmeCaption * self, GstClockTime time)
 {
   const GstVideoRectangle *rect = &self->whole.area.rect;
-  guint64 pixels, rate = self->picture.direct ? LOOK_RATE : LOOK_RATE / 8;
+  gboolean direct = self->picture.direct;
+  guint64 pixels, rate = direct ? LOOK_RATE : LOOK_RATE / 8;
 
   if (!self->picture.known)
     return FALSE;
-  pixels = (guint64) rect->w * (guint64) rect->h;
+  if (direct)
+    pixels = (guint64) rect->w *
+        MIN (rect->h, 2 * GST_PALME_CAPTION_PICTURE_GLIMPSE);
+  else
+    pixels = (guint64) GST_VIDEO_INFO_WIDTH (&self->picture.in) * rect->h;
   return has_passed (self->looked, time,
       gst_util_uint64_scale (pixels, GST_SECOND, rate));
 }
@@ -420,10 +457,10 @@ take_whole_if_due (GstPalmeCaption * self, Turn * turn, gboolean due)
 {
   gboolean drawn = FALSE;
 
-  if (turn->steadying.cut_threshold > 0.0 && may_look (self, turn->time)) {
+  if (turn->steadying.cut_threshold > 0.0 && (due
+          || may_look (self, turn->time))) {
     self->looked = turn->time;
-    drawn = look (self, turn);
-    if (!drawn)
+    if (!watch (self, turn, &drawn))
       return GST_FLOW_OK;
   }
   if (!due && !is_due_by_cut (self, turn->time, turn->steadying.max_rate))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-worker.h - the thread that owns the session: one slot for a job, and a result for each of
- * its pictures. Nothing queues behind the slot. It touches no pad, posts nothing and emits nothing.
+ * gstpalmecaption-worker.h - the thread that makes captions: one slot for a job, and a result for each of its
+ * pictures. Nothing queues behind the slot. It touches no pad, posts nothing and emits nothing.
  *
  * Threads: one thread at a time (the streaming thread) calls begin, submit, cancel and take. abort,
  * set_flushing, halt and the statistics may be called from any thread at any time. start and stop
@@ -22,7 +22,7 @@ typedef struct _GstPalmeCaptionWorker GstPalmeCaptionWorker;
 GstPalmeCaptionWorker *gst_palme_caption_worker_new (GstObject * owner);
 void gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker);
 
-/* Opens a session of the model, starts the thread and resets the statistics. `name` names the thread.
+/* Becomes a user of the model's sessions, starts the thread and resets the statistics. `name` names the thread.
  * Returns NULL, or a sentence that says what is missing; the caller frees it. */
 gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
     GstPalmeModel * model, const struct palme_options *options,
@@ -31,7 +31,7 @@ gchar *gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
 /* Cancels the running caption and wakes all waiters; later begin() and take() fail. */
 void gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker);
 
-/* Halts, joins the thread and closes the session. A worker that was not started is fine. */
+/* Halts, joins the thread and leaves the model. A worker that was not started is fine. */
 void gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker);
 
 /* Increases the serial: the running caption stops, a waiting result is dropped, waiting threads

@@ -335,7 +335,8 @@ start_worker (GstPalmeCaption * self)
   GST_OBJECT_UNLOCK (self);
   ok = allocate_pictures (self, gst_palme_model_get_info (model)->image_size);
   if (ok) {
-    name = g_strdup_printf ("palme:%s", GST_OBJECT_NAME (self));
+    /* A longer name of a thread than 15 bytes is none to Linux. */
+    name = g_strdup_printf ("palme:%.9s", GST_OBJECT_NAME (self));
     reason =
         gst_palme_caption_worker_start (self->worker, model, &options, name);
     g_free (name);

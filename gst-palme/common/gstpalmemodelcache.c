@@ -30,6 +30,7 @@ struct _GstPalmeModel
   struct palme_info info;
   gchar *name;                  /* a GRefString */
   GstPalmeBatcher *batcher;     /* has a lock of its own */
+  GstPalmeSessions *sessions;   /* likewise */
   Key key;
 
   gint refs;                    /* atomic */
@@ -127,6 +128,8 @@ load (GstPalmeModel * model, const gchar * path,
     gchar *name;
 
     palme_model_info (model->engine, &model->info);
+    model->sessions =
+        gst_palme_sessions_new (model->engine, palme_processors () + 1);
     name = gst_palme_sanitize (model->info.name, strlen (model->info.name));
     model->name = g_ref_string_new (name);
     g_free (name);
@@ -205,6 +208,7 @@ gst_palme_model_unref (GstPalmeModel * model)
 {
   if (!g_atomic_int_dec_and_test (&model->refs))
     return;
+  gst_palme_sessions_free (model->sessions);
   palme_model_close (&model->engine);
   gst_palme_batcher_free (model->batcher);
   g_clear_pointer (&model->name, g_ref_string_release);
@@ -234,6 +238,12 @@ GstPalmeBatcher *
 gst_palme_model_get_batcher (const GstPalmeModel * model)
 {
   return model->batcher;
+}
+
+GstPalmeSessions *
+gst_palme_model_get_sessions (const GstPalmeModel * model)
+{
+  return model->sessions;
 }
 
 guint

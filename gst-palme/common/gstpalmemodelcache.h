@@ -11,6 +11,7 @@
 #include <glib.h>
 
 #include "gstpalmebatcher.h"
+#include "gstpalmesessions.h"
 #include "palme.h"
 
 G_BEGIN_DECLS
@@ -42,6 +43,7 @@ const struct palme_info *gst_palme_model_get_info (const GstPalmeModel *
     model);
 gchar *gst_palme_model_get_name (const GstPalmeModel * model);
 GstPalmeBatcher *gst_palme_model_get_batcher (const GstPalmeModel * model);
+GstPalmeSessions *gst_palme_model_get_sessions (const GstPalmeModel * model);
 
 /* The number of users. */
 guint gst_palme_model_get_users (const GstPalmeModel * model);

@@ -6,6 +6,7 @@
 #include "support/captionhost.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 /* Steadying as it is by default, in sync mode so that each frame shows its own caption. */
 #define STEADY "mode=sync interval=0 scene-threshold=0.005 "
@@ -907,6 +908,105 @@ GST_START_TEST (test_spread)
 
 GST_END_TEST;
 
+/* The nice value of the thread whose name begins with this; fails if there is none. */
+static gint
+nice_of (const gchar * prefix)
+{
+  GDir *dir = g_dir_open ("/proc/self/task", 0, NULL);
+  const gchar *entry;
+  gint value = G_MAXINT;
+
+  fail_unless (dir != NULL);
+  while ((entry = g_dir_read_name (dir)) != NULL) {
+    gchar *path = g_strconcat ("/proc/self/task/", entry, "/comm", NULL), *name;
+
+    if (g_file_get_contents (path, &name, NULL, NULL)) {
+      if (g_str_has_prefix (name, prefix))
+        value = getpriority (PRIO_PROCESS, (id_t) g_ascii_strtoull (entry, NULL,
+                10));
+      g_free (name);
+    }
+    g_free (path);
+  }
+  g_dir_close (dir);
+  fail_if (value == G_MAXINT, "no thread \"%s\"", prefix);
+  return value;
+}
+
+/* Captions give way to the video that does not wait for them, and only to that. */
+GST_START_TEST (test_nicer)
+{
+  const gchar *modes[] = { "mode=sync interval=0", "mode=async interval=0" };
+  gint own = getpriority (PRIO_PROCESS, 0);
+  guint i;
+
+  for (i = 0; i < 2; i++) {
+    GstHarness *h = caption_harness (NULL, modes[i]);
+
+    gst_buffer_unref (caption_pass (h, 0));
+    caption_wait (h->element, "captions", 1);
+    fail_unless_equals_int (nice_of ("palme:"), MIN (own + (gint) i * 5, 19));
+    caption_harness_end (h);
+  }
+}
+
+GST_END_TEST;
+
+/* A harness whose element has the model file of others. */
+static GstHarness *
+shared_harness (const gchar * model)
+{
+  GstElement *element = caption_element (NULL, "mode=async interval=0");
+  GstHarness *h;
+
+  g_object_set (element, "model", model, NULL);
+  h = gst_harness_new_with_element (element, "sink", "src");
+  gst_harness_set_src_caps_str (h, CAPS_RGB);
+  gst_object_unref (element);
+  return h;
+}
+
+/* More elements than their model has sessions; the stand-in speaks of three processors. Those that wait for a
+ * turn can be stopped while the engine hangs in the others, an error of one concerns nobody else, and
+ * everybody gets captions. */
+GST_START_TEST (test_many)
+{
+  const gchar *model = caption_model ("hold=@/hold\njournal=@/journal\n");
+  GstHarness *h[8], *failing;
+  const guint count = G_N_ELEMENTS (h);
+  guint i;
+
+  caption_hold ();
+  for (i = 0; i < count; i++)
+    h[i] = shared_harness (model);
+  for (i = 0; i < count - 1; i++)
+    gst_buffer_unref (caption_pass (h[i], 0));
+  caption_wait_journal ("look", 4);
+  gst_buffer_unref (caption_pass (h[count - 1], 0));
+  g_usleep (50000);             /* so that it is likely to wait by now */
+  fail_unless_equals_int (gst_element_set_state (h[count - 1]->element,
+          GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  fail_unless_equals_int (caption_stat (h[0]->element, "captions"), 0);
+
+  failing = caption_harness ("fail_look=1\n",
+      "mode=sync interval=0 on-error=error");
+  fail_unless_equals_int (gst_harness_push (failing, caption_frame (0, 0)),
+      GST_FLOW_ERROR);
+  caption_harness_end (failing);
+
+  caption_release ();
+  for (i = 0; i < count - 1; i++)
+    caption_wait (h[i]->element, "captions", 1);
+  for (i = 0; i < count - 1; i++) {
+    gst_buffer_unref (caption_pass (h[i], 1));
+    caption_wait (h[i]->element, "captions", 2);
+  }
+  for (i = 0; i < count; i++)
+    caption_harness_end (h[i]);
+}
+
+GST_END_TEST;
+
 static Suite *
 live_suite (void)
 {
@@ -942,6 +1042,8 @@ live_suite (void)
   tcase_add_test (tcase, test_too_short);
   tcase_add_test (tcase, test_not_shown);
   tcase_add_test (tcase, test_spread);
+  tcase_add_test (tcase, test_nicer);
+  tcase_add_test (tcase, test_many);
   return suite;
 }
 

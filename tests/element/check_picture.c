@@ -712,16 +712,32 @@ GST_START_TEST (test_parts)
 
 GST_END_TEST;
 
+#define GLIMPSE GST_PALME_CAPTION_PICTURE_GLIMPSE
+
+static void
+glimpse (GstPalmeCaptionPicture * picture, guint8 * out, GstBuffer * buffer,
+    const GstVideoRectangle * part)
+{
+  const gchar *reason = "";
+  GstVideoFrame frame;
+
+  fail_unless (gst_palme_caption_picture_map (picture, &frame, buffer,
+          &reason), "%s", reason);
+  fail_unless (gst_palme_caption_picture_glimpse (picture, out, &frame, part));
+  gst_video_frame_unmap (&frame);
+}
+
 /* A part is what a frame of its own would be that has these pixels and no others. */
 GST_START_TEST (test_part_alone)
 {
-  static const GstVideoRectangle parts[] = { {0, 0, 97, 55}, {1, 1, 1, 1},
-  {31, 17, 33, 21}, {96, 54, 1, 1}, {0, 54, 97, 1}, {40, 0, 57, 55}
+  static const GstVideoRectangle parts[] = { {0, 0, 97, 155}, {1, 1, 1, 1},
+  {31, 17, 33, 21}, {96, 54, 1, 1}, {0, 54, 97, 1}, {40, 3, 57, 150}
   };
-  GstCaps *caps = caps_of ("RGB", 97, 55, ""), *small;
+  GstCaps *caps = caps_of ("RGB", 97, 155, ""), *small;
   GstBuffer *buffer = waves (caps), *alone;
   GstPalmeCaptionPicture picture = { 0 }, fresh = { 0 };
   guint8 found[24 * 24 * 3], wanted[24 * 24 * 3];
+  guint8 glimpses[2][GLIMPSE * GLIMPSE * 3];
   const gchar *reason = "";
   GstMapInfo from, to;
   guint i;
@@ -747,6 +763,10 @@ GST_START_TEST (test_part_alone)
     fail_unless (gst_palme_caption_picture_take (&fresh, wanted, 24, alone,
             NULL, &reason));
     fail_unless (memcmp (found, wanted, sizeof found) == 0, "part %u", i);
+    glimpse (&picture, glimpses[0], buffer, part);
+    glimpse (&fresh, glimpses[1], alone, NULL);
+    fail_unless (memcmp (glimpses[0], glimpses[1], sizeof glimpses[0]) == 0,
+        "part %u", i);
     gst_buffer_unref (alone);
     gst_caps_unref (small);
   }

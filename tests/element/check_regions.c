@@ -371,7 +371,7 @@ GST_END_TEST;
 GST_START_TEST (test_region_and_scene)
 {
   GstHarness *h = harness ("text={r}", "mode=sync interval=0 "
-      "scene-threshold=0.005 cut-threshold=0.5 switch-margin=0.1 "
+      "scene-threshold=0.005 cut-threshold=0.9 switch-margin=0.1 "
       "region=0,0,32,48");
 
   expect (h, frame_of (0, 200), "200 [0,0,32,48]; ");
@@ -383,6 +383,12 @@ GST_START_TEST (test_region_and_scene)
   /* What happens outside of the part does not count. */
   expect (h, frame_of (3, 0), "0 [32,0,32,48]; ");
   fail_unless_equals_uint64 (caption_stat (h->element, "kept"), 2);
+  fail_unless_equals_uint64 (caption_stat (h->element, "scene-cuts"), 0);
+  /* All of the part is another, which is half of the frame. */
+  g_object_set (h->element, "region", "0,0,32,48", NULL);
+  expect (h, frame_of (4, 0), "0 [0,0,32,48]; ");
+  expect (h, frame_of (5, 200), "200 [0,0,32,48]; ");
+  fail_unless_equals_uint64 (caption_stat (h->element, "scene-cuts"), 1);
   caption_harness_end (h);
 }
 

@@ -178,6 +178,114 @@ GST_START_TEST (test_abort_pictures)
 
 GST_END_TEST;
 
+/* Another user of the model's sessions. */
+typedef struct
+{
+  GstPalmeSessions *sessions;
+  gint64 since;
+  gint asked;
+  guint looks;                  /* of the model, when its turn came */
+} Other;
+
+static gint
+is_asked (void *user)
+{
+  g_atomic_int_inc (&((Other *) user)->asked);
+  return FALSE;
+}
+
+static gpointer
+take_turn (gpointer data)
+{
+  Other *other = data;
+  const struct palme_options options = {.cancel = is_asked,.cancel_user = other
+  };
+  palme_session *session;
+  GstPalmeTurn *turn;
+
+  fail_unless_equals_int (gst_palme_sessions_take (other->sessions, other,
+          other->since, &options, &turn, &session), PALME_OK);
+  other->looks = caption_journal ("look");
+  gst_palme_sessions_give (other->sessions, turn);
+  return NULL;
+}
+
+static void
+give_turn (gpointer turn, gpointer sessions)
+{
+  gst_palme_sessions_give (sessions, turn);
+}
+
+/* A job with several pictures takes a turn for each of them: who waits meanwhile comes in between. */
+GST_START_TEST (test_turns)
+{
+  const struct palme_options none = { 0 };
+  GstPalmeCaptionResult result;
+  GstPalmeSessions *sessions;
+  palme_session *session;
+  GThread *thread;
+  Other other = { 0 };
+  GPtrArray *turns = g_ptr_array_new ();
+  guint i, users = 0, open;
+
+  caption_hold ();
+  start ("hold=@/hold\njournal=@/journal\n");
+  other.sessions = sessions = gst_palme_model_get_sessions (model);
+  do {
+    open = gst_palme_sessions_count (sessions);
+    fail_unless_equals_int (gst_palme_sessions_join (sessions, &other, &none),
+        PALME_OK);
+    users++;
+  } while (gst_palme_sessions_count (sessions) > open);
+  for (i = 0; i < open; i++) {
+    GstPalmeTurn *turn;
+
+    fail_unless_equals_int (gst_palme_sessions_take (sessions, &other, 0, &none,
+            &turn, &session), PALME_OK);
+    g_ptr_array_add (turns, turn);
+  }
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit_some (1, 3);
+  gst_palme_sessions_give (sessions, g_ptr_array_index (turns, 0));
+  caption_wait_journal ("look", 1);
+  other.since = g_get_monotonic_time ();
+  thread = g_thread_new ("turn", take_turn, &other);
+  while (g_atomic_int_get (&other.asked) == 0)
+    g_usleep (1000);
+  gst_palme_sessions_wake (sessions);   /* it has the lock only after the other waits */
+  caption_release ();
+  g_thread_join (thread);
+  fail_unless_equals_int (other.looks, 1);
+  for (i = 0; i < 3; i++) {
+    fail_unless (gst_palme_caption_worker_take (worker, GST_CLOCK_TIME_NONE,
+            &result));
+    fail_unless_equals_uint64 (result.region, i);
+    fail_unless (result.times.latency >= result.times.queue
+        + result.times.encode + result.times.decode);
+    gst_palme_caption_result_clear (&result);
+  }
+
+  /* Nobody waits for a turn that is not wanted any more. */
+  fail_unless_equals_int (gst_palme_sessions_take (sessions, &other, 0, &none,
+          (GstPalmeTurn **) & g_ptr_array_index (turns, 0), &session),
+      PALME_OK);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  submit_some (2, 3);
+  gst_palme_caption_worker_abort (worker);
+  fail_unless (gst_palme_caption_worker_begin (worker, TRUE));
+  fail_unless_equals_uint64 (stat ("stale"), 3);
+  submit_some (3, 3);
+  gst_palme_caption_worker_stop (worker);
+  fail_unless_equals_int (caption_journal ("look"), 3);
+  g_ptr_array_foreach (turns, give_turn, sessions);
+  g_ptr_array_free (turns, TRUE);
+  for (i = 0; i < users; i++)
+    gst_palme_sessions_leave (sessions, &other);
+  end ();
+}
+
+GST_END_TEST;
+
 /* Between begin and submit, and between submit and take. */
 GST_START_TEST (test_abort_between)
 {
@@ -468,6 +576,7 @@ worker_suite (void)
   tcase_add_test (tcase, test_slot);
   tcase_add_test (tcase, test_pictures);
   tcase_add_test (tcase, test_abort_pictures);
+  tcase_add_test (tcase, test_turns);
   tcase_add_test (tcase, test_abort_between);
   tcase_add_test (tcase, test_flushing);
   tcase_add_test (tcase, test_wake);
