@@ -25,6 +25,8 @@
 
 /* After so many frames without a region of interest one is told that there are none. */
 #define MANY_WITHOUT_REGIONS 300
+#define NO_REGIONS "There are no captions yet, because no frame has had a region of interest, which regions=roi asks " \
+    "for. They come from a detector in front of palmecaption, as GstVideoRegionOfInterestMeta."
 
 /* The duration; if it is unknown that of the frame rate, else 1/30 s. */
 static GstClockTime
@@ -119,7 +121,8 @@ warn_outside (GstPalmeCaption * self,
           meta->y, width, height));
 }
 
-/* A detector that runs and sees nothing cannot be told from none, so this is no warning. */
+/* A detector that runs and sees nothing cannot be told from none, so this is no warning. Of an INFO message
+ * gst-launch-1.0 prints the debug string alone. */
 static void
 note_no_regions (GstPalmeCaption * self, guint count)
 {
@@ -129,11 +132,7 @@ note_no_regions (GstPalmeCaption * self, guint count)
       || ++self->without_regions < MANY_WITHOUT_REGIONS)
     return;
   self->without_regions = G_MAXUINT;
-  GST_ELEMENT_INFO (self, STREAM, FORMAT,
-      ("There are no captions yet, because no frame has had a region of "
-          "interest, which regions=roi asks for. They come from a detector "
-          "in front of palmecaption, as GstVideoRegionOfInterestMeta."),
-      (NULL));
+  GST_ELEMENT_INFO (self, STREAM, FORMAT, (NO_REGIONS), (NO_REGIONS));
 }
 
 static void

@@ -368,8 +368,12 @@ keep_steady (GstPalmeCaption * self, GstPalmeCaptionRegion * region,
   result->score = news.compared ? news.shown_score : shown->score;
 }
 
+#define NOT_SHOWN "Captions are in messages and metadata only: there is no textoverlay downstream whose text is " \
+    "free, and nothing is linked to the text pad. Put \"textoverlay\" behind palmecaption to see them, or set " \
+    "auto-overlay=false."
+
 /* Tells whoever expects to see captions why there are none. Whether somebody reads messages cannot be told, so
- * with messages this is no warning. */
+ * with messages this is no warning. Of an INFO message gst-launch-1.0 prints the debug string alone. */
 static void
 tell_if_not_shown (GstPalmeCaption * self)
 {
@@ -387,11 +391,7 @@ tell_if_not_shown (GstPalmeCaption * self)
       || gst_palme_caption_is_listened_to (self))
     return;
   if (posted)
-    GST_ELEMENT_INFO (self, RESOURCE, NOT_FOUND,
-        ("Captions are in messages and metadata only: there is no textoverlay "
-            "downstream whose text is free, and nothing is linked to the text "
-            "pad. Put \"textoverlay\" behind palmecaption to see them, or set "
-            "auto-overlay=false."), (NULL));
+    GST_ELEMENT_INFO (self, RESOURCE, NOT_FOUND, (NOT_SHOWN), (NOT_SHOWN));
   else
     GST_ELEMENT_WARNING (self, RESOURCE, NOT_FOUND,
         ("Captions are in metadata only: there is no textoverlay downstream "

@@ -702,15 +702,19 @@ GST_START_TEST (test_no_roi)
   GstHarness *h = harness (NULL, "mode=sync interval=0 regions=roi");
   GstMessage *message;
   GError *error;
+  gchar *debug;
   guint n;
 
   for (n = 0; n < 700; n++)
     gst_buffer_unref (pass (h, frame_of (n, 0)));
   message = caption_message (h->element, GST_MESSAGE_INFO);
   fail_unless (message != NULL);
-  gst_message_parse_info (message, &error, NULL);
+  gst_message_parse_info (message, &error, &debug);
   fail_unless (strstr (error->message, "regions=roi") != NULL);
+  /* gst-launch-1.0 prints nothing else. */
+  fail_unless (strstr (debug, error->message) != NULL, "%s", debug);
   g_error_free (error);
+  g_free (debug);
   gst_message_unref (message);
   fail_unless_equals_int (caption_messages (h->element,
           GST_MESSAGE_INFO | GST_MESSAGE_WARNING), 0);
