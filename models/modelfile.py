@@ -147,6 +147,16 @@ def translate(tensors, config, version):
     return out
 
 
+def layer_of(name):
+    """What FORMAT.md, 3.5, calls the layer that has this tensor of version 2."""
+    layer = name.removesuffix(".weight")
+    if match := re.fullmatch(r"(.*\.(?:attn|self))\.[qkv]", layer):
+        return match[1] + ".qkv"
+    if match := re.fullmatch(r"(.*\.cross)\.[kv]", layer):
+        return match[1] + ".kv"
+    return layer
+
+
 # ---- Version 2: configuration -----------------------------------------------------------------
 
 GENERATION = [
@@ -269,8 +279,8 @@ def config_1(nested):
         flat["xpos_center"] = decoder["xpos_center"]
     if "length" in nested.get("training", {}):
         flat["train_length"] = nested["training"]["length"]
-    if "precisions" in nested:
-        flat["precisions"] = nested["precisions"]
+    if "precisions" in nested:  # they were measured with the layers that need more care, which palme.py does not keep
+        flat["precisions"] = ["f32"] if "least_precision" in nested else nested["precisions"]
     if "labels" in nested:
         flat["labels"] = nested["labels"]
     return flat
@@ -388,6 +398,23 @@ def read_raw(path):
         raise DataError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: no model file: {error}") from None
+
+
+def read_metadata(path):
+    """The strings of a model file's header, without its tensors."""
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if not 2 <= size <= 1 << 24:
+                raise ValueError("not in the safetensors layout")
+            metadata = json.loads(file.read(size)).get("__metadata__", {})
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path}: no model file: {error}") from None
+    if metadata.get("format") != "palme":
+        raise DataError(f"{path}: no model file")
+    return metadata
 
 
 def convert(source, target, version=2):

@@ -112,6 +112,7 @@ tool_headers=$(ls tools/palme-caption | grep '\.h$')
 for file in tools/*/*.[ch] examples/*.[ch] examples/*/*.[ch]; do
     case $file in
     tools/palme-caption/*) check_file "$file" palme.h gstpalmesanitize.h $tool_headers ;;
+    examples/*/*) check_file "$file" $(ls "${file%/*}" | grep '\.h$') ;;
     *) check_file "$file" ;;
     esac
     for header in $(theirs "$file"); do

@@ -3,20 +3,28 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python     any of these groups
+#     sh tests/packages.sh build demo test python web hls     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgdk-pixbuf-2.0-dev'
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgdk-pixbuf-2.0-dev
+  libsqlite3-dev'
 # textoverlay and the X sinks are in gstreamer1.0-x; v4l2src, autovideosink, jpegdec, vp8enc and matroskamux
 # in -good; webvttenc, webpdec and jpegparse in -bad.
 demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-x fonts-dejavu-core'
-# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them. The programs of
-# docs/bindings.md need the languages; Go and Rust are large, and are tested where they are.
+# The screen test looks at a screenshot. x264enc, in -ugly, writes closed captions, and ffmpeg reads them. The second line is
+# for the programs of docs/bindings.md, the others for the examples that send captions elsewhere. Go, Rust and Chromium are
+# large, and what needs them is tested where they are.
 test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg
-  ges1.0-tools gir1.2-gstreamer-1.0 gjs python3-gi"
+  ges1.0-tools gir1.2-gstreamer-1.0 gjs python3-gi
+  libsoup-3.0-dev libjson-glib-dev libgstrtspserver-1.0-dev libmosquitto-dev mosquitto mosquitto-clients espeak-ng
+  gstreamer1.0-nice"
 python='python3-venv'
+# The live page; its pictures need jpegenc, in -good.
+web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstreamer1.0-plugins-good'
+# H.264, and the decoders of common files.
+hls='gstreamer1.0-plugins-ugly gstreamer1.0-libav'
 
 wanted=
 for group in "$@"; do
@@ -25,6 +33,8 @@ for group in "$@"; do
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
     python) wanted="$wanted $python" ;;
+    web) wanted="$wanted $web" ;;
+    hls) wanted="$wanted $hls" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
     esac
 done

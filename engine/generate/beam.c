@@ -41,6 +41,15 @@ static int offer(struct palme_candidate *list, int count, int most, const struct
     return count < most ? count + 1 : count;
 }
 
+int palme_search_forced(const struct palme_search *search, const int *tokens, int length)
+{
+    int token = length + 1 == search->max_length && search->last >= 0 ? search->last : length ? -1 : search->first;
+
+    if (token >= 0 && palme_blocklist_forbids(search->blocklist, search->tokenizer, tokens, length, token))
+        return -1;
+    return token;
+}
+
 static int collect(struct palme_beams *beams, const struct palme_kernels *kernels, float *logits, int vocabulary,
                    const struct palme_search *search)
 {
@@ -48,6 +57,12 @@ static int collect(struct palme_beams *beams, const struct palme_kernels *kernel
 
     for (int b = 0; b < beams->open; b++) {
         float *row = logits + (size_t)b * (size_t)vocabulary;
+        int forced = palme_search_forced(search, beams->beam[b].tokens, beams->length);
+
+        if (forced >= 0) {
+            count = offer(beams->candidates, count, most, &(struct palme_candidate){ beams->beam[b].score, b, forced });
+            continue;
+        }
         double all = kernels->log_sum_exp(row, vocabulary);
 
         if (search->hold)

@@ -144,6 +144,8 @@ static struct palme_search search_of(const palme_session *s)
         .front = s->prompt.tokens + s->seen.id_count,
         .front_length = theirs ? s->prompt.count - s->seen.id_count : 0,
         .hold = s->seen.holds ? &s->seen.hold : NULL,
+        .first = s->prompt.count - s->seen.id_count == 1 ? config->forced_bos : -1,
+        .last = config->forced_eos,
     };
 }
 
@@ -179,8 +181,11 @@ static int choose(palme_session *s, float *logits)
     palme_forbid_repeats(logits, search.tokens, search.front, search.front_length, h->text, h->generated, search.ngram);
     if (h->generated + 1 < search.min_length)
         logits[search.eos] = -INFINITY;
-    token = choose_any(s, logits, search.tokens);
-    while (token >= 0 && palme_blocklist_forbids(search.blocklist, search.tokenizer, h->text, h->generated, token)) {
+    int forced = palme_search_forced(&search, h->text, h->generated);
+
+    token = forced >= 0 ? forced : choose_any(s, logits, search.tokens);
+    while (token >= 0 && forced < 0 &&
+           palme_blocklist_forbids(search.blocklist, search.tokenizer, h->text, h->generated, token)) {
         if (!(logits[token] > -INFINITY)) /* no token is left */
             return -1;
         logits[token] = -INFINITY;
@@ -188,7 +193,7 @@ static int choose(palme_session *s, float *logits)
     }
     if (token < 0)
         return token;
-    float raw = s->options.temperature > 0 ? logits[token] : probabilities[token];
+    float raw = s->options.temperature > 0 && forced < 0 ? logits[token] : probabilities[token];
     if (!isnan(raw - all)) /* weights of a damaged model may be infinite */
         h->score += raw - all;
     return token;

@@ -32,6 +32,21 @@ static void gelu_c(float *x, int n)
         x[i] = (float)(0.5 * x[i] * (1 + erf(x[i] * 0.70710678118654752440)));
 }
 
+static void gelu_tanh_c(float *x, int n)
+{
+    for (int i = 0; i < n; i++) {
+        double z = 0.79788456080286535588 * (x[i] + 0.044715 * x[i] * x[i] * x[i]);
+
+        x[i] = (float)(x[i] / (1 + exp(-2 * z)));
+    }
+}
+
+static void quick_gelu_c(float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        x[i] = (float)(x[i] / (1 + exp(-1.702 * x[i])));
+}
+
 static void add_c(float *x, const float *y, int n)
 {
     for (int i = 0; i < n; i++)
@@ -126,7 +141,7 @@ static void linear_c(float *y, const float *x, const float *w, const float *b, i
 static void attend_row(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape,
                        int position)
 {
-    double sum[PALME_HEAD] = { 0 }, total = 0, top = -INFINITY;
+    double sum[PALME_MOST_HEAD_DIM] = { 0 }, total = 0, top = -INFINITY;
     int last = position < shape->visible ? shape->visible : position + 1;
     int end = last < shape->keys ? last : shape->keys;
 
@@ -138,7 +153,7 @@ static void attend_row(float *out, const float *q, const float *k, const float *
             const float *key = k + (tile + j) * shape->k_stride;
             double dot = 0;
 
-            for (int d = 0; d < PALME_HEAD; d++)
+            for (int d = 0; d < shape->width; d++)
                 dot += (double)q[d] * key[d];
             int distance = position - (tile + j);
             score[j] = dot * shape->scale - (double)shape->slope * (distance < 0 ? -distance : distance);
@@ -149,7 +164,7 @@ static void attend_row(float *out, const float *q, const float *k, const float *
             continue;
         double shrink = exp(top - high);
         total *= shrink;
-        for (int d = 0; d < PALME_HEAD; d++)
+        for (int d = 0; d < shape->width; d++)
             sum[d] *= shrink;
         top = high;
         for (int j = 0; j < count; j++) {
@@ -157,11 +172,11 @@ static void attend_row(float *out, const float *q, const float *k, const float *
             double weight = exp(score[j] - top);
 
             total += weight;
-            for (int d = 0; d < PALME_HEAD; d++)
+            for (int d = 0; d < shape->width; d++)
                 sum[d] += weight * value[d];
         }
     }
-    for (int d = 0; d < PALME_HEAD; d++)
+    for (int d = 0; d < shape->width; d++)
         out[d] = total > 0 ? (float)(sum[d] / total) : 0;
 }
 
@@ -271,6 +286,8 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
         *kernels = (struct palme_kernels){
             .layernorm = layernorm_c,
             .gelu = gelu_c,
+            .gelu_tanh = gelu_tanh_c,
+            .quick_gelu = quick_gelu_c,
             .add = add_c,
             .relu6 = relu6_c,
             .normalize = normalize_c,

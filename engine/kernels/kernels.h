@@ -19,7 +19,9 @@
 #include "kernels/cpu.h"
 
 enum {
-    PALME_HEAD = 64,            /* dimensions of an attention head, always */
+    PALME_HEAD = 64,            /* dimensions of most attention heads, for which there are loops of their own */
+    PALME_MOST_HEAD_DIM = 256,  /* and of any */
+    PALME_ATTEND_ROWS = 128,    /* that attention takes through its keys together */
     PALME_PANEL = 16,           /* outputs of a linear layer that are stored together */
     PALME_INT8_GROUP = 4,       /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536,    /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
@@ -89,14 +91,16 @@ static inline uint16_t palme_bf16_round(float x)
 struct palme_attend {
     int rows, keys;
     int first, visible;
+    int width;                                          /* of the head, 1..PALME_MOST_HEAD_DIM */
     ptrdiff_t out_stride, q_stride, k_stride, v_stride; /* floats from a row to the next */
     float scale;                                        /* of q.k */
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
-    void *workspace; /* PALME_ATTEND_WORKSPACE bytes of the kernel's own, at a multiple of 64; untouched by plain C */
+    void *workspace; /* PALME_ATTEND_WORKSPACE(width) bytes of the kernel's own, at a multiple of 64; not of plain C */
 };
 
-/* What the widest vectors need for the rows that wait and a tile of keys: too much for the stack of a host's thread. */
-enum { PALME_ATTEND_WORKSPACE = 76 * 1024 };
+/* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
+ * thread. */
+#define PALME_ATTEND_WORKSPACE(width) (16 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 1600)
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {
@@ -126,8 +130,10 @@ struct palme_kernels {
     /* y[n] = (x - mean) / sqrt(variance + eps) * w + b, biased variance. y may be x. */
     void (*layernorm)(float *y, const float *x, const float *w, const float *b, int n, double eps);
 
-    /* x[n] = 0.5 x (1 + erf(x / sqrt 2)), the exact form. */
+    /* x[n] = 0.5 x (1 + erf(x / sqrt 2)), the exact form; and the other two of enum palme_activation. */
     void (*gelu)(float *x, int n);
+    void (*gelu_tanh)(float *x, int n);
+    void (*quick_gelu)(float *x, int n);
 
     /* x[n] += y[n] */
     void (*add)(float *x, const float *y, int n);
@@ -194,7 +200,7 @@ struct palme_kernels {
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
     void (*to_bf16)(uint16_t *q, const float *x, int n);
 
-    /* out[rows][64] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
+    /* out[rows][width] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */
     void (*attend)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
 

@@ -40,6 +40,33 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
     }
 }
 
+/* x / (1 + e^-s) of x[count], with s = c x or c (x + d x^3). */
+static inline __attribute__((always_inline)) void vec_logistic(vf *x, const int count, const float c, const float d)
+{
+    vf e[VEC_INTERLEAVED];
+
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) {
+        vf s = vf_mul(x[i], vf_set(-c));
+
+        e[i] = d != 0 ? vf_mul(s, vf_fma(vf_mul(x[i], x[i]), vf_set(d), vf_set(1))) : s;
+    }
+    vf_exps(e, count);
+    VEC_UNROLL
+    for (int i = 0; i < count; i++) /* below -64 there is 0 left: the exponential ends at e^88. NaN stays. */
+        x[i] = vf_div(vf_max(vf_set(-64), x[i]), vf_add(vf_set(1), e[i]));
+}
+
+static inline __attribute__((always_inline)) void vec_gelu_tanh(vf *x, const int count)
+{
+    vec_logistic(x, count, 2 * 0.79788456f, 0.044715f);
+}
+
+static inline __attribute__((always_inline)) void vec_quick_gelu(vf *x, const int count)
+{
+    vec_logistic(x, count, 1.702f, 0);
+}
+
 /* ---- Vectors -------------------------------------------------------------------------------- */
 
 /* Long sums are short ones in single precision that are added up in double: the mean of a layer norm shifts
@@ -107,26 +134,31 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
     }
 }
 
-static void gelu(float *x, int n)
-{
-    vf a[VEC_INTERLEAVED];
-    int i = 0;
-
-    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
-        VEC_UNROLL
-        for (int k = 0; k < VEC_INTERLEAVED; k++)
-            a[k] = vf_load(x + i + k * VF);
-        vec_gelu(a, VEC_INTERLEAVED);
-        VEC_UNROLL
-        for (int k = 0; k < VEC_INTERLEAVED; k++)
-            vf_store(x + i + k * VF, a[k]);
+/* x[n] = f(x[n]), by a function of some vectors. */
+#define VALUES_FUNCTION(name, f)                                                                                       \
+    static void name(float *x, int n)                                                                                  \
+    {                                                                                                                  \
+        vf a[VEC_INTERLEAVED];                                                                                         \
+        int i = 0;                                                                                                     \
+                                                                                                                       \
+        for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {                                             \
+            VEC_UNROLL                                                                                                 \
+            for (int k = 0; k < VEC_INTERLEAVED; k++)                                                                  \
+                a[k] = vf_load(x + i + k * VF);                                                                        \
+            f(a, VEC_INTERLEAVED);                                                                                     \
+            VEC_UNROLL                                                                                                 \
+            for (int k = 0; k < VEC_INTERLEAVED; k++)                                                                  \
+                vf_store(x + i + k * VF, a[k]);                                                                        \
+        }                                                                                                              \
+        for (; i < n; i += VF) {                                                                                       \
+            a[0] = vf_load_n(x + i, vf_left(n, i));                                                                    \
+            f(a, 1);                                                                                                   \
+            vf_store_n(x + i, a[0], vf_left(n, i));                                                                    \
+        }                                                                                                              \
     }
-    for (; i < n; i += VF) {
-        a[0] = vf_load_n(x + i, vf_left(n, i));
-        vec_gelu(a, 1);
-        vf_store_n(x + i, a[0], vf_left(n, i));
-    }
-}
+VALUES_FUNCTION(gelu, vec_gelu)
+VALUES_FUNCTION(gelu_tanh, vec_gelu_tanh)
+VALUES_FUNCTION(quick_gelu, vec_quick_gelu)
 
 static void add(float *x, const float *y, int n)
 {
@@ -233,29 +265,26 @@ enum {
     TILE_VECTORS = VEC_REGISTERS / 8, /* of a tile, a divisor or a multiple of PARTS */
     TILE_ROWS = 6,
     TALL_ROWS = 4, /* of a tile of one vector more */
-    WIDE = 8
+    WIDE = 8,
+    RUN = 16, /* inputs, after which a tile asks for weights of AHEAD inputs of the next one */
+    AHEAD = 2,
+    LINE_FLOATS = 16
 };
 
-/* `rows` and `vectors` are constants where this is called, so that the sums are registers. */
-static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w, const float *b,
-                                                       const int rows, const int vectors, int in, int out,
-                                                       ptrdiff_t y_stride, ptrdiff_t x_stride,
-                                                       enum palme_activation activation)
+/* Adds the products of inputs begin..end-1. */
+static inline __attribute__((always_inline)) void add_products(vf *sum, const float *x, const float *w, const int rows,
+                                                               const int vectors, int begin, int end, size_t panel,
+                                                               ptrdiff_t x_stride, const int few)
 {
-    vf sum[TILE_ROWS * TILE_VECTORS]; /* [rows][vectors]; what is not used does not exist */
-    size_t panel = (size_t)in * PALME_PANEL;
-
-    for (int i = 0; i < rows * vectors; i++)
-        sum[i] = b ? vf_load(b + i % vectors * VF) : vf_set(0);
     VEC_UNROLL_2
-    for (int k = 0; k < in; k++) {
+    for (int k = begin; k < end; k++) {
         vf weight[WIDE]; /* held for all rows, beside one value of x at a time */
 
         for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
-        if (rows > 1 && rows < TILE_ROWS)
+        if (few)
             vec_prefetch(w + (size_t)k * PALME_PANEL, (vectors + PARTS - 1) / PARTS, panel * sizeof *w,
-                         (size_t)(in - k));
+                         (size_t)(end - k));
         for (int r = 0; r < rows; r++) {
             vf value = vf_set(x[r * x_stride + k]);
 
@@ -263,6 +292,29 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
                 sum[r * vectors + i] = vf_fma(value, weight[i], sum[r * vectors + i]);
         }
     }
+}
+
+/* `rows` and `vectors` are constants where this is called, so that the sums are registers. `ahead` is NULL or where
+ * weights begin that are needed soon: a part of them is asked for here. */
+static inline __attribute__((always_inline)) void tile(float *y, const float *x, const float *w, const float *b,
+                                                       const int rows, const int vectors, int in, int out,
+                                                       ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                       enum palme_activation activation, const float *ahead)
+{
+    vf sum[TILE_ROWS * TILE_VECTORS]; /* [rows][vectors]; what is not used does not exist */
+    size_t panel = (size_t)in * PALME_PANEL;
+
+    for (int i = 0; i < rows * vectors; i++)
+        sum[i] = b ? vf_load(b + i % vectors * VF) : vf_set(0);
+    int begin = 0;
+
+    if (rows == TILE_ROWS && ahead)
+        for (; in - begin >= RUN; begin += RUN, ahead += AHEAD * vectors * VF) {
+            for (int i = 0; i < AHEAD * vectors * VF; i += LINE_FLOATS)
+                __builtin_prefetch(ahead + i, 0, 2);
+            add_products(sum, x, w, rows, vectors, begin, begin + RUN, panel, x_stride, 0);
+        }
+    add_products(sum, x, w, rows, vectors, begin, in, panel, x_stride, rows > 1 && rows < TILE_ROWS);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < vectors && i * VF < out; i++) {
             vf s = sum[r * vectors + i];
@@ -278,18 +330,20 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
 static inline __attribute__((always_inline)) void tiles(float *y, const float *x, const float *w, const float *b,
                                                         int rows, const int vectors, int in, int out,
                                                         ptrdiff_t y_stride, ptrdiff_t x_stride,
-                                                        enum palme_activation activation)
+                                                        enum palme_activation activation, const float *ahead)
 {
     const int step = vectors > TILE_VECTORS ? TALL_ROWS : TILE_ROWS, most = step - 1;
 
-    for (; rows >= step; rows -= step, y += step * y_stride, x += step * x_stride)
-        tile(y, x, w, b, step, vectors, in, out, y_stride, x_stride, activation);
+    for (; rows >= step; rows -= step, y += step * y_stride, x += step * x_stride) {
+        tile(y, x, w, b, step, vectors, in, out, y_stride, x_stride, activation, ahead);
+        ahead = ahead ? ahead + in / RUN * AHEAD * vectors * VF : NULL;
+    }
     switch (rows) {
-    case 5: tile(y, x, w, b, most < 5 ? most : 5, vectors, in, out, y_stride, x_stride, activation); break;
-    case 4: tile(y, x, w, b, most < 4 ? most : 4, vectors, in, out, y_stride, x_stride, activation); break;
-    case 3: tile(y, x, w, b, 3, vectors, in, out, y_stride, x_stride, activation); break;
-    case 2: tile(y, x, w, b, 2, vectors, in, out, y_stride, x_stride, activation); break;
-    case 1: tile(y, x, w, b, 1, vectors, in, out, y_stride, x_stride, activation); break;
+    case 5: tile(y, x, w, b, most < 5 ? most : 5, vectors, in, out, y_stride, x_stride, activation, NULL); break;
+    case 4: tile(y, x, w, b, most < 4 ? most : 4, vectors, in, out, y_stride, x_stride, activation, NULL); break;
+    case 3: tile(y, x, w, b, 3, vectors, in, out, y_stride, x_stride, activation, NULL); break;
+    case 2: tile(y, x, w, b, 2, vectors, in, out, y_stride, x_stride, activation, NULL); break;
+    case 1: tile(y, x, w, b, 1, vectors, in, out, y_stride, x_stride, activation, NULL); break;
     default: break;
     }
 }
@@ -311,7 +365,7 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
     if (rows == 1) {
         for (; out - first > WIDE * VF - PALME_PANEL; first += WIDE * VF)
             tile(y + first, x, w + (size_t)first * in, b ? b + first : NULL, 1, WIDE, in,
-                 out - first < WIDE * VF ? out - first : WIDE * VF, y_stride, x_stride, activation);
+                 out - first < WIDE * VF ? out - first : WIDE * VF, y_stride, x_stride, activation, NULL);
     }
     while (first < out) {
         int rest = out - first, vectors = tile_vectors((rest + VF - 1) / VF);
@@ -321,13 +375,14 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
         first += vectors * VF;
         rest = rest < vectors * VF ? rest : vectors * VF;
         if (vectors == TILE_VECTORS)
-            tiles(to, x, panel, bias, rows, TILE_VECTORS, in, rest, y_stride, x_stride, activation);
+            tiles(to, x, panel, bias, rows, TILE_VECTORS, in, rest, y_stride, x_stride, activation,
+                  panel + (size_t)(vectors / PARTS) * PALME_PANEL * in);
         else if (vectors == 3)
-            tiles(to, x, panel, bias, rows, 3, in, rest, y_stride, x_stride, activation);
+            tiles(to, x, panel, bias, rows, 3, in, rest, y_stride, x_stride, activation, NULL);
         else if (vectors == 2)
-            tiles(to, x, panel, bias, rows, 2, in, rest, y_stride, x_stride, activation);
+            tiles(to, x, panel, bias, rows, 2, in, rest, y_stride, x_stride, activation, NULL);
         else
-            tiles(to, x, panel, bias, rows, 1, in, rest, y_stride, x_stride, activation);
+            tiles(to, x, panel, bias, rows, 1, in, rest, y_stride, x_stride, activation, NULL);
     }
 }
 
@@ -339,6 +394,8 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
 {
     kernels->layernorm = layernorm;
     kernels->gelu = gelu;
+    kernels->gelu_tanh = gelu_tanh;
+    kernels->quick_gelu = quick_gelu;
     kernels->add = add;
     kernels->relu6 = relu6;
     kernels->normalize = normalize;

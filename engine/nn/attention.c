@@ -26,9 +26,9 @@ static char *aligned(void *memory)
     return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
 }
 
-size_t palme_attention_workspace(int threads)
+size_t palme_attention_workspace(int threads, int width)
 {
-    return 64 + (size_t)threads * PALME_ATTEND_WORKSPACE;
+    return 64 + (size_t)threads * PALME_ATTEND_WORKSPACE(width);
 }
 
 /* There is a workspace for each thread, so one is free. */
@@ -57,9 +57,9 @@ static void attention_part(void *user, int i)
     if (job->slopes)
         shape.slope = job->slopes[head];
     int workspace = workspace_take(job);
-    shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE;
-    job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * PALME_HEAD,
-                         job->q + row * shape.q_stride + (ptrdiff_t)head * PALME_HEAD, job->k + head * job->k_head,
+    shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE(shape.width);
+    job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * shape.width,
+                         job->q + row * shape.q_stride + (ptrdiff_t)head * shape.width, job->k + head * job->k_head,
                          job->v + head * job->v_head, &shape);
     workspace_give(job, workspace);
 }
@@ -70,9 +70,9 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
 {
     /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
      * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
-    enum { LEAST = 30, MOST = 64 };
-    double row_flops = 4.0 * PALME_HEAD * shape->keys,
-           read = PALME_READ_FLOPS * 2.0 * sizeof(float) * PALME_HEAD * shape->keys;
+    enum { TOGETHER = 6, LEAST = 5 * TOGETHER, MOST = PALME_ATTEND_ROWS / TOGETHER * TOGETHER };
+    double row_flops = 4.0 * shape->width * shape->keys,
+           read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
     double step = PALME_CANCEL_FLOPS / row_flops;
     struct attention_job job = { .kernels = c->kernels,
                                  .workspaces = aligned(c->workspace),
@@ -86,6 +86,8 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                                  .v_head = v_head };
 
     job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
+    job.parts = (shape->rows + job.step - 1) / job.step;
+    job.step = ((shape->rows + job.parts - 1) / job.parts + TOGETHER - 1) / TOGETHER * TOGETHER; /* parts alike */
     job.parts = (shape->rows + job.step - 1) / job.step;
     double cost = row_flops * shape->rows > read ? row_flops * shape->rows : read;
 

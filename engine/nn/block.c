@@ -4,8 +4,6 @@
  */
 #include "nn/block.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -105,6 +103,15 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }
 
+void palme_attention_keys(struct palme_compute *c, const struct palme_stack *stack,
+                          const struct palme_attention_block *block, const float *x,
+                          const struct palme_block_work *work, int rows)
+{
+    const struct palme_linear_op products[] = { { work->k, &block->k, NULL }, { work->v, &block->v, NULL } };
+
+    palme_linear_multi(c, products, 2, input_of(c, stack, &block->norm, work->y, x, rows), rows);
+}
+
 void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block,
                    float *x, const struct palme_block_work *work, int rows)
 {
@@ -116,64 +123,12 @@ void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, con
         palme_norm_run(c, stack, x, x, &block->norm, rows);
 }
 
-/* ---- Heads of any width ------------------------------------------------------------------- */
-
-struct plain_job {
-    const struct palme_attend *shape;
-    float *out;
-    const float *q, *k, *v, *slopes;
-    int heads, width;
-};
-
-static double plain_score(const struct plain_job *job, const float *q, int head, int row, int key)
-{
-    const struct palme_attend *shape = job->shape;
-    const float *k = job->k + key * shape->k_stride + (ptrdiff_t)head * job->width;
-    int distance = shape->first + row - key;
-    double sum = 0;
-
-    for (int d = 0; d < job->width; d++)
-        sum += (double)q[d] * k[d];
-    return sum * shape->scale - (job->slopes ? (double)job->slopes[head] * abs(distance) : 0);
-}
-
-/* One row of one head: the sums are kept for the largest score so far, and scaled down when a larger one comes. */
-static void plain_part(void *user, int i)
-{
-    const struct plain_job *job = user;
-    const struct palme_attend *shape = job->shape;
-    int head = i % job->heads, row = i / job->heads;
-    const float *q = job->q + row * shape->q_stride + (ptrdiff_t)head * job->width;
-    float *out = job->out + row * shape->out_stride + (ptrdiff_t)head * job->width;
-    double sums[PALME_MOST_HEAD_DIM] = { 0 }, largest = -INFINITY, all = 0;
-
-    for (int key = 0; key < shape->keys; key++) {
-        if (key >= shape->visible && key > shape->first + row)
-            continue;
-        const float *v = job->v + key * shape->v_stride + (ptrdiff_t)head * job->width;
-        double score = plain_score(job, q, head, row, key), before = score > largest ? exp(largest - score) : 1;
-
-        largest = score > largest ? score : largest;
-        double weight = exp(score - largest);
-
-        all = all * before + weight;
-        for (int d = 0; d < job->width; d++)
-            sums[d] = sums[d] * before + weight * v[d];
-    }
-    for (int d = 0; d < job->width; d++)
-        out[d] = all > 0 ? (float)(sums[d] / all) : 0;
-}
+/* ---- Heads ------------------------------------------------------------------------------- */
 
 void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, float *out, const float *q,
                      const float *k, const float *v, struct palme_attend shape, const float *slopes)
 {
+    shape.width = stack->head_dim;
     shape.out_stride = shape.q_stride = shape.k_stride = shape.v_stride = palme_stack_inner(stack);
-    if (stack->head_dim == PALME_HEAD) {
-        palme_attention(c, out, q, k, v, &shape, stack->heads, PALME_HEAD, PALME_HEAD, slopes);
-        return;
-    }
-    struct plain_job job = { &shape, out, q, k, v, slopes, stack->heads, stack->head_dim };
-
-    palme_parallel(c, shape.rows * stack->heads, 4.0 * shape.rows * stack->heads * shape.keys * stack->head_dim,
-                   plain_part, &job);
+    palme_attention(c, out, q, k, v, &shape, stack->heads, stack->head_dim, stack->head_dim, slopes);
 }

@@ -60,6 +60,11 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
                          const struct palme_attention_block *block, float *x, const struct palme_block_work *work,
                          int rows, const struct palme_mix *mix);
 
+/* Only the keys and values of x, with the norm before: what the last layer of rows is asked for that are never read. */
+void palme_attention_keys(struct palme_compute *c, const struct palme_stack *stack,
+                          const struct palme_attention_block *block, const float *x,
+                          const struct palme_block_work *work, int rows);
+
 /* x[rows][dim] += down(f(up(x))), the same. */
 void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block,
                    float *x, const struct palme_block_work *work, int rows);
@@ -68,8 +73,8 @@ void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, con
 void palme_norm_run(struct palme_compute *c, const struct palme_stack *stack, float *y, const float *x,
                     const struct palme_norm *norm, int rows);
 
-/* All heads over keys and values whose rows are [inner]; shape's strides are not looked at. slopes is NULL or
- * [heads]. Heads of 64 values go through the kernels, those of other widths through plain C. */
+/* All heads over keys and values whose rows are [inner]; shape's width and strides are not looked at.
+ * slopes is NULL or [heads]. */
 void palme_heads_run(struct palme_compute *c, const struct palme_stack *stack, float *out, const float *q,
                      const float *k, const float *v, struct palme_attend shape, const float *slopes);
 

@@ -12,6 +12,7 @@
 #include "nn/fields.h"
 #include "nn/format1.h"
 #include "nn/labels.h"
+#include "nn/least.h"
 #include "io/json.h"
 #include "image/preprocess.h"
 #include "base/util.h"
@@ -177,6 +178,10 @@ static int read_generation(struct draft *draft, const struct palme_keys *keys)
     if (status == PALME_OK)
         status = palme_keys_token(&config->pad_token, keys, "pad", 0, config->vocabulary);
     if (status == PALME_OK)
+        status = palme_keys_token(&config->forced_bos, keys, "forced_bos", 0, config->vocabulary);
+    if (status == PALME_OK)
+        status = palme_keys_token(&config->forced_eos, keys, "forced_eos", 0, config->vocabulary);
+    if (status == PALME_OK)
         status = palme_keys_read(draft, keys, generation_fields, COUNT(generation_fields));
     if (status == PALME_OK)
         status = palme_keys_prompt(&config->default_prompt, keys, "prompt");
@@ -189,9 +194,9 @@ static void warn_unknown(const struct palme_json *json, const struct palme_keys 
                          const struct palme_keys *encoder, const struct palme_keys *decoder,
                          const struct palme_keys *projection, const struct palme_keys *generation)
 {
-    static const char *const objects[] = { "image",      "encoder",  "decoder", "projection", "generation",
-                                           "precisions", "training", "labels",  NULL };
-    static const char *const tokens[] = { "bos", "eos", "pad", "prompt", NULL };
+    static const char *const objects[] = { "image",      "encoder",  "decoder", "projection",      "generation",
+                                           "precisions", "training", "labels",  "least_precision", NULL };
+    static const char *const tokens[] = { "bos", "eos", "pad", "prompt", "forced_bos", "forced_eos", NULL };
     const char *stack[COUNT(stack_fields) + 1];
 
     for (int i = 0; i < COUNT(stack_fields); i++)
@@ -248,6 +253,7 @@ static int read_version2(struct palme_config *config, const struct palme_json *j
     if (config->rotary_xpos && config->xpos_center < 0)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: decoder.xpos_center is missing");
     if ((status = palme_config_validate(config, &names2, log)) == PALME_OK &&
+        (status = palme_least_read(&config->least, config, json, log)) == PALME_OK &&
         (status = palme_label_config_read(&config->labels, config, json, names2.stem, names2.context, log)) == PALME_OK)
         warn_unknown(json, &image, &encoder, &decoder, &projection, &generation);
     return status;
@@ -397,6 +403,8 @@ void palme_config_defaults(struct palme_config *config)
         .logits_bias = 1,
         .eos_token = -1,
         .pad_token = -1,
+        .forced_bos = -1,
+        .forced_eos = -1,
         .default_beams = 1,
         .min_length = 1,
         .length_penalty = 0.7,
@@ -437,5 +445,6 @@ void palme_config_clear(struct palme_config *config)
 {
     free(config->default_prompt);
     palme_label_config_free(config->labels);
+    palme_least_free(config->least);
     memset(config, 0, sizeof *config);
 }

@@ -18,7 +18,6 @@ enum palme_norm_order { PALME_NORM_PRE, PALME_NORM_POST };
 enum palme_projection { PALME_PROJECTION_AUTO, PALME_PROJECTION_LINEAR, PALME_PROJECTION_NONE };
 
 enum {
-    PALME_MOST_HEAD_DIM = 256,
     PALME_STEM_FEATURES = 1280 /* values that a stem makes of a patch */
 };
 
@@ -49,6 +48,7 @@ static inline int palme_stack_inner(const struct palme_stack *stack)
 }
 
 struct palme_label_config;
+struct palme_least;
 
 struct palme_config {
     int image_size, patch_size;
@@ -74,9 +74,11 @@ struct palme_config {
     double length_penalty;
     int search_rules, early_stopping;               /* the enums above */
     int max_length, max_new_tokens, min_new_tokens; /* 0: absent */
+    int forced_bos, forced_eos;                     /* tokens that a caption begins with and is cut by; -1: absent */
     int has_min_score;
     double min_score;
     unsigned precisions;               /* a bit for each enum palme_precision in which captions are as good; never 0 */
+    struct palme_least *least;         /* owned, NULL without it: layers that need more care (least.h) */
     char *default_prompt;              /* owned, never NULL once it is read */
     struct palme_label_config *labels; /* owned, NULL for a model without labels (labels.h) */
 };

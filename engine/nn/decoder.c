@@ -166,7 +166,7 @@ struct pass {
 
 static size_t workspace_of(const struct palme_model *model, int rows)
 {
-    size_t most = palme_attention_workspace(model->threads);
+    size_t most = palme_attention_workspace(model->threads, model->config.decoder.head_dim);
 
     for (int l = 0; l < model->config.decoder.depth; l++) {
         const struct palme_decoder_layer *layer = &model->weights.decoder.layers[l];
@@ -188,15 +188,19 @@ static void lay_out(struct pass *pass, struct palme_arena *arena, const struct p
     palme_block_lay_out(&pass->block, arena, stack, rows);
 }
 
-/* For a picture of so many tokens: the context in the decoder's width, and the inputs of the layers that read it. */
-static float *lay_out_see(void **workspace, struct palme_arena *arena, const struct palme_model *model, int tokens)
+/* For a picture of so many tokens: the context in the decoder's width, the inputs of the layers that read it, and the
+ * keys and values of a layer as rows, [2][tokens][Id]. */
+static float *lay_out_see(void **workspace, float **rows, struct palme_arena *arena, const struct palme_model *model,
+                          int tokens)
 {
     const struct palme_decoder *decoder = &model->weights.decoder;
+    size_t inner = model->config.cross_attend ? (size_t)palme_stack_inner(&model->config.decoder) : 0;
     size_t bytes = palme_linear_workspace(&model->kernels, &decoder->projection, tokens);
 
     for (int l = 0; l < model->config.decoder.depth; l++)
         bytes = max_size(bytes, palme_linear_workspace(&model->kernels, &decoder->layers[l].cross.k, tokens));
     *workspace = palme_arena_take(arena, bytes, 1);
+    *rows = palme_arena_take(arena, 2 * (size_t)tokens, inner * sizeof(float));
     return palme_arena_take(arena, (size_t)tokens, (size_t)model->config.decoder.dim * sizeof(float));
 }
 
@@ -218,8 +222,9 @@ void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *
     size_t mark = arena->used;
     struct pass pass;
     void *workspace;
+    float *keys;
 
-    lay_out_see(&workspace, arena, model, tokens);
+    lay_out_see(&workspace, &keys, arena, model, tokens);
     palme_arena_rewind(arena, mark);
     lay_out(&pass, arena, model, rows);
     lay_out_logits(&workspace, arena, model, rows); /* palme_decode has both at once */
@@ -228,13 +233,33 @@ void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *
 
 /* ---- Running ------------------------------------------------------------------------------ */
 
+struct heads_job {
+    float *to;
+    const float *rows;
+    int tokens, capacity, heads, width;
+};
+
+/* A head of the keys or of the values: its rows one behind the other. */
+static void put_head(void *user, int i)
+{
+    const struct heads_job *job = user;
+    size_t width = (size_t)job->width, inner = (size_t)job->heads * width;
+    const float *from = job->rows + (size_t)(i / job->heads) * (size_t)job->tokens * inner;
+    float *to = job->to + (size_t)i * (size_t)job->capacity * width;
+
+    from += (size_t)(i % job->heads) * width;
+    for (int t = 0; t < job->tokens; t++, from += inner, to += width)
+        memcpy(to, from, width * sizeof *to);
+}
+
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *c, struct palme_picture *picture,
                        float *mapped, const float *context, int tokens, struct palme_arena *scratch)
 {
     const struct palme_config *config = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
-    size_t part = (size_t)picture->capacity * (size_t)palme_stack_inner(&config->decoder), mark = scratch->used;
-    float *own = lay_out_see(&c->workspace, scratch, model, tokens);
+    size_t inner = (size_t)palme_stack_inner(&config->decoder), part = (size_t)picture->capacity * inner;
+    size_t mark = scratch->used;
+    float *keys, *own = lay_out_see(&c->workspace, &keys, scratch, model, tokens);
 
     palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
     if (decoder->projection.w) {
@@ -253,10 +278,17 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         return;
     for (int l = 0; l < config->decoder.depth; l++) {
         const struct palme_attention_block *cross = &decoder->layers[l].cross;
-        float *k = picture->kv + 2 * (size_t)l * part;
+        struct heads_job job = { picture->kv + 2 * (size_t)l * part,
+                                 keys,
+                                 tokens,
+                                 picture->capacity,
+                                 config->decoder.heads,
+                                 config->decoder.head_dim };
+        float *values = keys + (size_t)tokens * inner;
 
-        palme_linear_multi(c, (struct palme_linear_op[]){ { k, &cross->k, NULL }, { k + part, &cross->v, NULL } }, 2,
+        palme_linear_multi(c, (struct palme_linear_op[]){ { keys, &cross->k, NULL }, { values, &cross->v, NULL } }, 2,
                            context, tokens);
+        palme_parallel(c, 2 * job.heads, PALME_READ_FLOPS * 4 * (double)tokens * (double)inner, put_head, &job);
     }
 }
 
@@ -324,8 +356,8 @@ static void norm_first(const struct pass *pass)
     }
 }
 
-/* Normalises and rotates the heads of one row and stores its key and value. */
-static void remember(const struct pass *pass, int row, int position)
+/* Normalises and rotates the heads of one row and stores its key and value. Without `asks` it has no query. */
+static void remember(const struct pass *pass, int row, int position, int asks)
 {
     const struct palme_stack *stack = &pass->model->config.decoder;
     const struct palme_kernels *kernels = pass->c->kernels;
@@ -339,7 +371,8 @@ static void remember(const struct pass *pass, int row, int position)
 
     if (stack->qk_norm) {
         for (size_t h = 0; h < inner; h += width) {
-            kernels->normalize(q + h, stack->head_dim);
+            if (asks)
+                kernels->normalize(q + h, stack->head_dim);
             kernels->normalize(k + h, stack->head_dim);
         }
     }
@@ -348,7 +381,8 @@ static void remember(const struct pass *pass, int row, int position)
         const float *cosine = rotary->cos + at, *sine = rotary->sin + at;
 
         for (size_t h = 0; h < inner; h += width) {
-            kernels->rotate(q + h, cosine, sine, rotary->gain + at);
+            if (asks)
+                kernels->rotate(q + h, cosine, sine, rotary->gain + at);
             kernels->rotate(k + h, cosine, sine, rotary->anti + at);
             kernels->rotate(v + h, cosine, sine, rotary->anti + at);
         }
@@ -371,7 +405,7 @@ static void mix_self(void *user, const struct palme_block_work *work)
 
         n = same_cache(pass, first);
         for (int i = 0; i < n; i++)
-            remember(pass, first + i, cache->length + i);
+            remember(pass, first + i, cache->length + i, 1);
         palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
                         keys + part,
                         (struct palme_attend){
@@ -382,6 +416,17 @@ static void mix_self(void *user, const struct palme_block_work *work)
                             .scale = stack->qk_norm ? PALME_QK_NORM_SCALE : (float)stack->attention_scale,
                         },
                         pass->model->weights.decoder.slopes);
+    }
+}
+
+/* The last layer where no row is wanted: later ones see keys and values, and nobody reads the rest. */
+static void remember_last(const struct pass *pass, const struct palme_attention_block *self)
+{
+    palme_attention_keys(pass->c, &pass->model->config.decoder, self, pass->x, &pass->block, pass->count);
+    for (int first = 0, n; first < pass->count && !pass->c->cancelled; first += n) {
+        n = same_cache(pass, first);
+        for (int i = 0; i < n; i++)
+            remember(pass, first + i, pass->rows[first].cache->length + i, 0);
     }
 }
 
@@ -398,15 +443,21 @@ static void mix_cross(void *user, const struct palme_block_work *work)
         const float *keys = picture->kv + 2 * (size_t)pass->layer * part;
 
         n = same_picture(pass, first);
-        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
-                        keys + part,
-                        (struct palme_attend){
-                            .rows = n,
-                            .keys = picture->tokens,
-                            .visible = picture->tokens,
-                            .scale = (float)stack->attention_scale,
-                        },
-                        NULL);
+        ptrdiff_t width = stack->head_dim, head = (ptrdiff_t)picture->capacity * width;
+        const struct palme_attend shape = {
+            .rows = n,
+            .keys = picture->tokens,
+            .visible = picture->tokens,
+            .width = stack->head_dim,
+            .out_stride = (ptrdiff_t)inner,
+            .q_stride = (ptrdiff_t)inner,
+            .k_stride = width,
+            .v_stride = width,
+            .scale = (float)stack->attention_scale,
+        };
+
+        palme_attention(pass->c, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys, keys + part,
+                        &shape, stack->heads, head, head, NULL);
     }
 }
 
@@ -427,6 +478,10 @@ static void run(struct pass *pass, float *out, int first)
 
         if (palme_compute_cancelled(c))
             return;
+        if (first == pass->count && pass->layer == stack->depth - 1) {
+            remember_last(pass, &layer->self);
+            return;
+        }
         palme_attention_run(c, stack, &layer->self, pass->x, &pass->block, pass->count,
                             &(struct palme_mix){ mix_self, pass, 0 });
         if (config->cross_attend)

@@ -33,11 +33,11 @@ struct palme_decoder {
 
 void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder);
 
-/* What the decoder knows of a picture: cross-attention keys and values of every layer, [layer][k, v]
- * [tokens][Id]. Unused by a prefix decoder. */
+/* What the decoder knows of a picture: cross-attention keys and values of every layer, head by head, so that a step
+ * reads them in long runs. Unused by a prefix decoder. */
 struct palme_picture {
     int tokens;
-    float *kv; /* [decoder_depth][2][capacity][Id] */
+    float *kv; /* [decoder_depth][2][heads][capacity][head_dim], of which `tokens` rows are there */
     int capacity;
 };
 

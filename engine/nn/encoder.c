@@ -64,7 +64,7 @@ struct work {
 static size_t workspace_of(const struct palme_model *model, int tokens)
 {
     const struct palme_encoder *encoder = &model->weights.encoder;
-    size_t most = max_size(palme_attention_workspace(model->threads),
+    size_t most = max_size(palme_attention_workspace(model->threads, model->config.encoder.head_dim),
                            palme_linear_workspace(&model->kernels, &encoder->patch, tokens));
 
     for (int l = 0; l < model->config.encoder.depth; l++) {

@@ -372,17 +372,15 @@ struct product_job {
     int row_step, parts; /* rows of a block; tasks of a block */
 };
 
-/* The activations of feed-forward blocks; those without a kernel are rare enough for plain C. */
+/* The activations of feed-forward blocks. */
 static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
 {
     if (activation == PALME_ACTIVATION_GELU)
         kernels->gelu(x, n);
     else if (activation == PALME_ACTIVATION_GELU_TANH)
-        for (int i = 0; i < n; i++)
-            x[i] = 0.5f * x[i] * (1 + tanhf(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+        kernels->gelu_tanh(x, n);
     else if (activation == PALME_ACTIVATION_QUICK_GELU)
-        for (int i = 0; i < n; i++)
-            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
+        kernels->quick_gelu(x, n);
 }
 
 /* What comes after the sums, while they are still in the caches: rows x out values at y. */
@@ -425,11 +423,17 @@ static double cost_of(const struct palme_linear *l, int rows)
     return compute > read ? compute : read;
 }
 
+/* Many rows are cut into blocks that the next cache holds beside some panels of weights. 60 is a whole number of tiles
+ * of 4, 5 or 6 rows. */
+enum { ROWS_AT_ONCE = 72, BLOCK_ROWS = 60 };
+
 /* Cuts each product into tasks of about the same cost: enough of them that every thread has as many. */
 static void products_in_panels(struct palme_compute *c, const struct palme_linear_op *products, int count,
                                const struct palme_rows *x, int rows)
 {
-    struct product_job job = { .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows < 64 ? rows : 64 };
+    struct product_job job = {
+        .kernels = c->kernels, .input = *x, .rows = rows, .row_step = rows <= ROWS_AT_ONCE ? rows : BLOCK_ROWS
+    };
     int threads = palme_compute_threads(c), blocks = (rows + job.row_step - 1) / job.row_step;
     double all = 0;
 

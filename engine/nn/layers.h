@@ -53,8 +53,8 @@ void palme_linear_pack_stored(const struct palme_linear *l, void *w, float *scal
  * a layer that there is not. */
 size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct palme_linear *l, int rows);
 
-/* The same for attention by so many threads. */
-size_t palme_attention_workspace(int threads);
+/* The same for attention by so many threads, with heads of this width. */
+size_t palme_attention_workspace(int threads, int width);
 
 /* y[rows][out] = f(x[rows][in] W^T + b); `into` [rows][out], if it is not NULL, has it added. */
 struct palme_linear_op {
@@ -127,7 +127,7 @@ void palme_gelu(struct palme_compute *c, float *x, int rows, int n);
 void palme_add(struct palme_compute *c, float *x, const float *y, int rows, int n);
 void palme_relu6(struct palme_compute *c, float *x, int rows, int n);
 
-/* All heads of one attention. Head h reads columns 64 h.. of q and out, and k + h * k_head, v + h * v_head.
+/* All heads of one attention. Head h reads columns shape->width * h.. of q and out, and k + h * k_head, v + h * v_head.
  * slopes is NULL or [heads]. shape->workspace is not looked at: that of each thread is in compute->workspace. */
 void palme_attention(struct palme_compute *c, float *out, const float *q, const float *k, const float *v,
                      const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "nn/format1.h"
+#include "nn/least.h"
 #include "io/safetensors.h"
 #include "base/util.h"
 
@@ -297,7 +298,9 @@ void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, cons
     float *scale = NULL;
     void *w;
 
-    linear->precision = palme_linear_precision(l->precision, in);
+    /* Logits that are tied are the only linear layer that reads the embedding: they have a name of their own. */
+    const char *layer = strcmp(name, "decoder.embedding") == 0 ? "decoder.logits" : name;
+    linear->precision = palme_linear_precision(palme_least_of(l->config->least, layer, l->precision), in);
     if (flags & PALME_LOAD_POINTWISE && in * out < FEW &&
         !(flags & PALME_LOAD_BYTES && linear->precision == PALME_INT8))
         linear->precision = PALME_F32;
@@ -329,15 +332,16 @@ void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, cons
 void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ count, n }, 2);
-    size_t size = palme_table_row_size(l->precision, n);
+    enum palme_precision precision = palme_least_of(l->config->least, name, l->precision);
+    size_t size = palme_table_row_size(precision, n);
     int64_t part;
     float *scale = NULL;
     char *rows;
 
-    table->precision = l->precision;
+    table->precision = precision;
     rows = palme_loader_take(l, (size_t)count, size);
     table->rows = rows;
-    if (l->precision == PALME_INT8)
+    if (precision == PALME_INT8)
         scale = palme_loader_take(l, (size_t)count, sizeof *scale);
     table->scale = scale;
     for (int64_t at = 0; rows && at < source.rows && l->status == PALME_OK; at += part) {
@@ -353,7 +357,7 @@ void palme_load_table(struct palme_loader *l, struct palme_table *table, const c
         }
         palme_loader_read_rows(l, l->rows, &source, at, part);
         for (int64_t i = 0; i < part && l->status == PALME_OK; i++)
-            palme_table_pack(rows + (size_t)(at + i) * size, scale ? &scale[at + i] : NULL, l->precision,
-                             l->rows + i * n, n);
+            palme_table_pack(rows + (size_t)(at + i) * size, scale ? &scale[at + i] : NULL, precision, l->rows + i * n,
+                             n);
     }
 }

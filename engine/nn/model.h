@@ -139,7 +139,11 @@ struct palme_search {
     const int *front;   /* [front_length] tokens whose n-grams count as well */
     int front_length;
     const struct palme_hold *hold; /* what tokens cost (generate/hold.h), or NULL */
+    int first, last;               /* tokens that are forced at the first and at the longest place, or -1 */
 };
+
+/* The token that a text of tokens[length] has to go on with, whatever the logits say, or -1. */
+int palme_search_forced(const struct palme_search *search, const int *tokens, int length);
 
 /* One open beam without a token. */
 void palme_beams_begin(struct palme_beams *beams);

@@ -39,25 +39,73 @@ static int encode_word(const struct palme_wordpiece *t, int *ids, int capacity, 
     return 1;
 }
 
+/* The ids that were made so far. */
+struct output {
+    int *ids, count, capacity;
+    char *normal; /* scratch for normalised text */
+};
+
+/* The words of normalised text. */
+static int encode_words(const struct palme_wordpiece *t, struct output *out, const char *text, size_t length)
+{
+    for (size_t at = 0, n; at < length; at += n) {
+        int is_space, characters, more;
+
+        n = palme_bert_word(text + at, length - at, &is_space, &characters);
+        if (is_space)
+            continue;
+        more = encode_word(t, out->ids + out->count, out->capacity - out->count, text + at, n, characters);
+        if (more < 0)
+            return more;
+        out->count += more;
+    }
+    return PALME_OK;
+}
+
+static int encode_round(const struct palme_wordpiece *t, struct output *out, int round, const char *text,
+                        size_t length);
+
+/* A stretch between the added tokens of a round: normalised behind the first, words behind the second. */
+static int encode_between(const struct palme_wordpiece *t, struct output *out, int round, const char *text,
+                          size_t length)
+{
+    if (round == 1)
+        return encode_words(t, out, text, length);
+    size_t n = palme_bert_normalize(&t->normalizer, out->normal, text, length);
+    return encode_round(t, out, 1, out->normal, n);
+}
+
+/* Text from a round of added tokens on: the longest that begins first is found, and a special one is left as text. */
+static int encode_round(const struct palme_wordpiece *t, struct output *out, int round, const char *text, size_t length)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < length && t->added_count[round];) {
+        const struct palme_word *word =
+            palme_word_longest(t->added[round], t->added_count[round], text + i, length - i);
+
+        if (word && !word->special) {
+            int status = encode_between(t, out, round, text + start, i - start);
+
+            if (status < 0)
+                return status;
+            if (out->count >= out->capacity)
+                return PALME_ERROR_CONTEXT;
+            out->ids[out->count++] = word->id;
+            start = i + word->length;
+        }
+        i += word ? word->length : 1;
+    }
+    return encode_between(t, out, round, text + start, length - start);
+}
+
 int palme_wordpiece_encode(const struct palme_wordpiece *t, int *ids, int capacity, const char *text, size_t length,
                            void *scratch)
 {
-    char *normal = scratch;
-    size_t all = palme_bert_normalize(&t->normalizer, normal, text, length);
-    int count = 0;
+    struct output out = { .ids = ids, .capacity = capacity, .normal = scratch };
+    int status = encode_round(t, &out, 0, text, length);
 
-    for (size_t at = 0, n; at < all; at += n) {
-        int is_space, characters, more;
-
-        n = palme_bert_word(normal + at, all - at, &is_space, &characters);
-        if (is_space)
-            continue;
-        more = encode_word(t, ids + count, capacity - count, normal + at, n, characters);
-        if (more < 0)
-            return more;
-        count += more;
-    }
-    return count;
+    return status < 0 ? status : out.count;
 }
 
 /* ---- Ids to text --------------------------------------------------------------------------- */
@@ -97,7 +145,7 @@ struct reading {
     const struct palme_log *log;
     const struct palme_json *vocab, *added;
     const char *prefix;
-    size_t used;
+    size_t used, normal_used;
 };
 
 static int refuse(const struct reading *r, const char *key, const char *what)
@@ -203,6 +251,18 @@ static int read_options(struct reading *r, const struct palme_json *root)
     return PALME_OK;
 }
 
+/* What a token stands for in text; bytes[length] stay where they are. */
+static void set_text(struct palme_wordpiece *t, int id, const char *bytes, size_t length, const char *prefix)
+{
+    struct palme_token *token = &t->tokens[id];
+
+    t->continues[id] = length >= t->prefix && memcmp(bytes, prefix, t->prefix) == 0;
+    token->bytes = bytes + (t->continues[id] ? t->prefix : 0);
+    token->length = length - (t->continues[id] ? t->prefix : 0);
+    if (length > t->longest)
+        t->longest = length;
+}
+
 /* Takes the slot of an id for a token. */
 static int take(struct reading *r, const char *where, const char *content, const struct palme_json *id)
 {
@@ -220,15 +280,50 @@ static int take(struct reading *r, const char *where, const char *content, const
 
     r->used += length;
     token->known = 1;
-    t->continues[at] = length >= t->prefix && memcmp(content, r->prefix, t->prefix) == 0;
-    token->bytes = bytes + (t->continues[at] ? t->prefix : 0);
-    token->length = length - (t->continues[at] ? t->prefix : 0);
-    if (length > t->longest)
-        t->longest = length;
+    set_text(t, (int)at, bytes, length, r->prefix);
     return PALME_OK;
 }
 
-/* Added tokens: special ones are never found in text, and others are not supported. */
+/* A flag of an added token that the engine has in one way only. */
+static int must_be_false(const struct reading *r, const struct palme_json *entry, const char *key, const char *content)
+{
+    if (!palme_json_is(palme_json_get(entry, key), PALME_JSON_TRUE))
+        return PALME_OK;
+    return palme_fail(r->log, PALME_ERROR_FORMAT,
+                      "tokenizer: added_tokens: %s of \"%s\" is not supported, it must be false", key, content);
+}
+
+/* An added token is found before the text is cut into words: in the text as it is, or, if it is `normalized`, in the
+ * normalised text, and as that would write it. */
+static int find_in_text(struct reading *r, const struct palme_json *entry, int id, int special)
+{
+    struct palme_wordpiece *t = r->t;
+    const struct palme_json *content = palme_json_get(entry, "content"), *flag = palme_json_get(entry, "normalized");
+    int round = is_absent(flag) ? !special : palme_json_is(flag, PALME_JSON_TRUE);
+    struct palme_word word = { t->tokens[id].bytes - (t->continues[id] ? t->prefix : 0), palme_json_size(content), id,
+                               special };
+    struct palme_shown shown;
+    int status;
+
+    palme_show(&shown, palme_json_text(content), palme_json_size(content));
+    if (!special && ((status = must_be_false(r, entry, "single_word", shown.text)) < 0 ||
+                     (status = must_be_false(r, entry, "lstrip", shown.text)) < 0 ||
+                     (status = must_be_false(r, entry, "rstrip", shown.text)) < 0))
+        return status;
+    if (round) {
+        char *normal = t->normal + r->normal_used;
+
+        word.length = palme_bert_normalize(&t->normalizer, normal, word.bytes, word.length);
+        word.bytes = normal;
+        r->normal_used += word.length;
+        /* So does the tokenizers library write it, too. */
+        set_text(t, id, normal, word.length, r->prefix);
+    }
+    if (word.length)
+        t->added[round][t->added_count[round]++] = word;
+    return PALME_OK;
+}
+
 static int read_added(struct reading *r)
 {
     for (const struct palme_json *entry = palme_json_first(r->added); entry; entry = entry->next) {
@@ -240,17 +335,16 @@ static int read_added(struct reading *r)
         if (!palme_json_is(content, PALME_JSON_STRING) || !palme_json_is(id, PALME_JSON_INTEGER))
             return refuse(r, "added_tokens", "must be objects with an id and a content");
         palme_show(&shown, palme_json_text(content), palme_json_size(content));
-        if (!palme_json_is(palme_json_get(entry, "special"), PALME_JSON_TRUE))
-            return palme_fail(r->log, PALME_ERROR_FORMAT,
-                              "tokenizer: added_tokens: \"%s\" is not supported: with WordPiece, special must be true",
-                              shown.text);
         known = palme_json_get(r->vocab, palme_json_text(content));
         if (known && palme_json_integer(known) != palme_json_integer(id))
             return palme_fail(r->log, PALME_ERROR_FORMAT,
                               "tokenizer: added_tokens: \"%s\" has another id than in model.vocab", shown.text);
         if (!known && (status = take(r, "added_tokens", palme_json_text(content), id)) < 0)
             return status;
-        r->t->tokens[palme_json_integer(id)].special = 1;
+        int special = palme_json_is(palme_json_get(entry, "special"), PALME_JSON_TRUE);
+        r->t->tokens[palme_json_integer(id)].special = special;
+        if ((status = find_in_text(r, entry, (int)palme_json_integer(id), special)) < 0)
+            return status;
     }
     return PALME_OK;
 }
@@ -258,7 +352,7 @@ static int read_added(struct reading *r)
 static int read_tokens(struct reading *r)
 {
     struct palme_wordpiece *t = r->t;
-    size_t in_vocab = palme_json_size(r->vocab), in_added = palme_json_size(r->added), bytes = 1;
+    size_t in_vocab = palme_json_size(r->vocab), in_added = palme_json_size(r->added), bytes = 1, added = 0;
     int status;
 
     if (in_vocab > (size_t)t->count)
@@ -269,13 +363,18 @@ static int read_tokens(struct reading *r)
     for (const struct palme_json *value = palme_json_first(r->vocab); value; value = value->next)
         bytes += strlen(value->key);
     for (const struct palme_json *value = palme_json_first(r->added); value; value = value->next)
-        bytes += palme_json_size(palme_json_get(value, "content"));
+        added += palme_json_size(palme_json_get(value, "content"));
+    bytes += added;
     t->tokens = calloc((size_t)t->count + 1, sizeof *t->tokens);
     t->continues = calloc((size_t)t->count + 1, sizeof *t->continues);
     t->arena = malloc(bytes);
+    t->normal = malloc(palme_bert_normalized_size(added) + 1);
+    for (int round = 0; round < 2; round++)
+        t->added[round] = calloc(in_added + 1, sizeof *t->added[round]);
     t->words[0] = calloc(in_vocab + 1, sizeof *t->words[0]);
     t->words[1] = calloc(in_vocab + 1, sizeof *t->words[1]);
-    if (!t->tokens || !t->continues || !t->arena || !t->words[0] || !t->words[1])
+    if (!t->tokens || !t->continues || !t->arena || !t->words[0] || !t->words[1] || !t->normal || !t->added[0] ||
+        !t->added[1])
         return palme_fail(r->log, PALME_ERROR_MEMORY, "tokenizer: out of memory");
     for (const struct palme_json *value = palme_json_first(r->vocab); value; value = value->next) {
         if ((status = take(r, "model.vocab", value->key, value)) < 0)
@@ -295,8 +394,10 @@ static int read_tokens(struct reading *r)
         if (!t->tokens[id].known)
             return palme_fail(r->log, PALME_ERROR_FORMAT, "tokenizer: no token has the id %d, but one has the id %d",
                               id, t->count - 1);
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 2; k++) {
         qsort(t->words[k], t->word_count[k], sizeof *t->words[k], palme_word_compare);
+        qsort(t->added[k], t->added_count[k], sizeof *t->added[k], palme_word_compare);
+    }
     return PALME_OK;
 }
 
@@ -325,8 +426,11 @@ void palme_wordpiece_close(struct palme_wordpiece **wordpiece)
 
     if (!t)
         return;
-    free(t->words[0]);
-    free(t->words[1]);
+    for (int k = 0; k < 2; k++) {
+        free(t->words[k]);
+        free(t->added[k]);
+    }
+    free(t->normal);
     free(t->arena);
     free(t->continues);
     free(t->tokens);

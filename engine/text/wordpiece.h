@@ -17,6 +17,9 @@ struct palme_wordpiece {
     char *arena;
     struct palme_word *words[2]; /* [word_count]: tokens that begin a word, and those that go on with one */
     size_t word_count[2];
+    char *normal;                /* added tokens as they stand in normalised text */
+    struct palme_word *added[2]; /* [added_count]: those found in the text, and those found in normalised text */
+    size_t added_count[2];
     int unknown;         /* its id */
     int most_characters; /* a longer word is unknown */
     int cleanup;         /* when text is made of tokens, no space stands before a full stop and the like */

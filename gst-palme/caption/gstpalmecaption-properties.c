@@ -216,14 +216,15 @@ install_caption (GObjectClass * klass)
   /**
    * GstPalmeCaption:max-length:
    *
-   * The maximum number of tokens in a caption.
+   * The maximum number of tokens in a caption. 0, the default since 0.3, takes the model's own, or 32
+   * where its file has none.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MAX_LENGTH,
       g_param_spec_uint ("max-length", "Maximum length",
-          "Maximum number of tokens in a caption", 1, 1024, DEFAULT_MAX_LENGTH,
-          CONTROLLABLE));
+          "Maximum number of tokens in a caption (0 = the model's, or 32)", 0,
+          1024, DEFAULT_MAX_LENGTH, CONTROLLABLE));
   /**
    * GstPalmeCaption:time-limit:
    *

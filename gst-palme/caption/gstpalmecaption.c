@@ -106,7 +106,7 @@ gst_palme_caption_options (GstPalmeCaption * self,
   guint longest = MAX (gst_palme_model_get_info (model)->max_context - 1, 1);
 
   memset (options, 0, sizeof *options);
-  /* A context that is full ends the caption anyway. */
+  /* A context that is full ends the caption anyway. 0 is the model's own length for the engine, too. */
   options->max_length = (gint) MIN (settings->max_length, longest);
   options->beams = (gint) settings->beams;
   options->temperature = settings->temperature;

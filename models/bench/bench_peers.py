@@ -2,6 +2,7 @@
 """bench_peers.py - times the engine beside other runtimes: the same weights, the same picture, one run.
 
     python models/bench/bench_peers.py BENCH_ENGINE [--model FILE] [--precisions f32 bf16 int8] [--threads 1 2]
+    python models/bench/bench_peers.py BENCH_ENGINE --full [blip_base git_base vit_gpt2] [--folder FOLDER]
 
 BENCH_ENGINE is the program bench_engine of a build, which is driven through its --serve mode. Without --model, the
 default configuration with generated weights is used. torch is required. ONNX Runtime needs onnx and onnxruntime,
@@ -15,6 +16,10 @@ ids; otherwise the exit status is 1. int8 means 8-bit weights and activations in
 quantization, and NNCF's post-training quantization for OpenVINO. That one is calibrated with noise, since only its time
 matters, and captions in int8 are not compared. OpenVINO in f32 and the loop without cache also stand beside our bf16
 and int8.
+
+--full times captioners of transformers at their published sizes, with random weights: each runtime in a process of its
+own, whose peak memory stands in the table beside the time; hf_peers.py says how each is set up. transformers is
+required, and some 15 GB in FOLDER, where models and what is exported of them are kept for the next time.
 
 See and Step below compute what models/decoder.py does. They are apart from it because exporters need modules whose
 caches are inputs and outputs.
@@ -431,6 +436,133 @@ def gather(args, path, model, precision, threads, folder):
     return peers
 
 
+# ---- Captioners of transformers ---------------------------------------------------------------
+
+# (kind of hf_peers.py, its precision there, what it is called) for each precision of ours.
+FULL_PEERS = {
+    "f32": [("torch", "f32", ""), ("onnxruntime", "f32", ""), ("openvino", "f32", "")],
+    "bf16": [("openvino", "f32", ", f32")],
+    "int8": [
+        ("onnxruntime", "int8", ", int8"),
+        ("openvino", "int8", ", int8"),
+        ("openvino", "int8w", ", int8, of a step the weights alone"),
+        ("openvino", "f32", ", f32"),
+    ],
+}
+
+
+FULL = ["blip_base", "git_base", "vit_gpt2"]  # those of full_size.py
+
+
+class OursInFull:
+    """The engine, with the methods of hf_peers.Process"""
+
+    def __init__(self, program, model_path, begin, precision, threads, folder):
+        self.ours, self.begin, self.name = Ours(program, model_path, precision, threads, folder), begin, Ours.name
+
+    def encode(self, image):
+        return int(self.ours.ask(f"encode 1 - {image}"))
+
+    def caption(self, image, count):
+        ns, ids = self.ours.ask(f"caption 1 {count} {self.begin} {image}").split("|")
+        return int(ns), [int(t) for t in ids.split()]
+
+    def memory(self):
+        status = Path(f"/proc/{self.ours.process.pid}/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+    def close(self):
+        self.ours.close()
+
+
+def measure_in_full(peers, image, tokens, rounds):
+    """name -> {encode, caption: lists of ns, ids: those of each turn, memory: bytes}"""
+    found = {p.name: {"encode": [], "caption": [], "ids": []} for p in peers}
+    for turn in range(rounds + 1):  # the first one warms up
+        for p in peers:
+            time.sleep(PAUSE)
+            encode, (caption, ids) = p.encode(image), p.caption(image, tokens)
+            found[p.name]["ids"].append(ids)
+            if turn:
+                found[p.name]["encode"].append(encode)
+                found[p.name]["caption"].append(caption)
+    for p in peers:
+        found[p.name]["memory"] = p.memory()
+    return found
+
+
+def show_in_full(found, name, precision, threads, tokens):
+    ours = found[Ours.name]
+    print(
+        f"\n{name}, {precision}, {threads} thread{'s' if threads > 1 else ''}, caption of {tokens} tokens, median ",
+        end="",
+    )
+    print(f"(smallest) in ms, and the ratio to {Ours.name}; peak memory of the process in MB:\n")
+    print("| | encoder | | one caption | | memory | |\n|---|---|---|---|---|---|---|")
+    for peer, row in found.items():
+        cells = []
+        for what in ("encode", "caption"):
+            ratio = statistics.median(row[what]) / statistics.median(ours[what])
+            cells += [f"{statistics.median(row[what]) / 1e6:.0f} ({min(row[what]) / 1e6:.0f})", f"{ratio:.2f}x"]
+        cells += [f"{row['memory'] / 1e6:.0f}", f"{row['memory'] / ours['memory']:.2f}x"]
+        print(f"| {peer} | " + " | ".join(cells) + " |", flush=True)
+
+
+def full_model(folder, name):
+    """(the folder of transformers, the file of ours), made unless they are there."""
+    from models.bench import full_size
+
+    source, path = full_size.write(folder, name), Path(folder) / f"{name}.safetensors"
+    if not path.exists():
+        importer = ROOT / "models/convert/import_hf.py"
+        subprocess.run([sys.executable, importer, source, path], check=True, stdout=subprocess.DEVNULL)
+    return source, path
+
+
+def gather_in_full(args, source, path, precision, threads, missing):
+    from models.bench import hf_peers
+
+    peers = [OursInFull(args.bench_engine, path, hf_peers.begin_of(source), precision, threads, args.folder)]
+    for kind, own, called in FULL_PEERS[precision]:
+        if kind in missing:
+            continue
+        try:
+            peers.append(hf_peers.Process(kind, source, f"{source}.exported", own, threads))
+            peers[-1].name += called
+        except ImportError as reason:
+            print(f"{kind} in {own} is left out: {reason}")
+    return peers
+
+
+def compare_in_full(args):
+    """Names of the models for which ids in f32 differ."""
+    from models.bench import hf_peers
+
+    different = []
+    for name in args.full:
+        source, path = full_model(args.folder, name)
+        missing = dict(hf_peers.export(source, f"{source}.exported", ("onnxruntime", "openvino")))
+        for kind, reason in missing.items():
+            print(f"{kind} is left out: {reason}")
+        side = 384 if name == "blip_base" else 224
+        image = Path(args.folder) / f"image{side}.raw"
+        np.random.default_rng(1).random((3, side, side), np.float32).astype("<f4").tofile(image)
+        print(f"\n{name}: the file has {path.stat().st_size / 1e6:.0f} MB")
+        for precision in args.precisions:
+            for threads in args.threads:
+                peers = gather_in_full(args, source, path, precision, threads, missing)
+                found = measure_in_full(peers, image, args.tokens, args.rounds)
+                show_in_full(found, name, precision, threads, args.tokens)
+                wanted = found[Ours.name]["ids"][0]
+                for peer, row in found.items():
+                    if precision == "f32" and any(ids != wanted for ids in row["ids"]):
+                        print(f"{peer} has the ids {row['ids'][-1]}, wanted {wanted}")
+                        different.append(name)
+                for p in peers:
+                    p.close()
+    return different
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench_engine", metavar="BENCH_ENGINE", help="program of a build")
@@ -438,14 +570,33 @@ def main():
         "--model", metavar="FILE", help="model file; default: the default configuration, random weights"
     )
     parser.add_argument(
+        "--full",
+        nargs="*",
+        metavar="NAME",
+        choices=FULL,
+        help="time these captioners of transformers; without a name all of them",
+    )
+    parser.add_argument("--folder", help="for --full: where models are kept; default: build/full_size")
+    parser.add_argument(
         "--precisions", nargs="+", default=list(PEERS), choices=list(PEERS), help="of the engine; default: all"
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads; default 1 2")
     parser.add_argument("--rounds", type=int, default=9, help="measured turns of each peer; default 9")
-    parser.add_argument("--tokens", type=int, default=16, help="tokens of a caption; default 16")
+    parser.add_argument("--tokens", type=int, help="tokens of a caption; default 16, with --full 20")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")  # the exporters warn about shapes that are constant
     logging.disable(logging.WARNING)
+    args.full = args.full if args.full is None or args.full else FULL
+    args.tokens = args.tokens or (16 if args.full is None else 20)
+    args.folder = args.folder or str(ROOT / "build" / "full_size")
+    different = compare_small(args) if args.full is None else compare_in_full(args)
+    if "f32" in args.precisions:
+        print("\nThe f32 ids differ." if different else "\nAll f32 captions have the same ids.")
+    return 1 if different else 0
+
+
+def compare_small(args):
+    """Names of the peers whose ids in f32 differ, for a model file of ours."""
     different = []
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         path = args.model
@@ -469,9 +620,7 @@ def main():
                     p.close()
                 del peers, p
                 gc.collect()
-    if "f32" in args.precisions:
-        print("\nThe f32 ids differ." if different else "\nAll f32 captions have the same ids.")
-    return 1 if different else 0
+    return different
 
 
 if __name__ == "__main__":

@@ -8,33 +8,10 @@ import struct
 import numpy as np
 
 from models import modelfile
+from models.convert.hf_options import GENERATION_FIXED, GENERATION_READ, generation_options, picture_options
 from models.data import DataError
 
 FILTERS = {2: "bilinear", 3: "bicubic"}
-
-# Options of generation that the engine does not have: what they must be, and what they would need.
-GENERATION = {
-    "do_sample": False,
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None,
-    "force_words_ids": None,
-    "constraints": None,
-    "num_beam_groups": 1,
-    "diversity_penalty": 0.0,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "sequence_bias": None,
-    "exponential_decay_length_penalty": None,
-    "penalty_alpha": None,
-    "guidance_scale": None,
-    "renormalize_logits": False,
-    "remove_invalid_values": False,
-    "typical_p": 1.0,
-}
 
 
 def read_json(path):
@@ -153,12 +130,13 @@ def square_of(key, value):
     return sides.pop()
 
 
-def picture_of(folder, kind, image_size):
+def picture_of(folder, kind, image_size, ignored=()):
     """What FORMAT.md calls image, and how pixels are scaled."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         raise DataError(f"{path} is missing: it says how pictures are resized")
     found = read_json(path)
+    picture_options(path.name, found, ignored)
     named = found.get("image_processor_type", found.get("feature_extractor_type", "")).lower()
     for name in PROCESSORS:
         if named.startswith(name):
@@ -166,8 +144,6 @@ def picture_of(folder, kind, image_size):
     found = {**PROCESSORS[kind], **{key: value for key, value in found.items() if value is not None}}
     if not found.get("do_resize", True):
         raise DataError("preprocessor_config.json: do_resize is false; the engine always resizes")
-    if found.get("do_pad"):
-        raise DataError("preprocessor_config.json: do_pad is true; the engine would need padding")
     if found["resample"] not in FILTERS:
         raise DataError(f"preprocessor_config.json: resample is {found['resample']}; the engine has 2 and 3")
     image = {"size": image_size, "filter": FILTERS[found["resample"]]}
@@ -286,19 +262,21 @@ def tokenizer_of(folder):
 # ---- Generation ---------------------------------------------------------------------------------
 
 
-def generation_of(folder, configs, bos, eos=None, own_file=True):
-    """What FORMAT.md calls generation. configs: those of config.json that may have options too, the first one first."""
-    path, found = folder / "generation_config.json", {}
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+
+
+def generation_of(folder, configs, bos, eos=None, own_file=True, ignored=()):
+    """What FORMAT.md calls generation, as transformers 5 finds it: what generation_config.json says; without that file
+    what config.json does (configs: its parts that may have options, the first one first). The tokens of config.json
+    stand in where the file lacks them. own_file: whether the kind looks for options at all."""
+    path, found, known = folder / "generation_config.json", {}, {*GENERATION_READ, *GENERATION_FIXED}
+    if path.is_file() or not own_file:
+        known = TOKENS
     for config in reversed(configs):
-        found.update({key: value for key, value in config.items() if value is not None})
+        found.update({key: value for key, value in config.items() if value is not None and key in known})
     if own_file and path.is_file():
         found.update({key: value for key, value in read_json(path).items() if value is not None})
-    for key, value in GENERATION.items():
-        if found.get(key, value) not in (value, None):
-            raise DataError(
-                f"generation option {key} is {json.dumps(found[key])}; the engine has no such option, and without it "
-                f"the captions would be others: set it to {json.dumps(value)} in the folder to import all the same"
-            )
+    generation_options("generation", found, ignored)
     eos = found.get("eos_token_id") if eos is None else eos
     if isinstance(eos, list) and len(eos) == 1:
         eos = eos[0]
@@ -320,8 +298,13 @@ def generation_of(folder, configs, bos, eos=None, own_file=True):
         "no_repeat_ngram": found.get("no_repeat_ngram_size", 0),
         "min_length": found.get("min_length", 0),
     }
-    if "pad_token_id" in found:
-        out["pad"] = found["pad_token_id"]
+    for key, token in (
+        ("pad", "pad_token_id"),
+        ("forced_bos", "forced_bos_token_id"),
+        ("forced_eos", "forced_eos_token_id"),
+    ):
+        if token in found:
+            out[key] = found[token][0] if found[token] in ([eos], [bos]) else found[token]
     if "max_length" not in found and "max_new_tokens" not in found:
         found["max_new_tokens"] = 20  # what transformers takes then
     for key in ("max_length", "max_new_tokens", "min_new_tokens"):

@@ -28,8 +28,10 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 
 from models import ROOT, modelfile
 from models.convert.hf_folder import Weights, generation_of, picture_of, read_json, tokenizer_of
+from models.convert.hf_options import model_options, side_of
 from models.data import DataError
 
+STORES = ["f32", "bf16", "int8"]  # the most exact first
 ACTIVATIONS = {
     "gelu": "gelu_erf",
     "gelu_new": "gelu_tanh",
@@ -37,16 +39,6 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "quick_gelu": "quick_gelu",
 }
-
-
-def must_be(where, config, wanted):
-    """Options that change what is computed, and that the engine has in one way only."""
-    for key, value in wanted.items():
-        if config.get(key, value) not in (value, None):
-            raise DataError(
-                f"{where}.{key} is {json.dumps(config[key])}: the engine computes only {json.dumps(value)}; another "
-                "value needs support in engine/ and a key in models/FORMAT.md"
-            )
 
 
 def activation(where, config, key="hidden_act"):
@@ -62,8 +54,8 @@ def activation(where, config, key="hidden_act"):
 class Plan:
     """Tensors of the file: name -> (shape, function that makes it)."""
 
-    def __init__(self, weights):
-        self.weights, self.tensors = weights, {}
+    def __init__(self, weights, ignored=()):
+        self.weights, self.tensors, self.ignored = weights, {}, ignored
 
     def add(self, name, shape, make):
         self.tensors[name] = (tuple(int(n) for n in shape), make)
@@ -73,10 +65,11 @@ class Plan:
         shape = shape or self.weights.shape(source)
         self.add(name, shape, lambda: self.weights.read(source).reshape(shape))
 
-    def pair(self, name, source):
+    def pair(self, name, source, bias=True):
         """NAME.weight and .bias, of a linear layer or of a norm."""
         self.same(f"{name}.weight", f"{source}.weight")
-        self.same(f"{name}.bias", f"{source}.bias")
+        if bias:
+            self.same(f"{name}.bias", f"{source}.bias")
 
     def part(self, name, source, part, parts, transposed):
         """One of several matrices that the folder has as one, with its bias."""
@@ -125,11 +118,15 @@ class Plan:
         self.same("decoder.logits.weight", head)
         return False
 
-    def stored(self, how):
-        """name -> (dtype, shape, function), and scales."""
-        out = {}
+    def stored(self, how, least):
+        """name -> (dtype, shape, function), and scales. least: layers that are stored more exactly, as FORMAT.md, 3.5,
+        has them."""
+        out, given = {}, how
         for name, (shape, make) in self.tensors.items():
             weight = len(shape) == 2 and "positions" not in name and "class" not in name
+            layer = modelfile.layer_of(name)
+            wanted = [least[key] for key in (layer, "decoder.logits") if key in least and self.is_of(key, layer)]
+            how = min([given, *wanted], key=STORES.index)
             if how == "bf16" and weight:
                 out[name] = ("BF16", shape, lambda make=make: modelfile.bf16_bits(make()))
             elif how == "int8" and weight:
@@ -139,8 +136,13 @@ class Plan:
                 out[name] = ("F32", shape, make)
         return out
 
-    def write(self, path, metadata, how):
-        stored, offset, header = self.stored(how), 0, {}
+    def is_of(self, key, layer):
+        """Whether a tensor of `layer` makes the layer `key`: the embedding is the logits' matrix as well if those are
+        tied."""
+        return key == layer or (layer == "decoder.embedding" and "decoder.logits.weight" not in self.tensors)
+
+    def write(self, path, metadata, how, least):
+        stored, offset, header = self.stored(how, least), 0, {}
         order = sorted(stored, key=lambda name: (-modelfile.SIZES[stored[name][0]], name))
         header["__metadata__"] = {**metadata, "sha256": "0" * 64}
         for name in order:
@@ -178,6 +180,26 @@ def progress(done, all_of_it, name):
 # ---- The kinds ----------------------------------------------------------------------------------
 
 
+def sub(config, key):
+    if not isinstance(config.get(key), dict):
+        raise DataError(f"config.json: {key} must be an object, the options of that part")
+    return config[key]
+
+
+def part_options(where, found, kind, ignored):
+    """Options of a part with its defaults. Sides may be pairs."""
+    config = model_options(f"config.json: {where}", found, kind, ignored)
+    for key in ("image_size", "patch_size"):
+        if key in config:
+            config[key] = side_of(f"config.json: {where}", key, config[key])
+    dim, heads = (
+        config.get(key, config.get(old)) for key, old in (("hidden_size", "n_embd"), ("num_attention_heads", "n_head"))
+    )
+    if dim % heads:
+        raise DataError(f"config.json: {where}: a width of {dim} is not a multiple of {heads} heads")
+    return config
+
+
 def vision_stack(config, mlp="intermediate_size"):
     return {
         "dim": config["hidden_size"],
@@ -186,9 +208,9 @@ def vision_stack(config, mlp="intermediate_size"):
         "head_dim": config["hidden_size"] // config["num_attention_heads"],
         "mlp_dim": config[mlp],
         "norm_order": "pre",
-        "norm_eps": config.get("layer_norm_eps", 1e-5),
-        "activation": activation("vision config", config),
-        "qkv_bias": True,
+        "norm_eps": config["layer_norm_eps"],
+        "activation": activation("config.json: vision", config),
+        "qkv_bias": config.get("qkv_bias", True),
         "out_bias": True,
         "positions": "learned",
         "class_tokens": 1,
@@ -197,8 +219,7 @@ def vision_stack(config, mlp="intermediate_size"):
 
 def vit(plan, config, kind):
     """A ViT or DeiT encoder under `encoder.`."""
-    must_be("encoder", config, {"num_channels": 3, "qkv_bias": True})
-    stack = {**vision_stack(config), "norm_eps": config.get("layer_norm_eps", 1e-12)}
+    stack = vision_stack(config)
     front = "encoder.embeddings."
     tokens = [front + "cls_token"] + ([front + "distillation_token"] if kind == "deit" else [])
     stack["class_tokens"] = len(tokens)
@@ -213,7 +234,7 @@ def vit(plan, config, kind):
     for i in range(stack["depth"]):
         layer = f"encoder.encoder.layer.{i}"
         for ours, theirs in (("q", "query"), ("k", "key"), ("v", "value")):
-            plan.pair(f"encoder.{i}.attn.{ours}", f"{layer}.attention.attention.{theirs}")
+            plan.pair(f"encoder.{i}.attn.{ours}", f"{layer}.attention.attention.{theirs}", stack["qkv_bias"])
         plan.pair(f"encoder.{i}.attn.out", f"{layer}.attention.output.dense")
         plan.pair(f"encoder.{i}.attn.norm", f"{layer}.layernorm_before")
         plan.pair(f"encoder.{i}.mlp.norm", f"{layer}.layernorm_after")
@@ -225,11 +246,6 @@ def vit(plan, config, kind):
 
 def gpt2(plan, config):
     """A GPT-2 decoder with cross-attention under `decoder.`."""
-    must_be(
-        "decoder",
-        config,
-        {"add_cross_attention": True, "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
-    )
     dim, heads = config["n_embd"], config["n_head"]
     for i in range(config["n_layer"]):
         layer, to = f"decoder.transformer.h.{i}", f"decoder.{i}"
@@ -255,8 +271,8 @@ def gpt2(plan, config):
         "heads": heads,
         "head_dim": dim // heads,
         "mlp_dim": config.get("n_inner") or 4 * dim,
-        "norm_eps": config.get("layer_norm_epsilon", 1e-5),
-        "activation": activation("decoder", {"activation_function": "gelu_new", **config}, "activation_function"),
+        "norm_eps": config["layer_norm_epsilon"],
+        "activation": activation("config.json: decoder", config, "activation_function"),
         "qkv_bias": True,
         "out_bias": True,
         "positions": "learned",
@@ -266,7 +282,7 @@ def gpt2(plan, config):
 
 
 def vision_encoder_decoder(plan, config, folder):
-    encoder, decoder = config["encoder"], config["decoder"]
+    encoder, decoder = sub(config, "encoder"), sub(config, "decoder")
     kind = encoder.get("model_type")
     if kind not in ("vit", "deit"):
         raise DataError(
@@ -277,7 +293,9 @@ def vision_encoder_decoder(plan, config, folder):
             f"decoder.model_type is {decoder.get('model_type')!r}; gpt2 can be imported, another decoder needs a table "
             "of names"
         )
-    image, scaled = picture_of(folder, kind, encoder["image_size"])
+    encoder = part_options("encoder", encoder, kind, plan.ignored)
+    decoder = part_options("decoder", decoder, "gpt2", plan.ignored)
+    image, scaled = picture_of(folder, kind, encoder["image_size"], plan.ignored)
     plan.patches("encoder.embeddings.patch_embeddings.projection", scaled, True)
     nested = {
         "image": {**image, "patch": encoder["patch_size"]},
@@ -292,12 +310,11 @@ def vision_encoder_decoder(plan, config, folder):
         options = read_json(found) if found.is_file() else {}
         start = options.get("decoder_start_token_id") if start is None else start
     start = decoder.get("bos_token_id") if start is None else start
-    nested["generation"] = generation_of(folder, [config, decoder], start)
+    nested["generation"] = generation_of(folder, [config, decoder], start, ignored=plan.ignored)
     return nested
 
 
 def bert_stack(config):
-    must_be("text config", config, {"position_embedding_type": "absolute"})
     return {
         "vocabulary": config["vocab_size"],
         "dim": config["hidden_size"],
@@ -306,8 +323,8 @@ def bert_stack(config):
         "head_dim": config["hidden_size"] // config["num_attention_heads"],
         "mlp_dim": config["intermediate_size"],
         "norm_order": "post",
-        "norm_eps": config.get("layer_norm_eps", 1e-12),
-        "activation": activation("text config", config),
+        "norm_eps": config["layer_norm_eps"],
+        "activation": activation("config.json: text", config),
         "qkv_bias": True,
         "out_bias": True,
         "positions": "learned",
@@ -349,8 +366,9 @@ def clip_layers(plan, front, depth, fused):
 
 
 def blip(plan, config, folder):
-    vision, text = config["vision_config"], config["text_config"]
-    image, scaled = picture_of(folder, "blip", vision["image_size"])
+    vision = part_options("vision_config", sub(config, "vision_config"), "blip_vision_model", plan.ignored)
+    text = part_options("text_config", sub(config, "text_config"), "blip_text_model", plan.ignored)
+    image, scaled = picture_of(folder, "blip", vision["image_size"], plan.ignored)
     encoder, decoder = vision_stack(vision), bert_stack(text)
     front = "vision_model.embeddings."
     plan.patches(front + "patch_embedding", scaled, True)
@@ -363,7 +381,7 @@ def blip(plan, config, folder):
     head = "text_decoder.cls.predictions."
     plan.pair("decoder.head", head + "transform.dense")
     plan.pair("decoder.head.norm", head + "transform.LayerNorm")
-    plan.same("decoder.logits.bias", head + ("bias" if head + "bias" in plan.weights else "decoder.bias"))
+    plan.same("decoder.logits.bias", head + ("decoder.bias" if head + "decoder.bias" in plan.weights else "bias"))
     decoder |= {
         "context": text["max_position_embeddings"],
         "logits_head": "bert",
@@ -374,15 +392,14 @@ def blip(plan, config, folder):
         nested["projection"] = {"kind": "none"}
     # `generate` of this kind takes its options from text_config, and ends at the separator.
     nested["generation"] = generation_of(
-        folder, [text], text.get("bos_token_id", 30522), text.get("sep_token_id", 102), False
+        folder, [text], text["bos_token_id"], text["sep_token_id"], False, plan.ignored
     )
     return nested
 
 
 def git(plan, config, folder):
-    must_be("config", config, {"num_image_with_embedding": None})
-    vision = config["vision_config"]
-    image, scaled = picture_of(folder, "clip", vision["image_size"])
+    vision = part_options("vision_config", sub(config, "vision_config"), "git_vision_model", plan.ignored)
+    image, scaled = picture_of(folder, "clip", vision["image_size"], plan.ignored)
     encoder, decoder = vision_stack(vision), bert_stack(config)
     front = "git.image_encoder.vision_model."
     plan.patches(front + "embeddings.patch_embedding", scaled, False)
@@ -407,7 +424,7 @@ def git(plan, config, folder):
         "encoder": encoder,
         "decoder": decoder,
         "projection": {"kind": "linear", "bias": True, "norm": True},
-        "generation": generation_of(folder, [config], config.get("bos_token_id", 101)),
+        "generation": generation_of(folder, [config], config["bos_token_id"], ignored=plan.ignored),
     }
 
 
@@ -437,8 +454,9 @@ def card_of(folder, config, how):
     )
 
 
-def import_folder(folder, out, how):
-    """Writes the model file; the nested configuration."""
+def import_folder(folder, out, how, ignored=(), measured=None):
+    """Writes the model file; the nested configuration. ignored: options that shall not count. measured: (precisions,
+    least_precision) of calibrate.py."""
     path = folder / "config.json"
     if not path.is_file():
         raise DataError(f"{path} is missing")
@@ -449,9 +467,12 @@ def import_folder(folder, out, how):
             f"{path}: model_type is {kind!r}; {', '.join(KINDS)} can be imported, another kind needs a table of "
             "names in import_hf.py"
         )
-    plan = Plan(Weights(folder))
+    config = model_options("config.json", config, kind, ignored)
+    plan = Plan(Weights(folder), ignored)
     nested = KINDS[kind](plan, config, folder)
-    nested["precisions"] = ["f32"]
+    nested["precisions"], least = measured or (["f32"], {})
+    if least:
+        nested["least_precision"] = least
     metadata = {
         "format": "palme",
         "format_version": "2",
@@ -464,7 +485,7 @@ def import_folder(folder, out, how):
         metadata["language"] = stated["language"]
     part = out.with_name(out.name + ".part")
     try:
-        plan.write(part, metadata, how)
+        plan.write(part, metadata, how, least)
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
@@ -483,10 +504,30 @@ def main():
         metavar="PICTURE",
         help="what both are asked about",
     )
+    parser.add_argument(
+        "--ignore", action="append", default=[], metavar="KEY", help="an unknown option that changes no caption"
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=pathlib.Path,
+        metavar="PHOTOS",
+        help="a folder of photos on which f32, bf16 and int8 are compared; what is found is written into the file",
+    )
+    parser.add_argument("--within", type=float, default=0.05, help="with --calibrate: how far scores may move (0.05)")
     parser.add_argument("--no-trial", action="store_true", help="do not caption a picture with what was written")
     options = parser.parse_args()
     try:
-        import_folder(options.folder, options.out, options.store)
+        # What is calibrated is what the folder says, in f32; then it is stored.
+        first = "f32" if options.calibrate else options.store
+        import_folder(options.folder, options.out, first, options.ignore)
+        if options.calibrate:
+            from models.convert import calibrate
+
+            measured = calibrate.calibrate(options.out, options.calibrate, options.within)
+            if options.store == "f32":
+                calibrate.write(options.out, options.out, *measured)
+            else:
+                import_folder(options.folder, options.out, options.store, options.ignore, measured)
     except DataError as error:
         sys.exit(f"import_hf: {error}")
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")

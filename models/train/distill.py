@@ -2,12 +2,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """distill.py - trains with a good captioner as the teacher of a smaller one.
 
+    distill.py sentences --teacher MODEL --photos PHOTOS... --out pseudo.tsv [--dev dev.tsv] [--samples N]
     distill.py sentences --teacher MODEL... --cache CACHE --out pseudo.tsv
     distill.py encoder --teacher MODEL --teacher-cache CACHE --size small --cache CACHE2 --run RUN
 
-`sentences` captions cached photos and writes a tsv for train.py --extra. Each teacher makes one caption by beam search,
-and the one that all teachers together find likeliest is kept. Left out are captions without an end, captions of more
-than --most photos, and those with a mean log-probability below --least.
+`sentences` writes captions of photos that have none, as a tsv for train.py (--captions, or --extra beside others).
+
+- With --photos the teacher is any model file, an imported captioner too (docs/distill.md): the engine captions the
+  photos by the model's own search, and makes --samples more sentences of each by sampling. What it said stands in
+  OUT.said, so that a stopped run goes on. Each --dev-every-th photo is kept from --out and stands in --dev instead.
+- With --cache the teachers are models of this project, in torch, and share one tokenizer: each makes one caption by
+  beam search, and the one that all of them together find likeliest is kept.
+
+Left out are captions without an end, captions of more than --most photos, and those with a mean log-probability, their
+end included, below --least.
 
 `encoder` trains the encoder of another size to compute what the teacher's computes for the same views of the same
 photos. Both have 64 tokens of 256 numbers, so the teacher's decoder can read either. `train.py --init` then starts from
@@ -31,6 +39,7 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from models import data, modelfile, search
+from models.engine import Engine
 from models.palme import Palme
 from models.train import batch, tokenizer, train
 from models.train.features import Cache, load_trunk, split_block
@@ -67,7 +76,7 @@ def sentences(o):
         rows = train.as_input(cache, some, 0, o.device)
         with torch.no_grad():
             contexts = [batch.encode(m.to(o.device), rows, first_of(m)) for m in models]
-        said = [search.beam(m, c, [tokenizer.BOS], o.beams, STEPS) for m, c in zip(models, contexts)]
+        said = [search.beam(m, c, [tokenizer.BOS], o.beams or 3, STEPS) for m, c in zip(models, contexts)]
         sure = torch.stack(
             [sum(likelihoods(m, c, [ids for ids, _ in each]) for m, c in zip(models, contexts)) for each in said]
         ) / len(models)
@@ -86,6 +95,99 @@ def sentences(o):
                 f.write(f"{name}\t{caption}\n")
                 kept += 1
     print(f"{o.out}: {kept} captions of {len(names)} photos, {len(count)} of them different", file=sys.stderr)
+
+
+# ---- Through the engine -------------------------------------------------------------------------
+
+
+def said_before(path, about):
+    """{id: [(caption, score)]} of a run that was stopped, which must have been about the same."""
+    found = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            lines = f.read().splitlines(keepends=True)
+        if not lines or json.loads(lines[0]) != about:
+            raise data.DataError(f"{path} is of another teacher or other options; remove it, or choose another --out")
+        for line in lines[1:]:
+            if line.endswith("\n"):  # the last one may be half written
+                name, said = json.loads(line)
+                found[name] = said
+    return found
+
+
+def say(teacher, sampler, image, samples, options):
+    """[(caption, mean log-probability with the end)] of a picture: the one of the model's own search first, then others
+    that differ from all before."""
+    teacher.look(image)
+    texts = [" ".join(teacher.caption()[0].split())]
+    for seed in range(samples):
+        sampler.set_options(**options, seed=seed + 1)
+        texts.append(" ".join(sampler.caption(image)[0].split()))
+    return [(text, teacher.score(text)) for text in dict.fromkeys(texts) if text]
+
+
+def by_engine(o):
+    """{id: [(caption, score)]} of all photos, by the engine; what was said is on disk as soon as it is."""
+    names = [name for source in o.photos for name, _, _ in data.photo_files(source)][: o.limit]
+    if not names:
+        raise data.DataError(f"{', '.join(o.photos)}: no photos there")
+    about = {"teacher": os.path.basename(o.teacher[0]), "samples": o.samples, "temperature": o.temperature}
+    about |= {"top_p": o.top_p, "precision": o.precision, "beams": o.beams}
+    path, skipped = f"{o.out}.said", []
+    found = said_before(path, about)
+    options = {"temperature": o.temperature, "top_p": o.top_p}
+    left = set(names) - found.keys()
+    progress = data.Progress(len(names), "photos", len(names) - len(left))
+    with (
+        Engine(o.teacher[0], o.precision, threads=o.threads, beams=o.beams or 0) as teacher,
+        Engine(o.teacher[0], o.precision, threads=o.threads, **options) as sampler,
+        open(f"{path}.new", "w", encoding="utf-8") as file,
+    ):
+        for one in (about, *found.items()):
+            file.write(json.dumps(one, ensure_ascii=False) + "\n")
+        file.flush()
+        os.replace(f"{path}.new", path)
+        for source in o.photos:
+            for name, image in data.photos(source, skipped, left):
+                found[name] = say(teacher, sampler, np.array(image), o.samples, options)
+                file.write(json.dumps([name, found[name]], ensure_ascii=False) + "\n")
+                file.flush()
+                progress.show(len(found), f"{name}: {found[name][0][0] if found[name] else ''}"[:60])
+    progress.show(len(found), "", True)
+    for called, why in skipped:
+        print(f"{called}: {why}", file=sys.stderr)
+    return {name: found[name] for name in names if name in found}
+
+
+def write_kept(path, found, names, o):
+    """The captions of these photos that are good enough; how many."""
+    seen, kept = Counter(), 0
+    with open(path, "w", encoding="utf-8") as f:
+        for name in names:
+            for text, score in found[name]:
+                seen[text] += 1
+                if score >= o.least and seen[text] <= o.most:
+                    f.write(f"{name}\t{text}\n")
+                    kept += 1
+    return kept
+
+
+def sentences_by_engine(o):
+    if len(o.teacher) > 1:
+        raise data.DataError("with --photos there is one --teacher")
+    found = by_engine(o)
+    names = list(found)
+    dev = names[o.dev_every - 1 :: o.dev_every] if o.dev else []
+    held = set(dev)
+    kept = write_kept(o.out, found, [name for name in names if name not in held], o)
+    print(f"{o.out}: {kept} captions of {len(names) - len(dev)} photos", file=sys.stderr)
+    if o.dev:
+        print(f"{o.dev}: {write_kept(o.dev, found, dev, o)} captions of {len(dev)} photos", file=sys.stderr)
+    if not kept:
+        raise data.DataError(f"no caption is as likely as --least {o.least}; {o.out}.said has all of them")
+
+
+# ---- An encoder ---------------------------------------------------------------------------------
 
 
 def encoder(o):
@@ -169,7 +271,14 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     s = commands.add_parser("sentences", help="write captions of photos that have none")
     s.add_argument("--out", required=True, help="the tsv to write")
-    s.add_argument("--beams", type=int, default=3, help="beam width (3)")
+    s.add_argument("--photos", nargs="+", help="folders or tar files of photos: the engine captions them")
+    s.add_argument("--dev", help="with --photos: a tsv of photos that --out is without, to measure the training")
+    s.add_argument("--dev-every", type=int, default=20, help="with --dev: each so many-th photo is there (20)")
+    s.add_argument("--samples", type=int, default=0, help="with --photos: more sentences of each photo, sampled (0)")
+    s.add_argument("--temperature", type=float, default=0.7, help="of sampling (0.7)")
+    s.add_argument("--top-p", type=float, default=0.9, help="probability of what is sampled from (0.9)")
+    s.add_argument("--precision", default="auto", help="with --photos: auto, f32, bf16 or int8 (auto)")
+    s.add_argument("--beams", type=int, help="beam width (3; with --photos the model's own)")
     s.add_argument("--least", type=float, default=-1.5, help="least mean log-probability of a caption (-1.5)")
     s.add_argument("--most", type=int, default=20, help="most photos with the same caption (20)")
     s.add_argument("--limit", type=int, help="use only the first LIMIT photos")
@@ -185,7 +294,7 @@ def main(arguments=None):
     )
     for p in (s, e):
         p.add_argument("--teacher", nargs="+", required=True, help="model files")
-        p.add_argument("--cache", required=True, help="features of the photos (features.py)")
+        p.add_argument("--cache", required=p is e, help="features of the photos (features.py)")
         p.add_argument("--batch", type=int, default=32, help="photos per step (32)")
         p.add_argument("--seed", type=int, default=1, help="random seed (1)")
         p.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -194,7 +303,14 @@ def main(arguments=None):
     try:
         if o.threads:
             torch.set_num_threads(o.threads)
-        sentences(o) if o.command == "sentences" else encoder(o)
+        if o.command == "encoder":
+            encoder(o)
+        elif o.photos:
+            sentences_by_engine(o)
+        elif o.cache:
+            sentences(o)
+        else:
+            raise data.DataError("sentences needs --photos or --cache")
     except (data.DataError, OSError) as error:
         sys.exit(f"distill.py: {error}")
 

@@ -59,9 +59,9 @@ static double layer(const struct roof *roof, double rows, const struct palme_lin
 }
 
 /* q k^T and the weighted sum of v. */
-static double attention(const struct roof *roof, double rows, double keys, int heads)
+static double attention(const struct roof *roof, double rows, double keys, int inner)
 {
-    return 4 * rows * keys * heads * PALME_HEAD / roof->ops[PALME_F32];
+    return 4 * rows * keys * inner / roof->ops[PALME_F32];
 }
 
 static double stem_bound(const struct palme_stem *stem, const struct roof *roof, int side)
@@ -86,7 +86,8 @@ static double stem_bound(const struct palme_stem *stem, const struct roof *roof,
 static double encoder_bound(const palme_model *model, const struct roof *roof)
 {
     const struct palme_config *p = &model->config;
-    double tokens = palme_config_patches(p), seconds = layer(roof, tokens, &model->weights.encoder.patch);
+    double tokens = palme_config_image_tokens(p);
+    double seconds = layer(roof, palme_config_patches(p), &model->weights.encoder.patch);
 
     if (p->stem != PALME_STEM_NONE)
         seconds += stem_bound(&model->weights.encoder.stem, roof, p->image_size);
@@ -96,7 +97,7 @@ static double encoder_bound(const palme_model *model, const struct roof *roof)
         seconds += layer(roof, tokens, &e->attention.q) + layer(roof, tokens, &e->attention.k) +
                    layer(roof, tokens, &e->attention.v) + layer(roof, tokens, &e->attention.out) +
                    layer(roof, tokens, &e->mlp.up) + layer(roof, tokens, &e->mlp.down) +
-                   attention(roof, tokens, tokens, p->encoder.heads);
+                   attention(roof, tokens, tokens, palme_stack_inner(&p->encoder));
     }
     return seconds;
 }
@@ -104,7 +105,8 @@ static double encoder_bound(const palme_model *model, const struct roof *roof)
 static double see_bound(const palme_model *model, const struct roof *roof)
 {
     const struct palme_config *p = &model->config;
-    double tokens = palme_config_patches(p), seconds = layer(roof, tokens, &model->weights.decoder.projection);
+    double tokens = palme_config_image_tokens(p);
+    double seconds = layer(roof, tokens, &model->weights.decoder.projection);
 
     for (int l = 0; p->cross_attend && l < p->decoder.depth; l++)
         seconds += layer(roof, tokens, &model->weights.decoder.layers[l].cross.k) +
@@ -116,17 +118,23 @@ static double see_bound(const palme_model *model, const struct roof *roof)
 static double decode_bound(const palme_model *model, const struct roof *roof, double rows, double keys, double wanted)
 {
     const struct palme_config *p = &model->config;
-    double seconds = wanted > 0 ? layer(roof, wanted, &model->weights.decoder.logits) : 0;
+    const struct palme_decoder *decoder = &model->weights.decoder;
+    int inner = palme_stack_inner(&p->decoder);
+    double seconds = wanted > 0 ? layer(roof, wanted, &decoder->head) + layer(roof, wanted, &decoder->logits) : 0;
 
     for (int l = 0; l < p->decoder.depth; l++) {
         const struct palme_decoder_layer *d = &model->weights.decoder.layers[l];
 
+        if (wanted <= 0 && l == p->decoder.depth - 1) {
+            seconds += layer(roof, rows, &d->self.k) + layer(roof, rows, &d->self.v);
+            continue;
+        }
         seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) + layer(roof, rows, &d->self.v) +
                    layer(roof, rows, &d->self.out) + layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
-                   attention(roof, rows, keys, p->decoder.heads);
+                   attention(roof, rows, keys, inner);
         if (p->cross_attend)
             seconds += layer(roof, rows, &d->cross.q) + layer(roof, rows, &d->cross.out) +
-                       attention(roof, rows, palme_config_patches(p), p->decoder.heads);
+                       attention(roof, rows, palme_config_image_tokens(p), inner);
     }
     return seconds;
 }
@@ -150,7 +158,8 @@ struct bench {
     float *pooled;         /* [PALME_LABEL_INPUTS] of them */
     double *probabilities; /* [L] of its labels */
     void *workspace;       /* of a product, and of attention */
-    float *rows, *product; /* [PRODUCT_ROWS][4 E or 4 D], what goes into a product and what comes out */
+    float *rows, *product; /* of PRODUCT_ROWS or of a picture: what goes into a product and what comes out */
+    float *heads;          /* [4][image tokens][Ie]: queries, keys, values of the encoder and what comes out */
     float *tokens;         /* [4][LONG][64]: queries, keys, values and what comes out */
     int text[PREFILL], ids[TOGETHER * STEPS];
     int steps, prefill; /* as many of STEPS and PREFILL as the context holds */
@@ -245,6 +254,70 @@ static void run_product(struct bench *b, const struct palme_linear *l)
     palme_linear(&b->host.compute, b->product, b->rows, l, PRODUCT_ROWS);
 }
 
+static const struct palme_encoder_layer *first_layer(const struct bench *b)
+{
+    return &b->host.model->weights.encoder.layers[0];
+}
+
+static int image_tokens(const struct bench *b)
+{
+    return palme_config_image_tokens(&b->host.model->config);
+}
+
+/* Products of all rows of a picture, one after the other as in the encoder, but with the weights of one layer. Without
+ * activations, so that it is the products that are measured. */
+static void run_picture(struct bench *b, const struct palme_linear *layer_)
+{
+    struct palme_linear l = *layer_;
+
+    l.activation = PALME_ACTIVATION_NONE;
+    b->host.compute.workspace = b->workspace;
+    palme_linear(&b->host.compute, b->product, b->rows, &l, image_tokens(b));
+}
+
+static void run_picture_out(struct bench *b)
+{
+    run_picture(b, &first_layer(b)->attention.out);
+}
+static void run_picture_up(struct bench *b)
+{
+    run_picture(b, &first_layer(b)->mlp.up);
+}
+static void run_picture_down(struct bench *b)
+{
+    run_picture(b, &first_layer(b)->mlp.down);
+}
+
+/* One layer's heads over all rows of a picture. */
+static void run_heads(struct bench *b)
+{
+    const struct palme_stack *stack = &b->host.model->config.encoder;
+    int tokens = image_tokens(b);
+    struct palme_attend shape = { .rows = tokens, .keys = tokens, .visible = tokens, .scale = 0.125f };
+    size_t step = (size_t)tokens * (size_t)palme_stack_inner(stack);
+
+    b->host.compute.workspace = b->workspace;
+    palme_heads_run(&b->host.compute, stack, b->heads + 3 * step, b->heads, b->heads + step, b->heads + 2 * step, shape,
+                    NULL);
+}
+
+static double bound_heads(const struct bench *b, const struct roof *roof)
+{
+    return attention(roof, image_tokens(b), image_tokens(b), palme_stack_inner(&b->host.model->config.encoder));
+}
+static double bound_picture_out(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, image_tokens(b), &first_layer(b)->attention.out);
+}
+static double bound_picture_up(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, image_tokens(b), &first_layer(b)->mlp.up);
+}
+static double bound_picture_down(const struct bench *b, const struct roof *roof)
+{
+    return layer(roof, image_tokens(b), &first_layer(b)->mlp.down);
+}
+
 static void run_encoder_up(struct bench *b)
 {
     run_product(b, &b->host.model->weights.encoder.layers[0].mlp.up);
@@ -269,6 +342,7 @@ static void run_tokens(struct bench *b, int rows)
         .rows = rows,
         .keys = LONG,
         .visible = LONG,
+        .width = PALME_HEAD,
         .out_stride = PALME_HEAD,
         .q_stride = PALME_HEAD,
         .k_stride = PALME_HEAD,
@@ -294,14 +368,14 @@ static void run_attention_of_one(struct bench *b)
 static double bound_attention(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention(roof, LONG, LONG, 1);
+    return attention(roof, LONG, LONG, PALME_HEAD);
 }
 
 /* Keys and values are read once, from wherever they are. */
 static double bound_attention_of_one(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention(roof, 1, LONG, 1);
+    return attention(roof, 1, LONG, PALME_HEAD);
 }
 
 static double bound_encoder_up(const struct bench *b, const struct roof *roof)
@@ -402,6 +476,10 @@ static const struct part {
     { "encoder down, 64 rows", run_encoder_down, bound_encoder_down, STEP_REPS },
     { "decoder up, 64 rows", run_decoder_up, bound_decoder_up, STEP_REPS },
     { "decoder down, 64 rows", run_decoder_down, bound_decoder_down, STEP_REPS },
+    { "out, picture's rows", run_picture_out, bound_picture_out, 1 },
+    { "up, picture's rows", run_picture_up, bound_picture_up, 1 },
+    { "down, picture's rows", run_picture_down, bound_picture_down, 1 },
+    { "heads, picture's rows", run_heads, bound_heads, 1 },
     { "stem", run_stem, bound_stem, 1 },
     { "attention, 4096 tokens", run_attention, bound_attention, 1 },
     { "one row, 4096 keys", run_attention_of_one, bound_attention_of_one, STEP_REPS },
@@ -468,20 +546,30 @@ static void *room_of_layers(const struct bench *b)
 {
     const struct palme_mlp_block *blocks[] = { &b->host.model->weights.encoder.layers[0].mlp,
                                                &b->host.model->weights.decoder.layers[0].mlp };
-    size_t bytes = palme_attention_workspace(b->host.model->threads);
+    const struct palme_kernels *kernels = &b->host.model->kernels;
+    int width = b->host.model->config.encoder.head_dim, rows = max_int(PRODUCT_ROWS, image_tokens(b));
+    size_t bytes = palme_attention_workspace(b->host.model->threads, max_int(width, PALME_HEAD));
 
     for (int i = 0; i < 2; i++) {
-        bytes = max_size(bytes, palme_linear_workspace(&b->host.model->kernels, &blocks[i]->up, PRODUCT_ROWS));
-        bytes = max_size(bytes, palme_linear_workspace(&b->host.model->kernels, &blocks[i]->down, PRODUCT_ROWS));
+        bytes = max_size(bytes, palme_linear_workspace(kernels, &blocks[i]->up, rows));
+        bytes = max_size(bytes, palme_linear_workspace(kernels, &blocks[i]->down, rows));
     }
+    bytes = max_size(bytes, palme_linear_workspace(kernels, &first_layer(b)->attention.out, rows));
     return aligned_alloc(PALME_ARENA_ALIGNMENT, round_up(bytes, PALME_ARENA_ALIGNMENT));
+}
+
+static size_t widest_of(const struct palme_stack *stack)
+{
+    return (size_t)max_int(max_int(stack->dim, stack->mlp_dim), palme_stack_inner(stack));
 }
 
 static int bench_open(struct bench *b)
 {
     const struct palme_config *p = &b->host.model->config;
     size_t size = 3 * (size_t)p->image_size * (size_t)p->image_size * TOGETHER;
-    size_t widest = 4 * PRODUCT_ROWS * (size_t)(p->encoder.dim > p->decoder.dim ? p->encoder.dim : p->decoder.dim);
+    size_t widest = max_size(widest_of(&p->encoder), widest_of(&p->decoder)) *
+                    (size_t)max_int(PRODUCT_ROWS, palme_config_image_tokens(p));
+    size_t heads = (size_t)palme_config_image_tokens(p) * (size_t)palme_stack_inner(&p->encoder);
     int context = host_context(&b->host), missing = 0;
 
     b->steps = context < STEPS ? context : STEPS;
@@ -494,17 +582,20 @@ static int bench_open(struct bench *b)
     b->probabilities = calloc(p->labels ? (size_t)p->labels->count : 1, sizeof *b->probabilities);
     b->rows = calloc(widest, sizeof *b->rows);
     b->product = calloc(widest, sizeof *b->product);
+    b->heads = calloc(4 * heads, sizeof *b->heads);
     b->workspace = room_of_layers(b);
     b->tokens = calloc(4 * (size_t)LONG * PALME_HEAD, sizeof *b->tokens);
     for (int i = 0; i < TOGETHER; i++)
         missing |= sentence_open(&b->sentences[i], &b->host, b->prefill > b->steps ? b->prefill : b->steps);
     if (missing || !b->images || !b->logits || !b->features || !b->pooled || !b->probabilities || !b->rows ||
-        !b->product || !b->workspace || !b->tokens)
+        !b->product || !b->heads || !b->workspace || !b->tokens)
         return -1;
     for (size_t i = 0; i < widest; i++)
         b->rows[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
     for (size_t i = 0; i < 4 * (size_t)LONG * PALME_HEAD; i++)
         b->tokens[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
+    for (size_t i = 0; i < 4 * heads; i++)
+        b->heads[i] = (float)(i * 2654435761u % 1000) / 500 - 1;
     for (size_t i = 0; i < size; i++)
         b->images[i] = (float)(i * 2654435761u % 256) / 255;
     for (int i = 0; i < PREFILL; i++)
@@ -528,6 +619,7 @@ static void bench_close(struct bench *b)
     free(b->probabilities);
     free(b->rows);
     free(b->product);
+    free(b->heads);
     free(b->workspace);
     free(b->tokens);
     host_close(&b->host);

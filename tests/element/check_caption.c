@@ -672,7 +672,7 @@ GST_START_TEST (test_options)
       "{seed} {beams} {width}x{height} [{prompt}]\nimage_size=21\n",
       "mode=sync interval=0");
 
-  caption_expect (h, 0, "32 0 0 100 0 0 21x21 []");
+  caption_expect (h, 0, "0 0 0 100 0 0 21x21 []");
   g_object_set (h->element, "max-length", 12, "temperature", 0.75, "top-k", 40,
       "top-p", 0.5, "seed", (guint64) 123456789012, "beams", 1, "prompt",
       "a photo of", NULL);

@@ -359,7 +359,7 @@ GST_START_TEST (test_control)
   {
     const gchar *name, *value, *wanted;
   } steps[] = {
-    {"prompt", "a", "a 32 0 0 100 0 0"},
+    {"prompt", "a", "a 0 0 0 100 0 0"},
     {"max-length", "5", "a 5 0 0 100 0 0"},
     {"temperature", "1.5", "a 5 150 0 100 0 0"},
     {"top-k", "3", "a 5 150 3 100 0 0"},
@@ -373,7 +373,7 @@ GST_START_TEST (test_control)
   };
   guint i;
 
-  expect (h, 0, 100, "32 0 0 100 0 0");
+  expect (h, 0, 100, "0 0 0 100 0 0");
   for (i = 0; i < G_N_ELEMENTS (steps); i++) {
     gst_util_set_object_arg (G_OBJECT (h->element), steps[i].name,
         steps[i].value);

@@ -204,7 +204,7 @@ static void check_stack(const struct palme_kernels *kernels, const struct palme_
     for (int pass = 0; pass < 2; pass++) {
         if (pass)
             arena = palme_arena_over(aligned_alloc(64, arena.most), arena.most);
-        c.workspace = palme_arena_take(&arena, 65536 + palme_attention_workspace(1), 1);
+        c.workspace = palme_arena_take(&arena, 65536 + palme_attention_workspace(1, stack->head_dim), 1);
         work.wide = palme_arena_take(&arena, ROWS, MLP * sizeof(float));
         palme_block_lay_out(&work, &arena, stack, ROWS);
     }

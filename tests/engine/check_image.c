@@ -793,6 +793,101 @@ static void check_pillow(const char *folder)
     palme_safetensors_close(&file);
 }
 
+/* ---- The filters of Pillow, of other formats than RGB --------------------------------------- */
+
+/* Planes of a picture that changes slowly: nothing that a filter makes of it leaves 0..255. */
+static void smooth(struct planes *p)
+{
+    for (int i = 0; i < p->count; i++)
+        for (size_t y = 0; y < p->rows[i]; y++)
+            for (size_t x = 0; x < p->row[i]; x++) {
+                size_t bytes = formats[p->f].bytes ? (size_t)formats[p->f].bytes : p->row[i] > (size_t)p->width ? 4 : 1;
+                double place = (double)(x / bytes) / (double)p->width + (double)y / (double)p->height;
+
+                p->bytes[i][y * p->row[i] + x] = (unsigned char)(128 + 40 * sin(3 * place + (double)(x % bytes) + i));
+            }
+}
+
+/* What the definition says of each pixel, as RGB in bytes; to be freed. */
+static unsigned char *as_rgb(const struct planes *p)
+{
+    unsigned char *out = malloc((size_t)p->width * p->height * 3);
+
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++) {
+            double rgb[3];
+
+            decode(rgb, p, x, y);
+            for (int c = 0; c < 3; c++)
+                out[((size_t)y * p->width + x) * 3 + c] = (unsigned char)fmin(255, fmax(0, floor(rgb[c] + 0.5)));
+        }
+    return out;
+}
+
+/* A picture of any format gives what the same picture in RGB gives, by every rule and filter. YUV is filtered before it
+ * becomes RGB: its luma and chroma are rounded between the two passes (half a step each, which bicubic weights make 1.25
+ * of and the matrix 1.17 and 2.2), what the RGB is made of is rounded before and between (half a step each and again
+ * 1.25), and both at the end: below 5 steps at worst. */
+static void check_filters(void)
+{
+    static const int sizes[][4] = { { 97, 64, 20, 24 }, { 46, 110, 31, 31 }, { 13, 9, 24, 30 }, { 64, 64, 16, 20 } };
+
+    for (int f = 0; f < FORMATS; f++)
+        for (int k = 0; k < 16; k++) {
+            const int *s = sizes[k / 4];
+            const struct palme_scaling scaling = { s[2], k & 1 ? PALME_RESIZE_CROP : PALME_RESIZE_SQUASH,
+                                                   k & 2 ? PALME_FILTER_BICUBIC : PALME_FILTER_BILINEAR, s[3] };
+            struct planes p = random_planes(f, s[0], s[1], k % MATRICES, k / 4 % RANGES);
+            size_t n = (size_t)s[2] * (size_t)s[2] * 3;
+            unsigned char *out = malloc(n), *wanted = malloc(n), *rgb;
+            int worst = 0, most = formats[f].alpha ? 1 : formats[f].bytes ? 0 : 4;
+            struct palme_arena scratch = { 0 };
+
+            smooth(&p);
+            rgb = as_rgb(&p);
+            palme_image_reserve(&scratch, &scaling);
+            scratch = palme_arena_over(aligned_alloc(64, (scratch.most + 63) / 64 * 64), scratch.most);
+            struct palme_image image = {
+                .format = formats[f].format,
+                .width = s[0],
+                .height = s[1],
+                .planes = { p.bytes[0], p.bytes[1], p.bytes[2] },
+                .strides = { (ptrdiff_t)p.row[0], (ptrdiff_t)p.row[1], (ptrdiff_t)p.row[2] },
+                .matrix = p.matrix,
+                .range = p.range,
+            };
+            struct palme_image plain_rgb = { .format = PALME_FORMAT_RGB,
+                                             .width = s[0],
+                                             .height = s[1],
+                                             .planes = { rgb },
+                                             .strides = { (ptrdiff_t)s[0] * 3 } };
+            CHECK_INT(palme_image_resize(&compute, out, &image, &scaling, &scratch), PALME_OK);
+            CHECK_INT(palme_image_resize(&plainly, wanted, &plain_rgb, &scaling, &scratch), PALME_OK);
+            for (size_t i = 0; i < n; i++)
+                worst = abs(out[i] - wanted[i]) > worst ? abs(out[i] - wanted[i]) : worst;
+            CHECK_MESSAGE(worst <= most, "%s: %s %dx%d -> %d of %d, rule %d, filter %d: %d steps from RGB",
+                          kernels.level, formats[f].name, s[0], s[1], s[2], s[3], scaling.rule, scaling.filter, worst);
+            if (p.count == 1) { /* and the same bytes where its rows come one by one */
+                struct lent lent = { .planes = &p, .rows = malloc(PALME_ROWS_HELD * p.row[0]), .before = -1 };
+
+                memcpy(wanted, out, n);
+                image.row = lend;
+                image.row_user = &lent;
+                CHECK_INT(palme_image_resize(&compute, out, &image, &scaling, &scratch), PALME_OK);
+                CHECK_MESSAGE(memcmp(out, wanted, n) == 0,
+                              "%s: %s %dx%d -> %d of %d, rule %d, filter %d: other bytes "
+                              "by rows",
+                              kernels.level, formats[f].name, s[0], s[1], s[2], s[3], scaling.rule, scaling.filter);
+                free(lent.rows);
+            }
+            free(scratch.base);
+            free(rgb);
+            free(wanted);
+            free(out);
+            free_planes(&p);
+        }
+}
+
 /* Whether two levels compute pictures by the same functions. */
 static int same_pictures(const struct palme_kernels *a, const struct palme_kernels *b)
 {
@@ -826,6 +921,7 @@ int main(int argc, char **argv)
         check_alpha();
         check_stop();
         check_preprocessor(kernels.level);
+        check_filters();
         check_pillow(argv[1]);
     }
     return check_done();

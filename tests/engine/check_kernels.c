@@ -136,6 +136,33 @@ static void check_values(const char *name, void (*t)(float *, int), void (*f)(fl
     }
 }
 
+/* x / (1 + e^-s): the exponential has some 5 roundings and passes those of s on, 2 or 6 of them by its two forms, times
+ * s itself; the quotient takes of that what the exponential is of its denominator. */
+static void check_logistic(void)
+{
+    for (int trial = 0; trial < 2 * SIZES * KINDS; trial++) {
+        int tanh_form = trial % 2, size = sizes[trial / 2 % SIZES];
+        size_t n = (size_t)size;
+        struct buffer x = buffer_filled(n, (enum kind)(trial / 2 / SIZES)), found = buffer_new(n);
+        struct buffer wanted = buffer_new(n);
+        double *tolerance = malloc(n * sizeof *tolerance);
+
+        for (size_t i = 0; i < n; i++)
+            wanted.data[i] = found.data[i] = x.data[i] *= 6;
+        (tanh_form ? truth->gelu_tanh : truth->quick_gelu)(wanted.data, size);
+        (tanh_form ? tried->gelu_tanh : tried->quick_gelu)(found.data, size);
+        for (size_t i = 0; i < n; i++) {
+            double v = x.data[i], s = tanh_form ? 1.5957691216 * (v + 0.044715 * v * v * v) : 1.702 * v;
+            double share = s < -80 ? 1 : exp(-s) / (1 + exp(-s));
+
+            tolerance[i] = fabs(wanted.data[i]) * EPS * (4 + share * (5 + 6 * fabs(s))) + 1e-35;
+        }
+        compare(tanh_form ? "gelu_tanh" : "quick_gelu", size, &found, &wanted, tolerance, 0);
+        free(tolerance);
+        buffer_free(&x), buffer_free(&found), buffer_free(&wanted);
+    }
+}
+
 static void check_add(void)
 {
     for (int s = 0; s < SIZES; s++) {
@@ -269,46 +296,51 @@ static void check_linear(void)
     }
 }
 
-static _Alignas(64) char attend_workspace[PALME_ATTEND_WORKSPACE];
+static _Alignas(64) char attend_workspace[PALME_ATTEND_WORKSPACE(PALME_MOST_HEAD_DIM)];
 
 /* Rows that go through the keys together against plain C, and each against itself alone, bit for bit. */
 static void check_attend_rows(const char *name, const struct palme_attend *shape, const struct buffer *q,
                               const struct buffer *k, const struct buffer *v)
 {
     struct buffer found = buffer_filled(count_of(q), ZERO), wanted = buffer_filled(count_of(q), ZERO);
-    struct buffer one = buffer_new(64);
+    size_t width = (size_t)shape->width;
+    struct buffer one = buffer_new(width);
     double largest = 0;
     int alone = 1;
 
     truth->attend(wanted.data, q->data, k->data, v->data, shape);
     tried->attend(found.data, q->data, k->data, v->data, shape);
-    /* A score of size s has an error of some roundings of the sum of its 64 terms, which the exponential
-     * passes on to the weights as a relative one. */
+    /* A score of size s has an error of some roundings of the sum of its terms, 16 for 64 of them, which the
+     * exponential passes on to the weights as a relative one. */
     for (size_t j = 0; j < count_of(k); j++)
         largest = fmax(largest, fabs(k->data[j]));
     compare(name, shape->keys, &found, &wanted, NULL,
-            8 * EPS * (8 + 16 * largest * shape->scale + shape->keys * shape->slope));
+            8 * EPS * (8 + shape->width / 4.0 * largest * shape->scale + shape->keys * shape->slope));
     for (int row = 0; row < shape->rows; row++) {
         struct palme_attend single = *shape;
 
         single.rows = 1;
         single.first += row;
         tried->attend(one.data, q->data + row * shape->q_stride, k->data, v->data, &single);
-        alone &= memcmp(one.data, found.data + row * shape->out_stride, 64 * sizeof(float)) == 0;
+        alone &= memcmp(one.data, found.data + row * shape->out_stride, width * sizeof(float)) == 0;
     }
-    CHECK_MESSAGE(alone, "%s %s, %d rows of %d keys: a row alone is another", tried->level, name, shape->rows,
-                  shape->keys);
+    CHECK_MESSAGE(alone, "%s %s, %d rows of %d keys, %d wide: a row alone is another", tried->level, name, shape->rows,
+                  shape->keys, shape->width);
     buffer_free(&found), buffer_free(&wanted), buffer_free(&one);
 }
 
 static void check_attend(void)
 {
-    static const int keys[] = { 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 200 }, rows[] = { 1, 5, 6, 7, 12, 16, 64, 75 };
+    static const int keys[] = { 1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 200 },
+                     rows[] = { 1, 5, 6, 7, 12, 16, 64, 75, 135 };
+    static const int widths[] = { 64, 32, 48, 64, 80, 96, 128, 64, 1, 4, 7, 20, 72, 256, 33 };
+    int next = 0;
 
     for (size_t i = 0; i < sizeof keys / sizeof *keys * sizeof rows / sizeof *rows; i++) {
         for (int form = 0; form < 6; form++) {
             int n = keys[i / (sizeof rows / sizeof *rows)], most = rows[i % (sizeof rows / sizeof *rows)];
             int count = form == 0 || form == 4 || most < n ? most : n, extra = form % 3 * 8;
+            int width = widths[next++ % (int)(sizeof widths / sizeof *widths)];
             struct palme_attend shape = {
                 .rows = count,
                 .keys = n,
@@ -320,16 +352,17 @@ static void check_attend(void)
                            : form == 5 ? 0
                            : form == 4 ? n
                                        : 0,
-                .out_stride = 64 + extra,
-                .q_stride = 64 + extra,
-                .k_stride = 64 + extra,
-                .v_stride = 64 + extra,
+                .width = width,
+                .out_stride = width + extra,
+                .q_stride = width + extra,
+                .k_stride = width + extra,
+                .v_stride = width + extra,
                 .scale = form == 3 ? 10 : 0.125f,
                 .slope = form % 2 ? 0.25f : 0,
                 .workspace = attend_workspace,
             };
-            size_t stride = (size_t)shape.q_stride, k_size = (size_t)(n - 1) * stride + 64;
-            struct buffer q = buffer_filled((size_t)(count - 1) * stride + 64, RANDOM);
+            size_t stride = (size_t)shape.q_stride, k_size = (size_t)(n - 1) * stride + (size_t)width;
+            struct buffer q = buffer_filled((size_t)(count - 1) * stride + (size_t)width, RANDOM);
             struct buffer k = buffer_filled(k_size, RANDOM), v = buffer_filled(k_size, RANDOM);
 
             if (form == 4) /* scores far apart: the maximum moves from tile to tile */
@@ -347,6 +380,7 @@ static void check_attend_overflow(void)
     struct palme_attend shape = { .rows = 6,
                                   .keys = 70,
                                   .visible = 70,
+                                  .width = 64,
                                   .out_stride = 64,
                                   .q_stride = 64,
                                   .k_stride = 64,
@@ -503,6 +537,8 @@ static void check_same_rows(int n, enum kind kind)
 
     SAME("layernorm", n, (size_t)n, NULL, k->layernorm(to.data, x.data, w.data, b.data, n, 1e-5));
     SAME("gelu", n, (size_t)n, x.data, k->gelu(to.data, n));
+    SAME("gelu_tanh", n, (size_t)n, x.data, k->gelu_tanh(to.data, n));
+    SAME("quick_gelu", n, (size_t)n, x.data, k->quick_gelu(to.data, n));
     SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
     SAME("linear", n, 20, NULL, k->linear(to.data, x.data, panels.data, NULL, 1, n, 20, 20, n, PALME_ACTIVATION_NONE));
     double found = tried->log_sum_exp(x.data, n), wanted = lowest->log_sum_exp(x.data, n);
@@ -512,23 +548,25 @@ static void check_same_rows(int n, enum kind kind)
 }
 
 /* Rows alone and in step, some of which see part of a tile. */
-static void check_same_attention(int rows, int keys, float slope)
+static void check_same_attention(int rows, int keys, int width, float slope)
 {
     struct palme_attend shape = { .rows = rows,
                                   .keys = keys,
                                   .first = keys > rows ? keys - rows : 0,
                                   .visible = keys / 3,
-                                  .out_stride = 64,
-                                  .q_stride = 64,
-                                  .k_stride = 64,
-                                  .v_stride = 64,
+                                  .width = width,
+                                  .out_stride = width,
+                                  .q_stride = width,
+                                  .k_stride = width,
+                                  .v_stride = width,
                                   .scale = 0.7f,
                                   .slope = slope,
                                   .workspace = attend_workspace };
-    struct buffer q = buffer_filled((size_t)rows * 64, RANDOM), key = buffer_filled((size_t)keys * 64, RANDOM);
-    struct buffer v = buffer_filled((size_t)keys * 64, RANDOM);
+    struct buffer q = buffer_filled((size_t)rows * (size_t)width, RANDOM),
+                  key = buffer_filled((size_t)keys * (size_t)width, RANDOM);
+    struct buffer v = buffer_filled((size_t)keys * (size_t)width, RANDOM);
 
-    SAME("attend", keys, (size_t)rows * 64, NULL, k->attend(to.data, q.data, key.data, v.data, &shape));
+    SAME("attend", keys, (size_t)rows * (size_t)width, NULL, k->attend(to.data, q.data, key.data, v.data, &shape));
     buffer_free(&q), buffer_free(&key), buffer_free(&v);
 }
 
@@ -565,7 +603,7 @@ static void check_same(void)
             check_same_rows(sizes[s], (enum kind)kind);
     for (int i = 0; i < 36; i++)
         check_same_attention((int[]){ 1, 3, 6, 10, 64, 70 }[i % 6], (int[]){ 1, 9, 31, 64, 77, 200 }[i / 6],
-                             i % 2 ? 0.25f : 0);
+                             (int[]){ 64, 48, 64, 7, 96 }[i % 5], i % 2 ? 0.25f : 0);
     for (int i = 0; i < 20; i++)
         check_same_filters((int[]){ 3, 8, 17, 33 }[i % 4], (int[]){ 1, 7, 16, 23, 40 }[i / 4]);
     SAME("rotate", 64, 64, head.data, k->rotate(to.data, turn.data, turn.data + 16, turn.data + 32));
@@ -593,6 +631,14 @@ static void bench_gelu(void)
 {
     benched->gelu(pool_a, 2048);
 }
+static void bench_gelu_tanh(void)
+{
+    benched->gelu_tanh(pool_a, 2048);
+}
+static void bench_quick_gelu(void)
+{
+    benched->quick_gelu(pool_a, 2048);
+}
 static void bench_argmax(void)
 {
     benched->argmax(pool_a, 20000);
@@ -604,9 +650,42 @@ static void bench_log_sum_exp(void)
 
 static void bench_attend(void)
 {
-    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 0.125f, 0, attend_workspace };
+    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 64, 0.125f, 0, attend_workspace };
 
     benched->attend(pool_c, pool_a, pool_b, pool_b + 65536, &shape);
+}
+
+/* The tokens of a picture of 384 pixels in patches of 16. */
+static void bench_heads(int width)
+{
+    struct palme_attend shape = { 120, 577, 0, 577, width, width, width, width, width, 0.125f, 0, attend_workspace };
+
+    benched->attend(pool_c, pool_a, pool_b, pool_b + 577, &shape);
+}
+
+static void bench_attend_32(void)
+{
+    bench_heads(32);
+}
+static void bench_attend_48(void)
+{
+    bench_heads(48);
+}
+static void bench_attend_64(void)
+{
+    bench_heads(64);
+}
+static void bench_attend_80(void)
+{
+    bench_heads(80);
+}
+static void bench_attend_96(void)
+{
+    bench_heads(96);
+}
+static void bench_attend_128(void)
+{
+    bench_heads(128);
 }
 
 static void bench_filter(int size, int stride, int width, int channels)
@@ -652,6 +731,12 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "linear 1 x 512 x 2048", bench_linear_1, 2.0 * 512 * 2048 },
         { "linear 64 x 512 x 2048", bench_linear_64, 2.0 * 64 * 512 * 2048 },
         { "attend 16 x 1024 keys", bench_attend, 4.0 * 16 * 1024 * 64 },
+        { "attend 120 x 577, 32 wide", bench_attend_32, 4.0 * 120 * 577 * 32 },
+        { "attend 120 x 577, 48 wide", bench_attend_48, 4.0 * 120 * 577 * 48 },
+        { "attend 120 x 577, 64 wide", bench_attend_64, 4.0 * 120 * 577 * 64 },
+        { "attend 120 x 577, 80 wide", bench_attend_80, 4.0 * 120 * 577 * 80 },
+        { "attend 120 x 577, 96 wide", bench_attend_96, 4.0 * 120 * 577 * 96 },
+        { "attend 120 x 577, 128 wide", bench_attend_128, 4.0 * 120 * 577 * 128 },
         { "conv_rgb 128 x 32", bench_conv_rgb, 2.0 * 27 * 128 * 32 },
         { "depthwise 3x3, 64 x 144", bench_depthwise_3, 2.0 * 9 * 64 * 144 },
         { "depthwise 3x3/2, 64 x 96", bench_depthwise_3_2, 2.0 * 9 * 64 * 96 },
@@ -659,6 +744,8 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "depthwise 5x5/2, 32 x 144", bench_depthwise_5_2, 2.0 * 25 * 32 * 144 },
         { "layernorm 512", bench_layernorm, 0 },
         { "gelu 2048", bench_gelu, 0 },
+        { "gelu_tanh 2048", bench_gelu_tanh, 0 },
+        { "quick_gelu 2048", bench_quick_gelu, 0 },
         { "log_sum_exp 20000", bench_log_sum_exp, 0 },
         { "argmax 20000", bench_argmax, 0 },
     };
@@ -718,6 +805,7 @@ int main(int argc, char **argv)
         /* x (1 - tail): a product, a difference and plain C's rounding of the whole, and x tail, which is at most
          * 0.17, has some 20 roundings: 2 of t, 9 in the polynomial, 5 of the exponential, 3 of products. */
         check_values("gelu", truth->gelu, tried->gelu, 6, 4 * EPS, 4 * EPS);
+        check_logistic();
         check_values("relu6", truth->relu6, tried->relu6, 20, 0, 0);
         /* 8 multiply-adds in a lane, of which the root takes half, the factor, a product, and plain C's rounding */
         check_values("normalize", truth->normalize, tried->normalize, 1, (4 + 3) * EPS, 1e-30);

@@ -269,7 +269,7 @@ static json_t *check_files(const char *folder, char **models)
     }
     if (dir)
         closedir(dir);
-    CHECK_INT(files, 12);
+    CHECK_INT(files, 13);
     return base;
 }
 

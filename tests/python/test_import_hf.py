@@ -145,3 +145,67 @@ def test_missing_files_are_named(folder, name, file):
     (source / file).unlink()
     with pytest.raises(DataError, match=file.partition(".")[0]):
         imported(source)
+
+
+# A text_config and a vision_config as version 4 of transformers wrote them, with all that every configuration had.
+VERSION_4 = """add_cross_attention bad_words_ids bos_token_id chunk_size_feed_forward cross_attention_hidden_size
+decoder_start_token_id diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
+exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id id2label is_encoder_decoder
+label2id length_penalty max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences
+output_attentions output_hidden_states output_scores prefix problem_type pruned_heads remove_invalid_values
+repetition_penalty return_dict return_dict_in_generate suppress_tokens task_specific_params temperature
+tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torch_dtype torchscript
+transformers_version typical_p use_bfloat16""".split()
+SAID = {"diversity_penalty": 0.0, "do_sample": False, "max_length": 20, "num_beams": 1, "length_penalty": 1.0}
+SAID |= {"pruned_heads": {}, "tie_word_embeddings": True, "repetition_penalty": 1.0, "top_k": 50, "num_beam_groups": 1}
+
+
+def test_configurations_of_version_4_are_taken(folder):
+    old = {key: SAID.get(key) for key in VERSION_4 if key not in ("bos_token_id",)}
+    changes = {f"{part}.{key}": value for part in ("text_config", "vision_config") for key, value in old.items()}
+    imported(folder("blip", config=changes))
+
+
+def test_defaults_may_be_left_out(folder):
+    """config.json of transformers 5 may lack what has its default; the sizes then do not fit, which is said."""
+    source = folder("vit_gpt2")
+    config = json.loads((source / "config.json").read_text())
+    del config["encoder"]["num_hidden_layers"]
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"lack the tensor encoder\.encoder\.layer\.3"):
+        imported(source)
+
+
+@pytest.mark.parametrize(
+    "name, file, key, value, words",
+    [
+        ("git", "config", "window_size", 7, ["window_size", "--ignore window_size"]),
+        ("git", "config", "quantization_config", {"bits": 4}, ["quantization_config", "unquantised"]),
+        ("blip", "config", "text_config.rotary_dim", 8, ["text_config", "rotary_dim"]),
+        ("blip", "config", "text_config.is_decoder", False, ["is_decoder"]),
+        ("vit_gpt2", "config", "encoder.image_size", [40, 48], ["image_size", "squares"]),
+        ("vit_gpt2", "generation_config", "guidance_scale", 2.0, ["guidance_scale", "classifier-free"]),
+        ("vit_gpt2", "generation_config", "make_it_good", True, ["make_it_good"]),
+        ("vit_gpt2", "preprocessor_config", "crop_pct", 0.9, ["crop_pct", "cut out"]),
+        ("vit_gpt2", "preprocessor_config", "do_sharpen", True, ["do_sharpen", "--ignore"]),
+    ],
+)
+def test_unknown_options_are_named(folder, name, file, key, value, words):
+    source = folder(name, **{file: {key: value}})
+    with pytest.raises(DataError) as error:
+        imported(source)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_an_unknown_option_can_be_ignored(folder):
+    source = folder("git", config={"window_size": 7})
+    assert import_hf.import_folder(source, source / "out.safetensors", "f32", ["window_size"])
+
+
+def test_generation_config_stands_alone(folder):
+    """Where there is the file, transformers 5 does not look for options of generation in config.json."""
+    source = folder("git", config={"num_beams": 4, "do_sample": True})
+    assert imported(source)[0]["generation"]["beams"] == 1
+    (source / "generation_config.json").unlink()
+    with pytest.raises(DataError, match="do_sample"):
+        imported(source)

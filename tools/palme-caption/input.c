@@ -5,8 +5,8 @@
 #include "input.h"
 #include "kind.h"
 #include "photo.h"
+#include "stop.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gst/base/gsttypefindhelper.h>
@@ -28,6 +28,11 @@ static gboolean append(struct caption_input *input, gsize size)
 
     g_byte_array_set_size(input->bytes, (guint)(begin + size));
     while (filled < size && got != 0) {
+        if (input->is_pipe && !caption_stop_wait(input->fd)) {
+            errno = EINTR;
+            got = -1;
+            break;
+        }
         got = read(input->fd, input->bytes->data + begin + filled, size - filled);
         if (got < 0 && errno != EINTR)
             break;
@@ -62,7 +67,10 @@ static gboolean open_file(struct caption_input *input, const char *path, char **
         input->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
         path = "/dev/stdin";
     } else {
-        input->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        /* A FIFO without a writer is waited for later, where a signal can end it. */
+        input->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (input->fd >= 0)
+            fcntl(input->fd, F_SETFL, O_RDONLY);
     }
     if (input->fd < 0 || fstat(input->fd, &status) != 0) {
         *why = g_strdup(g_strerror(errno));
@@ -72,7 +80,8 @@ static gboolean open_file(struct caption_input *input, const char *path, char **
         *why = g_strdup("is a folder");
         return FALSE;
     }
-    if (S_ISREG(status.st_mode)) {
+    input->is_pipe = !S_ISREG(status.st_mode);
+    if (!input->is_pipe) {
         input->uri = uri_of_file(path, input->fd);
         lseek(input->fd, 0, SEEK_SET); /* somebody may have read from the standard input */
     }
@@ -177,65 +186,24 @@ char *caption_input_folder(const char *item)
     return path;
 }
 
-static int compare_names(gconstpointer a, gconstpointer b)
+char *caption_input_path(const char *item)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* A sentence about a folder's part, which is named, or about the folder itself. */
-static char *list_words(const char *top, const char *part, const char *what)
-{
-    return part == top ? g_strdup_printf("%s%s", what, g_strerror(errno))
-                       : g_strdup_printf("%s: %s%s", part, what, g_strerror(errno));
-}
-
-/* Lists `folder`, which is `top` or below it. */
-static gboolean list_folder(GPtrArray *files, const char *folder, const char *top, char **why)
-{
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    DIR *directory = opendir(folder);
-    struct dirent *entry;
     struct stat status;
-    gboolean ok = directory != NULL;
+    char *path;
 
-    if (!ok)
-        *why = list_words(top, folder, "cannot be entered: ");
-    while (ok && (entry = readdir(directory)))
-        if (entry->d_name[0] != '.')
-            g_ptr_array_add(names, g_build_filename(folder, entry->d_name, NULL));
-    if (directory)
-        closedir(directory);
-    g_ptr_array_sort(names, compare_names);
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = names->pdata[i];
-        char *inner = NULL;
-
-        /* A link to a folder may lead back up. */
-        if (lstat(name, &status) != 0) {
-            if (errno == ENOENT) /* it has just gone */
-                continue;
-            if (ok)
-                *why = list_words(top, name, "");
-            ok = FALSE;
-        } else if (S_ISDIR(status.st_mode)) {
-            if (!list_folder(files, name, top, &inner)) {
-                if (ok)
-                    *why = g_steal_pointer(&inner);
-                ok = FALSE;
-                g_free(inner);
-            }
-        } else if (stat(name, &status) == 0 && S_ISREG(status.st_mode)) {
-            g_ptr_array_add(files, g_strdup(name));
-        }
-    }
-    g_ptr_array_unref(names);
-    return ok;
+    if (strcmp(item, "-") == 0)
+        return NULL;
+    if (stat(item, &status) == 0)
+        return S_ISREG(status.st_mode) ? g_strdup(item) : NULL;
+    if (lstat(item, &status) == 0 || !gst_uri_is_valid(item) || !gst_uri_has_protocol(item, "file"))
+        return NULL;
+    path = path_of_uri(item);
+    if (path && (stat(path, &status) != 0 || !S_ISREG(status.st_mode)))
+        g_clear_pointer(&path, g_free);
+    return path;
 }
 
-gboolean caption_input_list(GPtrArray *files, const char *folder, char **why)
-{
-    return list_folder(files, folder, folder, why);
-}
+/* ---- What a file is ----------------------------------------------------------------------- */
 
 static gboolean is_media_type(const guint8 *data, gsize size)
 {
@@ -255,23 +223,24 @@ static gboolean is_media_type(const guint8 *data, gsize size)
     return is && probability >= GST_TYPE_FIND_POSSIBLE;
 }
 
-gboolean caption_input_is_media(const char *file)
+enum caption_media caption_input_media(const char *file)
 {
+    enum caption_media media = CAPTION_MEDIA_VIDEO;
     struct caption_input input;
     char *why, *lower = NULL;
-    gboolean is = TRUE;
 
     if (caption_input_open(&input, file, &why)) {
         lower = g_ascii_strdown(file, -1);
-        is = caption_kind_of(input.bytes->data, input.bytes->len) ||
-             (g_str_has_suffix(lower, ".tga") && caption_photo_recognised(input.bytes->data, input.bytes->len)) ||
-             !append(&input, TYPE_HEAD) || is_media_type(input.bytes->data, input.bytes->len);
-    } else {
-        /* Nobody looks for a picture in an empty file. */
-        is = strcmp(why, "is empty") != 0;
+        if (caption_kind_of(input.bytes->data, input.bytes->len) ||
+            (g_str_has_suffix(lower, ".tga") && caption_photo_recognised(input.bytes->data, input.bytes->len)))
+            media = CAPTION_MEDIA_PHOTO;
+        else if (append(&input, TYPE_HEAD) && !is_media_type(input.bytes->data, input.bytes->len))
+            media = CAPTION_MEDIA_NONE;
+    } else if (strcmp(why, "is empty") == 0) {
+        media = CAPTION_MEDIA_NONE; /* nobody looks for a picture in an empty file */
     }
     g_free(why);
     g_free(lower);
     caption_input_close(&input);
-    return is;
+    return media;
 }

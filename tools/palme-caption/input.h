@@ -12,6 +12,7 @@ struct caption_input {
     int fd;            /* a file or a pipe, open for reading; -1 for another URI */
     GByteArray *bytes; /* read from fd so far, from the beginning */
     gboolean complete; /* there are no more bytes */
+    gboolean is_pipe;  /* reading may wait */
 };
 
 /* Opens `item`: a file name in the file system's encoding, "-" for the standard input, or else a URI.
@@ -27,13 +28,13 @@ void caption_input_close(struct caption_input *input);
 /* The path of the folder that `item` names, as a path or as a file URI, to be freed; NULL: it names none. */
 char *caption_input_folder(const char *item);
 
-/* Appends the regular files in a folder and in the folders below it to `files`, as new strings, in the
- * order of their names' bytes. Names that begin with a dot and links to folders are left out. FALSE:
- * *why says what could not be read; what could be read was appended. */
-gboolean caption_input_list(GPtrArray *files, const char *folder, char **why);
+/* The path of the regular file that `item` names, as a path or as a file URI, to be freed; NULL: it names none. */
+char *caption_input_path(const char *item);
 
-/* Whether a regular file is a picture or a video, by what it contains. One that cannot be read is
- * taken for one, so that somebody says why it cannot be. */
-gboolean caption_input_is_media(const char *file);
+enum caption_media { CAPTION_MEDIA_NONE, CAPTION_MEDIA_PHOTO, CAPTION_MEDIA_VIDEO };
+
+/* What a regular file is, by what it contains. One that cannot be read is taken for a video, so that somebody says why
+ * it cannot be. */
+enum caption_media caption_input_media(const char *file);
 
 #endif

@@ -16,10 +16,16 @@
 /* The engine's most. */
 #define MAX_SIDE 32768
 
+/* Pixels of a picture that is decoded while no other of the kind is: cameras' are smaller. */
+#define LARGE (G_GUINT64_CONSTANT(1) << 25)
+
+/* Held for a large picture, so that several threads do not take the memory for several of them. */
+static GMutex large_picture;
+
 struct progress {
     guint64 max_pixels;
     guint64 width, height; /* 0: not known yet */
-    gboolean refused;
+    gboolean refused, large;
     char *warning; /* the first, or NULL */
 };
 
@@ -44,18 +50,29 @@ static void size_prepared(GdkPixbufLoader *loader, int width, int height, gpoint
     if (caption_photo_exceeds(p->width, p->height, p->max_pixels)) {
         p->refused = TRUE;
         gdk_pixbuf_loader_set_size(loader, 0, 0); /* which ends the decoding before it begins */
+    } else if (p->width * p->height > LARGE && !p->large) {
+        g_mutex_lock(&large_picture);
+        p->large = TRUE;
     }
 }
+
+/* What each thread decodes. */
+static GPrivate at_hand;
 
 /* Some loaders say to the log alone what is wrong with a file. */
 static void keep_warning(const char *domain, GLogLevelFlags level, const char *message, gpointer user)
 {
-    struct progress *p = user;
+    struct progress *p = g_private_get(&at_hand);
 
-    (void)domain;
-    (void)level;
-    if (!p->warning)
+    if (!p)
+        g_log_default_handler(domain, level, message, user);
+    else if (!p->warning)
         p->warning = g_strstrip(g_strdup(message));
+}
+
+void caption_photo_init(void)
+{
+    g_log_set_default_handler(keep_warning, NULL);
 }
 
 /* The engine takes at most so many pixels a side; panoramas may have more. Takes the reference; NULL: out
@@ -108,7 +125,6 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
     GError *error = NULL;
     gboolean ok = TRUE;
     gsize offset, length;
-    GLogFunc handler;
     gboolean cut;
 
     *why = NULL;
@@ -124,7 +140,7 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
     cut = caption_kind_is_cut(data, size);
     loader = gdk_pixbuf_loader_new();
     g_signal_connect(loader, "size-prepared", G_CALLBACK(size_prepared), &p);
-    handler = g_log_set_default_handler(keep_warning, &p);
+    g_private_set(&at_hand, &p);
     for (gsize at = 0; ok && at < size && !p.refused; at += PIECE)
         ok = gdk_pixbuf_loader_write(loader, data + at, MIN(PIECE, size - at), &error);
     /* An end mark: without one the last rows of a JPEG are waited for. Behind another it is nothing. */
@@ -132,7 +148,7 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
         ok = gdk_pixbuf_loader_write(loader, (const guchar *)"\377\331", 2, &error);
     if (!gdk_pixbuf_loader_close(loader, error ? NULL : &error))
         ok = FALSE;
-    g_log_set_default_handler(handler, NULL);
+    g_private_set(&at_hand, NULL);
 
     pixbuf = gdk_pixbuf_loader_get_pixbuf(loader);
     if (p.refused) {
@@ -141,6 +157,7 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
     } else if (pixbuf && !cut && (ok || caption_kind_begins_whole(data, size))) {
         if (finish(photo, g_object_ref(pixbuf), caption_kind_chunk_orientation(data, size), why))
             status = CAPTION_PHOTO_READ;
+        photo->large = p.large && status == CAPTION_PHOTO_READ;
     } else if (g_error_matches(error, GDK_PIXBUF_ERROR, GDK_PIXBUF_ERROR_UNKNOWN_TYPE)) {
         status = CAPTION_PHOTO_UNKNOWN;
         *why = g_strdup("no loader of gdk-pixbuf knows it");
@@ -153,6 +170,8 @@ enum caption_photo_status caption_photo_decode(struct caption_photo *photo, cons
     g_free(p.warning);
     g_clear_error(&error);
     g_object_unref(loader);
+    if (p.large && status != CAPTION_PHOTO_READ)
+        g_mutex_unlock(&large_picture);
     return status;
 }
 
@@ -160,6 +179,9 @@ void caption_photo_free(struct caption_photo *photo)
 {
     g_clear_object((GObject **)&photo->pixbuf);
     photo->pixels = NULL;
+    if (photo->large)
+        g_mutex_unlock(&large_picture);
+    photo->large = FALSE;
 }
 
 static void refuse(GdkPixbufLoader *loader, int width, int height, gpointer user)

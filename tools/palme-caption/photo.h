@@ -20,12 +20,17 @@ struct caption_photo {
     int stride;     /* bytes from a row to the next */
     gboolean alpha; /* RGBA, not multiplied */
     void *pixbuf;   /* what the pixels belong to */
+    gboolean large; /* other threads wait with large pictures until it is freed */
 };
+
+/* Call it once, before other threads are started. */
+void caption_photo_init(void);
 
 /* Decodes the file of `size` bytes at `data`: its first picture where it has several (of an icon the one
  * that gdk-pixbuf thinks best), turned upright. At the peak it takes
  * 4 bytes a pixel, 8 for a picture that has to be turned, and what the format's library needs itself.
- * CAPTION_PHOTO_READ: *photo is to be freed. Otherwise *why is a sentence, to be freed with g_free. */
+ * Any thread may call it; of pictures of over 32 million pixels one is decoded at a time.
+ * CAPTION_PHOTO_READ: *photo is to be freed, by the same thread. Otherwise *why is a sentence, to be freed with g_free. */
 enum caption_photo_status caption_photo_decode(struct caption_photo *photo, const guint8 *data, gsize size,
                                                guint64 max_pixels, char **why);
 

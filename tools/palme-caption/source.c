@@ -39,8 +39,10 @@ static gboolean pictures_are_ranked(void)
 
     for (char **entry = entries; *entry && !ranked; entry++) {
         GstElementFactory *factory;
+        char *colon = strchr(*entry, ':');
 
-        strtok(*entry, ":");
+        if (colon)
+            *colon = '\0';
         factory = gst_element_factory_find(g_strstrip(*entry));
         if (factory) {
             ranked = takes_pictures(factory);
@@ -134,6 +136,8 @@ gboolean caption_source_read(const char *item, const struct caption_source *opti
     gboolean gstreamer_first = pictures_are_ranked(), ok = FALSE;
     struct caption_input input;
 
+    if (options->end)
+        *options->end = -1;
     if (caption_input_open(&input, item, why)) {
         gboolean is_photo =
             input.fd >= 0 && (caption_kind_of(input.bytes->data, input.bytes->len) || is_nameless_photo(input.bytes));

@@ -27,6 +27,7 @@ struct caption_source {
     guint64 max_pixels; /* larger pictures are refused before they are decoded */
     caption_frame_fn fn;
     void *user;
+    gint64 *end; /* receives when the last frame of a video ends, ns; -1: unknown, or a photo. May be NULL */
 };
 
 /* 2^28: what the largest cameras (200 megapixels) and GStreamer's widest panoramas (32767 x 8192) have.
@@ -35,8 +36,8 @@ struct caption_source {
 
 /* Reads `item`, a file name in the file system's encoding, "-" for the standard input, or else a URI, and
  * hands over a photo's one frame (its first picture, where it has several), or a video's first frame and
- * then those that are due. Frames without time stamps are due by their arrival. It blocks until the end.
- * TRUE: all went well, or `fn` ended it. FALSE: *why is a sentence, free it with g_free; frames may have
+ * then those that are due. Frames without time stamps are due by their arrival. It blocks until the end, or until
+ * the run is stopped (stop.h). Any thread may call it. TRUE: all went well, or `fn` ended it. FALSE: *why is a sentence, free it with g_free; frames may have
  * been handed over before. */
 gboolean caption_source_read(const char *item, const struct caption_source *options, char **why);
 

@@ -10,6 +10,7 @@
  */
 #include "stream.h"
 #include "photo.h"
+#include "stop.h"
 #include "words.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ struct source {
     gint64 arrival;         /* of the first frame, monotonic time */
     gsize fed;              /* of stream->bytes */
     gboolean first_is_zero; /* times count from the first frame */
+    GstClockTime end;       /* stream time; of the last frame that has one; read by the caller's after the end */
 
     /* written by the streaming thread before a frame reaches the sink, read by the caller's after that */
     GstClockTime origin; /* stream time that is called zero */
@@ -128,6 +130,7 @@ static GstPadProbeReturn drop_not_due(GstPad *pad, GstPadProbeInfo *probe, gpoin
     time = gst_segment_to_stream_time(&segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
     if (!GST_CLOCK_TIME_IS_VALID(time))
         return GST_PAD_PROBE_DROP; /* outside of what the file says is to be shown */
+    s->end = time + duration;
 
     if (GST_CLOCK_TIME_IS_VALID(s->next_due) && time < s->next_due)
         return GST_PAD_PROBE_DROP;
@@ -320,7 +323,7 @@ static gboolean wait_for_bytes(struct source *s)
 {
     struct pollfd wait = { .fd = s->stream->fd, .events = POLLIN };
 
-    while (!g_atomic_int_get(&s->stop))
+    while (!g_atomic_int_get(&s->stop) && !caption_stopped())
         if (poll(&wait, 1, (int)(POLL_TIME / GST_MSECOND)) != 0)
             return TRUE;
     return FALSE;
@@ -477,6 +480,8 @@ static gboolean failed(struct source *s, GstBus *bus)
 /* Why there is nothing more to wait for, or NULL. `active` is when there was something last. */
 static char *why_it_ends(struct source *s, GstBus *bus, gint64 active)
 {
+    if (caption_stopped())
+        return g_strdup("was stopped by a signal");
     if (g_atomic_int_get(&s->too_large)) {
         if (s->width > MAX_SIDE || s->height > MAX_SIDE)
             return g_strdup_printf("has frames of %d x %d pixels; GStreamer converts at most %d a side", s->width,
@@ -567,6 +572,8 @@ enum caption_stream_status caption_stream_read(const struct caption_stream *stre
         gst_app_sink_set_drop(s.sink, TRUE);
     gst_element_set_state(s.pipeline, GST_STATE_NULL);
     gst_object_unref(s.pipeline);
+    if (options->end && !stream->photo && s.end > s.origin)
+        *options->end = (gint64)(s.end - s.origin);
     caption_words_clear(&s.words);
     return status;
 }

@@ -142,16 +142,7 @@ static void append_labels(GString *out, const struct caption_result *result, gbo
 
 static void append_object(GString *out, const struct caption_result *result, const char *line)
 {
-    const char *source = result->source;
-
-    g_string_append(out, "{\"source\": ");
-    append_json(out, source);
-    if (!g_utf8_validate(source, -1, NULL)) {
-        char *bytes = g_base64_encode((const guchar *)source, strlen(source));
-
-        g_string_append_printf(out, ", \"source_base64\": \"%s\"", bytes);
-        g_free(bytes);
-    }
+    caption_append_key(out, CAPTION_JSON, result->source, FALSE);
     if (result->time >= 0)
         g_string_append_printf(out, ", \"time\": %" G_GINT64_FORMAT, result->time);
     else
@@ -166,6 +157,187 @@ static void append_object(GString *out, const struct caption_result *result, con
         g_string_append_c(out, ']');
     }
     g_string_append(out, "}\n");
+}
+
+/* ---- CSV ---------------------------------------------------------------------------------- */
+
+static gboolean is_formula(const char *text)
+{
+    return *text && strchr("=+-@\t\r", *text) != NULL;
+}
+
+static void append_field(GString *out, const char *text)
+{
+    if (!strpbrk(text, "\",\r\n")) {
+        g_string_append(out, text);
+        return;
+    }
+    g_string_append_c(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            g_string_append_c(out, '"');
+        g_string_append_c(out, *text);
+    }
+    g_string_append_c(out, '"');
+}
+
+static void append_csv(GString *out, const struct caption_result *result, gboolean labels, const char *line)
+{
+    GString *field = g_string_new(is_formula(line) ? "'" : "");
+
+    caption_append_key(out, CAPTION_CSV, result->source, FALSE);
+    g_string_append_c(out, ',');
+    if (result->time >= 0)
+        g_string_append_printf(out, "%" G_GINT64_FORMAT ".%03d", result->time / 1000000000,
+                               (int)(result->time / 1000000 % 1000));
+    g_string_append_c(out, ',');
+    g_string_append(field, line);
+    append_field(out, field->str);
+    g_string_append_c(out, ',');
+    append_number(out, result->score, "%.6f");
+    if (labels) {
+        g_string_assign(field, "");
+        append_labels(field, result, FALSE);
+        if (is_formula(field->str))
+            g_string_prepend_c(field, '\'');
+        g_string_append_c(out, ',');
+        append_field(out, field->str);
+    }
+    g_string_append(out, "\r\n");
+    g_string_free(field, TRUE);
+}
+
+/* ---- Lines -------------------------------------------------------------------------------- */
+
+void caption_append_key(GString *out, enum caption_format format, const char *source, gboolean video)
+{
+    GString *name;
+
+    switch (format) {
+    case CAPTION_TSV:
+        if (video)
+            caption_append_name(out, source);
+        else
+            append_photo(out, source);
+        break;
+    case CAPTION_JSON:
+    case CAPTION_ARRAY:
+        g_string_append(out, "{\"source\": ");
+        append_json(out, source);
+        if (!g_utf8_validate(source, -1, NULL)) {
+            char *bytes = g_base64_encode((const guchar *)source, strlen(source));
+
+            g_string_append_printf(out, ", \"source_base64\": \"%s\"", bytes);
+            g_free(bytes);
+        }
+        break;
+    case CAPTION_CSV:
+        /* "-" is the standard input and stays what it is. */
+        name = g_string_new(is_formula(source) && source[1] ? "./" : "");
+        caption_append_name(name, source);
+        append_field(out, name->str);
+        g_string_free(name, TRUE);
+        break;
+    case CAPTION_TEXT:
+    case CAPTION_VTT:
+    case CAPTION_SRT: break;
+    }
+}
+
+/* The end of the first field of a line of CSV, or NULL. */
+static const char *field_end(const char *line, gsize size)
+{
+    const char *end = line + size, *p = line;
+
+    if (p == end || *p != '"')
+        return memchr(line, ',', size);
+    for (p++; p < end; p++) {
+        if (*p != '"')
+            continue;
+        if (p + 1 == end || p[1] != '"')
+            return p + 1 < end && p[1] == ',' ? p + 1 : NULL;
+        p++;
+    }
+    return NULL;
+}
+
+gsize caption_key_length(enum caption_format format, const char *line, gsize size, gboolean *frame)
+{
+    static const char time[] = ", \"time\": ";
+    const char *end = NULL, *at;
+    char *name;
+    gsize length = 0;
+
+    *frame = FALSE;
+    switch (format) {
+    case CAPTION_TSV:
+        if (!(end = memchr(line, '\t', size)))
+            return 0;
+        name = g_strndup(line, (gsize)(end - line));
+        at = seeming_time(name);
+        *frame = at != NULL;
+        length = at ? (gsize)(at - name) : (gsize)(end - line);
+        g_free(name);
+        return length;
+    case CAPTION_JSON:
+    case CAPTION_ARRAY:
+        /* A quote in a string stands behind a backslash, so no name holds this. */
+        end = g_strstr_len(line, (gssize)size, time);
+        if (!end || !g_str_has_prefix(line, "{\"source\": \""))
+            return 0;
+        *frame = g_ascii_isdigit(end[sizeof time - 1]);
+        break;
+    case CAPTION_CSV:
+        if (!(end = field_end(line, size)))
+            return 0;
+        *frame = end + 1 < line + size && end[1] != ',';
+        break;
+    case CAPTION_TEXT:
+    case CAPTION_VTT:
+    case CAPTION_SRT: return 0;
+    }
+    return (gsize)(end - line);
+}
+
+gboolean caption_format_of(enum caption_format *format, const char *name)
+{
+    static const struct {
+        const char *name;
+        enum caption_format format;
+    } formats[] = { { "tsv", CAPTION_TSV },    { "text", CAPTION_TEXT },  { "txt", CAPTION_TEXT },
+                    { "json", CAPTION_ARRAY }, { "jsonl", CAPTION_JSON }, { "ndjson", CAPTION_JSON },
+                    { "csv", CAPTION_CSV },    { "vtt", CAPTION_VTT },    { "srt", CAPTION_SRT } };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(formats); i++)
+        if (g_ascii_strcasecmp(name, formats[i].name) == 0) {
+            *format = formats[i].format;
+            return TRUE;
+        }
+    return FALSE;
+}
+
+struct caption_result *caption_result_copy(const struct caption_result *result)
+{
+    struct caption_result *copy = g_memdup2(result, sizeof *result);
+    struct caption_label *labels =
+        result->labels ? g_memdup2(result->labels, (gsize)MAX(result->label_count, 1) * sizeof *labels) : NULL;
+
+    for (int i = 0; i < result->label_count; i++)
+        labels[i].name = g_strdup(result->labels[i].name);
+    copy->labels = labels;
+    copy->source = g_strdup(result->source);
+    copy->caption = g_strdup(result->caption);
+    return copy;
+}
+
+void caption_result_free(struct caption_result *result)
+{
+    for (int i = 0; i < result->label_count; i++)
+        g_free((char *)result->labels[i].name);
+    g_free((struct caption_label *)result->labels);
+    g_free((char *)result->source);
+    g_free((char *)result->caption);
+    g_free(result);
 }
 
 void caption_append_result(GString *out, enum caption_format format, gboolean labels,
@@ -189,7 +361,11 @@ void caption_append_result(GString *out, enum caption_format format, gboolean la
         g_string_append_c(out, '\n');
         break;
     case CAPTION_TEXT: g_string_append_printf(out, "%s\n", line); break;
-    case CAPTION_JSON: append_object(out, result, line); break;
+    case CAPTION_JSON:
+    case CAPTION_ARRAY: append_object(out, result, line); break;
+    case CAPTION_CSV: append_csv(out, result, labels, line); break;
+    case CAPTION_VTT:
+    case CAPTION_SRT: break;
     }
     g_free(line);
 }
