@@ -18,7 +18,7 @@
 #include <gst/video/video.h>
 #include <errno.h>
 #include <glib-unix.h>
-#include <jansson.h>
+#include <json-glib/json-glib.h>
 #include <mosquitto.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,22 +86,48 @@ static void publish_text(const app *a, const char *tail, const char *text)
     g_free(name);
 }
 
-/* One entity of Home Assistant. Steals `config`. */
-static void publish_entity(const app *a, const char *kind, const char *object, json_t *config)
+/* An object of strings: names and values by turns, NULL ends it. */
+static JsonObject *strings(const char *name, ...) G_GNUC_NULL_TERMINATED;
+static JsonObject *strings(const char *name, ...)
+{
+    JsonObject *object = json_object_new();
+    va_list values;
+
+    va_start(values, name);
+    for (; name; name = va_arg(values, const char *))
+        json_object_set_string_member(object, name, va_arg(values, const char *));
+    va_end(values);
+    return object;
+}
+
+/* To be freed with g_free. Takes the object. */
+static char *json_text(JsonObject *object)
+{
+    JsonNode *node = json_node_init_object(json_node_alloc(), object);
+    char *text = json_to_string(node, FALSE);
+
+    json_node_unref(node);
+    json_object_unref(object);
+    return text;
+}
+
+/* One entity of Home Assistant. Takes `config`. */
+static void publish_entity(const app *a, const char *kind, const char *object, JsonObject *config)
 {
     char *id = g_strdup_printf("palme_%s_%s", a->id, object);
     char *name = g_strdup_printf("homeassistant/%s/palme_%s/%s/config", kind, a->id, object);
-    char *availability = topic(a, "availability");
+    char *availability = topic(a, "availability"), *text;
+    JsonObject *device = strings("name", a->name, "manufacturer", "gst-palme", NULL);
+    JsonArray *identifiers = json_array_new();
 
-    json_object_set_new(config, "unique_id", json_string(id));
-    json_object_set_new(config, "availability_topic", json_string(availability));
-    json_object_set_new(
-        config, "device",
-        json_pack("{s:[s], s:s, s:s}", "identifiers", a->id, "name", a->name, "manufacturer", "gst-palme"));
-    char *text = json_dumps(config, JSON_COMPACT);
+    json_array_add_string_element(identifiers, a->id);
+    json_object_set_array_member(device, "identifiers", identifiers);
+    json_object_set_string_member(config, "unique_id", id);
+    json_object_set_string_member(config, "availability_topic", availability);
+    json_object_set_object_member(config, "device", device);
+    text = json_text(config);
     publish_state(a, name, text, strlen(text));
-    free(text);
-    json_decref(config);
+    g_free(text);
     g_free(id);
     g_free(name);
     g_free(availability);
@@ -121,13 +147,12 @@ static void publish_all(const app *a)
     char *caption = topic(a, "caption"), *picture = topic(a, "picture");
 
     publish_entity(a, "sensor", "caption",
-                   json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", "Caption", "state_topic", caption, "value_template",
-                             "{{ value_json.text[:255] }}", "json_attributes_topic", caption, "icon",
-                             "mdi:closed-caption"));
-    publish_entity(a, "camera", "picture", json_pack("{s:s, s:s}", "name", "Picture", "topic", picture));
+                   strings("name", "Caption", "state_topic", caption, "value_template", "{{ value_json.text[:255] }}",
+                           "json_attributes_topic", caption, "icon", "mdi:closed-caption", NULL));
+    publish_entity(a, "camera", "picture", strings("name", "Picture", "topic", picture, NULL));
     for (guint i = 0; a->words && a->words[i]; i++) {
         char *word = slug(a->words[i]), *tail = g_strconcat("contains/", word, NULL), *state = topic(a, tail);
-        publish_entity(a, "binary_sensor", word, json_pack("{s:s, s:s}", "name", a->words[i], "state_topic", state));
+        publish_entity(a, "binary_sensor", word, strings("name", a->words[i], "state_topic", state, NULL));
         publish_word(a, i);
         g_free(state);
         g_free(tail);
@@ -217,13 +242,14 @@ static void publish_picture(app *a)
     gst_object_unref(sink);
 }
 
-static json_t *labels_of(const GstStructure *s)
+/* NULL if the model has none. */
+static JsonArray *labels_of(const GstStructure *s)
 {
     const GValue *list = gst_structure_get_value(s, "labels");
-    json_t *labels = list && GST_VALUE_HOLDS_ARRAY(list) ? json_array() : NULL;
+    JsonArray *labels = list && GST_VALUE_HOLDS_ARRAY(list) ? json_array_new() : NULL;
 
     for (guint i = 0; labels && i < gst_value_array_get_size(list); i++)
-        json_array_append_new(labels, json_string(g_value_get_string(gst_value_array_get_value(list, i))));
+        json_array_add_string_element(labels, g_value_get_string(gst_value_array_get_value(list, i)));
     return labels;
 }
 
@@ -239,12 +265,13 @@ static void caption_comes(app *a, const GstStructure *s)
     set_camera(a, TRUE);
     gst_structure_get_uint64(s, "running-time", &running_time);
     char *time = time_of(a, running_time), *name = topic(a, "caption");
-    json_t *message = json_pack("{s:s, s:s}", "text", text, "time", time), *labels = labels_of(s);
+    JsonObject *message = strings("text", text, "time", time, NULL);
+    JsonArray *labels = labels_of(s);
     if (gst_structure_get_double(s, "score", &score))
-        json_object_set_new(message, "score", json_real(score));
+        json_object_set_double_member(message, "score", score);
     if (labels)
-        json_object_set_new(message, "labels", labels);
-    char *payload = json_dumps(message, JSON_COMPACT);
+        json_object_set_array_member(message, "labels", labels);
+    char *payload = json_text(message);
     guint dropped = outbox_dropped(a->box);
     outbox_put(a->box, name, payload);
     if (outbox_dropped(a->box) > dropped && dropped == 0)
@@ -257,8 +284,7 @@ static void caption_comes(app *a, const GstStructure *s)
         a->contains[i] = contains;
         publish_word(a, i);
     }
-    free(payload);
-    json_decref(message);
+    g_free(payload);
     g_free(time);
     g_free(name);
 }

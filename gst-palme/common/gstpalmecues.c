@@ -39,11 +39,13 @@ gst_palme_cues_reset (GstPalmeCues * cues)
 }
 
 /* TRUE if frames come on the grid of their durations (some may be missing), so that the start of a
- * later frame can be predicted. */
+ * later frame can be predicted. Many files count milliseconds: there two times in a row may be off by half a
+ * millisecond each. */
 static gboolean
 on_grid (const GstPalmeCues * cues, GstClockTime pts, GstClockTime duration)
 {
-  GstClockTime slack = duration / 1024 + 1;
+  GstClockTime slack =
+      MAX (duration / 1024, MIN (GST_MSECOND, duration / 8)) + 1;
 
   if (!GST_CLOCK_TIME_IS_VALID (cues->frame_end))
     return TRUE;

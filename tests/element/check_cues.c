@@ -259,6 +259,36 @@ GST_START_TEST (test_sync_jitter)
 }
 
 GST_END_TEST
+/* Files that count milliseconds: every frame has its cue, and between two of them is no more than the rounding. */
+GST_START_TEST (test_milliseconds)
+{
+  static const guint rates[][2] = {
+    {24, 1}, {25, 1}, {30000, 1001}, {30, 1}, {50, 1}, {60, 1}, {120, 1}
+  };
+  guint r, i;
+
+  for (r = 0; r < G_N_ELEMENTS (rates); r++) {
+    Run *run = run_new (FALSE, GST_SECOND);
+    guint64 second = GST_SECOND * rates[r][1];
+    GstClockTime duration = second / rates[r][0];
+
+    for (i = 0; i < 600; i++) {
+      GstClockTime exact = gst_util_uint64_scale (i, second, rates[r][0]);
+      GstClockTime pts = (exact + MS / 2) / MS * MS;
+
+      frame (run, pts, duration, i / 100 % 2 ? "a" : "b", pts + 1);
+      fail_unless_equals_int (run->n, i + 1);
+    }
+    no_overlap (run);
+    for (i = 1; i < run->n; i++)
+      fail_unless (run->out[i].pts <= run->out[i - 1].end + MS,
+          "a hole of %" G_GUINT64_FORMAT " ns at frame %u of %u/%u a second",
+          run->out[i].pts - run->out[i - 1].end, i, rates[r][0], rates[r][1]);
+    run_free (run);
+  }
+}
+
+GST_END_TEST
 /* Async: slices repeat; a new caption waits for the edge of the slice; no cue lies in the past. */
 GST_START_TEST (test_async)
 {
@@ -544,6 +574,7 @@ cues_suite (void)
   tcase_add_test (tcase, test_sync_ten_fps);
   tcase_add_test (tcase, test_sync_rates);
   tcase_add_test (tcase, test_sync_jitter);
+  tcase_add_test (tcase, test_milliseconds);
   tcase_add_test (tcase, test_async);
   tcase_add_test (tcase, test_empty_and_null);
   tcase_add_test (tcase, test_one_cue_per_caption);

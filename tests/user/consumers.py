@@ -20,7 +20,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 SIDE, RATE, PHASE, PHASES = 64, 30, 45, 8
-GREYS = [0, 255, 64, 192, 32, 224, 96, 160]
+GREYS = [0, 255, 85, 170, 0, 255, 85, 170]
 FRAME = 1 / RATE
 SECONDS = PHASE * PHASES / RATE
 SOURCE = f"filesrc location=frames.gray ! rawvideoparse format=gray8 width={SIDE} height={SIDE} framerate={RATE}/1"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The example for WebRTC, watched by a headless Chromium: the video plays, and each caption is what its picture was.
 
-    webrtc.py PALME-WEBRTC      meson sets the environment: the plugin with the stand-in engine
+    webrtc.py WEBRTC      meson sets the environment: the plugin with the stand-in engine
 
 The picture is black and white by turns, two seconds each, and the captions say which.
 """

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// page.js - connects to palme-webrtc, and shows each caption with its picture or with the first one after it.
+// webrtc.js - connects to the program webrtc, and shows each caption with its picture or with the first one after it.
 
 const video = document.getElementById("video");
 const state = document.getElementById("state");

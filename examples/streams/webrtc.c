@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * main.c - palme-webrtc: captioned video in a browser within a fraction of a second. The video goes by WebRTC, the captions
+ * webrtc.c - captioned video in a browser within a fraction of a second. The video goes by WebRTC, the captions
  * beside it through a data channel, each with the RTP time of its picture, so that the page shows both together.
  *
- *     palme-webrtc [--listen ADDRESS] [--port PORT] [--caption PROPERTIES] [SOURCE]
+ *     webrtc [--listen ADDRESS] [--port PORT] [--caption PROPERTIES] [SOURCE]
  *
  * GET / is the page. POST /offer takes a browser's offer (SDP) and answers it; there is nothing else to signal. No other
  * server is asked for anything, so browser and server have to reach each other directly.
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../streams/source.h"
+#include "source.h"
 #include "viewer.h"
 
 enum {
@@ -261,7 +261,7 @@ static gboolean message_arrives(GstBus *bus, GstMessage *message, gpointer user)
         caption_comes(a, s);
     else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
         gst_message_parse_error(message, &error, NULL);
-        fprintf(stderr, "palme-webrtc: %s\n", error->message);
+        fprintf(stderr, "webrtc: %s\n", error->message);
         g_error_free(error);
         a->status = 1;
         g_main_loop_quit(a->loop);
@@ -322,9 +322,9 @@ static void page_asked(SoupServer *server, SoupServerMessage *message, const cha
                        gpointer user)
 {
     static const char *const files[][3] = {
-        { "/", "/palme/webrtc/index.html", "text/html; charset=utf-8" },
-        { "/page.js", "/palme/webrtc/page.js", "text/javascript; charset=utf-8" },
-        { "/page.css", "/palme/webrtc/page.css", "text/css; charset=utf-8" },
+        { "/", "/palme/webrtc/webrtc.html", "text/html; charset=utf-8" },
+        { "/webrtc.js", "/palme/webrtc/webrtc.js", "text/javascript; charset=utf-8" },
+        { "/webrtc.css", "/palme/webrtc/webrtc.css", "text/css; charset=utf-8" },
     };
     SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
 
@@ -474,7 +474,7 @@ int main(int argc, char **argv)
             run(&a);
     }
     if (error) {
-        fprintf(stderr, "palme-webrtc: %s\n", error->message);
+        fprintf(stderr, "webrtc: %s\n", error->message);
         g_error_free(error);
         a.status = 1;
     }
