@@ -130,6 +130,10 @@ GST_START_TEST (test_hostile)
   guint i, k, read = 0;
   GByteArray *bytes;
 
+  /* GStreamer says so where a payload has something behind the structure. */
+  gst_check_add_log_filter ("GStreamer", G_LOG_LEVEL_WARNING,
+      g_regex_new ("gst_structure_from_string did not consume", 0, 0, NULL),
+      NULL, NULL, NULL);
   gst_palme_meta_add (buffer, &values);
   bytes = serialise (buffer);
   fail_unless (bytes->len > header);
@@ -151,6 +155,7 @@ GST_START_TEST (test_hostile)
     gst_buffer_unref (other);
   }
   fail_unless (read > 0 && read < 4000, "%u", read);
+  gst_check_clear_log_filter ();
   g_rand_free (random);
   g_byte_array_unref (bytes);
   gst_buffer_unref (buffer);
