@@ -2,16 +2,16 @@
  *
  * gstpalmecaption-frame.c - what palmecaption does with each frame.
  *
- * In async mode a caption that is ready is published first. Then, if the frame is due and the worker
- * is idle, the small picture is drawn and handed over. Last, the caption in effect goes onto the
- * buffer and to the text pad. In sync mode a frame that is due is handed over first and waits for its
- * own caption. Text buffers leave through the queue of the text pad, never from here.
+ * In async mode captions that are ready are published first. Then, if the frame is due and the worker
+ * is idle, its pictures are drawn and handed over (gstpalmecaption-take.c). Last, the captions in effect go onto
+ * the buffer and to the text pad. In sync mode a frame that is due is handed over first and waits for its
+ * own captions. Text buffers leave through the queue of the text pad, never from here.
  */
 #include "gstpalmecaption-private.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "gstpalmeanalytics.h"
 #include "gstpalmemeta.h"
 
 #define GST_CAT_DEFAULT gst_palme_caption_debug
@@ -23,10 +23,10 @@
 /* After so many of them without a caption, none is likely to come: ten seconds of most videos. */
 #define MANY_NO_PICTURES 300
 
-/* So many pixels a second are looked at for cuts. Of formats that the engine reads that is a few rows of every frame,
- * whatever its size; those that take a conversion are drawn whole, each pixel at about eight times the cost: every
- * frame up to 480x270 at 30 frames a second, two a second of 1920x1080. */
-#define LOOK_RATE (32 * 1000 * 1000)
+/* After so many frames without a region of interest one is told that there are none. */
+#define MANY_WITHOUT_REGIONS 300
+#define NO_REGIONS "There are no captions yet, because no frame has had a region of interest, which regions=roi asks " \
+    "for. They come from a detector in front of palmecaption, as GstVideoRegionOfInterestMeta."
 
 /* The duration; if it is unknown that of the frame rate, else 1/30 s. */
 static GstClockTime
@@ -71,13 +71,13 @@ gst_palme_caption_frame_forget (GstPalmeCaption * self)
   gst_palme_caption_schedule_reset (&self->arrivals);
   memset (&self->clock, 0, sizeof self->clock);
   self->frame_shown.start = self->handed = GST_CLOCK_TIME_NONE;
-  gst_palme_caption_scenes_reset (&self->scenes);
+  gst_palme_caption_scenes_reset (&self->whole.scenes);
   self->looked = self->taken = self->cut_at = GST_CLOCK_TIME_NONE;
   self->cut_aborted = FALSE;
   gst_palme_caption_publish_none (self);
 }
 
-/* ---- Which frame, and how -------------------------------------------------------------------- */
+/* ---- The mode -------------------------------------------------------------------- */
 
 static void
 decide_mode (GstPalmeCaption * self)
@@ -104,392 +104,175 @@ decide_mode (GstPalmeCaption * self)
       self->sync ? "sync" : "async", live ? "" : "not ");
 }
 
-static void
-warn_unmappable (GstPalmeCaption * self, GstBuffer * buffer,
-    const gchar * reason)
-{
-  GstMemory *memory =
-      gst_buffer_n_memory (buffer) > 0 ? gst_buffer_peek_memory (buffer, 0) :
-      NULL;
+/* ---- Which regions --------------------------------------------------------------------------- */
 
-  gst_palme_caption_worker_count (self->worker,
-      GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE);
-  if (self->warned_unmappable)
+static void
+warn_outside (GstPalmeCaption * self,
+    const GstVideoRegionOfInterestMeta * meta, gint width, gint height)
+{
+  if (self->warned_outside)
     return;
-  self->warned_unmappable = TRUE;
+  self->warned_outside = TRUE;
   GST_ELEMENT_WARNING (self, STREAM, FORMAT,
-      ("A frame cannot be read and passes without a caption: %s.", reason),
-      ("memory \"%s\", %" G_GSIZE_FORMAT " bytes", memory
-          && memory->allocator ? memory->allocator->mem_type : "none",
-          gst_buffer_get_size (buffer)));
+      ("A region of interest gets no caption, because none of it lies in the "
+          "frame or in the property \"region\". An element that scales the "
+          "video behind the detector may not scale its regions."),
+      ("%ux%u at %u, %u in a frame of %dx%d", meta->w, meta->h, meta->x,
+          meta->y, width, height));
 }
 
-/* The property, or what the model's author recommends. Object lock held. */
-static gdouble
-min_score_of (GstPalmeCaption * self)
-{
-  const struct palme_info *info = gst_palme_model_get_info (self->model);
-
-  if (self->settings.min_score <= 0.0)
-    return self->settings.min_score;
-  return info->has_min_score ? info->min_score : -INFINITY;
-}
-
-/* Takes the model and the settings as they are now. */
+/* A detector that runs and sees nothing cannot be told from none, so this is no warning. Of an INFO message
+ * gst-launch-1.0 prints the debug string alone. */
 static void
-prepare_job (GstPalmeCaption * self, GstPalmeCaptionJob * job,
-    GstBuffer * buffer, const GstPalmeCaptionPlace * place,
-    const GstPalmeCaptionSteadying * steadying)
+note_no_regions (GstPalmeCaption * self, guint count)
 {
-  job->frame.pts = place->pts;
-  job->frame.duration = GST_BUFFER_DURATION (buffer);
-  job->frame.stream_time = place->stream_time;
-  job->frame.running_time = place->running_time;
-  job->frame.number = place->number;
-  GST_OBJECT_LOCK (self);
-  job->model = gst_palme_model_ref (self->model);
-  gst_palme_caption_options (self, self->model, &job->options);
-  job->prompt = g_strdup (self->settings.prompt);
-  job->blocklist = g_strdup (self->settings.blocked);
-  job->include_prompt = self->settings.include_prompt;
-  job->partial = self->settings.partial && !self->sync;
-  job->background = !self->sync;
-  job->time_limit = self->settings.time_limit;
-  job->min_score = min_score_of (self);
-  job->when_unsure = self->settings.when_unsure;
-  GST_OBJECT_UNLOCK (self);
-  if (!job->replace && steadying->margin > 0.0 && self->caption != NULL
-      && self->caption[0] != '\0')
-    job->shown = g_strdup (self->caption_words);
-}
-
-/* TRUE if so much time has passed since `since`, or no such time is known, or the stream jumped back. */
-static gboolean
-has_passed (GstClockTime since, GstClockTime now, GstClockTime least)
-{
-  return !GST_CLOCK_TIME_IS_VALID (since) || now < since
-      || now - since >= least;
-}
-
-static gboolean
-is_steadied (const GstPalmeCaptionSteadying * steadying)
-{
-  return steadying->scene_threshold > 0.0 || steadying->cut_threshold > 0.0;
-}
-
-/* The scene was cut. A caption of the old scene in the making is of no use, but at least one comes
- * between two that are given up, or a strobe light would end them all. */
-static void
-note_cut (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
-{
-  gst_palme_caption_worker_count (self->worker,
-      GST_PALME_CAPTION_COUNT_SCENE_CUTS);
-  GST_DEBUG_OBJECT (self, "cut at %" GST_TIME_FORMAT,
-      GST_TIME_ARGS (place->pts));
-  if (!GST_CLOCK_TIME_IS_VALID (self->cut_at))
-    self->cut_at = place->running_time;
-  if (self->cut_aborted || !gst_palme_caption_worker_is_busy (self->worker))
+  if (count > 0)
+    self->without_regions = G_MAXUINT;
+  if (self->without_regions == G_MAXUINT
+      || ++self->without_regions < MANY_WITHOUT_REGIONS)
     return;
-  gst_palme_caption_worker_abort (self->worker);
-  self->cut_aborted = TRUE;
+  self->without_regions = G_MAXUINT;
+  GST_ELEMENT_INFO (self, STREAM, FORMAT, (NO_REGIONS), (NO_REGIONS));
 }
 
-/* Draws the small picture. FALSE if the frame cannot be read; the stream goes on. */
-static gboolean
-draw (GstPalmeCaption * self, GstBuffer * buffer, const struct palme_info *info)
+static void
+find_regions (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstVideoRectangle * bounds, gint width, gint height, GstClockTime now)
 {
-  const gchar *reason = "out of memory for the small picture";
-  gint size = info->image_size;
+  GstPalmeMetaRegion areas[GST_PALME_CAPTION_REGIONS_MAX];
+  gpointer state = NULL;
+  guint count = 0;
+  GstMeta *meta;
 
-  gst_palme_caption_picture_set_rule (&self->picture, info);
-  if (gst_palme_caption_pixels_resize (&self->drawn, size)
-      && gst_palme_caption_picture_take (&self->picture, self->drawn.rgb, size,
-          buffer, &reason))
-    return TRUE;
-  warn_unmappable (self, buffer, reason);
-  if (self->sync)
+  while (count < GST_PALME_CAPTION_REGIONS_MAX
+      && (meta = gst_buffer_iterate_meta_filtered (buffer, &state,
+              GST_VIDEO_REGION_OF_INTEREST_META_API_TYPE)) != NULL) {
+    const GstVideoRegionOfInterestMeta *found = (gpointer) meta;
+    GstPalmeMetaRegion *area = &areas[count];
+
+    if (!gst_palme_caption_rect_clip (&area->rect, found->x, found->y,
+            found->w, found->h, bounds)) {
+      warn_outside (self, found, width, height);
+      continue;
+    }
+    area->whole = FALSE;
+    area->of_interest = TRUE;
+    area->id = found->id;
+    area->type = g_quark_to_string (found->roi_type);
+    count++;
+  }
+  gst_palme_caption_regions_follow (&self->regions, areas, count, now);
+  note_no_regions (self, count);
+}
+
+/* Another part of the frame, or regions in place of the frame. */
+static void
+change_regions (GstPalmeCaption * self, gboolean roi,
+    const GstPalmeCaptionPart * part)
+{
+  if (roi != self->roi) {
+    gst_palme_caption_worker_abort (self->worker);
+    self->roi = roi;
+    self->without_regions = 0;
     gst_palme_caption_publish_none (self);
-  return FALSE;
-}
-
-/* Draws the frame and looks whether the scene was cut: with a threshold of 0 it was not. */
-static gboolean
-look (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place,
-    const GstPalmeCaptionSteadying * steadying, gdouble cut_threshold)
-{
-  gint64 start = g_get_monotonic_time ();
-  struct palme_info info;
-
-  GST_OBJECT_LOCK (self);
-  info = *gst_palme_model_get_info (self->model);
-  GST_OBJECT_UNLOCK (self);
-  if (!draw (self, buffer, &info))
-    return FALSE;
-  self->drawing = (g_get_monotonic_time () - start) * GST_USECOND;
-  if (!is_steadied (steadying)) {
-    gst_palme_caption_scenes_reset (&self->scenes);
-    return TRUE;
   }
-  if (gst_palme_caption_scenes_look (&self->scenes, self->drawn.rgb,
-          info.image_size, cut_threshold))
-    note_cut (self, place);
-  return TRUE;
-}
-
-/* Looks whether the scene was cut, at a few rows first where that is possible. Rows that are left out can hide
- * what fine stripes are, so the whole picture has the last word. *drawn: it was drawn. FALSE if the frame cannot be
- * read. */
-static gboolean
-watch (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place,
-    const GstPalmeCaptionSteadying * steadying, gboolean * drawn)
-{
-  const gint size = GST_PALME_CAPTION_PICTURE_GLIMPSE;
-  guint8 rgb[GST_PALME_CAPTION_PICTURE_GLIMPSE *
-      GST_PALME_CAPTION_PICTURE_GLIMPSE * 3];
-
-  if (gst_palme_caption_picture_glimpse (&self->picture, rgb, buffer)
-      && !gst_palme_caption_scenes_glimpse (&self->scenes, rgb, size,
-          steadying->cut_threshold))
-    return TRUE;
-  *drawn = look (self, buffer, place, steadying, steadying->cut_threshold);
-  return *drawn;
-}
-
-/* Hands over the frame that was drawn; the worker is idle. FALSE if the frame cannot be read. */
-static gboolean
-hand_over (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place,
-    const GstPalmeCaptionSteadying * steadying)
-{
-  GstPalmeCaptionPixels pixels;
-  const struct palme_info *info;
-  GstPalmeCaptionJob job;
-
-  memset (&job, 0, sizeof job);
-  job.replace = self->scenes.cut || g_atomic_int_get (&self->caption_now);
-  if (g_atomic_int_compare_and_exchange (&self->renew, TRUE, FALSE))
-    job.replace = TRUE;
-  prepare_job (self, &job, buffer, place, steadying);
-  info = gst_palme_model_get_info (job.model);
-  /* The model may have been changed since. */
-  if (gst_palme_caption_picture_set_rule (&self->picture, info)
-      && !draw (self, buffer, info)) {
-    gst_palme_caption_worker_cancel (self->worker, &job);
-    return FALSE;
-  }
-  job.picture = self->drawn.rgb;
-  if (gst_palme_caption_worker_submit (self->worker, &job, self->drawing)) {
-    pixels = self->captioned;
-    self->captioned = self->drawn;
-    self->drawn = pixels;
-    gst_palme_caption_scenes_hand_over (&self->scenes);
-  }
-  return TRUE;
-}
-
-/* Is the caption in effect that of a picture which looks the same? */
-static gboolean
-is_to_keep (GstPalmeCaption * self, const GstPalmeCaptionSteadying * steadying)
-{
-  return self->caption != NULL && !g_atomic_int_get (&self->caption_now)
-      && !g_atomic_int_get (&self->renew)
-      && !gst_palme_caption_steady_is_waiting (&self->steady)
-      && gst_palme_caption_scenes_is_same (&self->scenes,
-      steadying->scene_threshold);
-}
-
-/* The frame is taken: its turn is over, whether it is handed over or not. */
-static void
-end_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
-    GstClockTime time, GstClockTime interval)
-{
-  gboolean first = !schedule->running;
-
-  gst_palme_caption_schedule_take (schedule, time, interval);
-  if (first)
-    gst_palme_caption_schedule_lead (schedule,
-        gst_palme_caption_spread_part (self->place));
-  /* If only some frames have timestamps, a caption counts for both schedules. */
-  if (schedule == &self->schedule)
-    gst_palme_caption_schedule_take (&self->arrivals,
-        gst_palme_caption_arrivals_now (&self->clock, GST_ELEMENT (self)),
-        interval);
-  g_atomic_int_set (&self->caption_now, FALSE);
-}
-
-/* Counts a turn of the interval once, even if it passes from frame to frame. */
-static void
-count_turn (GstPalmeCaption * self, GstPalmeCaptionSchedule * schedule,
-    GstClockTime time, GstClockTime interval)
-{
-  gboolean waiting = schedule->waiting;
-
-  if (!gst_palme_caption_schedule_begin_turn (schedule, time, interval))
-    return;
-  gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_DUE);
-  if (waiting)
-    gst_palme_caption_worker_count (self->worker,
-        GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
-}
-
-/* A frame that is due: hands it over, in sync mode waits for its caption. If it shows what the last
- * captioned one shows, it keeps that caption. */
-static GstFlowReturn
-take_frame (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place, GstPalmeCaptionSchedule * schedule,
-    GstClockTime time, GstClockTime interval,
-    const GstPalmeCaptionSteadying * steadying, gboolean drawn)
-{
-  GstPalmeCaptionResult result;
-  gboolean handed;
-
-  count_turn (self, schedule, time, interval);
-  if (!gst_palme_caption_worker_begin (self->worker, self->sync)) {
-    if (self->sync)
-      return GST_FLOW_FLUSHING;
-    if (!gst_palme_caption_schedule_hand_on (schedule, interval))
-      gst_palme_caption_worker_count (self->worker,
-          GST_PALME_CAPTION_COUNT_SKIPPED_BUSY);
-    return GST_FLOW_OK;
-  }
-  handed = drawn || look (self, buffer, place, steadying, 0.0);
-  if (handed && is_to_keep (self, steadying)) {
-    gst_palme_caption_worker_count (self->worker, GST_PALME_CAPTION_COUNT_KEPT);
-    end_turn (self, schedule, time, interval);
-    /* A flash looks like two cuts. */
-    self->scenes.cut = FALSE;
-    self->cut_at = GST_CLOCK_TIME_NONE;
-    return GST_FLOW_OK;
-  }
-  handed = handed && hand_over (self, buffer, place, steadying);
-  end_turn (self, schedule, time, interval);
-  self->handed = place->shown.start;
-  self->taken = time;
-  if (!handed || !self->sync)
-    return GST_FLOW_OK;
-
-  if (!gst_palme_caption_worker_take (self->worker, GST_CLOCK_TIME_NONE,
-          &result))
-    return GST_FLOW_FLUSHING;
-  return gst_palme_caption_publish (self, &result,
-      place) ? GST_FLOW_OK : GST_FLOW_ERROR;
-}
-
-/* Is it time to look for a cut? Looking costs as much as the pixels that are read, so where those are many not
- * every frame is looked at. */
-static gboolean
-may_look (GstPalmeCaption * self, GstClockTime time)
-{
-  const GstVideoInfo *info = &self->picture.in;
-  guint64 rate = self->picture.direct ? LOOK_RATE : LOOK_RATE / 8;
-  guint64 pixels = GST_VIDEO_INFO_WIDTH (info);
-
-  if (!self->picture.known)
-    return FALSE;
-  pixels *= self->picture.direct ?
-      MIN (GST_VIDEO_INFO_HEIGHT (info), 2 * GST_PALME_CAPTION_PICTURE_GLIMPSE)
-      : GST_VIDEO_INFO_HEIGHT (info);
-  return has_passed (self->looked, time,
-      gst_util_uint64_scale (pixels, GST_SECOND, rate));
-}
-
-/* Is a frame due because the scene was cut? */
-static gboolean
-is_due_by_cut (GstPalmeCaption * self, GstClockTime time, gdouble max_rate)
-{
-  gdouble least = max_rate > 0.0 ? GST_SECOND / max_rate : 0.0;
-
-  return self->scenes.cut && has_passed (self->taken, time,
-      (GstClockTime) MIN (least, (gdouble) G_MAXINT64));
-}
-
-static GstFlowReturn
-take_if_due (GstPalmeCaption * self, GstBuffer * buffer,
-    const GstPalmeCaptionPlace * place, GstClockTime interval)
-{
-  GstPalmeCaptionSchedule *schedule = &self->schedule;
-  GstPalmeCaptionSteadying steadying;
-  gboolean drawn = FALSE, due;
-  GstClockTime time;
-
-  if (GST_CLOCK_TIME_IS_VALID (place->pts)) {
-    time = gst_palme_caption_media_time (&self->segment, place->pts);
-  } else {
-    schedule = &self->arrivals;
-    time = place->running_time;
-  }
-  GST_OBJECT_LOCK (self);
-  gst_palme_caption_settings_steadying (&self->settings, self->sync,
-      &steadying);
-  GST_OBJECT_UNLOCK (self);
-  due = gst_palme_caption_schedule_is_due (schedule, time, interval)
-      || g_atomic_int_get (&self->caption_now);
-  if (steadying.cut_threshold > 0.0 && (due || may_look (self, time))) {
-    self->looked = time;
-    if (!watch (self, buffer, place, &steadying, &drawn))
-      return GST_FLOW_OK;
-  }
-  if (!due && !is_due_by_cut (self, time, steadying.max_rate))
-    return GST_FLOW_OK;
-  return take_frame (self, buffer, place, schedule, time, interval, &steadying,
-      drawn);
-}
-
-/* Takes words away that are of the scene before a cut, if no new ones have come in time. */
-static void
-clear_old_words (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
-{
-  GstPalmeCaptionSteadying steadying;
-
-  if (!GST_CLOCK_TIME_IS_VALID (self->cut_at))
-    return;
-  GST_OBJECT_LOCK (self);
-  gst_palme_caption_settings_steadying (&self->settings, self->sync,
-      &steadying);
-  GST_OBJECT_UNLOCK (self);
-  if (steadying.hold == 0
-      || !has_passed (self->cut_at, place->running_time, steadying.hold))
-    return;
+  self->part = *part;
+  self->warned_unmappable = self->warned_outside = FALSE;
+  gst_palme_caption_scenes_reset (&self->whole.scenes);
   self->cut_at = GST_CLOCK_TIME_NONE;
-  if (self->caption != NULL)
-    gst_palme_caption_publish_empty (self, place);
 }
 
-/* Picks up a caption that is ready. FALSE if the stream is to stop. */
+static void
+find_what_to_caption (GstPalmeCaption * self, GstBuffer * buffer,
+    const GstPalmeCaptionPlace * place)
+{
+  GstPalmeCaptionPart part;
+  GstVideoRectangle bounds = { 0, 0, 0, 0 };
+  gint width, height;
+  gboolean roi;
+
+  GST_OBJECT_LOCK (self);
+  roi = self->settings.regions == GST_PALME_REGIONS_ROI;
+  part = self->settings.part;
+  GST_OBJECT_UNLOCK (self);
+  if (roi != self->roi || !gst_palme_caption_part_is_equal (&part, &self->part))
+    change_regions (self, roi, &part);
+  gst_palme_caption_picture_get_size (&self->picture, &width, &height);
+  self->outside = !gst_palme_caption_part_resolve (&self->part, width, height,
+      &bounds);
+  if (roi) {
+    find_regions (self, buffer, &bounds, width, height, place->running_time);
+    gst_palme_caption_publish_regions (self);
+  } else {
+    self->whole.area.whole = !self->part.set;
+    self->whole.area.rect = bounds;
+  }
+}
+
+/* ---- The captions ------------------------------------------------------------------------------ */
+
+/* Picks up captions that are ready. FALSE if the stream is to stop. */
 static gboolean
 collect (GstPalmeCaption * self, const GstPalmeCaptionPlace * place)
 {
   GstPalmeCaptionResult result;
 
-  if (!gst_palme_caption_worker_take (self->worker, 0, &result))
-    return TRUE;
-  return gst_palme_caption_publish (self, &result, place);
+  while (gst_palme_caption_worker_take (self->worker, 0, &result))
+    if (!gst_palme_caption_publish (self, &result, place))
+      return FALSE;
+  return TRUE;
 }
 
 static void
+attach_region (GstBuffer * buffer, GstPalmeCaptionRegion * region,
+    const gchar * source, gboolean analytics)
+{
+  GstPalmeCaptionShown *shown = &region->shown;
+  GstPalmeMetaValues values = {
+    .text = shown->text,
+    .timestamp = shown->pts,
+    .fresh = shown->fresh,
+    .latency = shown->latency,
+    .has_score = TRUE,
+    .score = shown->score,
+    .model = shown->model,
+    .prompt = shown->prompt,
+    .source = source,
+    .labels = shown->labels,
+    .region = &region->area,
+  };
+
+  if (shown->text == NULL)
+    return;
+  gst_palme_meta_add (buffer, &values);
+#ifdef GST_PALME_HAVE_ANALYTICS
+  if (analytics && shown->fresh)
+    gst_palme_analytics_add (buffer, &values);
+#else
+  (void) analytics;
+#endif
+  shown->fresh = FALSE;
+}
+
+/* Captions that are on the buffer already, of another palmecaption, are replaced. */
+static void
 attach (GstPalmeCaption * self, GstBuffer * buffer)
 {
-  GstPalmeMetaValues values = {
-    .text = self->caption,
-    .timestamp = self->caption_pts,
-    .fresh = self->meta_fresh,
-    .latency = self->caption_latency,
-    .has_score = TRUE,
-    .score = self->caption_score,
-    .model = self->caption_model,
-    .prompt = self->caption_prompt,
-    .labels = self->labels,
-  };
+  gboolean analytics;
   gchar *name;
+  guint i;
 
   if (self->caption == NULL)
     return;
+  GST_OBJECT_LOCK (self);
+  analytics = self->settings.analytics_meta;
+  GST_OBJECT_UNLOCK (self);
   name = gst_object_get_name (GST_OBJECT (self));
-  values.source = name;
-  gst_palme_meta_set (buffer, &values);
-  self->meta_fresh = FALSE;
+  gst_palme_meta_clear (buffer);
+  if (!self->roi)
+    attach_region (buffer, &self->whole, name, analytics);
+  for (i = 0; self->roi && i < self->regions.n_here; i++)
+    attach_region (buffer, self->regions.here[i], name, analytics);
   g_free (name);
 }
 
@@ -616,7 +399,7 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
 {
   gboolean picture = !GST_BUFFER_FLAG_IS_SET (buffer, NOT_A_PICTURE);
   GstFlowReturn flow = GST_FLOW_OK;
-  GstClockTime interval;
+  GstClockTime interval, next;
   GstPalmeCaptionPlace place;
 
   if (!self->decided)
@@ -630,19 +413,23 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
   interval = self->settings.interval;
   GST_OBJECT_UNLOCK (self);
 
+  find_what_to_caption (self, buffer, &place);
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
   if (!self->sync)
     gst_palme_caption_publish_partial (self);
   note_no_picture (self, buffer, picture);
   if (picture)
-    flow = take_if_due (self, buffer, &place, interval);
-  clear_old_words (self, &place);
+    flow = gst_palme_caption_take_if_due (self, buffer, &place);
+  gst_palme_caption_drop_old_words (self, &place);
   if (flow != GST_FLOW_OK)
     return flow;
 
   attach (self, buffer);
-  send_text (self, &place, picture, next_caption (self, &place, interval));
+  next = next_caption (self, &place, interval);
+  /* Then an empty caption comes, if no other one does before. NONE is later than any time. */
+  send_text (self, &place, picture, MIN (next,
+          gst_palme_caption_old_words_end (self)));
   if (GST_CLOCK_TIME_IS_VALID (place.shown.start))
     self->frame_shown = place.shown;
   return GST_FLOW_OK;
@@ -665,13 +452,46 @@ gst_palme_caption_frame_gap (GstPalmeCaption * self, GstEvent * event)
   send_text (self, &place, async && self->text_fresh, GST_CLOCK_TIME_NONE);
 }
 
+/* The captions of the last frame appear after it, or on it if nothing is shown later. */
+static void
+locate_last (GstPalmeCaption * self, GstPalmeCaptionPlace * place)
+{
+  const GstSegment *segment = &self->segment;
+  GstClockTime end, limit;
+
+  memset (place, 0, sizeof *place);
+  place->number = self->frames;
+  place->shown = self->frame_shown;
+  if (GST_CLOCK_TIME_IS_VALID (place->shown.start)) {
+    end = add (place->shown.start, place->shown.duration);
+    limit = segment->rate > 0.0 ?
+        gst_palme_caption_running_time (segment,
+        segment->stop) : GST_CLOCK_TIME_NONE;
+    if (end < limit)            /* which NONE is as well */
+      place->shown.start = end;
+  }
+  place->running_time = place->shown.start;
+}
+
+/* What is left of the timeout, which began at `start`; at least a moment, in which nothing is waited for. */
+static GstClockTime
+time_left (GstClockTime timeout, gint64 start)
+{
+  GstClockTime passed = (g_get_monotonic_time () - start) * GST_USECOND;
+
+  if (!GST_CLOCK_TIME_IS_VALID (timeout))
+    return timeout;
+  return timeout > passed ? timeout - passed : 0;
+}
+
 void
 gst_palme_caption_frame_drain (GstPalmeCaption * self)
 {
-  const GstSegment *segment = &self->segment;
+  gint64 start = g_get_monotonic_time ();
   GstPalmeCaptionResult result;
-  GstClockTime timeout, end, limit;
-  GstPalmeCaptionPlace place = { 0 };
+  GstPalmeCaptionPlace place;
+  GstClockTime timeout;
+  gboolean ok = TRUE;
 
   if (!self->decided || self->sync
       || !gst_palme_caption_worker_is_busy (self->worker))
@@ -680,26 +500,18 @@ gst_palme_caption_frame_drain (GstPalmeCaption * self)
   timeout = self->settings.drain_timeout;
   GST_OBJECT_UNLOCK (self);
 
-  GST_DEBUG_OBJECT (self, "waiting for the last caption, at most %"
+  GST_DEBUG_OBJECT (self, "waiting for the last captions, at most %"
       GST_TIME_FORMAT, GST_TIME_ARGS (timeout));
-  if (!gst_palme_caption_worker_take (self->worker, timeout, &result)) {
-    GST_INFO_OBJECT (self, "the last caption did not come in time");
-    gst_palme_caption_worker_abort (self->worker);
-    return;
+  locate_last (self, &place);
+  while (ok && gst_palme_caption_worker_is_busy (self->worker)) {
+    if (!gst_palme_caption_worker_take (self->worker, time_left (timeout,
+                start), &result)) {
+      GST_INFO_OBJECT (self, "the last caption did not come in time");
+      gst_palme_caption_worker_abort (self->worker);
+      break;
+    }
+    ok = gst_palme_caption_publish (self, &result, &place);
   }
-
-  /* The caption appears after the last frame, or on it if nothing is shown later. */
-  place.number = self->frames;
-  place.shown = self->frame_shown;
-  if (GST_CLOCK_TIME_IS_VALID (place.shown.start)) {
-    end = add (place.shown.start, place.shown.duration);
-    limit = segment->rate > 0.0 ?
-        gst_palme_caption_running_time (segment,
-        segment->stop) : GST_CLOCK_TIME_NONE;
-    if (end < limit)            /* which NONE is as well */
-      place.shown.start = end;
-  }
-  place.running_time = place.shown.start;
-  if (gst_palme_caption_publish (self, &result, &place) && self->text_fresh)
+  if (ok && self->text_fresh)
     send_text (self, &place, TRUE, GST_CLOCK_TIME_NONE);
 }

@@ -119,8 +119,7 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
   if (g_atomic_int_get (&claim->over))
     return GST_PAD_PROBE_OK;
   if (info->type & GST_PAD_PROBE_TYPE_BUFFER) {
-    const gchar *caption =
-        gst_palme_meta_get_text (GST_PAD_PROBE_INFO_BUFFER (info));
+    gchar *caption;
 
     if (gst_pad_is_linked (claim->text)) {
       GST_INFO_OBJECT (claim->target, "text_sink was linked, no more captions");
@@ -129,7 +128,9 @@ video_probe (GstPad * pad, GstPadProbeInfo * info, gpointer data)
         set_text (claim->target, "");
       return GST_PAD_PROBE_OK;
     }
+    caption = gst_palme_meta_dup_text (GST_PAD_PROBE_INFO_BUFFER (info));
     show (claim, caption ? caption : "");
+    g_free (caption);
   } else if (GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) ==
       GST_EVENT_FLUSH_STOP) {
     /* Otherwise the caption from before a seek stays on the screen until the next one. */

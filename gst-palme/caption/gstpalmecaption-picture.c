@@ -3,9 +3,10 @@
  * gstpalmecaption-picture.c - makes the small RGB picture that the engine sees.
  *
  * The engine resizes all frames, by the rule of the model. It reads the formats that cameras and decoders
- * usually give; GstVideoConverter turns all others into RGB, at their own size, a few rows at a time. The
- * whole frame is squashed to the square as in training: pixel aspect ratio, rotation tags and crop metadata
- * are ignored. Frames with alpha are seen over white.
+ * usually give; GstVideoConverter turns all others into RGB, at their own size, a few rows at a time. A part
+ * of a frame is read where it lies: the planes begin at its first pixel. What is drawn is squashed to the
+ * square as in training: pixel aspect ratio, rotation tags and crop metadata are ignored. Frames with alpha
+ * are seen over white.
  */
 #include "gstpalmecaption-picture.h"
 
@@ -53,6 +54,7 @@ gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture)
   palme_preprocessor_close (&picture->glimpser);
   picture->direct = FALSE;
   picture->known = FALSE;
+  picture->fields = FALSE;
 }
 
 /* Describes frames of these caps to the engine. FALSE if it does not read them: other formats, RGB
@@ -127,6 +129,7 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
     GstCaps * caps)
 {
   const GstVideoFormatInfo *format;
+  guint c;
 
   gst_palme_caption_picture_clear (picture);
   /* The parser logs an error if caps have no width or height, which is legal for memory that only
@@ -134,6 +137,7 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
   if (!gst_video_info_from_caps (&picture->in, caps))
     return;
   format = picture->in.finfo;
+  picture->frame_height = GST_VIDEO_INFO_HEIGHT (&picture->in);
   picture->known = format != NULL && format->unpack_func != NULL
       && GST_VIDEO_INFO_FORMAT (&picture->in) != GST_VIDEO_FORMAT_ENCODED;
 
@@ -142,6 +146,7 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
     /* Each buffer is one field. It is read as a picture of half the height. */
     GstVideoInfo field;
 
+    picture->fields = TRUE;
     if (gst_video_info_set_format (&field, GST_VIDEO_INFO_FORMAT (&picture->in),
             GST_VIDEO_INFO_WIDTH (&picture->in),
             GST_VIDEO_INFO_FIELD_HEIGHT (&picture->in))) {
@@ -156,6 +161,23 @@ gst_palme_caption_picture_set_caps (GstPalmeCaptionPicture * picture,
    * separate them. The offsets of the rows are known by now. */
   picture->in.interlace_mode = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
   picture->direct = picture->known && describe (&picture->image, &picture->in);
+  picture->align_x = picture->align_y = 1;
+  if (!picture->known)
+    return;
+  for (c = 0; c < GST_VIDEO_FORMAT_INFO_N_COMPONENTS (format); c++) {
+    picture->align_x =
+        MAX (picture->align_x, 1 << GST_VIDEO_FORMAT_INFO_W_SUB (format, c));
+    picture->align_y =
+        MAX (picture->align_y, 1 << GST_VIDEO_FORMAT_INFO_H_SUB (format, c));
+  }
+}
+
+void
+gst_palme_caption_picture_get_size (const GstPalmeCaptionPicture * picture,
+    gint * width, gint * height)
+{
+  *width = picture->known ? GST_VIDEO_INFO_WIDTH (&picture->in) : 0;
+  *height = picture->known ? picture->frame_height : 0;
 }
 
 /* Resizes with the engine. FALSE if it does not read this picture after all. */
@@ -174,29 +196,68 @@ resize (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
   return palme_preprocess (picture->preprocessor, rgb, image) == PALME_OK;
 }
 
-static void
-find_planes (GstPalmeCaptionPicture * picture, const GstVideoFrame * frame)
+/* The rectangle in rows of the buffer, from a whole sample of chroma on. */
+static GstVideoRectangle
+rows_of (const GstPalmeCaptionPicture * picture, const GstVideoRectangle * rect)
 {
-  guint i;
+  GstVideoRectangle all = {
+    0, 0, GST_VIDEO_INFO_WIDTH (&picture->in),
+    GST_VIDEO_INFO_HEIGHT (&picture->in)
+  };
+  gint right, bottom;
 
-  for (i = 0; i < GST_VIDEO_FRAME_N_PLANES (frame); i++) {
-    /* U and V by component: YV12 has them in the other order. */
-    guint plane = picture->image.format == PALME_FORMAT_I420 ?
-        GST_VIDEO_FRAME_COMP_PLANE (frame, i) : i;
-
-    picture->image.planes[i] = GST_VIDEO_FRAME_PLANE_DATA (frame, plane);
-    picture->image.strides[i] = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
+  if (rect == NULL)
+    return all;
+  all = *rect;
+  if (picture->fields) {
+    all.y = rect->y / 2;
+    all.h = (rect->y + rect->h + 1) / 2 - all.y;
   }
+  right = all.x + all.w;
+  bottom = all.y + all.h;
+  all.x -= all.x % picture->align_x;
+  all.y -= all.y % picture->align_y;
+  all.w = right - all.x;
+  all.h = bottom - all.y;
+  return all;
+}
+
+/* The rectangle of a frame, which the engine reads where it lies. */
+static struct palme_image
+image_of (const GstPalmeCaptionPicture * picture, const GstVideoFrame * frame,
+    const GstVideoRectangle * rect)
+{
+  const GstVideoFormatInfo *format = frame->info.finfo;
+  struct palme_image image = picture->image;
+  guint c;
+
+  image.width = rect->w;
+  image.height = rect->h;
+  /* U and V by component: YV12 has them in the other order. */
+  for (c = 0; c < GST_VIDEO_FORMAT_INFO_N_COMPONENTS (format); c++) {
+    guint plane = GST_VIDEO_FORMAT_INFO_PLANE (format, c);
+    guint i = image.format == PALME_FORMAT_I420 ? c : plane;
+    gint stride = GST_VIDEO_FRAME_PLANE_STRIDE (frame, plane);
+
+    image.strides[i] = stride;
+    image.planes[i] = (const guint8 *) GST_VIDEO_FRAME_PLANE_DATA (frame, plane)
+    + (gssize) stride *(rect->y >> GST_VIDEO_FORMAT_INFO_H_SUB (format, c))
+    + (gssize) GST_VIDEO_FORMAT_INFO_PSTRIDE (format, c)
+    * (rect->x >> GST_VIDEO_FORMAT_INFO_W_SUB (format, c));
+  }
+  return image;
 }
 
 static gboolean
 resize_frame (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    const GstVideoFrame * frame)
+    const GstVideoFrame * frame, const GstVideoRectangle * rect)
 {
+  struct palme_image image;
+
   if (!picture->direct)
     return FALSE;
-  find_planes (picture, frame);
-  return resize (picture, rgb, size, &picture->image);
+  image = image_of (picture, frame, rect);
+  return resize (picture, rgb, size, &image);
 }
 
 /* ---- All other formats ----------------------------------------------------------------------- */
@@ -253,8 +314,11 @@ choose_format (GstVideoInfo * to, struct palme_image *image,
 
 static gboolean
 convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    const GstVideoFrame * frame, const gchar ** reason)
+    const GstVideoFrame * frame, const GstVideoRectangle * rect,
+    const gchar ** reason)
 {
+  struct palme_image image;
+
   if (picture->rows.places == 0 || picture->rows_size != size) {
     GstVideoInfo to;
 
@@ -267,8 +331,9 @@ convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
       return FALSE;
     picture->rows_size = size;
   }
-  gst_palme_caption_rows_read (&picture->rows, &picture->image, frame);
-  if (resize (picture, rgb, size, &picture->image))
+  image = picture->image;
+  gst_palme_caption_rows_read (&picture->rows, &image, frame, rect);
+  if (resize (picture, rgb, size, &image))
     return TRUE;
   *reason = "out of memory for the small picture";
   return FALSE;
@@ -277,7 +342,8 @@ convert (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
 /* The converter's ORC loops need positive strides. */
 static gboolean
 convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
-    GstVideoFrame * frame, const gchar ** reason)
+    GstVideoFrame * frame, const GstVideoRectangle * rect,
+    const gchar ** reason)
 {
   GstVideoFrame copy;
   gboolean ok;
@@ -289,12 +355,12 @@ convert_upright (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
     return FALSE;
   }
   if (gst_palme_caption_planes_upright (frame))
-    return convert (picture, rgb, size, frame, reason);
+    return convert (picture, rgb, size, frame, rect, reason);
   if (!gst_palme_caption_planes_copy (&copy, &picture->in, frame)) {
     *reason = "out of memory for a copy of it";
     return FALSE;
   }
-  ok = convert (picture, rgb, size, &copy, reason);
+  ok = convert (picture, rgb, size, &copy, rect, reason);
   gst_video_frame_unmap (&copy);
   return ok;
 }
@@ -317,21 +383,39 @@ gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
 }
 
 gboolean
+gst_palme_caption_picture_map (GstPalmeCaptionPicture * picture,
+    GstVideoFrame * frame, GstBuffer * buffer, const gchar ** reason)
+{
+  if (picture->known)
+    return gst_palme_caption_planes_map (frame, &picture->in, buffer, reason);
+  *reason = "its format has no pixels in system memory; videoconvert, or an "
+      "element that downloads to system memory, before palmecaption may help";
+  return FALSE;
+}
+
+gboolean
+gst_palme_caption_picture_draw (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    gint size, GstVideoFrame * frame, const GstVideoRectangle * rect,
+    const gchar ** reason)
+{
+  GstVideoRectangle rows = rows_of (picture, rect);
+
+  return resize_frame (picture, rgb, size, frame, &rows)
+      || convert_upright (picture, rgb, size, frame, &rows, reason);
+}
+
+gboolean
 gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
-    gint size, GstBuffer * buffer, const gchar ** reason)
+    gint size, GstBuffer * buffer, const GstVideoRectangle * rect,
+    const gchar ** reason)
 {
   GstVideoFrame frame;
   gboolean ok;
 
-  if (!picture->known) {
-    *reason = "its format has no pixels in system memory; videoconvert, or an "
-        "element that downloads to system memory, before palmecaption may help";
+  if (!gst_palme_caption_picture_map (picture, &frame, buffer, reason))
     return FALSE;
-  }
-  if (!gst_palme_caption_planes_map (&frame, &picture->in, buffer, reason))
-    return FALSE;
-  ok = resize_frame (picture, rgb, size, &frame)
-      || convert_upright (picture, rgb, size, &frame, reason);
+  ok = gst_palme_caption_picture_draw (picture, rgb, size, &frame, rect,
+      reason);
   gst_video_frame_unmap (&frame);
   return ok;
 }
@@ -354,27 +438,20 @@ open_glimpser (GstPalmeCaptionPicture * picture)
  * are read do so as well, for they are as far apart in all planes. */
 gboolean
 gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture,
-    guint8 * rgb, GstBuffer * buffer)
+    guint8 * rgb, const GstVideoFrame * frame, const GstVideoRectangle * rect)
 {
-  gint every =
-      GST_VIDEO_INFO_HEIGHT (&picture->in) / GST_PALME_CAPTION_PICTURE_GLIMPSE;
+  GstVideoRectangle rows = rows_of (picture, rect);
+  gint every = rows.h / GST_PALME_CAPTION_PICTURE_GLIMPSE;
   struct palme_image thin;
-  GstVideoFrame frame;
-  const gchar *reason;
-  gboolean ok;
   guint i;
 
-  if (!picture->known || !picture->direct || !open_glimpser (picture)
-      || !gst_palme_caption_planes_map (&frame, &picture->in, buffer, &reason))
+  if (!picture->direct || !open_glimpser (picture))
     return FALSE;
-  find_planes (picture, &frame);
-  thin = picture->image;
+  thin = image_of (picture, frame, &rows);
   if (every > 1) {
     thin.height /= every;
     for (i = 0; i < G_N_ELEMENTS (thin.strides); i++)
       thin.strides[i] *= every;
   }
-  ok = palme_preprocess (picture->glimpser, rgb, &thin) == PALME_OK;
-  gst_video_frame_unmap (&frame);
-  return ok;
+  return palme_preprocess (picture->glimpser, rgb, &thin) == PALME_OK;
 }

@@ -22,6 +22,9 @@ typedef struct
 {
   gboolean known;               /* the caps describe raw video */
   GstVideoInfo in;
+  gboolean fields;              /* a buffer is a field: it has every other line of the frame */
+  gint frame_height;            /* of both fields */
+  gint align_x, align_y;        /* pixels that share a chroma sample, in the formats of `in` */
   gboolean direct;              /* the engine reads these frames */
   struct palme_image image;     /* a frame that is read or converted, but for its planes or rows */
   palme_preprocessor *preprocessor; /* made with the first due frame, and so are the rows */
@@ -59,15 +62,31 @@ gboolean gst_palme_caption_picture_set_rule (GstPalmeCaptionPicture * picture,
 /* Forgets caps, preprocessor and rows. */
 void gst_palme_caption_picture_clear (GstPalmeCaptionPicture * picture);
 
-/* Draws the frame into `rgb`, which has gst_palme_caption_picture_bytes (size). FALSE if the frame
- * cannot be read; then *reason is a constant sentence fragment. */
-gboolean gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
-    gint size, GstBuffer * buffer, const gchar ** reason);
+/* The size of frames, in pixels, as the caps tell it: of both fields together. */
+void gst_palme_caption_picture_get_size (const GstPalmeCaptionPicture * picture,
+    gint * width, gint * height);
 
-/* Draws a few rows of the frame, squashed to GST_PALME_CAPTION_PICTURE_GLIMPSE pixels a side: enough to see a cut, for
- * a fraction of the work. FALSE if that saves nothing, as it is with frames that the engine does not read. */
+/* Maps a frame, for any number of drawings. Unmap it with gst_video_frame_unmap(). FALSE if the frame
+ * cannot be read; then *reason is a constant sentence fragment. */
+gboolean gst_palme_caption_picture_map (GstPalmeCaptionPicture * picture, GstVideoFrame * frame,
+    GstBuffer * buffer, const gchar ** reason);
+
+/* Draws a rectangle of the mapped frame into `rgb`, which has gst_palme_caption_picture_bytes (size); NULL is all of
+ * it. The rectangle lies inside of the frame; it grows to whole samples of chroma on the left and at the top. FALSE
+ * as above. */
+gboolean gst_palme_caption_picture_draw (GstPalmeCaptionPicture * picture, guint8 * rgb, gint size,
+    GstVideoFrame * frame, const GstVideoRectangle * rect, const gchar ** reason);
+
+/* Maps the frame, draws one rectangle of it, and unmaps it. */
+gboolean gst_palme_caption_picture_take (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    gint size, GstBuffer * buffer, const GstVideoRectangle * rect, const gchar ** reason);
+
+/* Draws a few rows of a rectangle of the mapped frame, as gst_palme_caption_picture_draw() does, squashed to
+ * GST_PALME_CAPTION_PICTURE_GLIMPSE pixels a side: enough to see a cut, for a fraction of the work. FALSE if that
+ * saves nothing, as it is with frames that the engine does not read. */
 #define GST_PALME_CAPTION_PICTURE_GLIMPSE 64
-gboolean gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture, guint8 * rgb, GstBuffer * buffer);
+gboolean gst_palme_caption_picture_glimpse (GstPalmeCaptionPicture * picture, guint8 * rgb,
+    const GstVideoFrame * frame, const GstVideoRectangle * rect);
 
 G_END_DECLS
 

@@ -3,7 +3,7 @@
  * gstpalmecaption-private.h - the instance of palmecaption, and what the files that work on it call
  * of each other: gstpalmecaption.c (class, states, events, queries), -signals.c, -properties.c and
  * -settings.c (the properties that a user sets, and their values), -model.c (which model it has),
- * -frame.c and -publish.c (what happens to each frame and each caption).
+ * -frame.c, -take.c and -publish.c (what happens to each frame, its pictures, and each caption).
  *
  * Worker, text pad, overlay, picture and schedule have state of their own and do not know the
  * element. Each has a small header, so that a test can link it alone.
@@ -16,10 +16,10 @@
 
 #include "gstpalmecaption-overlay.h"
 #include "gstpalmecaption-picture.h"
-#include "gstpalmecaption-scene.h"
+#include "gstpalmecaption-rect.h"
+#include "gstpalmecaption-regions.h"
 #include "gstpalmecaption-schedule.h"
 #include "gstpalmecaption-spread.h"
-#include "gstpalmecaption-steady.h"
 #include "gstpalmecaption-textpad.h"
 #include "gstpalmecaption-time.h"
 #include "gstpalmecaption-worker.h"
@@ -53,6 +53,12 @@ typedef enum
   GST_PALME_ON_ERROR_ERROR
 } GstPalmeOnError;
 
+typedef enum
+{
+  GST_PALME_REGIONS_NONE,
+  GST_PALME_REGIONS_ROI
+} GstPalmeRegions;
+
 /* The engine's name of it, a constant string. */
 const gchar *gst_palme_precision_name (GstPalmePrecision precision);
 
@@ -81,6 +87,10 @@ enum
   PROP_LABELS,
   PROP_LABEL_WEIGHT,
   PROP_WHEN_UNSURE,
+  PROP_REGION,
+  PROP_REGIONS,
+  PROP_MAX_REGIONS,
+  PROP_ANALYTICS_META,          /* installed where GStreamer has it */
   PROP_ONLY_ON_CHANGE,
   PROP_SCENE_THRESHOLD,
   PROP_CUT_THRESHOLD,
@@ -111,6 +121,8 @@ enum
 #define DEFAULT_CUE_DURATION GST_SECOND
 #define DEFAULT_DRAIN_TIMEOUT (2 * GST_SECOND)
 #define DEFAULT_MAX_RATE 4.0
+#define DEFAULT_MAX_REGIONS 4
+#define GST_PALME_CAPTION_MAX_REGIONS 64
 
 /* Of times in seconds; longer ones are as good as endless: 30 years. */
 #define MAX_SECONDS 1e9
@@ -139,6 +151,11 @@ typedef struct
   gboolean labels;              /* they are told */
   gdouble label_weight;         /* below 0: the model's own */
   GstPalmeWhenUnsure when_unsure;
+  gchar *region;                /* as it was set */
+  GstPalmeCaptionPart part;     /* what it says */
+  GstPalmeRegions regions;
+  guint max_regions;
+  gboolean analytics_meta;
   gboolean only_on_change;
   gdouble scene_threshold, cut_threshold;       /* below 0: by the mode */
   gdouble max_rate;
@@ -219,7 +236,7 @@ struct _GstPalmeCaption
   gboolean loading;
   guint model_serial;           /* of the last request to load a model */
   gboolean reload;              /* model, threads or precision changed since the model was opened */
-  gchar *caption;               /* in effect now; "" is an empty caption, NULL none */
+  gchar *caption;               /* in effect now, a line for each region; "" is an empty caption, NULL none */
   GstStructure *labels;         /* of the last captioned picture, as they are told; NULL: they are not */
   GstClockTime last_latency;
   GstClockTime max_delay;
@@ -235,15 +252,20 @@ struct _GstPalmeCaption
   gboolean live;
   GstPalmeCaptionPicture picture;
   GstPalmeCaptionPixels drawn;  /* for the next small picture */
-  GstPalmeCaptionPixels captioned;      /* that of the last frame handed over: the worker may read it */
+  /* Those that were handed over last: the worker may read them. */
+  GstPalmeCaptionPixels handed_pixels[GST_PALME_CAPTION_MAX_REGIONS];
   GstPalmeCaptionSchedule schedule; /* of frames with a timestamp, in media time */
   GstPalmeCaptionSchedule arrivals; /* of frames without one, in running time */
   guint place;                  /* among the elements of the process, in async mode; else 0 */
   GstPalmeCaptionArrivals clock; /* their running times */
   GstSegment segment;           /* as it came, without position */
-  GstPalmeCaptionScenes scenes;
-  GstPalmeCaptionSteady steady;
-  GstClockTime drawing;         /* how long the picture that is drawn took */
+  gboolean roi;                 /* regions of interest are captioned, not the frame */
+  GstPalmeCaptionPart part;     /* of the frame */
+  gboolean outside;             /* no part of the newest frame */
+  GstPalmeCaptionRegion whole;  /* the frame, or the part of it */
+  GstPalmeCaptionRegions regions;       /* of interest */
+  guint edition;                /* of the settings that captions depend on */
+  guint without_regions;        /* frames without a region of interest so far; G_MAXUINT: enough of them, or some had */
   GstClockTime looked;          /* media time of the last look for a cut; NONE: never */
   GstClockTime taken;           /* ... of the last hand-over */
   GstClockTime cut_at;          /* running time of a cut that has no caption yet, or NONE */
@@ -252,14 +274,10 @@ struct _GstPalmeCaption
   guint no_pictures;            /* frames in a row that are flagged as not a picture */
   GstPalmeCaptionSpan frame_shown; /* the last frame; its start is NONE if there is none */
   GstClockTime handed;          /* running time of the frame that was handed over last */
-  GstClockTime caption_pts, caption_latency;
-  gdouble caption_score;
-  gboolean caption_unsure;      /* it stands in for a doubtful one */
-  gchar *caption_prompt, *caption_words;        /* what it consists of, or NULL */
-  gchar *caption_model;         /* the name of the model that made it, a GRefString, or NULL */
-  gboolean meta_fresh, text_fresh;      /* no buffer, no cue has carried it yet */
+  gboolean text_fresh;          /* no cue has carried the caption yet */
   gboolean told_not_shown;
-  gboolean warned_unmappable;   /* for these caps */
+  gboolean warned_unmappable, warned_outside;   /* for these caps */
+  gboolean warned_no_timestamps;
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
 };
 
@@ -269,12 +287,13 @@ GParamSpec *gst_palme_caption_pspec (guint id);
 /* Installs the signals on the class of the element, whose class handlers they name. */
 void gst_palme_caption_signals_install (GType type);
 
-/* TRUE if somebody listens to new-caption. */
+/* TRUE if somebody listens to new-caption or region-caption, or for changes of the property caption. */
 gboolean gst_palme_caption_is_listened_to (GstPalmeCaption * self);
 
-/* Emits new-caption. No lock is held. */
+/* Emits new-caption and, of a part of the frame, region-caption before it. No lock is held. */
 void gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
-    GstClockTime pts, GstClockTime running_time, GstClockTime latency);
+    const GstPalmeMetaRegion * area, GstClockTime pts,
+    GstClockTime running_time, GstClockTime latency);
 
 /* Emits partial-caption. No lock is held. */
 void gst_palme_caption_emit_partial (GstPalmeCaption * self,
@@ -330,12 +349,27 @@ gboolean gst_palme_caption_publish (GstPalmeCaption * self,
 /* Posts and emits the caption that is being made, if its job asks for that and it has grown. */
 void gst_palme_caption_publish_partial (GstPalmeCaption * self);
 
-/* Forgets the caption in effect: after a flush, and in sync mode on a frame that could not be
+/* The regions on the newest frame have changed, and so may have the words that stand for it. */
+void gst_palme_caption_publish_regions (GstPalmeCaption * self);
+
+/* Forgets the captions in effect, and all regions: after a flush, and in sync mode on a frame that could not be
  * captioned, where the old caption would be taken for its own. */
 void gst_palme_caption_publish_none (GstPalmeCaption * self);
 
 /* Takes words away that are of the scene before a cut: the caption in effect is empty. */
 void gst_palme_caption_publish_empty (GstPalmeCaption * self,
+    const GstPalmeCaptionPlace * place);
+
+/* Hands the pictures of the frame over if it is due and the worker is idle; in sync mode waits for their captions and
+ * publishes them. FLUSHING and ERROR as below. */
+GstFlowReturn gst_palme_caption_take_if_due (GstPalmeCaption * self,
+    GstBuffer * buffer, const GstPalmeCaptionPlace * place);
+
+/* When words that are of the scene before a cut are taken away; NONE: there are none, or they stay. */
+GstClockTime gst_palme_caption_old_words_end (GstPalmeCaption * self);
+
+/* Takes words away that are of the scene before a cut, if no new ones have come in time. */
+void gst_palme_caption_drop_old_words (GstPalmeCaption * self,
     const GstPalmeCaptionPlace * place);
 
 /* Each video frame; the buffer is writable and its pixels stay as they are. FLUSHING when a wait

@@ -92,6 +92,27 @@ gst_palme_on_error_get_type (void)
   return type;
 }
 
+static GType
+gst_palme_regions_get_type (void)
+{
+  static GType type = 0;
+  static const GEnumValue values[] = {
+    {GST_PALME_REGIONS_NONE, "Caption the frame, or the part in \"region\"",
+        "none"},
+    {GST_PALME_REGIONS_ROI,
+          "Caption each GstVideoRegionOfInterestMeta on its own",
+        "roi"},
+    {0, NULL, NULL}
+  };
+
+  if (g_once_init_enter (&type)) {
+    GType t = g_enum_register_static ("GstPalmeRegions", values);
+
+    g_once_init_leave (&type, t);
+  }
+  return type;
+}
+
 static void
 install_load (GObjectClass * klass)
 {
@@ -361,6 +382,74 @@ install_labels (GObjectClass * klass)
 }
 
 static void
+install_regions (GObjectClass * klass)
+{
+  /**
+   * GstPalmeCaption:region:
+   *
+   * The part of the picture that is captioned: "x,y,width,height". Each of the four is a number of pixels,
+   * as 320; a fraction of the frame's width or height with a decimal point, from 0.0 to 1.0; or per cent, as
+   * 25%. So "0.5,0,0.5,1.0", "50%,0,50%,100%", and "320,0,320,480" in frames of 640x480, are the right half. What
+   * lies outside of the frame is cut off; if nothing is left frames pass without a caption, with a warning.
+   * Where pixels share chroma, the part begins at a whole sample of it: at most three pixels further to the
+   * left, or further up. NULL, or an empty string, is the whole frame.
+   *
+   * With #GstPalmeCaption:regions set to roi, regions are cut off at the borders of this part.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_REGION,
+      g_param_spec_string ("region", "Region",
+          "Part of the picture to caption: x,y,width,height in pixels (320), "
+          "fractions (0.5) or per cent (50%); NULL = all of it", NULL,
+          PLAYING));
+  /**
+   * GstPalmeCaption:regions:
+   *
+   * Which pictures of a frame are captioned: the frame, or each GstVideoRegionOfInterestMeta that a detector
+   * has put on it. Regions are captioned when the frame is due; a frame that is due and has none leaves its turn
+   * to the next one that has some. Each region has a caption of its own, kept steady on its own; cuts are not
+   * looked for. What is on no frame for a second is forgotten.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_REGIONS,
+      g_param_spec_enum ("regions", "Regions",
+          "Which pictures of a frame to caption",
+          gst_palme_regions_get_type (), GST_PALME_REGIONS_NONE, PLAYING));
+  /**
+   * GstPalmeCaption:max-regions:
+   *
+   * The maximum number of regions of one frame that are captioned, with #GstPalmeCaption:regions set to roi.
+   * Those that have waited longest come first, so that all have their turn.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_MAX_REGIONS,
+      g_param_spec_uint ("max-regions", "Maximum regions",
+          "Maximum number of regions of a frame to caption; those that have "
+          "waited longest come first", 1, GST_PALME_CAPTION_MAX_REGIONS,
+          DEFAULT_MAX_REGIONS, CONTROLLABLE));
+#ifdef GST_PALME_HAVE_ANALYTICS
+  /**
+   * GstPalmeCaption:analytics-meta:
+   *
+   * Put labels and captions into the metadata that analytics elements share (GstAnalyticsRelationMeta), on the
+   * first buffer that carries a caption: the labels as GstAnalyticsClsMtd, and from GStreamer 1.30 on the
+   * caption as GstAnalyticsTextMtd, with the mean probability of its tokens as confidence. Of a region both
+   * are related to a GstAnalyticsODMtd with its rectangle. The property exists where the plugin was compiled
+   * with gstreamer-analytics-1.0, 1.24 or later.
+   *
+   * Since: 0.2
+   */
+  g_object_class_install_property (klass, PROP_ANALYTICS_META,
+      g_param_spec_boolean ("analytics-meta", "Analytics metadata",
+          "Put labels and captions into the metadata that analytics elements "
+          "share, on the first buffer that carries a caption", TRUE, PLAYING));
+#endif
+}
+
+static void
 install_stream (GObjectClass * klass)
 {
   /**
@@ -599,8 +688,8 @@ install_results (GObjectClass * klass)
   /**
    * GstPalmeCaption:caption:
    *
-   * The current caption. It is NULL before the first caption and after a flush. The streaming thread
-   * notifies it when it changes.
+   * The current caption. It is NULL before the first caption and after a flush. Of regions of interest it has a
+   * line for each that is on the frame and has words. The streaming thread notifies it when it changes.
    *
    * Since: 0.1
    */
@@ -645,7 +734,13 @@ install_results (GObjectClass * klass)
    * Counters, and times in nanoseconds, since READY. `due` counts each turn of the interval once,
    * even if it was passed on from frame to frame while the engine was busy; `skipped-busy` counts
    * the turns that the next one overtook. `skipped-no-pts` is always 0: frames without timestamps
-   * are captioned by their arrival.
+   * are captioned by their arrival. `captions`, `kept`, `held`, `stale` and `errors` count pictures, of which a
+   * frame with regions has several; `work-saved` is the share of pictures that were kept.
+   *
+   * Of the stages of a caption there are a mean, of all captions (`resize-mean`), and the time that 99 in 100 of the
+   * newest 256 do not exceed (`resize-p99`): `resize`, in which its picture is drawn; `queue`, in which it waits for
+   * the engine; `encode` and `decode`, in which the engine looks and generates; `latency` is the sum of the last
+   * three, from hand-over to result.
    *
    * Since: 0.1
    */
@@ -674,6 +769,7 @@ gst_palme_caption_properties_install (GObjectClass * klass)
 {
   install_load (klass);
   install_labels (klass);
+  install_regions (klass);
   install_stream (klass);
   install_reports (klass);
   install_caption (klass);
@@ -683,6 +779,7 @@ gst_palme_caption_properties_install (GObjectClass * klass)
   install_seconds (klass);
   install_results (klass);
 
+  gst_type_mark_as_plugin_api (gst_palme_regions_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_when_unsure_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_mode_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_palme_precision_get_type (), 0);

@@ -201,22 +201,29 @@ give_row (gpointer user, gint y)
 {
   GstPalmeCaptionRows *rows = user;
   gsize stride = GST_VIDEO_INFO_PLANE_STRIDE (&rows->bands[0], 0);
-  gint band = y / rows->lines, place = band % (gint) rows->places;
+  gint line = rows->y + y, band = line / rows->lines;
+  gint place = band % (gint) rows->places;
   guint8 *pixels = rows->pixels + (gsize) place * rows->lines * stride;
 
   if (rows->held[place] != band)
     convert (rows, band, pixels);
   rows->held[place] = band;
-  return pixels + (gsize) (y % rows->lines) * stride;
+  return pixels + (gsize) (line % rows->lines) * stride
+      + (gsize) rows->x * GST_VIDEO_INFO_COMP_PSTRIDE (&rows->bands[0], 0);
 }
 
 void
 gst_palme_caption_rows_read (GstPalmeCaptionRows * rows,
-    struct palme_image *image, const GstVideoFrame * frame)
+    struct palme_image *image, const GstVideoFrame * frame,
+    const GstVideoRectangle * rect)
 {
   guint i;
 
   rows->frame = frame;
+  rows->x = rect->x;
+  rows->y = rect->y;
+  image->width = rect->w;
+  image->height = rect->h;
   for (i = 0; i < rows->places; i++)
     rows->held[i] = -1;
   image->row = give_row;

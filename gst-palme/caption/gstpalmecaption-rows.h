@@ -24,6 +24,7 @@ typedef struct
   gint *held;                   /* [places] the band in each place, or -1 */
   guint8 *pixels;               /* [places][lines][stride of the bands] */
   const GstVideoFrame *frame;   /* during a call of palme_preprocess() */
+  gint x, y;                    /* ... the first pixel that is read */
   guint8 full_alpha;
 } GstPalmeCaptionRows;
 
@@ -35,9 +36,10 @@ gboolean gst_palme_caption_rows_open (GstPalmeCaptionRows * rows,
     const gchar ** reason);
 void gst_palme_caption_rows_close (GstPalmeCaptionRows * rows);
 
-/* Lets `image`, which describes `out`, read a mapped frame `in`, stored top-down, for as long as it is used. */
+/* Lets `image`, which describes `out`, read a rectangle of a mapped frame `in`, stored top-down, for as long as it is
+ * used. The rectangle begins at a whole sample of chroma. Its rows are converted in the frame's width. */
 void gst_palme_caption_rows_read (GstPalmeCaptionRows * rows,
-    struct palme_image *image, const GstVideoFrame * frame);
+    struct palme_image *image, const GstVideoFrame * frame, const GstVideoRectangle * rect);
 
 G_END_DECLS
 

@@ -170,7 +170,8 @@ gboolean
 gst_palme_caption_scenes_glimpse (GstPalmeCaptionScenes * scenes,
     const guint8 * rgb, gint size, gdouble cut_threshold)
 {
-  return replace (&scenes->glimpsed, rgb, size, cut_threshold);
+  return replace (&scenes->glimpsed, rgb, size, cut_threshold)
+      || !scenes->seen.valid;
 }
 
 gboolean

@@ -48,7 +48,8 @@ gboolean gst_palme_caption_scenes_look (GstPalmeCaptionScenes * scenes,
     const guint8 * rgb, gint size, gdouble cut_threshold);
 
 /* The same with a coarse picture, which is cheaper to come by. Nothing is said to be a cut that a look has to
- * confirm: TRUE means that the picture is to be looked at. Glimpses are compared with glimpses only. */
+ * confirm: TRUE means that the picture is to be looked at. So it is if no picture was looked at yet, since the next
+ * look needs one to compare with. Glimpses are compared with glimpses only. */
 gboolean gst_palme_caption_scenes_glimpse (GstPalmeCaptionScenes * scenes,
     const guint8 * rgb, gint size, gdouble cut_threshold);
 

@@ -31,6 +31,8 @@ gst_palme_caption_settings_init (GstPalmeCaptionSettings * settings)
   settings->labels = TRUE;
   settings->label_weight = -1.0;
   settings->when_unsure = GST_PALME_WHEN_UNSURE_LABELS;
+  settings->max_regions = DEFAULT_MAX_REGIONS;
+  settings->analytics_meta = TRUE;
   settings->cue_duration = DEFAULT_CUE_DURATION;
   settings->drain_timeout = DEFAULT_DRAIN_TIMEOUT;
   settings->post_messages = TRUE;
@@ -46,6 +48,7 @@ gst_palme_caption_settings_clear (GstPalmeCaptionSettings * settings)
 {
   g_clear_pointer (&settings->model, g_free);
   g_clear_pointer (&settings->prompt, g_free);
+  g_clear_pointer (&settings->region, g_free);
   g_clear_pointer (&settings->blocklist, g_free);
   g_clear_pointer (&settings->blocked, g_free);
 }
@@ -146,6 +149,7 @@ gst_palme_caption_settings_is_of_captions (guint id)
     case PROP_MIN_SCORE:
     case PROP_LABEL_WEIGHT:
     case PROP_WHEN_UNSURE:
+    case PROP_REGION:
       return TRUE;
     default:
       return FALSE;
@@ -211,6 +215,19 @@ gst_palme_caption_settings_read_blocklist (const GValue * value, gchar ** words)
   return fits ? "it is not valid UTF-8" : "a word is longer than 64 bytes";
 }
 
+static const gchar *
+set_region (GstPalmeCaptionSettings * settings, const GValue * value)
+{
+  const gchar *text = g_value_get_string (value);
+  const gchar *refused = gst_palme_caption_part_parse (&settings->part, text);
+
+  if (refused != NULL)
+    return refused;
+  g_free (settings->region);
+  settings->region = g_strdup (text);
+  return NULL;
+}
+
 /* What captions are searched and chosen by. FALSE for other properties. */
 static gboolean
 set_search (GstPalmeCaptionSettings * settings, guint id, const GValue * value)
@@ -255,6 +272,15 @@ set_search (GstPalmeCaptionSettings * settings, guint id, const GValue * value)
       break;
     case PROP_WHEN_UNSURE:
       settings->when_unsure = g_value_get_enum (value);
+      break;
+    case PROP_REGIONS:
+      settings->regions = g_value_get_enum (value);
+      break;
+    case PROP_MAX_REGIONS:
+      settings->max_regions = g_value_get_uint (value);
+      break;
+    case PROP_ANALYTICS_META:
+      settings->analytics_meta = g_value_get_boolean (value);
       break;
     default:
       return FALSE;
@@ -304,6 +330,8 @@ gst_palme_caption_settings_set (GstPalmeCaptionSettings * settings, guint id,
       break;
     case PROP_PROMPT:
       return set_prompt (settings, value);
+    case PROP_REGION:
+      return set_region (settings, value);
     case PROP_PARTIAL:
       settings->partial = g_value_get_boolean (value);
       break;
@@ -386,6 +414,18 @@ get_search (const GstPalmeCaptionSettings * settings, guint id, GValue * value)
       break;
     case PROP_WHEN_UNSURE:
       g_value_set_enum (value, settings->when_unsure);
+      break;
+    case PROP_REGION:
+      g_value_set_string (value, settings->region);
+      break;
+    case PROP_REGIONS:
+      g_value_set_enum (value, settings->regions);
+      break;
+    case PROP_MAX_REGIONS:
+      g_value_set_uint (value, settings->max_regions);
+      break;
+    case PROP_ANALYTICS_META:
+      g_value_set_boolean (value, settings->analytics_meta);
       break;
     default:
       return FALSE;

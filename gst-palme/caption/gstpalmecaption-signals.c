@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gstpalmecaption-signals.c - the signals of palmecaption: new-caption and partial-caption, which tell, and
- * caption-now and reload-model, by which an application acts.
+ * gstpalmecaption-signals.c - the signals of palmecaption: new-caption, region-caption and partial-caption,
+ * which tell, and caption-now and reload-model, by which an application acts.
  */
 #include "gstpalmecaption-private.h"
 
 enum
 {
   SIGNAL_NEW_CAPTION,
+  SIGNAL_REGION_CAPTION,
   SIGNAL_PARTIAL_CAPTION,
   SIGNAL_CAPTION_NOW,
   SIGNAL_RELOAD_MODEL,
@@ -19,14 +20,29 @@ static guint signals[SIGNAL_LAST];
 gboolean
 gst_palme_caption_is_listened_to (GstPalmeCaption * self)
 {
-  return g_signal_has_handler_pending (self, signals[SIGNAL_NEW_CAPTION], 0,
-      TRUE);
+  static const guint told[] = { SIGNAL_NEW_CAPTION, SIGNAL_REGION_CAPTION };
+  guint notify = g_signal_lookup ("notify", G_TYPE_OBJECT), i;
+
+  for (i = 0; i < G_N_ELEMENTS (told); i++)
+    if (g_signal_has_handler_pending (self, signals[told[i]], 0, TRUE))
+      return TRUE;
+  return g_signal_has_handler_pending (self, notify,
+      g_quark_from_static_string ("caption"), TRUE);
 }
 
 void
 gst_palme_caption_emit (GstPalmeCaption * self, const gchar * text,
-    GstClockTime pts, GstClockTime running_time, GstClockTime latency)
+    const GstPalmeMetaRegion * area, GstClockTime pts,
+    GstClockTime running_time, GstClockTime latency)
 {
+  if (!area->whole) {
+    GstStructure *region = gst_structure_new_empty ("palme-region");
+
+    gst_palme_meta_describe_region (region, area);
+    g_signal_emit (self, signals[SIGNAL_REGION_CAPTION], 0, text, region, pts,
+        running_time, latency);
+    gst_structure_free (region);
+  }
   g_signal_emit (self, signals[SIGNAL_NEW_CAPTION], 0, text, pts, running_time,
       latency);
 }
@@ -63,6 +79,24 @@ gst_palme_caption_signals_install (GType type)
   signals[SIGNAL_NEW_CAPTION] = g_signal_new ("new-caption", type,
       G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 4, G_TYPE_STRING,
       G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
+  /**
+   * GstPalmeCaption::region-caption:
+   * @element: the element
+   * @text: the caption
+   * @region: a structure with the fields `region-x`, `region-y`, `region-width` and `region-height` in pixels of
+   * the captioned frame, and of a region of interest `region-id` and `region-type`
+   * @pts: PTS of the captioned frame, as for #GstPalmeCaption::new-caption
+   * @running_time: its running time
+   * @latency: time that the caption took, in nanoseconds
+   *
+   * The caption of a region is ready, with #GstPalmeCaption:region or #GstPalmeCaption:regions. The signal is
+   * emitted on the streaming thread, before #GstPalmeCaption::new-caption, which comes as well.
+   *
+   * Since: 0.2
+   */
+  signals[SIGNAL_REGION_CAPTION] = g_signal_new ("region-caption", type,
+      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 5, G_TYPE_STRING,
+      GST_TYPE_STRUCTURE, G_TYPE_UINT64, G_TYPE_UINT64, G_TYPE_UINT64);
   /**
    * GstPalmeCaption::partial-caption:
    * @element: the element

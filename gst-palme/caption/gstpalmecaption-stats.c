@@ -15,35 +15,30 @@ gst_palme_caption_stats_reset (GstPalmeCaptionStats * stats, gint64 now)
   stats->started = now / G_USEC_PER_SEC;
 }
 
-void
-gst_palme_caption_stats_resized (GstPalmeCaptionStats * stats,
+static void
+add_sample (GstPalmeCaptionSamples * samples, guint64 captions,
     GstClockTime time)
 {
-  stats->resizes++;
-  stats->resize_sum += time;
+  samples->newest[captions % GST_PALME_CAPTION_STATS_SAMPLES] = time;
+  samples->sum += time;
 }
 
 void
 gst_palme_caption_stats_caption (GstPalmeCaptionStats * stats,
     const GstPalmeCaptionTimes * times, guint tokens, gint64 now)
 {
+  guint64 captions = stats->counts[GST_PALME_CAPTION_COUNT_CAPTIONS]++;
   gint64 second = now / G_USEC_PER_SEC;
-  guint sample, slot;
+  guint slot;
 
-  sample =
-      stats->counts[GST_PALME_CAPTION_COUNT_CAPTIONS] %
-      GST_PALME_CAPTION_STATS_SAMPLES;
-  stats->counts[GST_PALME_CAPTION_COUNT_CAPTIONS]++;
   stats->counts[GST_PALME_CAPTION_COUNT_TOKENS] += tokens;
-  stats->latency[sample] = times->latency;
-  stats->encode[sample] = times->encode;
-  stats->decode[sample] = times->decode;
+  add_sample (&stats->resize, captions, times->resize);
+  add_sample (&stats->queue, captions, times->queue);
+  add_sample (&stats->encode, captions, times->encode);
+  add_sample (&stats->decode, captions, times->decode);
+  add_sample (&stats->latency, captions, times->latency);
   stats->latency_last = times->latency;
   stats->latency_max = MAX (stats->latency_max, times->latency);
-  stats->latency_sum += times->latency;
-  stats->queue_sum += times->queue;
-  stats->encode_sum += times->encode;
-  stats->decode_sum += times->decode;
 
   slot = second % GST_PALME_CAPTION_STATS_SECONDS;
   if (stats->seconds[slot] != second) {
@@ -62,14 +57,14 @@ compare (const void *a, const void *b)
 }
 
 static guint64
-percentile_99 (const GstClockTime * samples, guint64 captions)
+percentile_99 (const GstPalmeCaptionSamples * samples, guint64 captions)
 {
   GstClockTime sorted[GST_PALME_CAPTION_STATS_SAMPLES];
   guint n = MIN (captions, GST_PALME_CAPTION_STATS_SAMPLES);
 
   if (n == 0)
     return 0;
-  memcpy (sorted, samples, n * sizeof *sorted);
+  memcpy (sorted, samples->newest, n * sizeof *sorted);
   qsort (sorted, n, sizeof *sorted, compare);
   return sorted[(n * 99 + 99) / 100 - 1];
 }
@@ -98,39 +93,59 @@ work_saved (const guint64 * counts)
   return kept / MAX (kept + counts[GST_PALME_CAPTION_COUNT_CAPTIONS], 1);
 }
 
+/* The fields NAME-mean, of all captions, and NAME-p99, of the newest. */
+static void
+describe_samples (GstStructure * structure, const gchar * name,
+    const GstPalmeCaptionSamples * samples, guint64 captions)
+{
+  gchar *mean = g_strconcat (name, "-mean", NULL);
+  gchar *p99 = g_strconcat (name, "-p99", NULL);
+
+  gst_structure_set (structure,
+      mean, G_TYPE_UINT64, (guint64) (samples->sum / MAX (captions, 1)),
+      p99, G_TYPE_UINT64, percentile_99 (samples, captions), NULL);
+  g_free (mean);
+  g_free (p99);
+}
+
 GstStructure *
 gst_palme_caption_stats_describe (const GstPalmeCaptionStats * stats,
     gint64 now)
 {
-  const guint64 *counts = stats->counts;
-  guint64 captions = counts[GST_PALME_CAPTION_COUNT_CAPTIONS];
-  gdouble n = MAX (captions, 1), resizes = MAX (stats->resizes, 1);
+  static const struct
+  {
+    const gchar *name;
+    GstPalmeCaptionCount count;
+  } counters[] = {
+    {"frames", GST_PALME_CAPTION_COUNT_FRAMES},
+    {"due", GST_PALME_CAPTION_COUNT_DUE},
+    {"captions", GST_PALME_CAPTION_COUNT_CAPTIONS},
+    {"tokens", GST_PALME_CAPTION_COUNT_TOKENS},
+    {"skipped-busy", GST_PALME_CAPTION_COUNT_SKIPPED_BUSY},
+    {"skipped-no-pts", GST_PALME_CAPTION_COUNT_SKIPPED_NO_PTS},
+    {"skipped-unmappable", GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE},
+    {"stale", GST_PALME_CAPTION_COUNT_STALE},
+    {"errors", GST_PALME_CAPTION_COUNT_ERRORS},
+    {"scene-cuts", GST_PALME_CAPTION_COUNT_SCENE_CUTS},
+    {"kept", GST_PALME_CAPTION_COUNT_KEPT},
+    {"held", GST_PALME_CAPTION_COUNT_HELD},
+  };
+  GstStructure *structure = gst_structure_new_empty ("palme-stats");
+  guint64 captions = stats->counts[GST_PALME_CAPTION_COUNT_CAPTIONS];
+  guint i;
 
-  return gst_structure_new ("palme-stats",
-      "frames", G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_FRAMES],
-      "due", G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_DUE],
-      "captions", G_TYPE_UINT64, captions,
-      "tokens", G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_TOKENS],
+  for (i = 0; i < G_N_ELEMENTS (counters); i++)
+    gst_structure_set (structure, counters[i].name, G_TYPE_UINT64,
+        stats->counts[counters[i].count], NULL);
+  gst_structure_set (structure,
       "captions-per-second", G_TYPE_DOUBLE, captions_per_second (stats, now),
-      "skipped-busy", G_TYPE_UINT64,
-      counts[GST_PALME_CAPTION_COUNT_SKIPPED_BUSY], "skipped-no-pts",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_SKIPPED_NO_PTS],
-      "skipped-unmappable", G_TYPE_UINT64,
-      counts[GST_PALME_CAPTION_COUNT_SKIPPED_UNMAPPABLE], "stale",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_STALE], "errors",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_ERRORS], "scene-cuts",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_SCENE_CUTS], "kept",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_KEPT], "held",
-      G_TYPE_UINT64, counts[GST_PALME_CAPTION_COUNT_HELD], "work-saved",
-      G_TYPE_DOUBLE, work_saved (counts), "latency-last", G_TYPE_UINT64,
-      stats->latency_last, "latency-mean", G_TYPE_UINT64,
-      (guint64) (stats->latency_sum / n), "latency-max", G_TYPE_UINT64,
-      stats->latency_max, "latency-p99", G_TYPE_UINT64,
-      percentile_99 (stats->latency, captions), "queue-mean", G_TYPE_UINT64,
-      (guint64) (stats->queue_sum / n), "resize-mean", G_TYPE_UINT64,
-      (guint64) (stats->resize_sum / resizes), "encode-mean", G_TYPE_UINT64,
-      (guint64) (stats->encode_sum / n), "encode-p99", G_TYPE_UINT64,
-      percentile_99 (stats->encode, captions), "decode-mean", G_TYPE_UINT64,
-      (guint64) (stats->decode_sum / n), "decode-p99", G_TYPE_UINT64,
-      percentile_99 (stats->decode, captions), NULL);
+      "work-saved", G_TYPE_DOUBLE, work_saved (stats->counts),
+      "latency-last", G_TYPE_UINT64, stats->latency_last,
+      "latency-max", G_TYPE_UINT64, stats->latency_max, NULL);
+  describe_samples (structure, "resize", &stats->resize, captions);
+  describe_samples (structure, "queue", &stats->queue, captions);
+  describe_samples (structure, "encode", &stats->encode, captions);
+  describe_samples (structure, "decode", &stats->decode, captions);
+  describe_samples (structure, "latency", &stats->latency, captions);
+  return structure;
 }

@@ -25,7 +25,7 @@ typedef enum
   GST_PALME_CAPTION_COUNT_STALE,
   GST_PALME_CAPTION_COUNT_ERRORS,
   GST_PALME_CAPTION_COUNT_SCENE_CUTS,
-  GST_PALME_CAPTION_COUNT_KEPT, /* due frames that show what the captioned one shows */
+  GST_PALME_CAPTION_COUNT_KEPT, /* pictures of due frames that show what the captioned one shows */
   GST_PALME_CAPTION_COUNT_HELD, /* captions that did not replace the shown one */
   GST_PALME_CAPTION_COUNT_LAST
 } GstPalmeCaptionCount;
@@ -33,21 +33,25 @@ typedef enum
 /* Where the time of one caption went, ns. */
 typedef struct
 {
+  GstClockTime resize;          /* until hand-over: the picture is drawn */
   GstClockTime queue;           /* from hand-over to the start of the engine */
   GstClockTime encode;
   GstClockTime decode;
-  GstClockTime latency;         /* from hand-over to result: the sum of all */
+  GstClockTime latency;         /* from hand-over to result: the sum of the other three */
 } GstPalmeCaptionTimes;
+
+/* The times of one kind. */
+typedef struct
+{
+  gdouble sum;
+  GstClockTime newest[GST_PALME_CAPTION_STATS_SAMPLES];
+} GstPalmeCaptionSamples;
 
 typedef struct
 {
   guint64 counts[GST_PALME_CAPTION_COUNT_LAST];
   GstClockTime latency_last, latency_max;
-  guint64 resizes;
-  gdouble resize_sum, queue_sum, encode_sum, decode_sum, latency_sum;
-  GstClockTime latency[GST_PALME_CAPTION_STATS_SAMPLES];
-  GstClockTime encode[GST_PALME_CAPTION_STATS_SAMPLES];
-  GstClockTime decode[GST_PALME_CAPTION_STATS_SAMPLES];
+  GstPalmeCaptionSamples resize, queue, encode, decode, latency;
   gint64 started;               /* monotonic second of the reset */
   gint64 seconds[GST_PALME_CAPTION_STATS_SECONDS];      /* which second each bucket counts */
   guint bucket[GST_PALME_CAPTION_STATS_SECONDS];
@@ -55,8 +59,6 @@ typedef struct
 
 /* All zero; `now` is the monotonic time in us, as in the other calls. */
 void gst_palme_caption_stats_reset (GstPalmeCaptionStats * stats, gint64 now);
-
-void gst_palme_caption_stats_resized (GstPalmeCaptionStats * stats, GstClockTime time);
 
 /* A finished caption. */
 void gst_palme_caption_stats_caption (GstPalmeCaptionStats * stats,

@@ -7,24 +7,17 @@
  * the lock held, and the stop question takes no lock: serial and halt are read as atomics there, and
  * written under the lock as well, so that no thread misses the wake-up.
  *
- * A job brings the model that it was prepared for, and takes a turn at one of its sessions. If that is
- * another model than the last one, the worker becomes a user of its sessions, so a model can change
- * between two captions. Closing a model takes time, so the worker's thread also drops the models of
- * jobs that are never run.
+ * The pictures of a job are captioned one after the other, and each result can be taken as soon as it is there. The
+ * slot is empty again when the last one was taken: so no picture of a frame is left behind by the next frame. Each
+ * picture takes a turn at a session, and the next one of the job queues up behind those that wait by then: so a frame
+ * with many regions does not keep other elements waiting for all of them.
+ *
+ * Closing a model takes time, so the worker's thread also drops the models of jobs that are never run.
  */
 #include "gstpalmecaption-worker.h"
 
 #include <string.h>
 #include <sys/resource.h>
-
-#include "gstpalmecaption-picture.h"
-#include "gstpalmesanitize.h"
-
-GST_DEBUG_CATEGORY_EXTERN (gst_palme_caption_debug);
-
-/* A caption is cut to GST_PALME_TEXT_MAX characters later; a model with huge tokens must not
- * collect megabytes first. */
-#define MAX_RAW_TEXT 65536
 
 /* A caption keeps a processor busy for many milliseconds, and whoever has a processor keeps it for some of them
  * when a thread of the pipeline wakes. So much nicer than the others the worker's thread gives way sooner, and still
@@ -36,7 +29,7 @@ typedef enum
   SLOT_EMPTY,
   SLOT_FILLED,
   SLOT_RUNNING,
-  SLOT_DONE
+  SLOT_DONE                     /* the last results wait to be taken */
 } Slot;
 
 struct _GstPalmeCaptionWorker
@@ -49,15 +42,14 @@ struct _GstPalmeCaptionWorker
   Slot slot;
   gint job_serial;              /* of the job in the slot */
   gint begin_serial;            /* at the last begin */
-  gint64 submitted;             /* monotonic, us */
   GstPalmeCaptionJob job;
-  GstPalmeCaptionResult result; /* when done */
+  GQueue results;               /* of GstPalmeCaptionResult */
   GstPalmeCaptionStats stats;
   gboolean flushing;
   GString *partial;             /* the running caption with its prompt, "" if nothing is new */
   GstPalmeCaptionFrame partial_frame;
+  GstPalmeMetaRegion partial_area;
   GQueue discarded;             /* of GstPalmeModel, a reference each: of jobs that will not run */
-  GstPalmeSessions *waited_for; /* by the thread, which may be waiting for a turn */
 
   /* atomic */
   gint serial;
@@ -66,34 +58,15 @@ struct _GstPalmeCaptionWorker
   /* the worker's own while it runs */
   gint running_serial;
   gboolean nicer;               /* the thread is */
-  GstPalmeModel *model;         /* a reference: it is a user of its sessions */
-  GstPalmeTurn *turn;           /* while a job runs */
-  palme_session *session;       /* ... that of the turn */
-  GstPalmeLog log;
+  GstPalmeCaptionSession session;       /* but for wake */
 
   /* constant while the thread runs */
   GThread *thread;
 };
 
-void
-gst_palme_caption_result_clear (GstPalmeCaptionResult * result)
-{
-  g_free (result->text);
-  g_free (result->prompt);
-  g_free (result->words);
-  g_clear_pointer (&result->model, g_ref_string_release);
-  g_clear_pointer (&result->labels, gst_structure_free);
-  g_free (result->reason);
-  memset (result, 0, sizeof *result);
-}
-
-static void
-clear_texts (GstPalmeCaptionJob * job)
-{
-  g_clear_pointer (&job->prompt, g_free);
-  g_clear_pointer (&job->blocklist, g_free);
-  g_clear_pointer (&job->shown, g_free);
-}
+static gint is_cancelled (void *user);
+static void note_growth (gpointer user, const GstPalmeCaptionJob * job,
+    const GstPalmeCaptionView * view, const gchar * text);
 
 GstPalmeCaptionWorker *
 gst_palme_caption_worker_new (GstObject * owner)
@@ -105,7 +78,9 @@ gst_palme_caption_worker_new (GstObject * owner)
   g_cond_init (&worker->news);
   g_queue_init (&worker->discarded);
   worker->partial = g_string_new (NULL);
-  gst_palme_log_init (&worker->log, owner, gst_palme_caption_debug);
+  g_queue_init (&worker->results);
+  gst_palme_caption_session_init (&worker->session, owner, is_cancelled,
+      note_growth, worker);
   worker->halted = TRUE;
   gst_palme_caption_stats_reset (&worker->stats, g_get_monotonic_time ());
   return worker;
@@ -117,6 +92,7 @@ gst_palme_caption_worker_free (GstPalmeCaptionWorker * worker)
   if (worker == NULL)
     return;
   gst_palme_caption_worker_stop (worker);
+  gst_palme_caption_session_clear (&worker->session);
   g_mutex_clear (&worker->lock);
   g_cond_clear (&worker->work);
   g_cond_clear (&worker->news);
@@ -136,248 +112,39 @@ is_cancelled (void *user)
       || g_atomic_int_get (&worker->serial) != worker->running_serial;
 }
 
-static void
-leave_model (GstPalmeCaptionWorker * worker)
-{
-  if (worker->model == NULL)
-    return;
-  gst_palme_sessions_leave (gst_palme_model_get_sessions (worker->model),
-      worker);
-  g_clear_pointer (&worker->model, gst_palme_model_unref);
-}
-
-/* Becomes a user of the model's sessions. On failure it stays one of the old model's. */
-static gint
-join_model (GstPalmeCaptionWorker * worker, GstPalmeModel * model,
-    const struct palme_options *options)
-{
-  gint status;
-
-  if (model == worker->model)
-    return PALME_OK;
-  status = gst_palme_sessions_join (gst_palme_model_get_sessions (model),
-      worker, options);
-  if (status < 0)
-    return status;
-  leave_model (worker);
-  worker->model = gst_palme_model_ref (model);
-  return PALME_OK;
-}
-
-/* The options as a job brought or an element has them, with the worker's callbacks. */
-static void
-complete_options (GstPalmeCaptionWorker * worker, struct palme_options *options)
-{
-  options->cancel = is_cancelled;
-  options->cancel_user = worker;
-  options->log = gst_palme_log_engine;
-  options->log_user = &worker->log;
-}
-
-static void
-set_waited_for (GstPalmeCaptionWorker * worker, GstPalmeSessions * sessions)
-{
-  g_mutex_lock (&worker->lock);
-  worker->waited_for = sessions;
-  g_mutex_unlock (&worker->lock);
-}
-
-/* Takes a turn at a session of the job's model: the oldest picture of all elements comes first. */
-static gint
-begin_turn (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
-    gint64 submitted)
-{
-  GstPalmeSessions *sessions = gst_palme_model_get_sessions (job->model);
-  struct palme_options options = job->options;
-  gint status;
-
-  complete_options (worker, &options);
-  /* Nothing reads it once the caption is complete. */
-  options.blocklist = job->blocklist;
-  status = join_model (worker, job->model, &options);
-  if (status < 0)
-    return status;
-  set_waited_for (worker, sessions);
-  status = gst_palme_sessions_take (sessions, worker, submitted, &options,
-      &worker->turn, &worker->session);
-  set_waited_for (worker, NULL);
-  return status;
-}
-
-static void
-end_turn (GstPalmeCaptionWorker * worker)
-{
-  if (worker->turn == NULL)
-    return;
-  gst_palme_sessions_give (gst_palme_model_get_sessions (worker->model),
-      worker->turn);
-  worker->turn = NULL;
-  worker->session = NULL;
-}
-
-static gchar *
-describe_failure (const GstPalmeCaptionWorker * worker, gint status)
-{
-  const gchar *message = worker->log.last;
-
-  if (message[0] == '\0')
-    message = palme_strerror (status);
-  return gst_palme_sanitize (message, strlen (message));
-}
-
-/* The score of the text that is shown, if it is asked for and is another one. A caption that was cut off
- * by the time limit cannot be compared. */
-static void
-compare (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
-    GstPalmeCaptionResult * result)
-{
-  if (job->shown != NULL && strcmp (job->shown, result->words) != 0)
-    result->compared = palme_score (worker->session, job->shown,
-        &result->shown_score) == PALME_OK;
-}
-
-/* The prompt that the job's caption goes on from. */
-static const gchar *
-prompt_of (const GstPalmeCaptionJob * job)
-{
-  return job->prompt != NULL ? job->prompt :
-      gst_palme_model_get_info (job->model)->default_prompt;
-}
-
-/* The text of a caption: blanks at the seam are those of prompt and words. */
-static gchar *
-text_of (const GstPalmeCaptionJob * job, const gchar * words)
-{
-  gchar *whole, *text;
-
-  if (!job->include_prompt)
-    return gst_palme_sanitize (words, strlen (words));
-  whole = g_strconcat (prompt_of (job), words, NULL);
-  text = gst_palme_sanitize (whole, strlen (whole));
-  g_free (whole);
-  return text;
-}
-
-typedef struct
-{
-  GstPalmeCaptionWorker *worker;
-  const GstPalmeCaptionJob *job;
-} Growth;
-
 /* Only stores: the streaming thread looks by itself. */
 static void
-note_growth (gpointer user, const gchar * words)
+note_growth (gpointer user, const GstPalmeCaptionJob * job,
+    const GstPalmeCaptionView * view, const gchar * text)
 {
-  const Growth *growth = user;
-  GstPalmeCaptionWorker *worker = growth->worker;
-  gchar *text = text_of (growth->job, words);
+  GstPalmeCaptionWorker *worker = user;
 
   g_mutex_lock (&worker->lock);
   g_string_assign (worker->partial, text);
-  worker->partial_frame = growth->job->frame;
+  worker->partial_frame = job->frame;
+  worker->partial_area = view->area;
   g_mutex_unlock (&worker->lock);
-  g_free (text);
 }
 
-/* The labels of the picture, and what they make of the caption. */
+/* Lock held. So many captions are of no use any more. */
 static void
-judge (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
-    GstPalmeCaptionResult * result)
+count_stale (GstPalmeCaptionWorker * worker, guint captions)
 {
-  if (gst_palme_model_get_info (job->model)->labels == 0)
-    return;
-  result->labels = gst_palme_caption_labels_describe (worker->session);
-  result->judged = TRUE;
-  result->unsure = gst_palme_caption_labels_judge (worker->session,
-      job->min_score, job->when_unsure, &result->text, &result->score)
-      && job->when_unsure != GST_PALME_WHEN_UNSURE_CAPTION;
-  if (result->unsure) {
-    g_free (result->words);
-    result->words = g_strdup (result->text);
-  }
+  worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE] += captions;
 }
 
 static void
-fill_result (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
-    GstPalmeCaptionResult * result, const gchar * words)
+free_result (gpointer data)
 {
-  const gchar *prompt = prompt_of (job);
-
-  result->text = text_of (job, words);
-  result->prompt = gst_palme_sanitize (prompt, strlen (prompt));
-  result->words = g_strdup (words);
-  result->score = palme_caption_score (worker->session);
-  judge (worker, job, result);
-  compare (worker, job, result);
-}
-
-/* The caption of the job's picture, in the session that the worker has. */
-static gint
-generate (GstPalmeCaptionWorker * worker, const GstPalmeCaptionJob * job,
-    GString * raw, gint64 start, gint64 * looked)
-{
-  gint size = gst_palme_model_get_info (job->model)->image_size;
-  struct palme_image image = {.format = PALME_FORMAT_RGB };
-  Growth growth = { worker, job };
-  gint64 deadline = G_MAXINT64;
-  gint status;
-
-  if (job->time_limit > 0
-      && job->time_limit / 1000 < (guint64) (G_MAXINT64 - start))
-    deadline = start + (gint64) (job->time_limit / 1000);
-  image.width = image.height = size;
-  image.planes[0] = job->picture;
-  image.strides[0] = (ptrdiff_t) gst_palme_caption_picture_stride (size);
-  status = palme_look (worker->session, &image);
-  *looked = g_get_monotonic_time ();
-  /* The model's own prompt is asked for here as well, so that the others need not wait for it. */
-  if (status >= 0)
-    status = palme_prompt (worker->session, job->prompt);
-  if (status >= 0)
-    status =
-        gst_palme_batcher_generate (gst_palme_model_get_batcher (job->model),
-        worker->session, raw, MAX_RAW_TEXT, deadline,
-        job->partial ? note_growth : NULL, &growth);
-  return status;
-}
-
-/* Makes one caption of the job, which is used up. *tokens is set on success. */
-static void
-run_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job,
-    GstPalmeCaptionResult * result, gint64 submitted, guint * tokens)
-{
-  GString *raw = g_string_new (NULL);
-  gint64 start, looked;
-  gint status;
-
-  worker->log.last[0] = '\0';
-  status = begin_turn (worker, job, submitted);
-  start = looked = g_get_monotonic_time ();
-  if (status >= 0)
-    status = generate (worker, job, raw, start, &looked);
-
-  result->status = status;
-  result->times.queue = (start - submitted) * GST_USECOND;
-  result->times.encode = (looked - start) * GST_USECOND;
-  result->times.decode = (g_get_monotonic_time () - looked) * GST_USECOND;
-  result->model = g_ref_string_acquire (gst_palme_model_get_name (job->model));
-  if (status >= 0) {
-    fill_result (worker, job, result, raw->str);
-    *tokens = MAX (palme_caption_length (worker->session), 0);
-  } else {
-    result->reason = describe_failure (worker, status);
-  }
-  end_turn (worker);
-  g_string_free (raw, TRUE);
-  clear_texts (job);
-  g_clear_pointer (&job->model, gst_palme_model_unref);
+  gst_palme_caption_result_clear (data);
+  g_free (data);
 }
 
 /* Lock held. The job is not run. */
 static void
 discard_job (GstPalmeCaptionWorker * worker, GstPalmeCaptionJob * job)
 {
-  clear_texts (job);
+  gst_palme_caption_job_clear (job);
   if (job->model == NULL)
     return;
   g_queue_push_tail (&worker->discarded, g_steal_pointer (&job->model));
@@ -397,6 +164,33 @@ drop_discarded (GstPalmeCaptionWorker * worker)
   }
 }
 
+/* Stores a result, or drops it. Lock held. */
+static void
+finish_view (GstPalmeCaptionWorker * worker, GstPalmeCaptionResult * result,
+    gint64 submitted, gint64 now)
+{
+  result->times.latency = (now - submitted) * GST_USECOND;
+  g_string_truncate (worker->partial, 0);
+  if (is_cancelled (worker)) {
+    count_stale (worker, 1);
+    free_result (result);
+    return;
+  }
+  if (result->status >= 0)
+    gst_palme_caption_stats_caption (&worker->stats, &result->times,
+        result->tokens, now);
+  else
+    worker->stats.counts[GST_PALME_CAPTION_COUNT_ERRORS]++;
+  g_queue_push_tail (&worker->results, result);
+}
+
+static void
+end_job (GstPalmeCaptionJob * job)
+{
+  gst_palme_caption_job_clear (job);
+  g_clear_pointer (&job->model, gst_palme_model_unref);
+}
+
 /* On Linux process 0 is the calling thread. That it fails is no harm. */
 static void
 become_nicer (GstPalmeCaptionWorker * worker)
@@ -406,60 +200,56 @@ become_nicer (GstPalmeCaptionWorker * worker)
   worker->nicer = TRUE;
 }
 
+/* Runs the job in the slot, one picture after the other. Lock held, but not while the engine computes. */
+static void
+run_job (GstPalmeCaptionWorker * worker)
+{
+  GstPalmeCaptionJob job = worker->job;
+  gint64 submitted = job.submitted, since = submitted;
+  guint next = 0, left;
+  gboolean last;
+
+  memset (&worker->job, 0, sizeof worker->job);
+  worker->slot = SLOT_RUNNING;
+  worker->running_serial = worker->job_serial;
+  do {
+    GstPalmeCaptionResult *result = g_new0 (GstPalmeCaptionResult, 1);
+
+    g_mutex_unlock (&worker->lock);
+    if (job.background)
+      become_nicer (worker);
+    gst_palme_caption_session_run (&worker->session, &job, &job.views[next++],
+        since, result);
+    since = g_get_monotonic_time ();
+    left = job.n_views - next;
+    last = left == 0 || is_cancelled (worker);
+    /* A model takes its time to close, and whoever has the last result finds the worker idle. */
+    if (last)
+      end_job (&job);
+    g_mutex_lock (&worker->lock);
+    finish_view (worker, result, submitted, since);
+    if (last) {
+      count_stale (worker, left);
+      worker->slot =
+          g_queue_is_empty (&worker->results) ? SLOT_EMPTY : SLOT_DONE;
+    }
+    g_cond_broadcast (&worker->news);
+  } while (!last);
+}
+
 static gpointer
 run (gpointer data)
 {
   GstPalmeCaptionWorker *worker = data;
-  GstPalmeCaptionResult result;
-  GstPalmeCaptionJob job;
-  gint64 submitted, now;
-  guint tokens;
 
   g_mutex_lock (&worker->lock);
   while (!g_atomic_int_get (&worker->halted)) {
-    if (!g_queue_is_empty (&worker->discarded)) {
+    if (!g_queue_is_empty (&worker->discarded))
       drop_discarded (worker);
-      continue;
-    }
-    if (worker->slot != SLOT_FILLED) {
+    else if (worker->slot == SLOT_FILLED)
+      run_job (worker);
+    else
       g_cond_wait (&worker->work, &worker->lock);
-      continue;
-    }
-    memset (&result, 0, sizeof result);
-    job = worker->job;
-    result.frame = job.frame;
-    result.min_score = job.min_score;
-    result.replace = job.replace;
-    worker->job.prompt = worker->job.shown = worker->job.blocklist = NULL;
-    worker->job.model = NULL;
-    worker->slot = SLOT_RUNNING;
-    worker->running_serial = worker->job_serial;
-    submitted = worker->submitted;
-    g_mutex_unlock (&worker->lock);
-
-    tokens = 0;
-    if (job.background)
-      become_nicer (worker);
-    run_job (worker, &job, &result, submitted, &tokens);
-
-    g_mutex_lock (&worker->lock);
-    now = g_get_monotonic_time ();
-    result.times.latency = (now - submitted) * GST_USECOND;
-    g_string_truncate (worker->partial, 0);
-    if (is_cancelled (worker)) {
-      worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
-      worker->slot = SLOT_EMPTY;
-      gst_palme_caption_result_clear (&result);
-    } else {
-      if (result.status >= 0)
-        gst_palme_caption_stats_caption (&worker->stats, &result.times, tokens,
-            now);
-      else
-        worker->stats.counts[GST_PALME_CAPTION_COUNT_ERRORS]++;
-      worker->result = result;
-      worker->slot = SLOT_DONE;
-    }
-    g_cond_broadcast (&worker->news);
   }
   g_mutex_unlock (&worker->lock);
   return NULL;
@@ -472,25 +262,14 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
     GstPalmeModel * model, const struct palme_options *options,
     const gchar * name)
 {
-  struct palme_options completed = *options;
   GError *error = NULL;
-  gchar *reason = NULL;
-  gint status;
+  gchar *reason;
 
   gst_palme_caption_worker_stop (worker);
 
-  worker->log.last[0] = '\0';
-  complete_options (worker, &completed);
-  status = join_model (worker, model, &completed);
-  if (status < 0) {
-    gchar *failure = describe_failure (worker, status);
-
-    reason = g_strdup_printf ("a session for %d beams cannot be opened: %s",
-        options->beams > 0 ? options->beams :
-        MAX (gst_palme_model_get_info (model)->beams, 1), failure);
-    g_free (failure);
+  reason = gst_palme_caption_session_open (&worker->session, model, options);
+  if (reason != NULL)
     return reason;
-  }
   g_mutex_lock (&worker->lock);
   g_atomic_int_set (&worker->halted, FALSE);
   worker->flushing = FALSE;
@@ -506,14 +285,6 @@ gst_palme_caption_worker_start (GstPalmeCaptionWorker * worker,
   return reason;
 }
 
-/* Lock held. If the thread waits for a turn, it asks whether its job is still wanted. */
-static void
-wake_turn (GstPalmeCaptionWorker * worker)
-{
-  if (worker->waited_for != NULL)
-    gst_palme_sessions_wake (worker->waited_for);
-}
-
 void
 gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
 {
@@ -521,7 +292,7 @@ gst_palme_caption_worker_halt (GstPalmeCaptionWorker * worker)
   g_atomic_int_set (&worker->halted, TRUE);
   g_cond_broadcast (&worker->work);
   g_cond_broadcast (&worker->news);
-  wake_turn (worker);
+  gst_palme_caption_session_wake (&worker->session);
   g_mutex_unlock (&worker->lock);
 }
 
@@ -533,12 +304,12 @@ gst_palme_caption_worker_stop (GstPalmeCaptionWorker * worker)
     g_thread_join (worker->thread);
     worker->thread = NULL;
   }
-  leave_model (worker);
+  gst_palme_caption_session_close (&worker->session);
   g_mutex_lock (&worker->lock);
   worker->slot = SLOT_EMPTY;
   discard_job (worker, &worker->job);
   drop_discarded (worker);
-  gst_palme_caption_result_clear (&worker->result);
+  g_queue_clear_full (&worker->results, free_result);
   g_mutex_unlock (&worker->lock);
 }
 
@@ -548,14 +319,16 @@ static void
 abort_locked (GstPalmeCaptionWorker * worker)
 {
   g_atomic_int_inc (&worker->serial);
-  if (worker->slot == SLOT_FILLED || worker->slot == SLOT_DONE) {
-    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
+  count_stale (worker, g_queue_get_length (&worker->results));
+  g_queue_clear_full (&worker->results, free_result);
+  if (worker->slot == SLOT_FILLED) {
+    count_stale (worker, worker->job.n_views);
     discard_job (worker, &worker->job);
-    gst_palme_caption_result_clear (&worker->result);
-    worker->slot = SLOT_EMPTY;
   }
+  if (worker->slot != SLOT_RUNNING)
+    worker->slot = SLOT_EMPTY;
   g_cond_broadcast (&worker->news);
-  wake_turn (worker);
+  gst_palme_caption_session_wake (&worker->session);
 }
 
 void
@@ -603,23 +376,21 @@ gst_palme_caption_worker_begin (GstPalmeCaptionWorker * worker, gboolean wait)
 
 gboolean
 gst_palme_caption_worker_submit (GstPalmeCaptionWorker * worker,
-    GstPalmeCaptionJob * job, GstClockTime resize)
+    GstPalmeCaptionJob * job)
 {
   gboolean current;
 
   g_mutex_lock (&worker->lock);
-  gst_palme_caption_stats_resized (&worker->stats, resize);
   current = is_current (worker, worker->begin_serial);
   if (current) {
     worker->job = *job;
     worker->job_serial = worker->begin_serial;
-    worker->submitted = g_get_monotonic_time ();
+    worker->job.submitted = g_get_monotonic_time ();
     worker->slot = SLOT_FILLED;
-    job->prompt = job->shown = job->blocklist = NULL;
-    job->model = NULL;
+    memset (job, 0, sizeof *job);
     g_cond_signal (&worker->work);
   } else {
-    worker->stats.counts[GST_PALME_CAPTION_COUNT_STALE]++;
+    count_stale (worker, job->n_views);
     discard_job (worker, job);
   }
   g_mutex_unlock (&worker->lock);
@@ -640,7 +411,7 @@ gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
     GstClockTime timeout, GstPalmeCaptionResult * result)
 {
   gint64 now = g_get_monotonic_time (), deadline = G_MAXINT64;
-  gboolean taken = FALSE;
+  GstPalmeCaptionResult *ready;
   gint serial;
 
   if (timeout / 1000 < (guint64) (G_MAXINT64 - now))
@@ -651,7 +422,7 @@ gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
    * the hand-over counts. */
   serial = timeout > 0 ? worker->begin_serial :
       g_atomic_int_get (&worker->serial);
-  while (timeout > 0
+  while (timeout > 0 && g_queue_is_empty (&worker->results)
       && (worker->slot == SLOT_FILLED || worker->slot == SLOT_RUNNING)
       && is_current (worker, serial)) {
     if (deadline == G_MAXINT64)
@@ -659,19 +430,21 @@ gst_palme_caption_worker_take (GstPalmeCaptionWorker * worker,
     else if (!g_cond_wait_until (&worker->news, &worker->lock, deadline))
       break;
   }
-  if (worker->slot == SLOT_DONE && is_current (worker, serial)) {
-    *result = worker->result;
-    memset (&worker->result, 0, sizeof worker->result);
-    worker->slot = SLOT_EMPTY;
-    taken = TRUE;
+  ready = is_current (worker, serial) ?
+      g_queue_pop_head (&worker->results) : NULL;
+  if (ready != NULL) {
+    *result = *ready;
+    g_free (ready);
+    if (worker->slot == SLOT_DONE && g_queue_is_empty (&worker->results))
+      worker->slot = SLOT_EMPTY;
   }
   g_mutex_unlock (&worker->lock);
-  return taken;
+  return ready != NULL;
 }
 
 gchar *
 gst_palme_caption_worker_peek (GstPalmeCaptionWorker * worker,
-    GstPalmeCaptionFrame * frame)
+    GstPalmeCaptionFrame * frame, GstPalmeMetaRegion * area)
 {
   gchar *text = NULL;
 
@@ -680,6 +453,7 @@ gst_palme_caption_worker_peek (GstPalmeCaptionWorker * worker,
       && worker->job_serial == g_atomic_int_get (&worker->serial)) {
     text = g_strdup (worker->partial->str);
     *frame = worker->partial_frame;
+    *area = worker->partial_area;
     g_string_truncate (worker->partial, 0);
   }
   g_mutex_unlock (&worker->lock);

@@ -17,7 +17,17 @@
  * Some models also tell which everyday words, the labels, fit the picture. Metadata and message have them,
  * most likely first, in the fields `labels` (an array of strings) and `label-probabilities` (an array of
  * doubles); the property #GstPalmeCaption:last-labels has the same for handlers of the signal. With
- * GStreamer 1.24 they are classes of the analytics metadata as well.
+ * GStreamer 1.24 they are classes of the analytics metadata as well (#GstPalmeCaption:analytics-meta).
+ *
+ * ## Regions
+ * #GstPalmeCaption:region captions a part of the picture. With #GstPalmeCaption:regions set to roi, each
+ * GstVideoRegionOfInterestMeta on a frame is captioned as a picture of its own. A buffer then carries one
+ * GstPalmeCaptionMeta for each of its regions that has a caption, with the fields `region-x`, `region-y`,
+ * `region-width` and `region-height` (pixels of that buffer), `region-id` and `region-type`. Messages have the same
+ * fields, in pixels of the captioned frame, and so has the signal #GstPalmeCaption::region-caption. A region is
+ * followed from frame to frame and keeps its caption: by its type and its id, or by its overlap where ids are 0 or
+ * equal. The text pad, a textoverlay and the property #GstPalmeCaption:caption have a line for each region
+ * that is on the frame.
  *
  * ## Example launch lines
  * |[
@@ -29,6 +39,9 @@
  * |[
  * gst-launch-1.0 -m videotestsrc num-buffers=90 ! palmecaption ! fakesink
  * ]| Captions as messages.
+ * |[
+ * gst-launch-1.0 -m videotestsrc num-buffers=90 ! palmecaption region=50%,0,50%,100% ! fakesink
+ * ]| Captions of the right half.
  *
  * ## Time
  * A frame is due by its PTS, or by its DTS where it has no PTS. A frame without either, as a camera
@@ -276,9 +289,12 @@ gst_palme_caption_get_property (GObject * object, guint id, GValue * value,
 static void
 free_pictures (GstPalmeCaption * self)
 {
+  guint i;
+
   gst_palme_caption_picture_clear (&self->picture);
   gst_palme_caption_pixels_clear (&self->drawn);
-  gst_palme_caption_pixels_clear (&self->captioned);
+  for (i = 0; i < G_N_ELEMENTS (self->handed_pixels); i++)
+    gst_palme_caption_pixels_clear (&self->handed_pixels[i]);
 }
 
 static void
@@ -289,14 +305,15 @@ post_cannot_start (GstPalmeCaption * self, const gchar * reason)
           "\"threads\" or \"beams\".", reason), (NULL));
 }
 
-/* Room for both small pictures: a lack of memory is an error before PLAYING. */
+/* Room for the two small pictures of whole frames: a lack of memory is an error before PLAYING. Those of regions
+ * take theirs when they come. */
 static gboolean
 allocate_pictures (GstPalmeCaption * self, gint size)
 {
   gchar *reason;
 
   if (gst_palme_caption_pixels_resize (&self->drawn, size)
-      && gst_palme_caption_pixels_resize (&self->captioned, size))
+      && gst_palme_caption_pixels_resize (&self->handed_pixels[0], size))
     return TRUE;
   reason = g_strdup_printf ("out of memory for a picture of %" G_GSIZE_FORMAT
       " bytes", gst_palme_caption_picture_bytes (size));
@@ -351,7 +368,9 @@ start (GstPalmeCaption * self)
   self->decided = self->live = FALSE;
   self->frames = 0;
   self->no_pictures = 0;
-  self->warned_unmappable = FALSE;
+  self->warned_unmappable = self->warned_outside = FALSE;
+  self->warned_no_timestamps = FALSE;
+  self->without_regions = 0;
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   g_atomic_int_set (&self->caption_now, FALSE);
@@ -474,7 +493,7 @@ gst_palme_caption_set_caps (GstBaseTransform * trans, GstCaps * incaps,
   (void) outcaps;
   /* A caption that is being made has its own picture and goes on. */
   gst_palme_caption_picture_set_caps (&self->picture, incaps);
-  self->warned_unmappable = FALSE;
+  self->warned_unmappable = self->warned_outside = FALSE;
   return TRUE;
 }
 
@@ -614,15 +633,13 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_textpad_free (self->text);
   gst_palme_caption_overlay_free (self->overlay);
   free_pictures (self);
-  gst_palme_caption_steady_reset (&self->steady);
+  gst_palme_caption_region_forget (&self->whole);
+  gst_palme_caption_regions_clear (&self->regions);
   gst_palme_caption_set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
   g_free (self->wanted_model);
   g_free (self->caption);
-  g_free (self->caption_prompt);
-  g_free (self->caption_words);
   g_clear_pointer (&self->labels, gst_structure_free);
-  g_clear_pointer (&self->caption_model, g_ref_string_release);
   G_OBJECT_CLASS (parent_class)->finalize (object);
 }
 

@@ -5,10 +5,6 @@
  */
 #include "gstpalmemeta.h"
 
-#ifdef GST_PALME_HAVE_ANALYTICS
-#include <gst/analytics/analytics.h>
-#endif
-
 #define GST_PALME_META_VERSION 1
 
 void
@@ -40,38 +36,39 @@ gst_palme_meta_copy_labels (GstStructure * to, const GstStructure * labels)
   }
 }
 
-#ifdef GST_PALME_HAVE_ANALYTICS
-static void
-add_classes (GstBuffer * buffer, const GstStructure * labels)
+void
+gst_palme_meta_describe_region (GstStructure * to,
+    const GstPalmeMetaRegion * region)
 {
-  const GValue *names = gst_structure_get_value (labels, "labels");
-  const GValue *probabilities =
-      gst_structure_get_value (labels, "label-probabilities");
-  guint count = gst_value_array_get_size (names);
-  GQuark *classes = g_new (GQuark, count);
-  gfloat *levels = g_new (gfloat, count);
-  GstAnalyticsRelationMeta *relations;
-  GstAnalyticsClsMtd mtd;
-
-  for (guint i = 0; i < count; i++) {
-    classes[i] = g_quark_from_string (g_value_get_string
-        (gst_value_array_get_value (names, i)));
-    levels[i] = (gfloat) g_value_get_double (gst_value_array_get_value
-        (probabilities, i));
-  }
-  relations = gst_buffer_get_analytics_relation_meta (buffer);
-  if (relations == NULL)
-    relations = gst_buffer_add_analytics_relation_meta (buffer);
-  if (count > 0 && relations != NULL)
-    gst_analytics_relation_meta_add_cls_mtd (relations, count, levels, classes,
-        &mtd);
-  g_free (classes);
-  g_free (levels);
+  if (region != NULL && !region->whole)
+    gst_structure_set (to,
+        "region-x", G_TYPE_INT, region->rect.x,
+        "region-y", G_TYPE_INT, region->rect.y,
+        "region-width", G_TYPE_INT, region->rect.w,
+        "region-height", G_TYPE_INT, region->rect.h, NULL);
+  else
+    gst_structure_remove_fields (to, "region-x", "region-y", "region-width",
+        "region-height", NULL);
+  if (region != NULL && !region->whole && region->of_interest)
+    gst_structure_set (to,
+        "region-id", G_TYPE_INT, region->id,
+        "region-type", G_TYPE_STRING, region->type ? region->type : "", NULL);
+  else
+    gst_structure_remove_fields (to, "region-id", "region-type", NULL);
 }
-#endif
 
 void
-gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
+gst_palme_meta_clear (GstBuffer * buffer)
+{
+  GstCustomMeta *meta;
+
+  while ((meta =
+          gst_buffer_get_custom_meta (buffer, GST_PALME_META_NAME)) != NULL)
+    gst_buffer_remove_meta (buffer, &meta->meta);
+}
+
+void
+gst_palme_meta_add (GstBuffer * buffer, const GstPalmeMetaValues * values)
 {
   GstCustomMeta *meta;
   GstStructure *structure;
@@ -79,9 +76,7 @@ gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
   g_return_if_fail (gst_buffer_is_writable (buffer));
   g_return_if_fail (values->text != NULL);
 
-  meta = gst_buffer_get_custom_meta (buffer, GST_PALME_META_NAME);
-  if (meta == NULL)
-    meta = gst_buffer_add_custom_meta (buffer, GST_PALME_META_NAME);
+  meta = gst_buffer_add_custom_meta (buffer, GST_PALME_META_NAME);
   g_return_if_fail (meta != NULL);
 
   structure = gst_custom_meta_get_structure (meta);
@@ -96,23 +91,30 @@ gst_palme_meta_set (GstBuffer * buffer, const GstPalmeMetaValues * values)
       "version", G_TYPE_INT, GST_PALME_META_VERSION, NULL);
   if (values->has_score)
     gst_structure_set (structure, "score", G_TYPE_DOUBLE, values->score, NULL);
-  else
-    gst_structure_remove_field (structure, "score");
   gst_palme_meta_copy_labels (structure, values->labels);
-#ifdef GST_PALME_HAVE_ANALYTICS
-  if (values->fresh && values->labels != NULL)
-    add_classes (buffer, values->labels);
-#endif
+  gst_palme_meta_describe_region (structure, values->region);
 }
 
-const gchar *
-gst_palme_meta_get_text (GstBuffer * buffer)
+gchar *
+gst_palme_meta_dup_text (GstBuffer * buffer)
 {
-  GstCustomMeta *meta =
-      gst_buffer_get_custom_meta (buffer, GST_PALME_META_NAME);
+  const GstMetaInfo *info = gst_meta_get_info (GST_PALME_META_NAME);
+  GString *text = NULL;
+  gpointer state = NULL;
+  GstMeta *meta;
 
-  if (meta == NULL)
-    return NULL;
-  return gst_structure_get_string (gst_custom_meta_get_structure (meta),
-      "text");
+  while ((meta = gst_buffer_iterate_meta (buffer, &state)) != NULL) {
+    const gchar *words;
+
+    if (meta->info != info)
+      continue;
+    /* It may have come from another process, without the field. */
+    words = gst_structure_get_string (gst_custom_meta_get_structure (
+            (GstCustomMeta *) meta), "text");
+    if (text == NULL)
+      text = g_string_new (NULL);
+    if (words != NULL && words[0] != '\0')
+      g_string_append_printf (text, "%s%s", text->len > 0 ? "\n" : "", words);
+  }
+  return text != NULL ? g_string_free (text, FALSE) : NULL;
 }

@@ -116,7 +116,9 @@ GST_START_TEST (test_meta)
   fail_unless_equals_int (gst_harness_push (h, b), GST_FLOW_OK);
   b = gst_harness_pull (h);
   expect_meta (b, "caption 3", 6 * FRAME_TIME, TRUE);
-  for (n = 0; (meta = gst_buffer_iterate_meta (b, &state)) != NULL; n++);
+  /* Beside metadata for analytics, where GStreamer has it. */
+  for (n = 0; (meta = gst_buffer_iterate_meta (b, &state)) != NULL;)
+    n += meta->info == gst_meta_get_info ("GstPalmeCaptionMeta");
   fail_unless_equals_int (n, 1);
   gst_buffer_unref (b);
   caption_harness_end (h);
@@ -823,7 +825,11 @@ GST_START_TEST (test_properties)
     }
   }
   g_free (pspecs);
-  fail_unless_equals_int (ours, 41);
+#ifdef GST_PALME_HAVE_ANALYTICS
+  fail_unless_equals_int (ours, 45);
+#else
+  fail_unless_equals_int (ours, 44);
+#endif
   fail_unless_equals_int (caption_messages (h->element,
           GST_MESSAGE_WARNING | GST_MESSAGE_ERROR), 0);
   caption_harness_end (h);

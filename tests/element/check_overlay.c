@@ -39,8 +39,10 @@ G_DEFINE_TYPE (Captioner, captioner, GST_TYPE_BASE_TRANSFORM)
 
   values.text = captioner->fixed ? captioner->fixed : text;
   values.model = values.source = "test";
-  if (!captioner->silent)
-    gst_palme_meta_set (buffer, &values);
+  if (!captioner->silent) {
+    gst_palme_meta_clear (buffer);
+    gst_palme_meta_add (buffer, &values);
+  }
   g_free (text);
   return GST_FLOW_OK;
 }

@@ -97,11 +97,11 @@ compare (const gchar * format, gint width, gint height, const gchar * more,
   memset (ours, 1, bytes);
   memset (theirs, 2, bytes);
   fail_unless (gst_palme_caption_picture_take (&picture, ours, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   fail_unless (engine == (picture.rows.places == 0));
   picture.direct = FALSE;
   fail_unless (gst_palme_caption_picture_take (&picture, theirs, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   fail_unless (picture.rows.places > 0);
   for (i = 0; i < bytes; i++)
     worst = MAX (worst, abs (ours[i] - theirs[i]));
@@ -203,7 +203,7 @@ GST_START_TEST (test_interlaced)
 
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out[i], 32, buffer,
-              &reason), "%s, %s: %s", formats[f], modes[i], reason);
+              NULL, &reason), "%s, %s: %s", formats[f], modes[i], reason);
       fail_unless ((picture.rows.places == 0) == (f == 0));
       fail_unless (memcmp (out[0], out[i], sizeof out[0]) == 0, "%s, %s",
           formats[f], modes[i]);
@@ -294,7 +294,7 @@ GST_START_TEST (test_red_and_blue)
       buffer = packed (caps, values, 0);
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, 16, buffer,
-              &reason), "%s: %s", name, reason);
+              NULL, &reason), "%s: %s", name, reason);
       for (i = 0; i < (gint) sizeof out; i++)
         fail_unless (abs (out[i] - in_rgb[colour][i % 3]) <= 8,
             "%s, colour %u: " "%d at %d", name, colour, out[i], i);
@@ -435,7 +435,7 @@ GST_START_TEST (test_one_rule)
       buffer = noise (caps, &in);
       gst_palme_caption_picture_set_caps (&picture, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, size,
-              buffer, &reason), "%s: %s", name, reason);
+              buffer, NULL, &reason), "%s: %s", name, reason);
       image.planes[0] = colours = decoded (&in, buffer);
       g_assert_true (palme_preprocessor_open (&preprocessor, size,
               PALME_RESIZE_SQUASH, NULL) == PALME_OK);
@@ -524,7 +524,7 @@ draw (const gchar * format, gint width, Column column, gint size, guint8 * out)
 
   gst_palme_caption_picture_set_caps (&picture, caps);
   fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer,
-          &reason), "%s: %s", format, reason);
+          NULL, &reason), "%s: %s", format, reason);
   gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
@@ -589,7 +589,7 @@ GST_START_TEST (test_palette)
   gst_buffer_unmap (buffer, &map);
   gst_palme_caption_picture_set_caps (&picture, caps);
   fail_unless (gst_palme_caption_picture_take (&picture, out, 32, buffer,
-          &reason));
+          NULL, &reason));
   fail_unless (out[0] == 255 && out[1] == 170
       && out[2] == 170, "%d %d %d", out[0], out[1], out[2]);
   fail_unless (out[93] == 0 && out[94] == 0
@@ -599,6 +599,182 @@ GST_START_TEST (test_palette)
   gst_palme_caption_picture_clear (&picture);
   gst_buffer_unref (buffer);
   gst_caps_unref (caps);
+}
+
+GST_END_TEST;
+
+/* ---- Parts of a frame -------------------------------------------------------------------------- */
+
+enum
+{
+  CELL = 32,                    /* a side of a coloured cell */
+  CELLS = 3                     /* a side of the frame */
+};
+
+/* A frame of the format with cells of different colours, or with the colour of one cell alone. NULL if GStreamer does
+ * not write the format. */
+static GstBuffer *
+cells_of (GstCaps * caps, gint only)
+{
+  static const guint8 colours[CELLS * CELLS][3] = { {255, 0, 0}, {0, 255, 0},
+  {0, 0, 255}, {255, 255, 0}, {0, 255, 255}, {255, 0, 255}, {0, 0, 0},
+  {255, 255, 255}, {128, 64, 32}
+  };
+  GstCaps *rgb_caps = caps_of ("RGB", CELL * CELLS, CELL * CELLS, "");
+  GstBuffer *rgb_buffer = gst_buffer_new_allocate (NULL,
+      CELL * CELLS * CELL * CELLS * 3, NULL), *buffer;
+  GstVideoInfo from, to;
+  GstVideoFrame in, out;
+  GstVideoConverter *converter;
+  GstMapInfo map;
+  gint x, y;
+
+  gst_buffer_map (rgb_buffer, &map, GST_MAP_WRITE);
+  for (y = 0; y < CELL * CELLS; y++)
+    for (x = 0; x < CELL * CELLS; x++)
+      memcpy (map.data + 3 * (y * CELL * CELLS + x),
+          colours[only >= 0 ? only : y / CELL * CELLS + x / CELL], 3);
+  gst_buffer_unmap (rgb_buffer, &map);
+  gst_video_info_from_caps (&from, rgb_caps);
+  gst_caps_unref (rgb_caps);
+  fail_unless (gst_video_info_from_caps (&to, caps));
+  converter = gst_video_converter_new (&from, &to,
+      gst_structure_new ("o", GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
+          GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE,
+          GST_VIDEO_CONVERTER_OPT_CHROMA_MODE, GST_TYPE_VIDEO_CHROMA_MODE,
+          GST_VIDEO_CHROMA_MODE_NONE, NULL));
+  if (converter == NULL) {
+    gst_buffer_unref (rgb_buffer);
+    return NULL;
+  }
+  buffer = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&to), NULL);
+  gst_buffer_memset (buffer, 0, 0, GST_VIDEO_INFO_SIZE (&to));
+  gst_video_frame_map (&in, &from, rgb_buffer, GST_MAP_READ);
+  gst_video_frame_map (&out, &to, buffer, GST_MAP_WRITE);
+  gst_video_converter_frame (converter, &in, &out);
+  gst_video_frame_unmap (&in);
+  gst_video_frame_unmap (&out);
+  gst_video_converter_free (converter);
+  gst_buffer_unref (rgb_buffer);
+  return buffer;
+}
+
+/* Each cell of a frame, seen as a part at odd places, is what a frame of its colour is. */
+static gboolean
+check_cells (GstVideoFormat format)
+{
+  const gchar *name = gst_video_format_to_string (format), *reason = "";
+  GstCaps *caps = caps_of (name, CELL * CELLS, CELL * CELLS, "");
+  GstPalmeCaptionPicture picture = { 0 };
+  GstBuffer *cells = cells_of (caps, -1), *one;
+  guint8 found[16 * 16 * 3], wanted[16 * 16 * 3];
+  gboolean known;
+  gint i, odd;
+
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  known = cells != NULL && picture.known;
+  for (i = 0; known && i < CELLS * CELLS; i++) {
+    one = cells_of (caps, i);
+    fail_unless (gst_palme_caption_picture_take (&picture, wanted, 16, one,
+            NULL, &reason), "%s: %s", name, reason);
+    for (odd = 0; odd < 8; odd++) {
+      GstVideoRectangle part = { i % CELLS * CELL + 8 + odd,
+        i / CELLS * CELL + 8 + (odd + 3) % 8, 1 + odd, 8 - odd
+      };
+
+      fail_unless (gst_palme_caption_picture_take (&picture, found, 16, cells,
+              &part, &reason), "%s: %s", name, reason);
+      fail_unless (memcmp (found, wanted, sizeof found) == 0,
+          "%s: %d, %d is %d %d %d, not %d %d %d", name, part.x, part.y,
+          found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]);
+    }
+    gst_buffer_unref (one);
+  }
+  gst_palme_caption_picture_clear (&picture);
+  gst_clear_buffer (&cells);
+  gst_caps_unref (caps);
+  return known;
+}
+
+GST_START_TEST (test_parts)
+{
+  guint known = 0;
+  gint format;
+
+  /* A palette of RGB8P is not the converter's to choose. */
+  for (format = GST_VIDEO_FORMAT_I420;
+      gst_video_format_to_string (format) != NULL
+      && format <= GST_VIDEO_FORMAT_AV12; format++)
+    if (format != GST_VIDEO_FORMAT_RGB8P)
+      known += check_cells (format);
+  fail_unless (known >= 90, "%u formats", known);
+}
+
+GST_END_TEST;
+
+#define GLIMPSE GST_PALME_CAPTION_PICTURE_GLIMPSE
+
+static void
+glimpse (GstPalmeCaptionPicture * picture, guint8 * out, GstBuffer * buffer,
+    const GstVideoRectangle * part)
+{
+  const gchar *reason = "";
+  GstVideoFrame frame;
+
+  fail_unless (gst_palme_caption_picture_map (picture, &frame, buffer,
+          &reason), "%s", reason);
+  fail_unless (gst_palme_caption_picture_glimpse (picture, out, &frame, part));
+  gst_video_frame_unmap (&frame);
+}
+
+/* A part is what a frame of its own would be that has these pixels and no others. */
+GST_START_TEST (test_part_alone)
+{
+  static const GstVideoRectangle parts[] = { {0, 0, 97, 155}, {1, 1, 1, 1},
+  {31, 17, 33, 21}, {96, 54, 1, 1}, {0, 54, 97, 1}, {40, 3, 57, 150}
+  };
+  GstCaps *caps = caps_of ("RGB", 97, 155, ""), *small;
+  GstBuffer *buffer = waves (caps), *alone;
+  GstPalmeCaptionPicture picture = { 0 }, fresh = { 0 };
+  guint8 found[24 * 24 * 3], wanted[24 * 24 * 3];
+  guint8 glimpses[2][GLIMPSE * GLIMPSE * 3];
+  const gchar *reason = "";
+  GstMapInfo from, to;
+  guint i;
+  gint y;
+
+  gst_palme_caption_picture_set_caps (&picture, caps);
+  gst_buffer_map (buffer, &from, GST_MAP_READ);
+  for (i = 0; i < G_N_ELEMENTS (parts); i++) {
+    const GstVideoRectangle *part = &parts[i];
+    gsize stride = GST_ROUND_UP_4 (3 * (gsize) part->w);
+
+    small = caps_of ("RGB", part->w, part->h, "");
+    alone = gst_buffer_new_allocate (NULL, stride * (gsize) part->h, NULL);
+    gst_buffer_map (alone, &to, GST_MAP_WRITE);
+    for (y = 0; y < part->h; y++)
+      memcpy (to.data + (gsize) y * stride,
+          from.data + (gsize) (part->y + y) * GST_ROUND_UP_4 (97 * 3)
+          + 3 * (gsize) part->x, 3 * (gsize) part->w);
+    gst_buffer_unmap (alone, &to);
+    gst_palme_caption_picture_set_caps (&fresh, small);
+    fail_unless (gst_palme_caption_picture_take (&picture, found, 24, buffer,
+            part, &reason));
+    fail_unless (gst_palme_caption_picture_take (&fresh, wanted, 24, alone,
+            NULL, &reason));
+    fail_unless (memcmp (found, wanted, sizeof found) == 0, "part %u", i);
+    glimpse (&picture, glimpses[0], buffer, part);
+    glimpse (&fresh, glimpses[1], alone, NULL);
+    fail_unless (memcmp (glimpses[0], glimpses[1], sizeof glimpses[0]) == 0,
+        "part %u", i);
+    gst_buffer_unref (alone);
+    gst_caps_unref (small);
+  }
+  gst_buffer_unmap (buffer, &from);
+  gst_buffer_unref (buffer);
+  gst_caps_unref (caps);
+  gst_palme_caption_picture_clear (&picture);
+  gst_palme_caption_picture_clear (&fresh);
 }
 
 GST_END_TEST;
@@ -621,9 +797,9 @@ GST_START_TEST (test_changes)
     for (size = 40; size >= 14; size -= 13) {
       gst_palme_caption_picture_set_caps (&fresh, caps);
       fail_unless (gst_palme_caption_picture_take (&picture, out, size, buffer,
-              &reason));
+              NULL, &reason));
       fail_unless (gst_palme_caption_picture_take (&fresh, wanted, size, buffer,
-              &reason));
+              NULL, &reason));
       fail_unless (memcmp (out, wanted,
               gst_palme_caption_picture_bytes (size)) == 0, "%s, %d",
           formats[i], size);
@@ -653,7 +829,7 @@ milliseconds (GstPalmeCaptionPicture * picture, guint8 * out,
     gst_video_frame_unmap (&from);
   } else {
     g_assert_true (gst_palme_caption_picture_take (picture, out, 256, buffer,
-            &reason));
+            NULL, &reason));
   }
   return (gdouble) (g_get_monotonic_time () - start) / 1000;
 }
@@ -751,7 +927,7 @@ GST_START_TEST (test_rule)
     gst_palme_caption_picture_set_caps (&picture, caps);
     gst_palme_caption_picture_set_rule (&picture, &info);
     fail_unless (gst_palme_caption_picture_take (&picture, found[i], 16, buffer,
-            &reason), "%s: %s", formats[i], reason);
+            NULL, &reason), "%s: %s", formats[i], reason);
     if (i == 0) {
       GstMapInfo map;
       struct palme_image image = {.format = PALME_FORMAT_RGB,.width = 64,
@@ -796,6 +972,8 @@ picture_suite (void)
   tcase_add_test (tcase, test_one_rule);
   tcase_add_test (tcase, test_alpha);
   tcase_add_test (tcase, test_palette);
+  tcase_add_test (tcase, test_parts);
+  tcase_add_test (tcase, test_part_alone);
   tcase_add_test (tcase, test_changes);
   tcase_add_test (tcase, test_rule);
   return suite;

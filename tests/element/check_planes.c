@@ -90,7 +90,8 @@ take (GstPalmeCaptionPicture * picture, guint8 * rgb, GstBuffer * buffer)
   gboolean ok;
 
   memset (rgb, 7, SIZE * SIZE * 3);
-  ok = gst_palme_caption_picture_take (picture, rgb, SIZE, buffer, &reason);
+  ok = gst_palme_caption_picture_take (picture, rgb, SIZE, buffer, NULL,
+      &reason);
   fail_unless (ok || reason != NULL);
   fail_unless_equals_int (gst_buffer_n_memory (buffer), memories);
   gst_buffer_unref (buffer);

@@ -278,6 +278,40 @@ GST_START_TEST (test_stream)
 
 GST_END_TEST;
 
+static gboolean
+glimpse (GstPalmeCaptionScenes * scenes, guint8 grey, gdouble threshold)
+{
+  guint8 rgb[8 * 8 * 3];
+
+  memset (rgb, grey, sizeof rgb);
+  return gst_palme_caption_scenes_glimpse (scenes, rgb, 8, threshold);
+}
+
+/* A glimpse says whether to look, and the look whether it is a cut. */
+GST_START_TEST (test_glimpse)
+{
+  static GstPalmeCaptionScenes scenes;
+
+  gst_palme_caption_scenes_reset (&scenes);
+  fail_unless (glimpse (&scenes, 0, 0.5), "nothing was looked at");
+  fail_if (look (&scenes, 0, 0.5));
+  fail_if (glimpse (&scenes, 0, 0.5));
+  fail_unless (glimpse (&scenes, 255, 0.5));
+  fail_if (scenes.cut);
+  fail_unless (look (&scenes, 255, 0.5));
+  fail_if (glimpse (&scenes, 255, 0.5));
+  fail_if (glimpse (&scenes, 0, 0.0), "switched off");
+  fail_unless (glimpse (&scenes, 255, 0.5), "what was seen meanwhile counts");
+
+  /* Other pictures from here on. */
+  gst_palme_caption_scenes_reset (&scenes);
+  fail_unless (glimpse (&scenes, 0, 0.5));
+  fail_if (look (&scenes, 0, 0.5));
+  fail_if (glimpse (&scenes, 0, 0.5));
+}
+
+GST_END_TEST;
+
 static Suite *
 scene_suite (void)
 {
@@ -293,6 +327,7 @@ scene_suite (void)
   tcase_add_test (tcase, test_cut);
   tcase_add_test (tcase, test_sizes);
   tcase_add_test (tcase, test_stream);
+  tcase_add_test (tcase, test_glimpse);
   return suite;
 }
 

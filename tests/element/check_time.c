@@ -76,6 +76,7 @@ GST_START_TEST (test_arrival)
     gchar *properties = g_strdup_printf ("mode=%s", modes[m]);
     GstHarness *h = caption_harness (NULL, properties);
     GstMessage *message;
+    gchar *text;
 
     gst_harness_set_live (h, FALSE);
     gst_harness_use_testclock (h);
@@ -91,6 +92,11 @@ GST_START_TEST (test_arrival)
     gst_message_unref (message);
     fail_unless_equals_uint64 (caption_stat (h->element, "due"), 4);
     fail_unless_equals_uint64 (caption_stat (h->element, "skipped-no-pts"), 0);
+    /* Upstream is not live: both are sync, which is repeatable otherwise. */
+    text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+        GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT);
+    fail_unless (strstr (text, "timestamps") != NULL, "%s", text);
+    g_free (text);
     fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
         0);
     caption_harness_end (h);
@@ -660,6 +666,64 @@ GST_START_TEST (test_none_is_lost)
 
 GST_END_TEST;
 
+/* When the last cue with these words ends, in ms. */
+static guint64
+end_of (const gchar * said, const gchar * words)
+{
+  const gchar *at = g_strrstr (said, words), *start = at;
+  gchar *rest;
+  guint64 begin;
+
+  while (start > said && start[-1] != ' ')
+    start--;
+  begin = g_ascii_strtoull (start, &rest, 10);
+  return begin + g_ascii_strtoull (rest + 1, NULL, 10);
+}
+
+/* After a cut old words leave the text pad in time, and the new ones have a cue when they come. */
+GST_START_TEST (test_old_words)
+{
+  guint one_cue, i, n;
+
+  for (one_cue = 0; one_cue < 2; one_cue++) {
+    gchar *properties = g_strdup_printf ("mode=async interval=0 "
+        "cut-threshold=0.5 caption-hold=500000000%s",
+        one_cue ? " cue-duration=0" : "");
+    Rig rig;
+
+    rig_new (&rig, "hold=@/hold\ntext={luma}", properties, NULL);
+    for (i = 0; i < 40; i++) {
+      if (i > 0 && i < 3)
+        caption_wait (rig.element, "captions", i);
+      if (i == 2)
+        caption_hold ();
+      g_free (pass (rig.h, caption_frame (i, i < 20 ? 10 : 250)));
+    }
+    caption_release ();
+    /* The caption that the cut ended needs a moment to end, and none may be in the making before. */
+    for (n = 0; n < 20 && i < 20000; i++) {
+      n += caption_stat (rig.element, "captions") > 2;
+      g_free (pass (rig.h, caption_frame (i, 250)));
+      g_usleep (n > 0 ? 0 : 1000);
+    }
+    rig_end (&rig, NULL);
+    /* Shown until half a second after the cut at two seconds; nothing then, until new words come. */
+    fail_unless (rig.heard.gaps > 0, "%s", rig.heard.said->str);
+    fail_unless (strstr (rig.heard.said->str, " 10; ") != NULL, "%s",
+        rig.heard.said->str);
+    fail_unless (strstr (rig.heard.said->str, " 250; ") != NULL, "%s",
+        rig.heard.said->str);
+    /* A slice of at most a second that began before the cut goes on to its end. */
+    fail_unless (one_cue ? end_of (rig.heard.said->str, " 10; ") == 2500 :
+        end_of (rig.heard.said->str, " 10; ") < 3000, "%s",
+        rig.heard.said->str);
+    rig_free (&rig);
+    g_free (properties);
+  }
+}
+
+GST_END_TEST;
+
 /* Equal captions are one cue where one cue per caption is asked for, in both modes. */
 GST_START_TEST (test_equal_captions)
 {
@@ -707,6 +771,7 @@ time_suite (void)
   tcase_add_test (tcase, test_text_seek);
   tcase_add_test (tcase, test_text_arrival);
   tcase_add_test (tcase, test_none_is_lost);
+  tcase_add_test (tcase, test_old_words);
   tcase_add_test (tcase, test_equal_captions);
   return suite;
 }

@@ -24,14 +24,13 @@ inspect)
     [ ! -s "$dir/err" ] || { cat "$dir/err" >&2; fail 'gst-inspect-1.0 warns'; }
     for word in Filter/Analyzer/Video 'none (0)' 'SINK template' 'SRC template' "'text'" 'On request' \
         'text/x-raw' LGPL new-caption caption-now max-observed-delay model-info bf16 int8 min-score \
-        blocklist reload-model partial include-prompt scene-threshold cut-threshold max-rate caption-hold switch-margin; do
+        blocklist reload-model partial include-prompt scene-threshold cut-threshold max-rate caption-hold switch-margin \
+        region-caption max-regions GstVideoRegionOfInterestMeta; do
         grep -q -- "$word" "$dir/out" || fail "gst-inspect-1.0 does not show: $word"
         checks=$((checks + 1))
     done
-    for word in share-model analytics-meta; do
-        ! grep -q -- "$word" "$dir/out" || fail "gst-inspect-1.0 shows what does not work yet: $word"
-        checks=$((checks + 1))
-    done
+    ! grep -q share-model "$dir/out" || fail 'gst-inspect-1.0 shows what does not work yet: share-model'
+    checks=$((checks + 1))
     ;;
 leaks)
     printf 'standin\nlook_ms=20\n' > "$dir/model"
@@ -50,6 +49,8 @@ leaks)
     run videotestsrc num-buffers=60 ! $caps ! palmecaption mode=async interval=0 \
         model="$dir/model" ! fakesink
     run videotestsrc num-buffers=60 ! $caps ! palmecaption interval=0 model="$dir/failing" ! fakesink
+    run videotestsrc num-buffers=60 ! $caps ! palmecaption interval=0 region=50%,0,50%,100% \
+        model="$dir/model" ! fakesink
     run videotestsrc num-buffers=60 ! $caps ! tee name=t ! queue ! palmecaption name=c \
         model="$dir/model" ! fakesink t. ! queue ! fakesink c.text ! fakesink async=false
     run videotestsrc num-buffers=60 ! $caps ! palmecaption name=c model="$dir/model" \

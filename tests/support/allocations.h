@@ -7,7 +7,8 @@
 #ifndef PALME_ALLOCATIONS_H
 #define PALME_ALLOCATIONS_H
 
-extern long allocations;        /* so far, of all threads */
-extern long failing_allocation; /* the one that fails, counted like that from 1; 0: none */
+extern long allocations;          /* so far, of all threads */
+extern long long allocated_bytes; /* so far; what is freed stays counted */
+extern long failing_allocation;   /* the one that fails, counted like that from 1; 0: none */
 
 #endif

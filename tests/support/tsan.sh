@@ -15,10 +15,10 @@ quick=
 [ "${1:-}" != --quick ] || { quick=yes; shift; }
 build=${1:-build/tsan}
 
-element='sessions models worker live stress caption states unsure text'
+element='sessions models worker live stress regions control caption states unsure text'
 engine='batch session serve'
 if [ -n "$quick" ]; then
-    element='sessions models worker live stress'
+    element='sessions models worker live stress regions control'
     engine=
 fi
 
