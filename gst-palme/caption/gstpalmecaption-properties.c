@@ -216,7 +216,7 @@ install_caption (GObjectClass * klass)
   /**
    * GstPalmeCaption:max-length:
    *
-   * The maximum number of tokens in a caption. 0, the default since 0.3, takes the model's own, or 32
+   * The maximum number of tokens in a caption. 0, the default since 0.2, takes the model's own, or 32
    * where its file has none.
    *
    * Since: 0.1
