@@ -20,10 +20,10 @@ export LC_ALL
 run --help
 check "--help" "$status" = 0
 # The options at the beginnings of lines: "  -h, --help   ...".
-sed -nE 's/^ {1,4}(-[a-z], )?--([a-z-]+).*/\2/p' out | sort >help
+sed -nE 's/^ {1,4}(-[a-z0], )?--([a-z-]+).*/\2/p' out | sort >help
 check "--help lists options" "$(wc -l <help)" -ge 16
 sed -n '/^\.SH OPTIONS/,/^\.SH EXIT/p' "$tools/palme-caption.1" | grep -A 1 '^\.TP' |
-    sed -nE 's/\\//g; s/^\.(B|BI|BR) (-[a-z] ", " )?--([a-z-]+).*/\3/p' | sort >page
+    sed -nE 's/\\//g; s/^\.(B|BI|BR) (-[a-z0] ", " )?--([a-z-]+).*/\3/p' | sort >page
 grep -oE -- '--[a-z-]+' "$tools/completions/_palme-caption" | sed 's/^--//' | sort -u >zsh
 sed -nE 's/^complete .* -l ([a-z-]+) .*/\1/p' "$tools/completions/palme-caption.fish" | sort >fish
 for kind in page zsh fish; do
@@ -32,7 +32,8 @@ for kind in page zsh fish; do
 done
 # A short option and its long one stand together.
 run --help
-for short in $(sed -nE 's/^ {1,4}-([a-z]), --.*/\1/p' out); do
+sed -nE 's/^ {1,4}-([a-z0]), --.*/\1/p' out >shorts
+for short in $(cat shorts); do
     check "-$short in the page" "$(grep -c "^\.BR \\\\-$short " "$tools/palme-caption.1")" = 1
 done
 
@@ -87,9 +88,9 @@ if command -v fish >/dev/null; then
         complete -C 'palme-caption --when-unsure s' | cut -f 1")" = silent
 fi
 if command -v zsh >/dev/null; then
-    # The file is the body of a function, which calls _arguments with a word for each option.
+    # The file is the body of a function, which calls _arguments with a word for each option, short or long.
     check "zsh" "$(zsh -f -c "_arguments() { print -l -- \$@; }; source $tools/completions/_palme-caption" |
-        grep -c '^(*[^:]*--*[a-z-]*\[')" = $(($(wc -l <help) + 1))
+        grep -c '^(*[^:]*--*[a-z0-]*\[')" = $(($(wc -l <help) + $(wc -w <shorts)))
 fi
 if command -v mandoc >/dev/null; then
     check "mandoc" -z "$(mandoc -Tlint -Wwarning "$tools/palme-caption.1")"

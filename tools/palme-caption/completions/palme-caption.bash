@@ -15,15 +15,16 @@ _palme_caption() {
         [[ ${COMP_WORDS[index]} == -- ]] && before=-- && break
     done
     case $before in
-    --format) values='tsv text json' ;;
+    --format) values='tsv text json jsonl csv vtt srt' ;;
     --precision) values='auto f32 bf16 int8' ;;
+    --write) values='vtt srt json jsonl csv tsv text' ;;
     --cpu) values='c neon dotprod avx2 avxvnni avx512 vnni bf16' ;;
     --when-unsure) values='labels caption silent' ;;
-    --threads | --beams | --max-length | --prompt | --label-weight | --every | --max-pixels) return ;;
+    --threads | --beams | --max-length | --prompt | --label-weight | --every | --max-pixels | --jobs | -j | --limit | --search) return ;;
     --model | --) ;;
     *)
         [[ $word != -* ]] || values=$("${COMP_WORDS[0]/#\~\//$HOME/}" --help 2>/dev/null |
-            sed -nE 's/^ +(-[a-z], )?(--[a-z-]+).*/\2/p')
+            sed -nE 's/^ +(-[a-z0], )?(--[a-z-]+).*/\2/p')
         ;;
     esac
     if [[ -n ${values-} ]]; then
