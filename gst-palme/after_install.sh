@@ -6,6 +6,11 @@
 #     after_install.sh PLUGIN-FOLDER GSTREAMER'S-PLUGIN-FOLDER
 set -eu
 [ -z "${MESON_INSTALL_QUIET:-}" ] || exit 0
+# meson 1.0, which Debian 12 has, swallows what a script says. Its own output is still there.
+parent=/proc/$PPID/fd/1
+if [ -p /proc/self/fd/1 ] && { [ -c $parent ] || [ -p $parent ]; } && [ -w $parent ]; then
+    exec >$parent
+fi
 # A word that a shell takes as it is; others stand in quotes.
 quoted() {
     case $1 in

@@ -8,7 +8,8 @@ stage() {
 import json, sys
 print({o["name"]: o["value"] for o in json.load(sys.stdin)}["prefix"])')
     stage=$work/staged
-    DESTDIR=$stage meson install -C "$1" --no-rebuild >"$work/said" 2>&1 || { cat "$work/said"; exit 1; }
+    { DESTDIR=$stage meson install -C "$1" --no-rebuild 2>&1 || echo "meson install failed"; } | cat >"$work/said"
+    ! grep -q '^meson install failed' "$work/said" || { cat "$work/said"; exit 1; }
     said=$work/said
 }
 # The folder of a file below the staged prefix.

@@ -66,7 +66,8 @@ stop_server() {
 # Runs what has no end until it has said three captions, then stops it as Ctrl-C does.
 run_until_captions() {
     sed -i '1s/^/exec /' "$block.sh"
-    (cd "$dir" && exec timeout -k 5 120 sh "$block.sh") >"$dir/log" 2>&1 &
+    # In the foreground, so that timeout does not pass a signal on twice: the second one would kill.
+    (cd "$dir" && exec timeout --foreground -k 5 120 sh "$block.sh") >"$dir/log" 2>&1 &
     player=$!
     while kill -0 $player 2>/dev/null && [ "$(captions | wc -l)" -lt 3 ]; do sleep 0.2; done
     kill -INT $player 2>/dev/null # timeout passes it on
