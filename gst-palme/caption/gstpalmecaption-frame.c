@@ -416,6 +416,9 @@ gst_palme_caption_frame_process (GstPalmeCaption * self, GstBuffer * buffer)
   find_what_to_caption (self, buffer, &place);
   if (!self->sync && !collect (self, &place))
     return GST_FLOW_ERROR;
+  /* The property names no part of this frame, so words of earlier frames are not about it. */
+  if (!self->roi && self->outside && self->whole.shown.text != NULL)
+    gst_palme_caption_publish_none (self);
   if (!self->sync)
     gst_palme_caption_publish_partial (self);
   note_no_picture (self, buffer, picture);

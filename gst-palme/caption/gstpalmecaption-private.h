@@ -226,6 +226,7 @@ struct _GstPalmeCaption
   GstPalmeCaptionOverlay *overlay;
 
   gint warned_short;            /* atomic: of a time that was meant in seconds */
+  GQueue refusals;              /* object lock: texts of warnings that nobody would hear yet */
   gboolean started;             /* between READY->PAUSED and PAUSED->READY; state changes only */
 
   /* Under the object lock. The streaming thread alone writes what follows `reload`, so it reads its
@@ -277,7 +278,7 @@ struct _GstPalmeCaption
   gboolean text_fresh;          /* no cue has carried the caption yet */
   gboolean told_not_shown;
   gboolean warned_unmappable, warned_outside;   /* for these caps */
-  gboolean warned_no_timestamps;
+  gboolean warned_no_timestamps, warned_partial;
   GstClockTime warned_delay;    /* the delay that the last warning named; 0: none */
 };
 

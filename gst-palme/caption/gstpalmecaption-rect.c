@@ -58,6 +58,10 @@ gst_palme_caption_part_parse (GstPalmeCaptionPart * part, const gchar * text)
         "each value is a number of pixels such as 320, a fraction from 0.0 to 1.0, or per cent such as 25%";
   if (read.value[2] <= 0.0 || read.value[3] <= 0.0)
     return "its width and its height have to be above 0";
+  /* Nobody captions a single pixel. */
+  for (i = 2; i < 4; i++)
+    if (!read.relative[i] && read.value[i] == 1.0)
+      return "a width or height of 1 is one pixel; all of it is 1.0 or 100%";
   read.set = TRUE;
   *part = read;
   return NULL;

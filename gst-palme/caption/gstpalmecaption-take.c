@@ -187,6 +187,22 @@ min_score_of (GstPalmeCaption * self)
   return info->has_min_score ? info->min_score : -INFINITY;
 }
 
+/* Beam search has no words before its end. */
+static void
+warn_no_partial (GstPalmeCaption * self, const GstPalmeCaptionJob * job)
+{
+  gint beams = job->options.beams > 0 ? job->options.beams :
+      gst_palme_model_get_info (job->model)->beams;
+
+  if (!job->partial || beams < 2 || job->options.temperature > 0.0
+      || self->warned_partial)
+    return;
+  self->warned_partial = TRUE;
+  GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
+      ("The property \"partial\" tells nothing with a search of %d beams. "
+          "Set \"beams\" to 1.", beams), (NULL));
+}
+
 /* Takes the model and the settings as they are now. The job has no pictures yet. */
 static void
 prepare_job (GstPalmeCaption * self, const Turn * turn,
@@ -212,6 +228,7 @@ prepare_job (GstPalmeCaption * self, const Turn * turn,
   job->min_score = min_score_of (self);
   job->when_unsure = self->settings.when_unsure;
   GST_OBJECT_UNLOCK (self);
+  warn_no_partial (self, job);
 }
 
 static void

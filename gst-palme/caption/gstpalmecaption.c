@@ -78,6 +78,9 @@
 GST_DEBUG_CATEGORY (gst_palme_caption_debug);
 #define GST_CAT_DEFAULT gst_palme_caption_debug
 
+/* Refused values that are kept in NULL: no more than a pipeline's description has. */
+#define MAX_REFUSALS 16
+
 /* The second structure has no format: memory that only hardware understands passes as well. */
 #define VIDEO_CAPS GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL) "; video/x-raw(ANY)"
 
@@ -160,6 +163,53 @@ warn_if_short (GstPalmeCaption * self)
           name, time, name), (NULL));
 }
 
+/* In NULL nobody hears a warning: gst-launch-1.0 sets properties before the element has a bus, and an application
+ * before it listens. The newest ones are kept until READY. */
+static void
+refuse (GstPalmeCaption * self, const gchar * name, const GValue * value,
+    const gchar * reason)
+{
+  const gchar *given =
+      G_VALUE_HOLDS_STRING (value) ? g_value_get_string (value) : NULL;
+  /* Serialized, a comma has a backslash before it, which nobody has typed. */
+  gchar *shown = given != NULL && g_utf8_validate (given, -1, NULL)
+      && strpbrk (given, "\r\n\t") == NULL ?
+      g_strdup_printf ("\"%s\"", given) : gst_value_serialize (value);
+  gchar *text =
+      g_strdup_printf
+      ("The property \"%s\" was not set to %.200s, because %s.", name,
+      shown ? shown : "the new value", reason);
+
+  g_free (shown);
+  GST_OBJECT_LOCK (self);
+  if (GST_STATE (self) == GST_STATE_NULL
+      && GST_STATE_NEXT (self) == GST_STATE_VOID_PENDING) {
+    g_queue_push_tail (&self->refusals, text);
+    if (self->refusals.length > MAX_REFUSALS)
+      g_free (g_queue_pop_head (&self->refusals));
+    text = NULL;
+  }
+  GST_OBJECT_UNLOCK (self);
+  if (text != NULL)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s", text), (NULL));
+  g_free (text);
+}
+
+static void
+post_refusals (GstPalmeCaption * self)
+{
+  gchar *text;
+
+  do {
+    GST_OBJECT_LOCK (self);
+    text = g_queue_pop_head (&self->refusals);
+    GST_OBJECT_UNLOCK (self);
+    if (text != NULL)
+      GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("%s", text), (NULL));
+    g_free (text);
+  } while (text != NULL);
+}
+
 static void
 gst_palme_caption_set_property (GObject * object, guint id,
     const GValue * value, GParamSpec * pspec)
@@ -200,12 +250,7 @@ gst_palme_caption_set_property (GObject * object, guint id,
   GST_OBJECT_UNLOCK (self);
 
   if (refused != NULL) {
-    gchar *text = gst_value_serialize (value);
-
-    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
-        ("The property \"%s\" was not set to %.200s, because %s.",
-            pspec->name, text ? text : "the new value", refused), (NULL));
-    g_free (text);
+    refuse (self, pspec->name, value, refused);
     return;
   }
   id = gst_palme_caption_settings_in_ns (id);
@@ -369,7 +414,7 @@ start (GstPalmeCaption * self)
   self->frames = 0;
   self->no_pictures = 0;
   self->warned_unmappable = self->warned_outside = FALSE;
-  self->warned_no_timestamps = FALSE;
+  self->warned_no_timestamps = self->warned_partial = FALSE;
   self->without_regions = 0;
   self->warned_delay = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
@@ -422,6 +467,7 @@ gst_palme_caption_change_state (GstElement * element, GstStateChange transition)
 
   switch (transition) {
     case GST_STATE_CHANGE_NULL_TO_READY:
+      post_refusals (self);
       if (!gst_palme_caption_open_model (self))
         return GST_STATE_CHANGE_FAILURE;
       break;
@@ -611,6 +657,7 @@ gst_palme_caption_init (GstPalmeCaption * self)
   GstBaseTransform *trans = GST_BASE_TRANSFORM (self);
 
   gst_palme_caption_settings_init (&self->settings);
+  g_queue_init (&self->refusals);
   self->worker = gst_palme_caption_worker_new (GST_OBJECT (self));
   self->text = gst_palme_caption_textpad_new (GST_ELEMENT (self));
   self->overlay =
@@ -637,6 +684,7 @@ gst_palme_caption_finalize (GObject * object)
   gst_palme_caption_regions_clear (&self->regions);
   gst_palme_caption_set_model (self, NULL);
   gst_palme_caption_settings_clear (&self->settings);
+  g_queue_clear_full (&self->refusals, g_free);
   g_free (self->wanted_model);
   g_free (self->caption);
   g_clear_pointer (&self->labels, gst_structure_free);

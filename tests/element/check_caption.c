@@ -728,6 +728,40 @@ GST_START_TEST (test_time_limit)
 
 GST_END_TEST;
 
+/* gst-launch-1.0 sets properties before anybody listens. */
+GST_START_TEST (test_refused_in_null)
+{
+  GstElement *element = gst_element_factory_make ("palmecaption", NULL);
+  GstBus *bus = gst_bus_new ();
+  gchar *text;
+
+  g_object_set (element, "model", caption_model ("text=x\n"), NULL);
+  g_object_set (element, "region", "0.5,0,0.5,1", "blocklist", "@/none", NULL);
+  gst_element_set_bus (element, bus);
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
+      GST_STATE_CHANGE_SUCCESS);
+  text = caption_expect_issue (element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "\"region\" was not set to \"0.5,0,0.5,1\"")
+      && strstr (text, "one pixel"), "%s", text);
+  g_free (text);
+  text = caption_expect_issue (element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "\"blocklist\" was not set to \"@/none\""), "%s",
+      text);
+  g_free (text);
+  /* They are told once. */
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_element_set_state (element, GST_STATE_READY);
+  fail_unless_equals_int (caption_messages (element, GST_MESSAGE_WARNING), 0);
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_element_set_bus (element, NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_refused)
 {
   GstHarness *h = caption_harness ("text=[{prompt}]\n",
@@ -1020,6 +1054,7 @@ caption_suite (void)
   tcase_add_test (tcase, test_reopen);
   tcase_add_test (tcase, test_time_limit);
   tcase_add_test (tcase, test_refused);
+  tcase_add_test (tcase, test_refused_in_null);
   tcase_add_test (tcase, test_properties);
   tcase_add_test (tcase, test_precision);
   tcase_add_test (tcase, test_model_info);

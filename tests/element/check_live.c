@@ -714,6 +714,28 @@ push_until (GstHarness * h, guint n, const GPtrArray * told, guint least)
   return n;
 }
 
+/* Beam search tells nothing before its end, which is said once. */
+GST_START_TEST (test_partial_of_beams)
+{
+  GstHarness *h = caption_harness ("text=one\n",
+      "mode=async interval=0 partial=true beams=3");
+  gchar *text;
+  guint i;
+
+  for (i = 0; i < 5; i++)
+    gst_buffer_unref (pass (h, i, 100));
+  text = caption_expect_issue (h->element, GST_MESSAGE_WARNING,
+      GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
+  fail_unless (strstr (text, "\"partial\"") && strstr (text, "3 beams"), "%s",
+      text);
+  g_free (text);
+  fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
+      0);
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 GST_START_TEST (test_partial)
 {
   GstHarness *h = caption_harness ("hold_next=@/hold\ntext=one two three",
@@ -1037,6 +1059,7 @@ live_suite (void)
   tcase_add_test (tcase, test_prompt_seam);
   tcase_add_test (tcase, test_prompt_and_margin);
   tcase_add_test (tcase, test_partial);
+  tcase_add_test (tcase, test_partial_of_beams);
   tcase_add_test (tcase, test_seconds);
   tcase_add_test (tcase, test_seconds_in_use);
   tcase_add_test (tcase, test_too_short);

@@ -32,21 +32,22 @@ GST_START_TEST (test_part)
     {"50%,0,50%,100%", 63, 47, {32, 0, 31, 47}},
     {"0,0,50%,100%", 63, 47, {0, 0, 32, 47}},
     {"32,25%,.25,12", 64, 48, {32, 12, 16, 12}},
-    {"12.5%,0,1,1", 64, 48, {8, 0, 1, 1}},
-    {"0,0,1,1", 64, 48, {0, 0, 1, 1}},  /* pixels: they have no point */
+    {"12.5%,0,2,2", 64, 48, {8, 0, 2, 2}},
+    {"0,0,2,2", 64, 48, {0, 0, 2, 2}},  /* pixels: they have no point */
     {"0,0,1.0,1.0", 64, 48, {0, 0, 64, 48}},
     {"60,40,100,100", 64, 48, {60, 40, 4, 8}},
     {"0.9,0.9,0.9,0.9", 10, 10, {9, 9, 1, 1}},
     {"0,0,0.001,0.001", 10, 10, {0, 0, 1, 1}},  /* at least a pixel */
-    {"64,0,1,1", 64, 48, {0, 0, 0, 0}},
-    {"0,48,1,1", 64, 48, {0, 0, 0, 0}},
-    {"100%,0,1,1", 64, 48, {0, 0, 0, 0}},
+    {"64,0,2,2", 64, 48, {0, 0, 0, 0}},
+    {"0,48,2,2", 64, 48, {0, 0, 0, 0}},
+    {"100%,0,2,2", 64, 48, {0, 0, 0, 0}},
   };
   static const gchar *const bad[] =
-      { "1,2,3", "1,2,3,4,5", "a,0,1,1", "-1,0,1,1",
-    "0,0,0,1", "0,0,1,0.0", "0,0,101%,1", "0,0,1.5,1", "nan,0,1,1", "inf,0,1,1",
-    "0x1,0,1,1", "1e3,0,1,1", "0,0,1%%,1", ",,,", "0,0,1.1.1,1", "0,0,.,1",
-    "0,0,%,1", "0,0,99999999,1", "0,0,1 2,1", "+1,0,1,1", "full"
+      { "1,2,3", "1,2,3,4,5", "a,0,9,9", "-1,0,9,9",
+    "0.5,0,0.5,1", "0,0,1,0.5",
+    "0,0,0,9", "0,0,9,0.0", "0,0,101%,9", "0,0,1.5,9", "nan,0,9,9", "inf,0,9,9",
+    "0x1,0,9,9", "1e3,0,9,9", "0,0,1%%,9", ",,,", "0,0,1.1.1,9", "0,0,.,9",
+    "0,0,%,9", "0,0,99999999,9", "0,0,1 2,9", "+1,0,9,9", "full"
   };
   GstPalmeCaptionPart part, before;
   GstVideoRectangle rect;
@@ -69,8 +70,8 @@ GST_START_TEST (test_part)
         bad[i]);
     fail_unless (gst_palme_caption_part_is_equal (&part, &before));
   }
-  gst_palme_caption_part_parse (&part, "1,0,1,1");
-  gst_palme_caption_part_parse (&before, "1.0,0,1,1");
+  gst_palme_caption_part_parse (&part, "1,0,9,9");
+  gst_palme_caption_part_parse (&before, "1.0,0,9,9");
   fail_if (gst_palme_caption_part_is_equal (&part, &before));
 }
 
@@ -353,15 +354,57 @@ GST_START_TEST (test_region)
   /* gst-launch cannot set NULL. */
   g_object_set (h->element, "region", "", NULL);
   expect (h, frame_of (8, 255), "128 128; ");
+  /* Set outside between two frames that are due: the old words are about no part of the next one. */
+  g_object_set (h->element, "region", "0,0,32,48", NULL);
+  expect (h, frame_of (9, 255), "255 0 [0,0,32,48]; ");
+  g_object_set (h->element, "interval", GST_CLOCK_TIME_NONE, "region",
+      "64,0,10,10", NULL);
+  expect (h, frame_of (10, 255), "");
+  caption_messages (h->element, GST_MESSAGE_WARNING);
+  g_object_set (h->element, "interval", (guint64) 0, "region", "", NULL);
   /* In larger frames a fraction is more pixels. */
   g_object_set (h->element, "region", "0.5,0.5,0.5,0.5", NULL);
   gst_harness_set_src_caps_str (h, CAPS_RGB);
-  fail_unless_equals_int (gst_harness_push (h, caption_frame (9, 7)),
+  fail_unless_equals_int (gst_harness_push (h, caption_frame (11, 7)),
       GST_FLOW_OK);
   gst_buffer_unref (gst_harness_pull (h));
   caption_messages (h->element, GST_MESSAGE_WARNING);
   g_object_set (h->element, "post-messages", TRUE, NULL);
   expect_caption (h, "7 7");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
+/* Words that were found before the caps changed are not about a frame that the region is outside of. */
+GST_START_TEST (test_outside_new_caps)
+{
+  GstHarness *h = harness ("text={r}", "mode=async interval=0 "
+      "drain-timeout=0 scene-threshold=0 region=40,0,20,20");
+  GstBuffer *buffer;
+  guint i, with = 0;
+
+  for (i = 0; i < 2000 && with == 0; i++) {
+    gst_harness_push (h, frame_of (i, 200));
+    buffer = gst_harness_pull (h);
+    with += gst_buffer_get_custom_meta (buffer, "GstPalmeCaptionMeta") != NULL;
+    gst_buffer_unref (buffer);
+    g_usleep (5000);
+  }
+  fail_unless (with > 0);
+  gst_harness_set_src_caps_str (h,
+      "video/x-raw, format=RGB, width=32, height=24, framerate=10/1");
+  for (i = 0; i < 3; i++) {
+    buffer = gst_buffer_new_allocate (NULL, 32 * 24 * 3, NULL);
+    gst_buffer_memset (buffer, 0, 200, 32 * 24 * 3);
+    GST_BUFFER_PTS (buffer) = (3000 + i) * GST_SECOND / 10;
+    gst_harness_push (h, buffer);
+    buffer = gst_harness_pull (h);
+    fail_unless (gst_buffer_get_custom_meta (buffer,
+            "GstPalmeCaptionMeta") == NULL);
+    gst_buffer_unref (buffer);
+  }
+  expect_caption (h, NULL);
   caption_harness_end (h);
 }
 
@@ -768,6 +811,7 @@ regions_suite (void)
   tcase_add_test (tcase, test_follow_many);
   tcase_add_test (tcase, test_choose);
   tcase_add_test (tcase, test_region);
+  tcase_add_test (tcase, test_outside_new_caps);
   tcase_add_test (tcase, test_region_and_scene);
   tcase_add_test (tcase, test_roi);
   tcase_add_test (tcase, test_max_regions);
