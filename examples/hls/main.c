@@ -387,7 +387,9 @@ static GstElement *new_pipeline(struct recorder *recorder, const struct options 
     pipeline = gst_parse_launch_full(line, NULL, GST_PARSE_FLAG_FATAL_ERRORS, &error);
     g_free(line);
     if (!pipeline) {
-        *why = g_strdup(error->message);
+        *why = g_strdup_printf(
+            "%s: %s%s", source,
+            is_file ? "" : "there is no such file, and as a part of a gst-launch line: ", error->message);
         g_error_free(error);
         return NULL;
     }

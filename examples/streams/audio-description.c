@@ -6,11 +6,14 @@
  *
  * It goes through the film twice. First it captions the pictures and measures how loud the sound is; espeak-ng then speaks
  * each caption, and one that fits into a pause soon enough gets its place there. Last it mixes the speech into the sound,
- * which is encoded anew (Opus); the video is copied as it is. What is spoken is printed.
+ * which is encoded anew (Opus); the video is copied as it is. What is spoken is printed. OUTPUT.mkv appears when it is
+ * complete; until then it is OUTPUT.mkv.part.
  */
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>
 #include <gst/pbutils/pbutils.h>
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <stdio.h>
 
 #include "speech.h"
@@ -180,7 +183,8 @@ static gboolean discover(film *f, const char *name)
     if (info && !error) {
         GList *video = gst_discoverer_info_get_video_streams(info),
               *sound = gst_discoverer_info_get_audio_streams(info);
-        has_video = video != NULL;
+        for (GList *one = video; one; one = one->next) /* not a photo, nor the cover of an album */
+            has_video |= !gst_discoverer_video_info_is_image(one->data);
         f->has_sound = sound != NULL;
         if (!has_video)
             fprintf(stderr, "audio-description: %s has no video to describe\n", name);
@@ -229,6 +233,7 @@ static gboolean speak(film *f, const char *voice, int words_per_minute)
 {
     GstClockTime free = 0;
     GError *error = NULL;
+    guint texts = 0;
 
     for (guint i = 0; i < f->captions->len; i++) {
         caption *c = g_ptr_array_index(f->captions, i);
@@ -237,6 +242,7 @@ static gboolean speak(film *f, const char *voice, int words_per_minute)
             latest = MIN(latest, ((caption *)g_ptr_array_index(f->captions, i + 1))->time);
         if (!*c->text)
             continue;
+        texts++;
         c->spoken = speech_new(c->text, voice, words_per_minute, &error);
         if (!c->spoken) {
             fprintf(stderr, "audio-description: %s\n", error->message);
@@ -253,6 +259,9 @@ static gboolean speak(film *f, const char *voice, int words_per_minute)
             printf("no room\t%s\n", c->text);
         }
     }
+    if (!texts)
+        fprintf(stderr,
+                "audio-description: the model was never sure enough to say anything; the sound stays as it is\n");
     return TRUE;
 }
 
@@ -294,7 +303,8 @@ static void push_part(GstElement *source, guint bytes, gpointer user)
     gst_app_src_push_buffer(GST_APP_SRC(source), buffer);
 }
 
-static gboolean mix(film *f, const char *name, const char *output)
+/* Writes the file `part`. */
+static gboolean mix(film *f, const char *name, const char *part)
 {
     static const char both[] = "audio/x-raw,format=F32LE,rate=48000,channels=2,layout=interleaved";
     char *line = g_strdup_printf(
@@ -310,7 +320,7 @@ static gboolean mix(film *f, const char *name, const char *output)
 
     if (well) {
         GstElement *element = gst_bin_get_by_name(GST_BIN(f->pipeline), "output");
-        g_object_set(element, "location", output, NULL);
+        g_object_set(element, "location", part, NULL);
         gst_object_unref(element);
         element = gst_bin_get_by_name(GST_BIN(f->pipeline), "speech");
         g_signal_connect(element, "need-data", G_CALLBACK(push_part), &t);
@@ -318,6 +328,34 @@ static gboolean mix(film *f, const char *name, const char *output)
         well = play(f);
     }
     g_free(line);
+    return well;
+}
+
+/* FALSE, with a line on stderr, if the output is the film itself, which would be lost. */
+static gboolean differ(const char *film_name, const char *output)
+{
+    GStatBuf a, b;
+    gboolean same =
+        g_stat(film_name, &a) == 0 && g_stat(output, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+    if (same)
+        fprintf(stderr, "audio-description: %s is the film itself; the output needs another name\n", output);
+    return !same;
+}
+
+/* What stood at `output` stays unless all goes well. */
+static gboolean mix_into(film *f, const char *name, const char *output)
+{
+    char *part = g_strconcat(output, ".part", NULL);
+    gboolean well = mix(f, name, part);
+
+    if (well && g_rename(part, output) != 0) {
+        fprintf(stderr, "audio-description: %s: %s\n", output, g_strerror(errno));
+        well = FALSE;
+    }
+    if (!well)
+        g_unlink(part);
+    g_free(part);
     return well;
 }
 
@@ -348,9 +386,12 @@ int main(int argc, char **argv)
         g_error_free(error);
     } else if (!names || g_strv_length(names) != 2)
         fprintf(stderr, "audio-description: one film and one name for the output are needed; --help says more\n");
+    else if (words_per_minute < 80 || words_per_minute > 450)
+        fprintf(stderr, "audio-description: --words-per-minute has to be from 80 to 450, as espeak-ng takes it\n");
     else
-        status = discover(&f, names[0]) && watch(&f, names[0], properties ? properties : "") &&
-                         speak(&f, voice ? voice : "en", words_per_minute) && mix(&f, names[0], names[1])
+        status = differ(names[0], names[1]) && discover(&f, names[0]) &&
+                         watch(&f, names[0], properties ? properties : "") &&
+                         speak(&f, voice ? voice : "en", words_per_minute) && mix_into(&f, names[0], names[1])
                      ? 0
                      : 1;
     g_option_context_free(context);

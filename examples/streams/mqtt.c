@@ -22,6 +22,7 @@
 #include <mosquitto.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "outbox.h"
 #include "source.h"
@@ -55,15 +56,18 @@ static void say(const char *format, ...)
 
 /* ---- Names and states */
 
-/* A name for topics: letters and digits of ASCII, and _ for all others. */
+/* A name for topics, as Home Assistant takes them: letters and digits of ASCII, two hexadecimal digits for each byte of
+ * other letters, so that words of any language differ, and _ for all else. */
 static char *slug(const char *text)
 {
-    char *name = g_ascii_strdown(text, -1);
+    GString *name = g_string_new(NULL);
 
-    for (char *c = name; *c; c++)
-        if (!g_ascii_isalnum(*c))
-            *c = '_';
-    return name;
+    for (const guchar *c = (const guchar *)text; *c; c++)
+        if (*c >= 128)
+            g_string_append_printf(name, "%02x", *c);
+        else
+            g_string_append_c(name, g_ascii_isalnum(*c) ? g_ascii_tolower((char)*c) : '_');
+    return g_string_free(name, FALSE);
 }
 
 static char *topic(const app *a, const char *tail)
@@ -448,6 +452,12 @@ static gboolean connect_broker(app *a, const options *o, GError **error)
         g_free(will);
         return FALSE;
     }
+    if (o->ca && access(o->ca, R_OK) != 0) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "--ca %s: %s", o->ca, g_strerror(errno));
+        g_free(password);
+        g_free(will);
+        return FALSE;
+    }
     if (o->user)
         code = mosquitto_username_pw_set(a->client, o->user, password ? g_strchomp(password) : NULL);
     if (code == MOSQ_ERR_SUCCESS && o->ca)
@@ -468,6 +478,30 @@ static gboolean connect_broker(app *a, const options *o, GError **error)
     g_free(password);
     g_free(will);
     return code == MOSQ_ERR_SUCCESS;
+}
+
+/* The words of --notify, without empty ones: they would be in every caption. */
+static char **words_of(const char *list)
+{
+    char **all = g_strsplit(list ? list : "", ",", -1);
+    guint count = 0;
+
+    for (guint i = 0; all[i]; i++)
+        if (*g_strstrip(all[i]))
+            all[count++] = all[i];
+        else
+            g_free(all[i]);
+    all[count] = NULL;
+    return all;
+}
+
+/* GLib's own strings of the command line fail for all but ASCII in a locale without UTF-8, as that of most services. */
+static gboolean is_text(const char *option, const char *value, GError **error)
+{
+    if (!value || g_utf8_validate(value, -1, NULL))
+        return TRUE;
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s takes UTF-8", option);
+    return FALSE;
 }
 
 static GstElement *pipeline_new(const options *o, GError **error)
@@ -519,8 +553,8 @@ int main(int argc, char **argv)
         { "password-file", 0, 0, G_OPTION_ARG_FILENAME, &o.password_file, "a file with the user's password", "FILE" },
         { "ca", 0, 0, G_OPTION_ARG_FILENAME, &o.ca, "certificates of authorities, for a connection by TLS", "FILE" },
         { "id", 0, 0, G_OPTION_ARG_STRING, &o.id, "letters and digits for the topics (camera)", "ID" },
-        { "name", 0, 0, G_OPTION_ARG_STRING, &o.name, "what people call the camera (its id)", "NAME" },
-        { "notify", 0, 0, G_OPTION_ARG_STRING, &o.notify, "words to watch for, with commas between them", "WORDS" },
+        { "name", 0, 0, G_OPTION_ARG_FILENAME, &o.name, "what people call the camera (its id)", "NAME" },
+        { "notify", 0, 0, G_OPTION_ARG_FILENAME, &o.notify, "words to watch for, with commas between them", "WORDS" },
         { "keep", 0, 0, G_OPTION_ARG_INT, &o.keep, "captions to keep while the broker is away (1000)", "N" },
         { "caption", 0, 0, G_OPTION_ARG_STRING, &o.caption, "properties of palmecaption, as for gst-launch-1.0",
           "PROPERTIES" },
@@ -534,15 +568,14 @@ int main(int argc, char **argv)
     gst_init(&argc, &argv);
     mosquitto_lib_init();
     g_option_context_add_main_entries(context, entries, NULL);
-    if (g_option_context_parse(context, &argc, &argv, &error)) {
+    if (g_option_context_parse(context, &argc, &argv, &error) && source_check(o.names, o.port, 1, &error) &&
+        is_text("--name", o.name, &error) && is_text("--notify", o.notify, &error)) {
         char *id = slug(o.id ? o.id : "camera");
         a.id = id;
         a.name = o.name ? o.name : id;
         a.broker = o.broker ? o.broker : "localhost";
         a.port = o.port;
-        a.words = o.notify ? g_strsplit(o.notify, ",", -1) : NULL;
-        for (guint i = 0; a.words && a.words[i]; i++)
-            g_strstrip(a.words[i]);
+        a.words = words_of(o.notify);
         a.contains = g_new0(gboolean, a.words ? g_strv_length(a.words) : 0);
         a.client = mosquitto_new(NULL, true, &a);
         a.box = outbox_new(a.client, (guint)MAX(o.keep, 1));

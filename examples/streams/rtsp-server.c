@@ -29,6 +29,19 @@ static void caption_comes(GstElement *element, const char *text, guint64 pts, gu
     fflush(stdout);
 }
 
+/* On any thread of the pipeline. The server ends the clients that watch it; the next one starts it anew. */
+static void pipeline_failed(GstBus *bus, GstMessage *message, gpointer user)
+{
+    GError *error = NULL;
+
+    (void)bus;
+    (void)user;
+    gst_message_parse_error(message, &error, NULL);
+    fprintf(stderr, "rtsp-server: %s: %s It is tried again for the next client.\n", GST_MESSAGE_SRC_NAME(message),
+            error->message);
+    g_error_free(error);
+}
+
 static void media_configured(GstRTSPMediaFactory *factory, GstRTSPMedia *media, gpointer user)
 {
     GstElement *pipeline = gst_rtsp_media_get_element(media);
@@ -38,6 +51,15 @@ static void media_configured(GstRTSPMediaFactory *factory, GstRTSPMedia *media, 
     (void)user;
     g_signal_connect(captioner, "new-caption", G_CALLBACK(caption_comes), NULL);
     gst_object_unref(captioner);
+    /* What the library itself has of an error is a debug line. */
+    GstObject *whole = gst_object_get_parent(GST_OBJECT(pipeline));
+    GstBus *bus = whole ? gst_element_get_bus(GST_ELEMENT(whole)) : NULL;
+    if (bus) {
+        gst_bus_enable_sync_message_emission(bus);
+        g_signal_connect(bus, "sync-message::error", G_CALLBACK(pipeline_failed), NULL);
+        gst_object_unref(bus);
+    }
+    g_clear_object(&whole);
     gst_object_unref(pipeline);
 }
 
@@ -166,7 +188,7 @@ int main(int argc, char **argv)
 
     gst_init(&argc, &argv);
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+    if (!g_option_context_parse(context, &argc, &argv, &error) || !source_check(names, port, 0, &error)) {
         fprintf(stderr, "rtsp-server: %s\n", error->message);
         g_error_free(error);
         g_option_context_free(context);

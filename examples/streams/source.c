@@ -47,3 +47,16 @@ char *source_describe(const char *name, GError **error)
                 "%s: there is no such file, it is no address, and no pipeline that begins with an element", name);
     return NULL;
 }
+
+gboolean source_check(char **names, int port, int least, GError **error)
+{
+    if (names && names[0] && names[1])
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "one source is what it takes, not %s as well; a pipeline is one word, in quotes", names[1]);
+    else if (port < least || port > G_MAXUINT16)
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--port has to be from %d to 65535, not %d", least,
+                    port);
+    else
+        return TRUE;
+    return FALSE;
+}

@@ -15,4 +15,7 @@
  * `error` set, if it is nothing of these. */
 char *source_describe(const char *name, GError **error);
 
+/* FALSE, with `error` set, if there is more than one name, or `port` is not from `least` to 65535. */
+gboolean source_check(char **names, int port, int least, GError **error);
+
 #endif

@@ -265,8 +265,10 @@ static gboolean message_arrives(GstBus *bus, GstMessage *message, gpointer user)
         g_error_free(error);
         a->status = 1;
         g_main_loop_quit(a->loop);
-    } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_EOS)
+    } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_EOS) {
+        say("the source has ended");
         g_main_loop_quit(a->loop);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -468,7 +470,7 @@ int main(int argc, char **argv)
     gst_init(&argc, &argv);
     g_mutex_init(&a.lock);
     g_option_context_add_main_entries(context, entries, NULL);
-    if (g_option_context_parse(context, &argc, &argv, &error)) {
+    if (g_option_context_parse(context, &argc, &argv, &error) && source_check(names, port, 0, &error)) {
         a.host = address ? address : "127.0.0.1";
         if (make_pipeline(&a, names ? names[0] : NULL, properties, &error) && listen_at(&a, a.host, port, &error))
             run(&a);

@@ -7,6 +7,7 @@ const state = document.getElementById("state");
 const MOST = 100; // captions in the list
 const waiting = []; // captions whose picture has not been shown
 let connection = null;
+let newest = "";
 
 // Whether RTP time a is b or later; it counts modulo 2^32.
 const reached = (a, b) => ((a - b) >>> 0) < 0x80000000;
@@ -22,6 +23,13 @@ function show(caption) {
   while (history.childElementCount > MOST) history.lastElementChild.remove();
 }
 
+// Who comes late is told the last caption, which may be on its way already.
+function arrives(text) {
+  if (text === newest) return;
+  newest = text;
+  waiting.push(JSON.parse(text));
+}
+
 function frameShown(now, frame) {
   while (waiting.length && reached(frame.rtpTimestamp, waiting[0].rtp)) show(waiting.shift());
   video.requestVideoFrameCallback(frameShown);
@@ -31,9 +39,10 @@ async function connect() {
   const own = new RTCPeerConnection();
   connection = own;
   waiting.length = 0;
+  newest = "";
   own.addTransceiver("video", { direction: "recvonly" });
   const channel = own.createDataChannel("captions");
-  channel.onmessage = (message) => waiting.push(JSON.parse(message.data));
+  channel.onmessage = (message) => arrives(message.data);
   // The server ends what gives no sign of life.
   const signs = setInterval(() => {
     if (own !== connection) clearInterval(signs);

@@ -135,7 +135,10 @@ for option in '--index other.db photos' '--search dog other.db'; do
 done
 run --search dog none.db
 check "no database" "$status $(grep -c '^palme-caption: none.db: ' err)" = '2 1'
+check "the reason" "$(grep -c 'No such file' err)" = 1
 check "none was made" ! -e none.db
+run --search dog .
+check "a folder" "$status $(grep -c '^palme-caption: .: Is a directory' err)" = '2 1'
 run --search dog
 check "--search without one" "$status $(grep -c 'takes one DATABASE' err)" = '2 1'
 run --index photos.db - <dog.jpg

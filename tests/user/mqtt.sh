@@ -57,7 +57,7 @@ subscribe() { # FILE
     pids="$pids $subscriber"
 }
 publish() { # OPTIONS...
-    timeout -k 5 240 "$mqtt" --port "$port" --id Door --notify 'dog,polar bear' "$@" >>log 2>&1 &
+    timeout -k 5 240 "$mqtt" --port "$port" --id Door --notify 'dog,, polar bear,Bär' "$@" >>log 2>&1 &
     client=$!
     pids="$pids $client"
 }
@@ -80,6 +80,8 @@ check "it says that it is connected" "$(grep -c 'connected to the broker' log)" 
 check "the picture is a JPEG" "$(timeout 30 mosquitto_sub -p "$port" -t palme/door/picture -C 1 | head -c 2 | od -An -tx1 | tr -d ' \n')" = ffd8
 check "a word that is there is on" "$(grep -c 'contains/dog ON' first)" -ge 1
 check "a word that is not there is off" "$(grep -c 'contains/polar_bear OFF' first)" -ge 1
+check "a word that is not ASCII has a name of its own" "$(grep -c 'contains/bc3a4r OFF' first)" -ge 1
+check "an empty word is none" "$(grep -c 'contains/ ' first)" = 0
 check "no word is on by chance" "$(grep -c 'contains/polar_bear ON' first)" = 0
 grep homeassistant/ first | cut -d ' ' -f 3- >configs
 check "four entities are announced" "$(grep -o 'homeassistant/[a-z_]*/palme_door/[a-z_]*/config' first | sort -u | wc -l)" = 4

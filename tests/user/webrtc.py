@@ -102,6 +102,10 @@ def watch(browser, server, number: int):
     assert page.text("#state") == "connected", page.text("#state")
     assert page.text("#caption").startswith("luma "), page.text("#caption")
     check_captions(page)
+    told = '{"text": "again", "time": 9e9, "rtp": 0}'
+    page.js(f"arrives('{told}'); arrives('{told}')")
+    page.wait("document.querySelector('#history [data-text=again]') !== null")
+    assert page.js("document.querySelectorAll('#history [data-text=again]').length") == 1, "a caption comes twice"
     assert not page.problems, page.problems
     assert all(server.address in url or url.startswith(("data:", "blob:")) for url in page.requests), page.requests
     server.wait_for("a viewer has come", number)

@@ -5,6 +5,7 @@
 #include "database.h"
 #include "complain.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* "PalC", which file(1) and we know such databases by, and the version of the tables below. */
@@ -75,7 +76,8 @@ sqlite3 *caption_database_open(const char *path, gboolean write)
         return NULL;
     }
     if (sqlite3_open_v2(path, &database, flags, NULL) != SQLITE_OK) {
-        caption_complain(path, "%s", database ? sqlite3_errmsg(database) : "out of memory");
+        int why = database ? sqlite3_system_errno(database) : ENOMEM; /* 0: it is no matter of the system */
+        caption_complain(path, "%s", why ? g_strerror(why) : sqlite3_errmsg(database));
         sqlite3_close(database);
         return NULL;
     }
