@@ -10,8 +10,8 @@
 #include "io/json.h"
 #include "nn/config.h"
 
-/* The object of the configuration: names of layers and their precisions. *least stays NULL where the key is absent; else
- * it is owned. Names of layers that the model does not have are PALME_ERROR_FORMAT. */
+/* The object of the configuration: names of layers and their precisions. *least stays NULL where the key is absent;
+ * else it is owned. Names of layers that the model does not have are PALME_ERROR_FORMAT. */
 int palme_least_read(struct palme_least **least, const struct palme_config *config, const struct palme_json *root,
                      const struct palme_log *log);
 void palme_least_free(struct palme_least *least);

@@ -178,8 +178,8 @@ void hls_add_cue(struct hls *hls, GstClockTime begin, GstClockTime end, const ch
     if (hls->cues->len) {
         struct cue *last = &g_array_index(hls->cues, struct cue, hls->cues->len - 1);
 
-        /* The element cuts a long caption into slices. Between them is up to a millisecond where the times of the frames
-         * are in milliseconds. */
+        /* The element cuts a long caption into slices. Between them is up to a millisecond where the times of the
+         * frames are in milliseconds. */
         if (begin <= last->end + GST_MSECOND && strcmp(last->text, text) == 0) {
             last->end = end;
             return;

@@ -4,10 +4,10 @@
  *
  *     audio-description [--voice VOICE] [--words-per-minute N] [--quiet DB] [--caption PROPERTIES] FILM OUTPUT.mkv
  *
- * It goes through the film twice. First it captions the pictures and measures how loud the sound is; espeak-ng then speaks
- * each caption, and one that fits into a pause soon enough gets its place there. Last it mixes the speech into the sound,
- * which is encoded anew (Opus); the video is copied as it is. What is spoken is printed. OUTPUT.mkv appears when it is
- * complete; until then it is OUTPUT.mkv.part.
+ * It goes through the film twice. First it captions the pictures and measures how loud the sound is; espeak-ng then
+ * speaks each caption, and one that fits into a pause soon enough gets its place there. Last it mixes the speech into
+ * the sound, which is encoded anew (Opus); the video is copied as it is. What is spoken is printed. OUTPUT.mkv appears
+ * when it is complete; until then it is OUTPUT.mkv.part.
  */
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>

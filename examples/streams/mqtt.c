@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * mqtt.c - publishes captions to an MQTT broker, as Home Assistant finds them by itself: the last caption, its picture, and
- * for each word of --notify whether the caption contains it.
+ * mqtt.c - publishes captions to an MQTT broker, as Home Assistant finds them by itself: the last caption, its
+ * picture, and for each word of --notify whether the caption contains it.
  *
  *     mqtt [--broker HOST] [--port PORT] [--user NAME --password-file FILE] [--ca FILE] [--id ID] [--name NAME]
  *          [--notify WORD,WORD...] [--keep N] [--caption PROPERTIES] [SOURCE]
@@ -12,7 +12,8 @@
  * palme/ID/availability      online or offline; the broker says offline if this program dies
  * homeassistant/.../config   what Home Assistant has to know of all this
  *
- * While the broker is away at most N captions are kept, and sent when it is back. A camera that vanishes is tried again.
+ * While the broker is away at most N captions are kept, and sent when it is back. A camera that vanishes is tried
+ * again.
  */
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -75,7 +76,7 @@ static char *topic(const app *a, const char *tail)
     return g_strdup_printf("palme/%s/%s", a->id, tail);
 }
 
-/* What the broker keeps as the last state. While it is away nothing is sent: all states are told anew when it is back. */
+/* What the broker keeps as the last state. While it is away nothing is sent: all states are told when it is back. */
 static void publish_state(const app *a, const char *name, const void *payload, gsize length)
 {
     if (a->online)

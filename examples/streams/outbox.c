@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* So many are on their way at a time: mosquitto keeps those itself, and sends them again when the connection is back. */
+/* So many are on their way at a time: mosquitto keeps those, and sends them again when the connection is back. */
 enum { IN_FLIGHT = 10 };
 
 struct outbox {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * outbox.h - messages to an MQTT broker that are kept until it has them. The broker may be away: then the outbox holds a
- * bounded number, and the oldest goes first. Functions are for the thread of the main loop, but for outbox_confirm.
+ * outbox.h - messages to an MQTT broker that are kept until it has them. The broker may be away: then the outbox holds
+ * a bounded number, and the oldest goes first. Functions are for the thread of the main loop, but for outbox_confirm.
  */
 #ifndef PALME_EXAMPLES_OUTBOX_H
 #define PALME_EXAMPLES_OUTBOX_H

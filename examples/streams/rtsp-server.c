@@ -5,8 +5,8 @@
  *
  *     rtsp-server [--listen ADDRESS] [--port PORT] [--codec h264|vp8] [--caption PROPERTIES] [--burn-in] [SOURCE]
  *
- * All clients watch one pipeline, which runs while there is one. It prints each caption. A client that stops reading loses
- * what it does not fetch; the others go on.
+ * All clients watch one pipeline, which runs while there is one. It prints each caption. A client that stops reading
+ * loses what it does not fetch; the others go on.
  */
 #include <gst/gst.h>
 #include <gst/rtsp-server/rtsp-server.h>
@@ -92,8 +92,8 @@ static gboolean sessions_expire(gpointer user)
     return G_SOURCE_CONTINUE;
 }
 
-/* What the server plays. The text comes once a second, also where it stays the same, so that a client that comes late has
- * it soon; config-interval repeats its caps. NULL, with `error` set, for an unknown codec. */
+/* What the server plays. The text comes once a second, also where it stays the same, so that a client that comes late
+ * has it soon; config-interval repeats its caps. NULL, with `error` set, for an unknown codec. */
 static char *describe(const char *source, const char *codec, const char *caption, gboolean burn_in, GError **error)
 {
     static const char *const encoders[][2] = {

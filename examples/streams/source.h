@@ -11,8 +11,8 @@
 #define SOURCE_HELP "a camera (/dev/video0), a file, an address, or a pipeline; without it, a test picture"
 
 /* A source of raw video in the syntax of gst-launch, to be followed by " ! videoconvert ! ...". `name` is a device, a
- * file, a URI, or a pipeline whose first word is an element; NULL is a test picture. To be freed with g_free. NULL, with
- * `error` set, if it is nothing of these. */
+ * file, a URI, or a pipeline whose first word is an element; NULL is a test picture. To be freed with g_free. NULL,
+ * with `error` set, if it is nothing of these. */
 char *source_describe(const char *name, GError **error);
 
 /* FALSE, with `error` set, if there is more than one name, or `port` is not from `least` to 65535. */

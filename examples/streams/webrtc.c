@@ -5,8 +5,8 @@
  *
  *     webrtc [--listen ADDRESS] [--port PORT] [--caption PROPERTIES] [SOURCE]
  *
- * GET / is the page. POST /offer takes a browser's offer (SDP) and answers it; there is nothing else to signal. No other
- * server is asked for anything, so browser and server have to reach each other directly.
+ * GET / is the page. POST /offer takes a browser's offer (SDP) and answers it; there is nothing else to signal. No
+ * other server is asked for anything, so browser and server have to reach each other directly.
  */
 #include <gst/app/gstappsink.h>
 #include <gst/video/video.h>
@@ -58,7 +58,8 @@ static void say(const char *format, ...)
     fflush(stdout);
 }
 
-/* ---- Seats. Calls of a viewer come on its threads; what they ask for is done on the main one, if the seat is still there. */
+/* ---- Seats. Calls of a viewer come on its threads; what they ask for is done on the main one, if the seat is still
+ * there. */
 
 typedef struct {
     app *a;
@@ -304,8 +305,8 @@ static void refuse(SoupServerMessage *message, guint status, const char *why)
     soup_server_message_set_response(message, "text/plain", SOUP_MEMORY_COPY, why, strlen(why));
 }
 
-/* A page of somebody else's could ask our visitor's browser to ask us; and a name of somebody else's could stand for our
- * address. Both show in the headers. */
+/* A page of somebody else's could ask our visitor's browser to ask us; and a name of somebody else's could stand for
+ * our address. Both show in the headers. */
 static gboolean is_stranger(const app *a, SoupServerMessage *message)
 {
     SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);

@@ -116,7 +116,8 @@ void gst_palme_caption_session_init (GstPalmeCaptionSession * session,
 /* Also closes. */
 void gst_palme_caption_session_clear (GstPalmeCaptionSession * session);
 
-/* Becomes a user of the model's sessions. Returns NULL, or a sentence that says what is missing; the caller frees it. */
+/* Becomes a user of the model's sessions. Returns NULL, or a sentence that says what is missing; the caller frees
+ * it. */
 gchar *gst_palme_caption_session_open (GstPalmeCaptionSession * session,
     GstPalmeModel * model, const struct palme_options *options);
 

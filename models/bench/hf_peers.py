@@ -16,6 +16,7 @@ quantisation of weights and activations, calibrated with noise; int8w takes of a
 weights alone.
 """
 
+import argparse
 import json
 import os
 
@@ -383,8 +384,16 @@ class Process:
         self.process.stdout.close()
 
 
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("folder")
+    parser.add_argument("exported")
+    parser.add_argument("precision")
+    parser.add_argument("threads")
+    options = parser.parse_args()
+    return serve(options.kind, options.folder, options.exported, options.precision, options.threads)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 6 or sys.argv[1] not in KINDS:
-        print(__doc__)
-        sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
-    sys.exit(serve(*sys.argv[1:]))
+    sys.exit(main())

@@ -178,8 +178,8 @@ GST_START_TEST (test_abort_pictures)
 
 GST_END_TEST;
 
-/* Time for the worker's thread to wait for a turn, which cannot be seen from here. Where it does not suffice, a fault may
- * stay unseen, and nothing fails. */
+/* Time for the worker's thread to wait for a turn, which cannot be seen from here. Where it does not suffice, a fault
+ * may stay unseen, and nothing fails. */
 static void
 let_it_wait (void)
 {

@@ -825,9 +825,9 @@ static unsigned char *as_rgb(const struct planes *p)
 }
 
 /* A picture of any format gives what the same picture in RGB gives, by every rule and filter. YUV is filtered before it
- * becomes RGB: its luma and chroma are rounded between the two passes (half a step each, which bicubic weights make 1.25
- * of and the matrix 1.17 and 2.2), what the RGB is made of is rounded before and between (half a step each and again
- * 1.25), and both at the end: below 5 steps at worst. */
+ * becomes RGB: its luma and chroma are rounded between the two passes (half a step each, which bicubic weights make
+ * 1.25 of and the matrix 1.17 and 2.2), what the RGB is made of is rounded before and between (half a step each and
+ * again 1.25), and both at the end: below 5 steps at worst. */
 static void check_filters(void)
 {
     static const int sizes[][4] = { { 97, 64, 20, 24 }, { 46, 110, 31, 31 }, { 13, 9, 24, 30 }, { 64, 64, 16, 20 } };

@@ -4,8 +4,8 @@
  *
  *     check_rtsp RTSP-SERVER FOLDER       FOLDER is made, for a model of the stand-in engine and the pictures
  *
- * The picture is black and white by turns, two seconds each, and the captions say which. The client gets both tracks, and
- * each caption has to be what its picture was when it was made.
+ * The picture is black and white by turns, two seconds each, and the captions say which. The client gets both tracks,
+ * and each caption has to be what its picture was when it was made.
  */
 #include <gio/gio.h>
 #include <gst/app/gstappsink.h>
@@ -97,8 +97,8 @@ static Seen seen(GstSample *sample, gboolean text)
     return s;
 }
 
-/* TRUE if a frame of this colour was shown in the time in which the picture of a cue was taken: half a second before it at
- * most, an interval and a slice. */
+/* TRUE if a frame of this colour was shown in the time in which the picture of a cue was taken: half a second before
+ * it at most, an interval and a slice. */
 static gboolean was_shown(GArray *frames, Seen cue)
 {
     for (guint i = 0; i < frames->len; i++) {

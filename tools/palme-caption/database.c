@@ -76,8 +76,8 @@ sqlite3 *caption_database_open(const char *path, gboolean write)
         return NULL;
     }
     if (sqlite3_open_v2(path, &database, flags, NULL) != SQLITE_OK) {
-        int why = database ? sqlite3_system_errno(database) : ENOMEM; /* 0: it is no matter of the system */
-        caption_complain(path, "%s", why ? g_strerror(why) : sqlite3_errmsg(database));
+        int code = database ? sqlite3_system_errno(database) : ENOMEM; /* 0: it is no matter of the system */
+        caption_complain(path, "%s", code ? g_strerror(code) : sqlite3_errmsg(database));
         sqlite3_close(database);
         return NULL;
     }

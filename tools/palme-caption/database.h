@@ -4,7 +4,7 @@
  *
  *     folders(id, path)                            that were indexed, absolute
  *     files(id, source, folder, size, mtime, model, options)
- *         source is absolute, text or, where it is no UTF-8, a blob; mtime in ns; model is the SHA-256 of the model file,
+ * source is absolute, text or, where it is no UTF-8, a blob; mtime in ns; model is the SHA-256 of the model file,
  *         options what else a caption depends on. A row is there if the file was captioned to its end.
  *     captions(id, file, time, end, caption, score, unsure, labels, probabilities)
  *         time and end in ns, NULL for a photo; equal captions in a row are one; labels and their probabilities stand a

@@ -30,7 +30,8 @@ void caption_photo_init(void);
  * that gdk-pixbuf thinks best), turned upright. At the peak it takes
  * 4 bytes a pixel, 8 for a picture that has to be turned, and what the format's library needs itself.
  * Any thread may call it; of pictures of over 32 million pixels one is decoded at a time.
- * CAPTION_PHOTO_READ: *photo is to be freed, by the same thread. Otherwise *why is a sentence, to be freed with g_free. */
+ * CAPTION_PHOTO_READ: *photo is to be freed, by the same thread. Otherwise *why is a sentence, to be freed with
+ * g_free. */
 enum caption_photo_status caption_photo_decode(struct caption_photo *photo, const guint8 *data, gsize size,
                                                guint64 max_pixels, char **why);
 

@@ -63,8 +63,8 @@ static gboolean next_term(const char **at, char **term, gboolean *filler)
     return *term != NULL;
 }
 
-/* The question that FTS5 understands: the terms, joined by AND or OR; fillers count only if there is nothing else. NULL:
- * there is no word in it. To be freed. */
+/* The question that FTS5 understands: the terms, joined by AND or OR; fillers count only if there is nothing else.
+ * NULL: there is no word in it. To be freed. */
 static char *question_of(const char *query, const char *join)
 {
     char *valid = g_utf8_make_valid(query, -1);

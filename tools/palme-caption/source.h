@@ -37,8 +37,8 @@ struct caption_source {
 /* Reads `item`, a file name in the file system's encoding, "-" for the standard input, or else a URI, and
  * hands over a photo's one frame (its first picture, where it has several), or a video's first frame and
  * then those that are due. Frames without time stamps are due by their arrival. It blocks until the end, or until
- * the run is stopped (stop.h). Any thread may call it. TRUE: all went well, or `fn` ended it. FALSE: *why is a sentence, free it with g_free; frames may have
- * been handed over before. */
+ * the run is stopped (stop.h). Any thread may call it. TRUE: all went well, or `fn` ended it. FALSE: *why is a
+ * sentence, free it with g_free; frames may have been handed over before. */
 gboolean caption_source_read(const char *item, const struct caption_source *options, char **why);
 
 #endif

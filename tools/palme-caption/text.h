@@ -37,9 +37,9 @@ struct caption_result {
 /* Appends one output line, the newline included; caption and labels are sanitised here. `labels` asks for a last
  * column, "dog 0.93, person 0.41", in TSV and CSV. VTT and SRT have no such lines (document.h).
  *
- * In TSV a photo that is called like a frame, "a@0:00:01.000", has its @ written as \u{40}. In JSON "source" is the name
- * itself; of one that is no UTF-8, which JSON cannot hold, the bytes are in "source_base64" beside it. CSV is that of
- * RFC 4180, with names as in TSV and seconds in a column of their own. No field of it begins as a formula of a
+ * In TSV a photo that is called like a frame, "a@0:00:01.000", has its @ written as \u{40}. In JSON "source" is the
+ * name itself; of one that is no UTF-8, which JSON cannot hold, the bytes are in "source_base64" beside it. CSV is
+ * that of RFC 4180, with names as in TSV and seconds in a column of their own. No field of it begins as a formula of a
  * spreadsheet does: a name gets ./ in front, a caption an apostrophe. */
 void caption_append_result(GString *out, enum caption_format format, gboolean labels,
                            const struct caption_result *result);
