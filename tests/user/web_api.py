@@ -462,8 +462,8 @@ def main() -> int:
         check_start(model, empty)
         server = Server(program, "--models", str(models), SNOW, model=model, folder=empty)
         for part in (
-            *(check_files, check_parameters, check_changes, check_strangers, check_floods, check_history),
-            *(check_viewers, check_models, check_pause),
+            *(check_files, check_parameters, check_changes, check_strangers, check_history),
+            *(check_viewers, check_models, check_pause, check_floods),
         ):
             part(server)
         check("no file is open for writing", not server.written_files(), server.written_files())
