@@ -152,7 +152,8 @@ check "--null, behind the command line; folders are entered" "$(cut -f 1 out | t
     'folder/kitten.jpg dog.jpg new\nline.jpg folder/coffee.jpg folder/dog.jpg folder/horses.jpg folder/kitten.jpg '
 run --stdin - <list
 check "- is taken" "$status $(grep -c 'has the names already' err)" = '2 1'
-# 100,000 names that are not there: as much memory as 1,000 take.
+# 100,000 names that are not there: as much memory as 1,000 take. The address sanitizer keeps what was freed.
+if ! ldd "$command" 2>/dev/null | grep -q libasan; then
 check "memory does not go with the list" "$(python3 - "$command" <<'END'
 import resource, subprocess, sys
 peaks = []
@@ -163,6 +164,7 @@ for count in (1000, 100000):
 print(peaks[1] - peaks[0])
 END
 )" -lt 8192
+fi
 
 # ---- --recursive
 run --no-recursive --write jsonl tree
