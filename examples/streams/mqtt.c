@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "outbox.h"
+#include "say.h"
 #include "source.h"
 
 enum { RETRY = 5 /* seconds until a camera is tried again */, FAREWELL = 10 /* seconds for what waits at the end */ };
@@ -42,18 +43,6 @@ typedef struct {
     gboolean online, camera, ending;
     gboolean waits; /* for the first connection */
 } app;
-
-static void say(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static void say(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vprintf(format, arguments);
-    va_end(arguments);
-    printf("\n");
-    fflush(stdout);
-}
 
 /* ---- Names and states */
 

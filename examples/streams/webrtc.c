@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "say.h"
 #include "source.h"
 #include "viewer.h"
 
@@ -45,18 +46,6 @@ typedef struct {
     guint timeout, number;
     gpointer name; /* event, for the viewer's calls */
 } seat;
-
-static void say(const char *format, ...) G_GNUC_PRINTF(1, 2);
-static void say(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vprintf(format, arguments);
-    va_end(arguments);
-    printf("\n");
-    fflush(stdout);
-}
 
 /* ---- Seats. Calls of a viewer come on its threads; what they ask for is done on the main one, if the seat is still
  * there. */

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# checks.sh - for the tests of palme-caption, which source it: $command is the program.
-passed=0 failed=0
+# checks.sh - for tests in sh, which source it. $command is the program that run starts; a check that fails shows the files
+# that $shown names.
+passed=0 failed=0 shown=err
 check() { # NAME, then a test(1) expression
     name=$1
     shift
     if test "$@"; then passed=$((passed + 1)); else
         failed=$((failed + 1))
         echo "FAILED: $name: test $*"
-        [ ! -s err ] || sed 's/^/    | /' err
+        for one in $shown; do [ ! -s "$one" ] || sed 's/^/    | /' "$one"; done
     fi
 }
 # The command with a time limit; out, err and $status are what came of it.

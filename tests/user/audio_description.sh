@@ -5,6 +5,7 @@
 #
 #     audio_description.sh AUDIO-DESCRIPTION     meson sets the environment: the plugin with the stand-in engine
 set -u
+support=$(cd "$(dirname "$0")/../support" && pwd)
 program=$(realpath "$1")
 for tool in gst-launch-1.0 espeak-ng ffmpeg timeout python3; do
     command -v $tool >/dev/null || { echo "no $tool here: skipped"; exit 77; }
@@ -15,16 +16,8 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
-passed=0 failed=0
-check() { # NAME, then a test(1) expression
-    name=$1
-    shift
-    if test "$@"; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAILED: $name: test $*"
-        sed 's/^/    | /' out err
-    fi
-}
+. "$support/checks.sh"
+shown="out err"
 timeout=$(command -v timeout)
 run() {
     "$timeout" -k 5 120 "$program" "$@" >out 2>err

@@ -5,6 +5,7 @@
 #
 #     mqtt.sh MQTT     meson sets the environment: the plugin with the stand-in engine
 set -u
+support=$(cd "$(dirname "$0")/../support" && pwd)
 mqtt=$(realpath "$1")
 PATH=$PATH:/usr/sbin
 for tool in mosquitto mosquitto_sub timeout python3; do
@@ -17,16 +18,8 @@ work=$(mktemp -d)
 cd "$work" || exit 2
 pids=
 trap 'kill -9 $pids 2>/dev/null; rm -rf "$work"' EXIT
-passed=0 failed=0
-check() { # NAME, then a test(1) expression
-    name=$1
-    shift
-    if test "$@"; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAILED: $name: test $*"
-        sed 's/^/    | /' log
-    fi
-}
+. "$support/checks.sh"
+shown=log
 until_line() { # PATTERN FILE COUNT: waits until so many lines have it
     for _ in $(seq 600); do
         [ "$(grep -c -e "$1" "$2" 2>/dev/null)" -ge "$3" ] && return

@@ -5,6 +5,7 @@
 #
 #     streams.sh PROGRAM...      meson sets the environment: the plugin with the stand-in engine
 set -u
+support=$(cd "$(dirname "$0")/../support" && pwd)
 for tool in gst-launch-1.0 timeout; do
     command -v $tool >/dev/null || { echo "no $tool here: skipped"; exit 77; }
 done
@@ -15,16 +16,8 @@ work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 2
-passed=0 failed=0
-check() { # NAME, then a test(1) expression
-    name=$1
-    shift
-    if test "$@"; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAILED: $name: test $*"
-        sed 's/^/    | /' out err
-    fi
-}
+. "$support/checks.sh"
+shown="out err"
 refused() { # PATTERN OF THE REASON, then the command
     pattern=$1
     shift
