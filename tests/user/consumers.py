@@ -168,7 +168,7 @@ TEE = (
 )
 
 
-# At the video's own pace: when all of a file has passed before the pipeline is in PLAYING, splitmuxsink (GStreamer 1.22)
+# At the video's own pace: when a whole file has passed before the pipeline is in PLAYING, splitmuxsink (GStreamer 1.22)
 # with a text track sometimes never gets there, and the pipeline never ends; with a text from subparse as well.
 def split(mux: str, ending: str) -> str:
     sink = f"splitmuxsink name=s muxer={mux} max-size-time=3000000000 location=part%02d.{ending}"
