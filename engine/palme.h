@@ -333,6 +333,12 @@ PALME_API int palme_next(palme_session *session, const char **piece);
  * session that occurs twice, or sessions of different models; then nothing was changed. */
 PALME_API int palme_next_batch(palme_session *const *sessions, int count, const char **pieces, int *statuses);
 
+/* Ends the caption where it is, for callers whose time is up. The calls of palme_next that follow give what there is
+ * without running the decoder, then PALME_END: with beam search the best finished sentence or else the best open one,
+ * otherwise the rest of a character. Returns PALME_OK, also when the caption is complete already, or
+ * PALME_ERROR_ARGUMENT if there is none: before palme_prompt or the first palme_next. */
+PALME_API int palme_finish(palme_session *session);
+
 /* Number of tokens generated so far for this caption, the end token included. */
 PALME_API int palme_caption_length(const palme_session *session);
 

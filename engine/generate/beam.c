@@ -182,7 +182,12 @@ int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kern
     }
     if (open && length < search->max_length && !is_over(beams, search))
         return 0;
+    palme_beams_finish(beams);
+    return 1;
+}
+
+void palme_beams_finish(struct palme_beams *beams)
+{
     if (!beams->best_length) /* nothing has ended by itself: the best open sentence stands */
         keep_best(beams, beams->beam[0].tokens, beams->length, -1, beams->beam[0].score, 0);
-    return 1;
 }

@@ -263,6 +263,15 @@ static void move_caches(palme_session *s, const int *parent_slot)
     }
 }
 
+static void decide(palme_session *s)
+{
+    struct palme_hypotheses *h = &s->hypotheses;
+
+    h->generated = h->beams.best_length;
+    h->score = h->beams.best_score;
+    h->state = PALME_STATE_DECIDED;
+}
+
 static int step_beams(palme_session *s)
 {
     const struct palme_search search = search_of(s);
@@ -272,9 +281,7 @@ static int step_beams(palme_session *s)
     h->undecided = 1;
     if (palme_beams_step(&h->beams, &s->model->kernels, parent, s->window.logits, s->model->config.vocabulary,
                          &search)) {
-        h->generated = h->beams.best_length;
-        h->score = h->beams.best_score;
-        h->state = PALME_STATE_DECIDED;
+        decide(s);
         return PALME_OK;
     }
     h->generated = h->beams.length;
@@ -288,7 +295,7 @@ static int next_decided(palme_session *s, const char **piece)
 {
     struct palme_hypotheses *h = &s->hypotheses;
 
-    if (h->emitted < h->beams.best_length) {
+    if (palme_session_width(s->model, &s->options) > 1 && h->emitted < h->beams.best_length) {
         int token = h->beams.best[h->emitted++];
 
         if (token != s->model->config.eos_token) {
@@ -326,6 +333,22 @@ int palme_generate_begin(palme_session *s, const char **piece)
 int palme_generate_token(palme_session *s, const char **piece)
 {
     return palme_session_width(s->model, &s->options) > 1 ? step_beams(s) : next_single(s, piece);
+}
+
+int palme_finish(palme_session *session)
+{
+    struct palme_hypotheses *h = session ? &session->hypotheses : NULL;
+
+    if (!h || h->state == PALME_STATE_NO_PICTURE || h->state == PALME_STATE_PICTURE)
+        return PALME_ERROR_ARGUMENT;
+    if (h->state != PALME_STATE_GENERATING)
+        return PALME_OK;
+    if (palme_session_width(session->model, &session->options) > 1) {
+        palme_beams_finish(&h->beams);
+        decide(session);
+    }
+    h->state = PALME_STATE_DECIDED;
+    return PALME_OK;
 }
 
 /* ---- What was generated ------------------------------------------------------------------- */

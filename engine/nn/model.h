@@ -154,4 +154,7 @@ void palme_beams_begin(struct palme_beams *beams);
 int palme_beams_step(struct palme_beams *beams, const struct palme_kernels *kernels, int *parent, float *logits,
                      int vocabulary, const struct palme_search *search);
 
+/* The result of a search that ends now: the best finished sentence, or else the best open one. */
+void palme_beams_finish(struct palme_beams *beams);
+
 #endif

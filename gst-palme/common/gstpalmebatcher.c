@@ -52,7 +52,7 @@ gst_palme_batcher_free (GstPalmeBatcher * batcher)
   g_free (batcher);
 }
 
-/* Takes the result of a step; the leader does it for all. TRUE if that was the last one. */
+/* Takes the result of a step. TRUE if that was the last one. */
 static gboolean
 take_piece (Request * request, gint status, const char *piece)
 {
@@ -65,7 +65,23 @@ take_piece (Request * request, gint status, const char *piece)
     if (request->grown != NULL)
       request->grown (request->user, request->raw->str);
   }
-  return g_get_monotonic_time () >= request->deadline;
+  return FALSE;
+}
+
+/* The same; the leader does it for all. A caption whose time is up ends with what there is, which takes no pass. */
+static gboolean
+take_step (Request * request, gint status, const char *piece)
+{
+  gboolean complete = take_piece (request, status, piece);
+
+  if (complete || g_get_monotonic_time () < request->deadline)
+    return complete;
+  palme_finish (request->session);
+  while (!complete) {
+    status = palme_next (request->session, &piece);
+    complete = take_piece (request, status, piece);
+  }
+  return TRUE;
 }
 
 /* One pass with all requests that wait, in turns if there are too many. Called and left with the lock
@@ -89,7 +105,7 @@ run_pass (GstPalmeBatcher * batcher)
   status = palme_next_batch (sessions, count, pieces, statuses);
   for (i = 0; i < count; i++)
     complete[i] =
-        take_piece (requests[i], status < 0 ? status : statuses[i], pieces[i]);
+        take_step (requests[i], status < 0 ? status : statuses[i], pieces[i]);
   g_mutex_lock (&batcher->lock);
   /* A complete request may be gone as soon as its thread can see that. */
   for (i = 0; i < count; i++) {

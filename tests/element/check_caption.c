@@ -724,6 +724,12 @@ GST_START_TEST (test_time_limit)
   g_object_set (h->element, "time-limit", G_MAXUINT64, NULL);
   caption_expect (h, 1, "one two three");
   caption_harness_end (h);
+
+  /* What the engine has decided on by then, as with beams, is the rest of the caption. */
+  h = caption_harness ("text=one two three\nfinish= with hope\nnext_ms=50\n",
+      "mode=sync interval=0 time-limit=1000000");
+  caption_expect (h, 0, "one with hope");
+  caption_harness_end (h);
 }
 
 GST_END_TEST;

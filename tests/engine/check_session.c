@@ -586,6 +586,52 @@ static void test_stop(void)
 }
 
 /* After its first caption a session never allocates. */
+/* A caption that is ended after n steps is the one that may have n tokens. */
+static void test_finish(void)
+{
+    palme_model *model = open_config("{\"decoder_depth\": 2}", 7, 1);
+    struct palme_image image = picture(16);
+    const char *piece;
+    int open = 0;
+
+    CHECK_INT(palme_finish(NULL), PALME_ERROR_ARGUMENT);
+    for (int beams = 1; beams <= 4; beams += 3) {
+        struct palme_options options = { .max_length = 12, .beams = beams };
+        palme_session *s = NULL;
+
+        CHECK_INT(palme_session_open(&s, model, &options), PALME_OK);
+        CHECK_INT(palme_finish(s), PALME_ERROR_ARGUMENT);
+        for (int steps = 1; steps <= 12; steps++) {
+            struct told shorter =
+                tell_with(model, &(struct palme_options){ .max_length = steps, .beams = beams }, "ab");
+            struct told told = { .status = PALME_OK };
+            double mean;
+
+            CHECK_INT(palme_look(s, &image), PALME_OK);
+            CHECK_INT(palme_finish(s), PALME_ERROR_ARGUMENT);
+            CHECK_INT(palme_prompt(s, "ab"), PALME_OK);
+            size_t used = 0;
+            for (int i = 0; i < steps && told.status == PALME_OK; i++)
+                if ((told.status = palme_next(s, &piece)) == PALME_OK)
+                    used += (size_t)snprintf(told.text + used, sizeof told.text - used, "%s", piece);
+            open += told.status == PALME_OK && used == 0; /* beams that had not decided */
+            CHECK_INT(palme_finish(s), PALME_OK);
+            while ((told.status = palme_next(s, &piece)) == PALME_OK)
+                used += (size_t)snprintf(told.text + used, sizeof told.text - used, "%s", piece);
+            CHECK_INT(told.status, PALME_END);
+            CHECK_INT(palme_finish(s), PALME_OK);
+            CHECK_INT(palme_next(s, &piece), PALME_END);
+            CHECK_STR(told.text, shorter.text);
+            CHECK_INT(palme_caption_length(s), shorter.length);
+            CHECK_CLOSE(palme_caption_score(s), shorter.score, 0);
+            CHECK_INT(palme_score(s, "abc", &mean), PALME_OK);
+        }
+        palme_session_close(&s);
+    }
+    CHECK(open > 3);
+    palme_model_close(&model);
+}
+
 static void test_allocations(void)
 {
     for (size_t k = 0; k < KINDS; k++) {
@@ -733,6 +779,7 @@ int main(int count, char **arguments)
     test_limits();
     test_sampling();
     test_stop();
+    test_finish();
     test_allocations();
     test_many_tokens();
     test_damaged();

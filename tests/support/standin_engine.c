@@ -33,6 +33,7 @@
  *   deaf=1       the cancel callback is never asked
  *   fail_look=   k: of each k looks the last one fails (1: all)
  *   fail_status= with this status (default -8)
+ *   finish=      what a caption goes on with after palme_finish (default: nothing)
  *   fail_next=1  palme_next fails with fail_status in place of the first piece
  *   prompt_status=  what palme_prompt answers to a text (default 0)
  *   score_status=   what palme_score answers (default 0)
@@ -61,7 +62,7 @@ enum { MAX_VALUE = 8192, MAX_TEXT = 65536 };
 
 struct palme_model {
     char name[MAX_VALUE], text[MAX_VALUE], hold[MAX_VALUE], hold_next[MAX_VALUE], hold_close[MAX_VALUE];
-    char journal[MAX_VALUE], message[MAX_VALUE];
+    char journal[MAX_VALUE], message[MAX_VALUE], finish[MAX_VALUE];
     char precisions[MAX_VALUE], precision[16], scores[MAX_VALUE], labels[MAX_VALUE], cautious[MAX_VALUE];
     int image_size, beams, piece, look_ms, next_ms, open_ms, deaf;
     int fail_look, fail_status, fail_next, prompt_status, score_status, open_status, session_status;
@@ -215,16 +216,10 @@ static void read_line(struct palme_model *model, const char *line)
         const char *key;
         char *value;
     } strings[] = {
-        { "name", model->name },
-        { "text", model->text },
-        { "hold", model->hold },
-        { "hold_next", model->hold_next },
-        { "hold_close", model->hold_close },
-        { "journal", model->journal },
-        { "message", model->message },
-        { "precisions", model->precisions },
-        { "scores", model->scores },
-        { "labels", model->labels },
+        { "name", model->name },           { "text", model->text },       { "hold", model->hold },
+        { "hold_next", model->hold_next }, { "finish", model->finish },   { "hold_close", model->hold_close },
+        { "journal", model->journal },     { "message", model->message }, { "precisions", model->precisions },
+        { "scores", model->scores },       { "labels", model->labels },
     };
     const char *equals = strchr(line, '=');
     size_t length, i;
@@ -762,6 +757,15 @@ int palme_next(palme_session *session, const char **piece)
     int status, result = palme_next_batch(&session, 1, piece, &status);
 
     return result < 0 ? result : status;
+}
+
+int palme_finish(palme_session *session)
+{
+    if (!session || !session->looked)
+        return PALME_ERROR_ARGUMENT;
+    if (session->has_picture && session->begun)
+        snprintf(session->text + session->at, sizeof session->text - session->at, "%s", session->model->finish);
+    return PALME_OK;
 }
 
 int palme_caption_length(const palme_session *session)

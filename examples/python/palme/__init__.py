@@ -176,6 +176,10 @@ class Session:
         while _check(_lib.palme_next(self._session, piece), "next") == _lib.PALME_OK:
             yield _text(piece[0])
 
+    def finish(self) -> None:
+        """Ends the caption where it is: the pieces that follow are the rest of the best one so far."""
+        _check(_lib.palme_finish(self._session), "finish")
+
     def score(self, text: str | None = None) -> float:
         """The mean log-probability of the caption's tokens, or of another text for the same picture."""
         if text is None:

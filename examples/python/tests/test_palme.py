@@ -31,6 +31,16 @@ class TestPalme(unittest.TestCase):
         self.assertEqual("".join(pieces).strip(), caption.text)
         self.assertEqual(session.score(), caption.score)
 
+    def test_finish(self):
+        session = self.model.session(beams=3)
+        session.look(self.picture)
+        with self.assertRaises(palme.Error):
+            session.finish()
+        session.prompt(None)
+        self.assertEqual(next(iter(session)), "")
+        session.finish()
+        self.assertTrue("".join(session).strip())
+
     def test_score(self):
         session = self.model.session()
         caption = session.caption(self.picture)
