@@ -3,7 +3,7 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python web hls     any of these groups
+#     sh tests/packages.sh build demo test python web hls webrtc     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
@@ -18,11 +18,12 @@ demo='gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 # large, and what needs them is tested where they are.
 test="$demo libjansson-dev libopenblas0-openmp xvfb imagemagick gstreamer1.0-plugins-ugly ffmpeg
   ges1.0-tools gir1.2-gstreamer-1.0 gjs python3-gi
-  libsoup-3.0-dev libjson-glib-dev libgstrtspserver-1.0-dev libmosquitto-dev mosquitto mosquitto-clients espeak-ng
-  gstreamer1.0-nice"
+  libsoup-3.0-dev libjson-glib-dev libgstrtspserver-1.0-dev libmosquitto-dev mosquitto mosquitto-clients espeak-ng"
 python='python3-venv'
 # The live page; its pictures need jpegenc, in -good.
 web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstreamer1.0-plugins-good'
+# The headers of webrtcbin bring OpenCV's along, so this is not in the group test.
+webrtc='libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin'
 # H.264, and the decoders of common files.
 hls='gstreamer1.0-plugins-ugly gstreamer1.0-libav'
 
@@ -33,6 +34,7 @@ for group in "$@"; do
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
     python) wanted="$wanted $python" ;;
+    webrtc) wanted="$wanted $webrtc" ;;
     web) wanted="$wanted $web" ;;
     hls) wanted="$wanted $hls" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;

@@ -29,7 +29,7 @@
 #include "say.h"
 #include "source.h"
 
-enum { RETRY = 5 /* seconds until a camera is tried again */, FAREWELL = 10 /* seconds for what waits at the end */ };
+enum { FAREWELL = 10 /* seconds for what waits at the end */ };
 
 typedef struct {
     struct mosquitto *client;
@@ -339,8 +339,8 @@ static gboolean message_arrives(GstBus *bus, GstMessage *message, gpointer user)
         gst_element_set_state(a->pipeline, GST_STATE_NULL);
         if (!a->ending) {
             set_camera(a, FALSE);
-            say("the source failed: %s It is tried again in %d seconds.", error->message, RETRY);
-            g_timeout_add_seconds(RETRY, try_again, a);
+            say("the source failed: %s It is tried again in %d seconds.", error->message, SOURCE_RETRY);
+            g_timeout_add_seconds(SOURCE_RETRY, try_again, a);
         }
         g_error_free(error);
         break;

@@ -7,6 +7,9 @@
 
 #include <gst/gst.h>
 
+/* Seconds until a source that failed is tried again. */
+enum { SOURCE_RETRY = 5 };
+
 /* The help text of the examples for their last argument. */
 #define SOURCE_HELP "a camera (/dev/video0), a file, an address, or a pipeline; without it, a test picture"
 

@@ -31,6 +31,7 @@ typedef struct {
     GstElement *sink;
     SoupServer *server;
     GMainLoop *loop;
+    gboolean away;    /* the source failed, and has not been tried again */
     GMutex lock;      /* of the list, whose viewers the streaming thread pushes to */
     GList *seats;     /* of seat */
     char *last;       /* the last caption, for who comes later */
@@ -240,6 +241,29 @@ static void caption_comes(app *a, const GstStructure *s)
             viewer_send(((seat *)link->data)->watcher, a->last);
 }
 
+static gboolean try_again(gpointer user)
+{
+    app *a = user;
+
+    a->away = FALSE;
+    gst_element_set_state(a->pipeline, GST_STATE_PLAYING);
+    return G_SOURCE_REMOVE;
+}
+
+/* The times of the video begin anew with it, so browsers connect again, which the page does by itself. */
+static void source_failed(app *a, const char *why)
+{
+    gst_element_set_state(a->pipeline, GST_STATE_NULL);
+    if (a->away) /* one failure may be told by several elements */
+        return;
+    a->away = TRUE;
+    say("the source failed: %s It is tried again in %d seconds.", why, SOURCE_RETRY);
+    while (a->seats)
+        seat_free(a->seats->data);
+    g_clear_pointer(&a->last, g_free);
+    g_timeout_add_seconds(SOURCE_RETRY, try_again, a);
+}
+
 static gboolean message_arrives(GstBus *bus, GstMessage *message, gpointer user)
 {
     app *a = user;
@@ -251,10 +275,8 @@ static gboolean message_arrives(GstBus *bus, GstMessage *message, gpointer user)
         caption_comes(a, s);
     else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
         gst_message_parse_error(message, &error, NULL);
-        fprintf(stderr, "webrtc: %s\n", error->message);
+        source_failed(a, error->message);
         g_error_free(error);
-        a->status = 1;
-        g_main_loop_quit(a->loop);
     } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_EOS) {
         say("the source has ended");
         g_main_loop_quit(a->loop);
@@ -365,6 +387,8 @@ static void offer_asked(SoupServer *server, SoupServerMessage *message, const ch
         refuse(message, SOUP_STATUS_METHOD_NOT_ALLOWED, "An offer is sent by POST.");
     else if (body->length <= 0 || body->length > LONGEST_OFFER)
         refuse(message, SOUP_STATUS_REQUEST_ENTITY_TOO_LARGE, "An offer has 1 to 65536 bytes.");
+    else if (a->away)
+        refuse(message, SOUP_STATUS_SERVICE_UNAVAILABLE, "The source has failed; it is tried again soon.");
     else if (g_list_length(a->seats) >= MOST_VIEWERS)
         refuse(message, SOUP_STATUS_SERVICE_UNAVAILABLE, "Too many are watching; please try again later.");
     else {

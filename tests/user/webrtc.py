@@ -45,21 +45,23 @@ def request(address: str, method: str, path: str, body: str = "", **headers: str
     return answer.status, answer.read().decode()
 
 
+def write_frames(file: Path):
+    with file.open("wb") as frames:
+        for i in range(MINUTES * 60 * RATE):
+            frames.write(bytes([255 * (i // PHASE % 2)]) * SIDE * SIDE)
+
+
 class Server:
-    def __init__(self, program: str, folder: Path):
-        frames, model = folder / "frames.gray", folder / "model.standin"
+    def __init__(self, program: str, folder: Path, end: str = "clocksync"):
+        self.frames, model = folder / "frames.gray", folder / "model.standin"
         model.write_text("standin\ntext=luma {luma}\n")
-        with frames.open("wb") as file:
-            for i in range(MINUTES * 60 * RATE):
-                file.write(bytes([255 * (i // PHASE % 2)]) * SIDE * SIDE)
-        source = (
-            f'filesrc location="{frames}" ! rawvideoparse format=gray8 width={SIDE} height={SIDE} framerate={RATE}/1'
-        )
+        frames = f'filesrc location="{self.frames}"'
+        source = f"{frames} ! rawvideoparse format=gray8 width={SIDE} height={SIDE} framerate={RATE}/1"
         caption = f"model={model} mode=async interval-seconds=0.25 scene-threshold=0 switch-margin=0"
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [program, "--port", "0", "--caption", f"{caption} caption-hold-seconds=0", f"{source} ! clocksync"],
+                [program, "--port", "0", "--caption", f"{caption} caption-hold-seconds=0", f"{source} ! {end}"],
                 stdout=log,
                 stderr=log,
             )
@@ -122,12 +124,37 @@ def check_strangers(server):
     assert status == 200 and "<video" in page
 
 
+def check_failing_source(program: str, folder: Path):
+    """A source that is not there yet, and then fails again and again: the page is connected while it is there."""
+    server = Server(program, folder, f"clocksync ! identity error-after={12 * RATE}")
+    try:
+        server.wait_for("tried again in 5 seconds")
+        assert request(server.address, "GET", "/")[0] == 200
+        write_frames(server.frames)
+        if not chromium():
+            return
+        with Browser() as browser:
+            page = browser.page(f"http://{server.address}/")
+            for _ in range(2):
+                # What failed before the file was there is said a few times.
+                said = server.log.read_text().count("the source failed")
+                page.wait('document.getElementById("state")?.textContent === "connected"')
+                page.wait(f"{CAPTIONS}.length > 0 && document.getElementById('video').currentTime > 0")
+                server.wait_for("the source failed", said + 1)
+            # While the source is away it is asked for in vain.
+            assert all("status of 503" in problem for problem in page.problems), page.problems
+        assert server.process.poll() is None
+    finally:
+        server.end()
+
+
 def main():
     for element in ("webrtcbin", "nicesrc", "vp8enc", "rtpvp8pay", "rawvideoparse", "dtlsdec", "srtpenc"):
         # Not --exists, which asks for GStreamer's own version.
         if subprocess.run(["gst-inspect-1.0", element], stdout=subprocess.DEVNULL, check=False).returncode:
             skip(f"no GStreamer element {element} here")
     with tempfile.TemporaryDirectory() as folder:
+        write_frames(Path(folder) / "frames.gray")
         server = Server(sys.argv[1], Path(folder))
         try:
             check_strangers(server)
@@ -143,6 +170,8 @@ def main():
             assert server.process.poll() is None
         finally:
             server.end()
+    with tempfile.TemporaryDirectory() as folder:
+        check_failing_source(sys.argv[1], Path(folder))
     print("the video plays, and the captions are those of its pictures")
 
 
