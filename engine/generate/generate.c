@@ -124,9 +124,10 @@ static struct palme_search search_of(const palme_session *s)
     const struct palme_config *config = &s->model->config;
     int theirs = config->search_rules == PALME_SEARCH_TRANSFORMERS, least = config->min_length;
 
-    /* transformers counts begin token and prompt, and not the token that ends the caption. */
+    /* transformers counts begin token and prompt in min_length, for which min_new_tokens stands in where it is set; and
+     * in neither the token that ends the caption. */
     if (theirs)
-        least = max_int(least - s->prompt.count, config->min_new_tokens) + 1;
+        least = (config->min_new_tokens ? config->min_new_tokens : max_int(least - s->prompt.count, 0)) + 1;
     return (struct palme_search){
         .width = palme_session_width(s->model, o),
         .max_length = s->hypotheses.most,

@@ -16,9 +16,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Pillow rounds halves up, and they are frequent where a picture is made larger; the kernel rounds them to even. */
-#define HALF_UP 0x1p-13f
-
 enum {
     GROUP = PALME_ROWS_HELD, /* rows that are summed in one go */
     CHUNK = 512,             /* pixels of them that are put over white in one go: they stay in the first cache */
@@ -213,19 +210,33 @@ static double sample_weight(const struct axis *axis, const struct window *w, int
     return sum;
 }
 
-/* A weight as it is multiplied with. Pillow's are multiples of 2^-22. */
-static float rounded(const struct axis *axis, double weight)
-{
-    const double unit = 1 << 22;
+/* Pillow's weights are multiples of 2^-22, and it adds whole numbers, so that halves are frequent where a picture is made
+ * larger, and are decided by the last bit of a weight. A float cannot hold such a sum. It can hold those with each of two
+ * parts of the weights: the multiple of 2^-11 next to it, and the rest. */
+enum part { WHOLE, HIGH, LOW };
 
-    return (float)(axis->filter == PALME_FILTER_TRIANGLE ? weight : floor(weight * unit + 0.5) / unit);
+static float part_of(double weight, enum part part)
+{
+    const double unit = 1 << 22, coarse = 1 << 11;
+    double fine = round(weight * unit) / unit, high = round(fine * coarse) / coarse;
+
+    return (float)(part == WHOLE ? weight : part == HIGH ? high : fine - high);
+}
+
+/* The sum of both parts, rounded as Pillow rounds it, as a byte. */
+static uint8_t byte_of(float high, float low)
+{
+    double sum = floor((double)high + low + 0.5);
+
+    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
 /* The weights of all places in width: as many for each, zeros where it sees less. */
 struct columns {
-    float *weights; /* [size][taps] */
+    float *weights; /* [size][taps], or their high parts */
+    float *low;     /* [size][taps]: the rest of them */
     int *first;     /* [size] */
     int taps;
 };
@@ -234,11 +245,13 @@ struct columns {
 struct work {
     float *row;                /* [PALME_MAX_SIDE * 4]: a row of a plane as it stands in memory, summed */
     float *colour[3];          /* each [PALME_MAX_SIDE + 2 PALME_TAPS_STEP]: the same, one colour each */
+    float *low[3];             /* the same as `colour`, with the low parts of weights */
     float *scaled[3];          /* each [size] */
+    float *scaled_low;         /* [size] */
     struct columns columns[2]; /* for samples of one pixel and of two */
     uint8_t *flat;             /* [GROUP][CHUNK * 4]: pixels over white */
     uint8_t *ring;             /* [rows that a place sees][size][3] of a filter in two passes */
-    float *sums;               /* [3 size] */
+    float *sums, *sums_low;    /* each [3 size] */
 };
 
 static void lay_out(struct work *work, struct palme_arena *arena, const struct palme_scaling *scaling)
@@ -250,18 +263,24 @@ static void lay_out(struct work *work, struct palme_arena *arena, const struct p
     for (int c = 0; c < 3; c++)
         work->colour[c] = palme_arena_take(arena, PALME_MAX_SIDE + 2 * PALME_TAPS_STEP, sizeof(float));
     for (int c = 0; c < 3; c++)
+        work->low[c] = palme_arena_take(arena, two ? PALME_MAX_SIDE + 2 * PALME_TAPS_STEP : 0, sizeof(float));
+    for (int c = 0; c < 3; c++)
         work->scaled[c] = palme_arena_take(arena, n, sizeof(float));
+    work->scaled_low = palme_arena_take(arena, two ? n : 0, sizeof(float));
     for (int b = 0; b < 2; b++) {
         /* A window spans at most 2 * support + 1 pixels and no more than PALME_MAX_SIDE, one sample more than that
          * divided by the block, and is padded to whole steps: */
-        work->columns[b].weights =
-            palme_arena_take(arena, 2 * wide * PALME_MAX_SIDE + (2 + 2 * wide + PALME_TAPS_STEP) * n, sizeof(float));
+        size_t most = 2 * wide * PALME_MAX_SIDE + (2 + 2 * wide + PALME_TAPS_STEP) * n;
+
+        work->columns[b].weights = palme_arena_take(arena, most, sizeof(float));
+        work->columns[b].low = palme_arena_take(arena, two ? most : 0, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
     /* 2 * support + 1 rows, as many pixels as the step is for each of at least n places. */
     work->ring = palme_arena_take(arena, two ? 2 * wide * (PALME_MAX_SIDE + n) + 2 * n : 0, 3);
     work->sums = palme_arena_take(arena, two ? 3 * n : 0, sizeof(float));
+    work->sums_low = palme_arena_take(arena, two ? 3 * n : 0, sizeof(float));
 }
 
 void palme_image_reserve(struct palme_arena *arena, const struct palme_scaling *scaling)
@@ -275,10 +294,10 @@ void palme_image_reserve(struct palme_arena *arena, const struct palme_scaling *
 
 /* ---- The work ------------------------------------------------------------------------------- */
 
-static void prepare_columns(struct columns *columns, const struct axis *axis, int size)
+static void prepare_columns(struct columns *columns, const struct axis *axis, int size, int exact)
 {
     int most = 0, count = samples(axis->length, axis->block);
-    float *w = columns->weights;
+    size_t at = 0;
 
     for (int i = 0; i < size; i++) {
         struct window window = window_of(axis, i);
@@ -293,8 +312,14 @@ static void prepare_columns(struct columns *columns, const struct axis *axis, in
         /* Near the end of the row a span begins earlier, so that it ends with the row. */
         first = first > 0 ? first : 0;
         columns->first[i] = first;
-        for (int k = first; k < first + columns->taps; k++)
-            *w++ = k >= window.first && k < window.end ? rounded(axis, sample_weight(axis, &window, k) * factor) : 0;
+        for (int k = first; k < first + columns->taps; k++, at++) {
+            int seen = k >= window.first && k < window.end;
+            double weight = seen ? sample_weight(axis, &window, k) * factor : 0;
+
+            columns->weights[at] = part_of(weight, exact ? HIGH : WHOLE);
+            if (exact)
+                columns->low[at] = part_of(weight, LOW);
+        }
     }
 }
 
@@ -323,9 +348,9 @@ static void sum_over_white(float *y, const struct work *work, const struct palme
     }
 }
 
-/* y[n] = the bytes of plane p at place i in height. Returns the work in FLOP. */
+/* y[n] = the bytes of plane p at place i in height, with this part of the weights. Returns the work in FLOP. */
 static double sum_plane(float *y, const struct work *work, const struct palme_kernels *kernels,
-                        const struct palme_image *image, int p, const struct axis *down, int i)
+                        const struct palme_image *image, int p, const struct axis *down, int i, enum part part)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
     const int n = samples(image->width, plane->across) * plane->bytes;
@@ -343,7 +368,7 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
         for (int k = 0; k < count; k++) {
             rows[k] = image->row ? image->row(image->row_user, first + k)
                                  : image->planes[p] + (first + k) * image->strides[p];
-            weights[k] = rounded(&axis, sample_weight(&axis, &window, first + k) * factor);
+            weights[k] = part_of(sample_weight(&axis, &window, first + k) * factor, part);
         }
         if (layouts[image->format].alpha)
             sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
@@ -353,9 +378,10 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
     return 2.0 * n * (window.end - window.first);
 }
 
-/* Row i of the square as three rows of one colour each; returns the work in FLOP. */
+/* Row i of the square as three rows of one colour each, with this part of the weights; returns the work in FLOP. Only
+ * rows of PACKED and GRAY have parts. */
 static double sum_colours(float *colour[3], const struct work *work, const struct palme_kernels *kernels,
-                          const struct palme_image *image, const struct axis *down, int i)
+                          const struct palme_image *image, const struct axis *down, int i, enum part part)
 {
     const struct layout *layout = &layouts[image->format];
     const int half = samples(image->width, 2);
@@ -363,26 +389,26 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     double flops;
 
     for (int c = 0; c < 3; c++)
-        colour[c] = work->colour[c];
+        colour[c] = part == LOW ? work->low[c] : work->colour[c];
     switch (layout->kind) {
     case PACKED:
         for (int c = 0; c < 3; c++)
-            to[layout->place[c]] = work->colour[c];
-        flops = sum_plane(work->row, work, kernels, image, 0, down, i);
+            to[layout->place[c]] = colour[c];
+        flops = sum_plane(work->row, work, kernels, image, 0, down, i, part);
         kernels->deinterleave(to, work->row, layout->plane[0].bytes, image->width);
         return flops;
     case PAIRED:
         to[0] = work->colour[1];
         to[1] = work->colour[2];
-        flops = sum_plane(work->colour[0], work, kernels, image, 0, down, i);
-        flops += sum_plane(work->row, work, kernels, image, 1, down, i);
+        flops = sum_plane(work->colour[0], work, kernels, image, 0, down, i, part);
+        flops += sum_plane(work->row, work, kernels, image, 1, down, i, part);
         kernels->deinterleave(to, work->row, 2, half);
         return flops;
     case STRIPED:
         /* First Y from both others, then those from each other. */
         to[0] = work->colour[0];
         to[1] = work->colour[1];
-        flops = sum_plane(work->row, work, kernels, image, 0, down, i);
+        flops = sum_plane(work->row, work, kernels, image, 0, down, i, part);
         kernels->deinterleave(to, work->row, 2, 2 * half);
         to[0] = work->colour[2];
         to[1] = work->colour[2] + half + PALME_TAPS_STEP;
@@ -393,7 +419,7 @@ static double sum_colours(float *colour[3], const struct work *work, const struc
     default:
         flops = 0;
         for (int p = 0; p < layout->planes; p++)
-            flops += sum_plane(work->colour[p], work, kernels, image, p, down, i);
+            flops += sum_plane(colour[p], work, kernels, image, p, down, i, part);
         return flops;
     }
 }
@@ -436,7 +462,8 @@ struct job {
     struct axis across, down;
     float colours[3][4];
     int size, one; /* one: a single plane is all three colours */
-    int rounding;  /* what was summed in height is rounded before it is in width */
+    int exact;     /* Pillow's bytes: sums are of two parts, and rounded after each side */
+    int rounding;  /* what was summed in height is rounded before it is in width, if exact */
     double flops;  /* since the cancel callback was asked */
 };
 
@@ -446,13 +473,29 @@ static int height_first(const struct axis *across, const struct axis *down)
     return down->length > down->scaled && down->length - down->scaled > 2 * (across->length - across->scaled);
 }
 
-static void round_values(float *x, int n)
+/* What is summed in height so far, rounded. */
+static void round_colours(struct job *job, float *colour[3], const struct axis *down, int i, int n)
 {
-    for (int i = 0; i < n; i++) {
-        float v = floorf(x[i] + 0.5f);
+    float *low[3];
 
-        x[i] = v < 0 ? 0 : v > 255 ? 255 : v;
-    }
+    job->flops += sum_colours(low, &job->work, job->compute->kernels, job->image, down, i, LOW);
+    for (int c = 0; c < (job->one ? 1 : 3); c++)
+        for (int x = 0; x < n; x++)
+            colour[c][x] = byte_of(colour[c][x], low[c][x]);
+}
+
+/* Colour c of the picture's row, scaled in width with Pillow's weights, as bytes of out[size][3]. */
+static void put_bytes(struct job *job, uint8_t *out, const float *row, int c)
+{
+    const struct palme_kernels *kernels = job->compute->kernels;
+    const struct columns *columns = &job->work.columns[0];
+    float *low = job->work.scaled_low;
+
+    kernels->filter_horizontal(low, row, columns->low, columns->first, columns->taps, job->size);
+    for (int x = 0; x < job->size; x++)
+        out[3 * x + c] = byte_of(job->work.scaled[c][x], low[x]);
+    for (int x = 0; x < job->size && job->one; x++)
+        out[3 * x + 1] = out[3 * x + 2] = out[3 * x];
 }
 
 /* out[size][3] = row i of what the axis `down` makes of the picture, scaled in width. */
@@ -462,20 +505,23 @@ static void make_row(struct job *job, uint8_t *out, const struct axis *down, int
     const int subsampled = layouts[job->image->format].yuv;
     float *colour[3];
 
-    job->flops += sum_colours(colour, &job->work, kernels, job->image, down, i);
+    job->flops += sum_colours(colour, &job->work, kernels, job->image, down, i, job->exact ? HIGH : WHOLE);
+    if (job->exact && job->rounding)
+        round_colours(job, colour, down, i, job->image->width);
     for (int c = 0; c < (job->one ? 1 : 3); c++) {
         const struct columns *columns = &job->work.columns[subsampled && c > 0];
         int n = samples(job->image->width, subsampled && c > 0 ? 2 : 1);
 
-        if (job->rounding)
-            round_values(colour[c], n);
         /* A row shorter than a span is read past its end, where weights are zero: what stands there must
          * not be NaN. */
         memset(colour[c] + n, 0, PALME_TAPS_STEP * sizeof(float));
         kernels->filter_horizontal(job->work.scaled[c], colour[c], columns->weights, columns->first, columns->taps,
                                    job->size);
+        if (job->exact)
+            put_bytes(job, out, colour[c], c);
     }
-    kernels->colour(out, (const float *const *)job->work.scaled, (const float(*)[4])job->colours, job->size);
+    if (!job->exact)
+        kernels->colour(out, (const float *const *)job->work.scaled, (const float(*)[4])job->colours, job->size);
 }
 
 static int is_cancelled(struct job *job)
@@ -501,6 +547,7 @@ static int run_once(struct job *job, uint8_t *out)
  * that the next place sees. */
 static int run_twice(struct job *job, uint8_t *out)
 {
+    const struct palme_kernels *kernels = job->compute->kernels;
     const struct axis same = axis_of(job->image->height, job->image->height, PALME_FILTER_TRIANGLE);
     const size_t bytes = (size_t)job->size * 3;
     int capacity = 0, next = -1;
@@ -519,20 +566,22 @@ static int run_twice(struct job *job, uint8_t *out)
         }
         for (int first = window.first; first < window.end; first += GROUP) {
             const uint8_t *rows[GROUP];
-            float weights[GROUP];
+            float high[GROUP], low[GROUP];
             int count = window.end - first < GROUP ? window.end - first : GROUP;
 
             for (int k = 0; k < count; k++) {
+                double weight = pixel_weight(&job->down, window.centre, first + k) * (1 / window.sum);
+
                 rows[k] = job->work.ring + (size_t)((first + k) % capacity) * bytes;
-                weights[k] = rounded(&job->down, pixel_weight(&job->down, window.centre, first + k) * (1 / window.sum));
+                high[k] = part_of(weight, HIGH);
+                low[k] = part_of(weight, LOW);
             }
-            job->compute->kernels->filter_vertical(job->work.sums, rows, weights, count, (int)bytes,
-                                                   first > window.first);
+            kernels->filter_vertical(job->work.sums, rows, high, count, (int)bytes, first > window.first);
+            kernels->filter_vertical(job->work.sums_low, rows, low, count, (int)bytes, first > window.first);
         }
-        job->flops += 2.0 * (double)bytes * (window.end - window.first);
-        round_values(job->work.sums, (int)bytes);
+        job->flops += 4.0 * (double)bytes * (window.end - window.first);
         for (size_t x = 0; x < bytes; x++)
-            out[x] = (uint8_t)job->work.sums[x];
+            out[x] = byte_of(job->work.sums[x], job->work.sums_low[x]);
     }
     return PALME_OK;
 }
@@ -555,16 +604,16 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
                 &(struct palme_scaling){ scaling->size, PALME_RESIZE_SQUASH, scaling->filter, scaling->size });
     else
         axes_of(&job.across, &job.down, image, scaling);
-    prepare_columns(&job.work.columns[0], &job.across, scaling->size);
+    /* Of other formats no one knows Pillow's bytes. */
+    job.exact = scaling->filter != PALME_FILTER_TRIANGLE && !layouts[image->format].yuv;
+    prepare_columns(&job.work.columns[0], &job.across, scaling->size, job.exact);
     if (layouts[image->format].yuv) {
         struct axis halves = in_blocks(job.across, 2);
 
-        prepare_columns(&job.work.columns[1], &halves, scaling->size);
+        prepare_columns(&job.work.columns[1], &halves, scaling->size, 0);
     }
     if (scaling->filter == PALME_FILTER_TRIANGLE)
         return run_once(&job, out);
-    for (int c = 0; c < 3; c++)
-        job.colours[c][3] += HALF_UP;
     job.rounding = height_first(&job.across, &job.down);
     return job.rounding ? run_once(&job, out) : run_twice(&job, out);
 }

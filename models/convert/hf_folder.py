@@ -296,7 +296,8 @@ def generation_of(folder, configs, bos, eos=None, own_file=True, ignored=()):
         "early_stopping": {False: "heuristic", True: "first"}.get(stopping, "never"),
         "length_penalty": float(penalty),
         "no_repeat_ngram": found.get("no_repeat_ngram_size", 0),
-        "min_length": found.get("min_length", 0),
+        # min_new_tokens stands in for min_length, also where it is 0
+        "min_length": 0 if "min_new_tokens" in found else found.get("min_length", 0),
     }
     for key, token in (
         ("pad", "pad_token_id"),
