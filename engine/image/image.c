@@ -11,6 +11,7 @@
 #include "image/image.h"
 
 #include "base/util.h"
+#include "image/axis.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -63,22 +64,17 @@ static const struct layout layouts[] = {
     [PALME_FORMAT_ABGR] = { PACKED, 0, 1, { { 4, 1, 1 } }, { 3, 2, 1 }, 1 },
 };
 
-static int samples(int pixels, int each)
-{
-    return (pixels + each - 1) / each;
-}
-
 static const char *plane_problem(const struct palme_image *image, int p)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
-    ptrdiff_t row = (ptrdiff_t)samples(image->width, plane->across) * plane->bytes;
+    ptrdiff_t row = (ptrdiff_t)palme_axis_samples(image->width, plane->across) * plane->bytes;
     ptrdiff_t stride = image->strides[p], limit = PTRDIFF_MAX / PALME_MAX_SIDE;
 
     if (!image->planes[p])
         return p == 0   ? "the picture's first plane is NULL"
                : p == 1 ? "the picture's second plane is NULL"
                         : "the picture's third plane is NULL";
-    if (samples(image->height, plane->down) > 1 && stride < row && stride > -row)
+    if (palme_axis_samples(image->height, plane->down) > 1 && stride < row && stride > -row)
         return "the picture's stride is shorter than its rows";
     if (stride > limit || stride < -limit)
         return "the picture's stride is too large";
@@ -114,38 +110,8 @@ const char *palme_image_problem(const struct palme_image *image)
 
 /* ---- The filter ----------------------------------------------------------------------------- */
 
-/* One side of the filter: how the places on the square see `length` pixels. */
-struct axis {
-    enum palme_filter filter;
-    double step;    /* pixels of the picture for one of the square */
-    double support; /* reach of the filter in pixels of the picture */
-    double slope;   /* 1 / what the filter is widened by */
-    int length;
-    int scaled, skip; /* places that the whole picture is scaled to; those in front of the square */
-    int block;        /* pixels that a sample stands for */
-};
-
-static struct axis axis_of(int length, int scaled, enum palme_filter filter)
-{
-    double step = (double)length / scaled, wide = step > 1 ? step : 1;
-
-    return (struct axis){ .filter = filter,
-                          .step = step,
-                          .support = filter == PALME_FILTER_BICUBIC ? 2 * wide : wide,
-                          .slope = 1 / wide,
-                          .length = length,
-                          .scaled = scaled,
-                          .block = 1 };
-}
-
-static struct axis in_blocks(struct axis axis, int block)
-{
-    axis.block = block;
-    return axis;
-}
-
 /* Both sides of a picture. Of the longer one a crop keeps the middle. */
-static void axes_of(struct axis *across, struct axis *down, const struct palme_image *image,
+static void axes_of(struct palme_axis *across, struct palme_axis *down, const struct palme_image *image,
                     const struct palme_scaling *scaling)
 {
     int width = scaling->side, height = scaling->side;
@@ -154,81 +120,10 @@ static void axes_of(struct axis *across, struct axis *down, const struct palme_i
         width = (int)((int64_t)scaling->side * image->width / image->height);
     else if (scaling->rule == PALME_RESIZE_CROP)
         height = (int)((int64_t)scaling->side * image->height / image->width);
-    *across = axis_of(image->width, width, scaling->filter);
-    *down = axis_of(image->height, height, scaling->filter);
+    *across = palme_axis_of(image->width, width, scaling->filter);
+    *down = palme_axis_of(image->height, height, scaling->filter);
     across->skip = (width - scaling->size) / 2;
     down->skip = (height - scaling->size) / 2;
-}
-
-/* The pixels first..end-1 that place i sees; there is always one. */
-static void pixels_seen(int *first, int *end, const struct axis *axis, double centre)
-{
-    double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
-    *first = low > 0 ? (int)low : 0;
-    *end = high < axis->length ? (int)high : axis->length;
-}
-
-/* What place i sees: samples first..end-1, and the sum of the weights before they are divided by it. */
-struct window {
-    double centre, sum;
-    int first, end;
-    int first_pixel, end_pixel;
-};
-
-/* Weight of pixel k, before the weights of a place are divided by their sum. */
-static double pixel_weight(const struct axis *axis, double centre, int k)
-{
-    const double a = -0.5; /* of the cubic filter */
-    double distance = (k + 0.5 - centre) * axis->slope;
-    if (distance < 0)
-        distance = -distance;
-    if (axis->filter != PALME_FILTER_BICUBIC)
-        return distance < 1 ? 1 - distance : 0;
-    if (distance < 1)
-        return ((a + 2) * distance - (a + 3)) * distance * distance + 1;
-    return distance < 2 ? (((distance - 5) * distance + 8) * distance - 4) * a : 0;
-}
-
-static struct window window_of(const struct axis *axis, int i)
-{
-    struct window w = { .centre = (axis->skip + i + 0.5) * axis->step };
-    pixels_seen(&w.first_pixel, &w.end_pixel, axis, w.centre);
-    for (int k = w.first_pixel; k < w.end_pixel; k++)
-        w.sum += pixel_weight(axis, w.centre, k);
-    w.first = w.first_pixel / axis->block;
-    w.end = samples(w.end_pixel, axis->block);
-    return w;
-}
-
-/* Weight of sample k: that of all its pixels that the place sees. */
-static double sample_weight(const struct axis *axis, const struct window *w, int k)
-{
-    double sum = 0;
-    for (int j = k * axis->block; j < (k + 1) * axis->block; j++)
-        if (j >= w->first_pixel && j < w->end_pixel)
-            sum += pixel_weight(axis, w->centre, j);
-    return sum;
-}
-
-/* Pillow's weights are multiples of 2^-22, and it adds whole numbers, so that halves are frequent where a picture is made
- * larger, and are decided by the last bit of a weight. A float cannot hold such a sum. It can hold those with each of two
- * parts of the weights: the multiple of 2^-11 next to it, and the rest. */
-enum part { WHOLE, HIGH, LOW };
-
-static float part_of(double weight, enum part part)
-{
-    const double unit = 1 << 22, coarse = 1 << 11;
-    double fine = round(weight * unit) / unit, high = round(fine * coarse) / coarse;
-
-    return (float)(part == WHOLE ? weight : part == HIGH ? high : fine - high);
-}
-
-/* The sum of both parts, rounded as Pillow rounds it, as a byte. */
-static uint8_t byte_of(float high, float low)
-{
-    double sum = floor((double)high + low + 0.5);
-
-    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
 /* ---- Memory --------------------------------------------------------------------------------- */
@@ -294,18 +189,18 @@ void palme_image_reserve(struct palme_arena *arena, const struct palme_scaling *
 
 /* ---- The work ------------------------------------------------------------------------------- */
 
-static void prepare_columns(struct columns *columns, const struct axis *axis, int size, int exact)
+static void prepare_columns(struct columns *columns, const struct palme_axis *axis, int size, int exact)
 {
-    int most = 0, count = samples(axis->length, axis->block);
+    int most = 0, count = palme_axis_samples(axis->length, axis->block);
     size_t at = 0;
 
     for (int i = 0; i < size; i++) {
-        struct window window = window_of(axis, i);
+        struct palme_axis_window window = palme_axis_window_of(axis, i);
         most = window.end - window.first > most ? window.end - window.first : most;
     }
-    columns->taps = samples(most, PALME_TAPS_STEP) * PALME_TAPS_STEP;
+    columns->taps = palme_axis_samples(most, PALME_TAPS_STEP) * PALME_TAPS_STEP;
     for (int i = 0; i < size; i++) {
-        struct window window = window_of(axis, i);
+        struct palme_axis_window window = palme_axis_window_of(axis, i);
         double factor = 1 / window.sum;
         int first = window.first < count - columns->taps ? window.first : count - columns->taps;
 
@@ -314,11 +209,11 @@ static void prepare_columns(struct columns *columns, const struct axis *axis, in
         columns->first[i] = first;
         for (int k = first; k < first + columns->taps; k++, at++) {
             int seen = k >= window.first && k < window.end;
-            double weight = seen ? sample_weight(axis, &window, k) * factor : 0;
+            double weight = seen ? palme_axis_sample_weight(axis, &window, k) * factor : 0;
 
-            columns->weights[at] = part_of(weight, exact ? HIGH : WHOLE);
+            columns->weights[at] = palme_axis_part_of(weight, exact ? PALME_AXIS_HIGH : PALME_AXIS_WHOLE);
             if (exact)
-                columns->low[at] = part_of(weight, LOW);
+                columns->low[at] = palme_axis_part_of(weight, PALME_AXIS_LOW);
         }
     }
 }
@@ -350,15 +245,16 @@ static void sum_over_white(float *y, const struct work *work, const struct palme
 
 /* y[n] = the bytes of plane p at place i in height, with this part of the weights. Returns the work in FLOP. */
 static double sum_plane(float *y, const struct work *work, const struct palme_kernels *kernels,
-                        const struct palme_image *image, int p, const struct axis *down, int i, enum part part)
+                        const struct palme_image *image, int p, const struct palme_axis *down, int i,
+                        enum palme_axis_part part)
 {
     const struct plane *plane = &layouts[image->format].plane[p];
-    const int n = samples(image->width, plane->across) * plane->bytes;
-    const struct axis axis = in_blocks(*down, plane->down);
-    struct window window = window_of(&axis, i);
+    const int n = palme_axis_samples(image->width, plane->across) * plane->bytes;
+    const struct palme_axis axis = palme_axis_in_blocks(*down, plane->down);
+    struct palme_axis_window window = palme_axis_window_of(&axis, i);
     const double factor = 1 / window.sum;
 
-    while (window.end > window.first + 1 && sample_weight(&axis, &window, window.end - 1) == 0)
+    while (window.end > window.first + 1 && palme_axis_sample_weight(&axis, &window, window.end - 1) == 0)
         window.end--;
     for (int first = window.first; first < window.end; first += GROUP) {
         const uint8_t *rows[GROUP];
@@ -368,7 +264,7 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
         for (int k = 0; k < count; k++) {
             rows[k] = image->row ? image->row(image->row_user, first + k)
                                  : image->planes[p] + (first + k) * image->strides[p];
-            weights[k] = part_of(sample_weight(&axis, &window, first + k) * factor, part);
+            weights[k] = palme_axis_part_of(palme_axis_sample_weight(&axis, &window, first + k) * factor, part);
         }
         if (layouts[image->format].alpha)
             sum_over_white(y, work, kernels, image, rows, weights, count, first > window.first);
@@ -381,15 +277,16 @@ static double sum_plane(float *y, const struct work *work, const struct palme_ke
 /* Row i of the square as three rows of one colour each, with this part of the weights; returns the work in FLOP. Only
  * rows of PACKED and GRAY have parts. */
 static double sum_colours(float *colour[3], const struct work *work, const struct palme_kernels *kernels,
-                          const struct palme_image *image, const struct axis *down, int i, enum part part)
+                          const struct palme_image *image, const struct palme_axis *down, int i,
+                          enum palme_axis_part part)
 {
     const struct layout *layout = &layouts[image->format];
-    const int half = samples(image->width, 2);
+    const int half = palme_axis_samples(image->width, 2);
     float *to[4] = { NULL };
     double flops;
 
     for (int c = 0; c < 3; c++)
-        colour[c] = part == LOW ? work->low[c] : work->colour[c];
+        colour[c] = part == PALME_AXIS_LOW ? work->low[c] : work->colour[c];
     switch (layout->kind) {
     case PACKED:
         for (int c = 0; c < 3; c++)
@@ -459,7 +356,7 @@ struct job {
     struct palme_compute *compute;
     const struct palme_image *image;
     struct work work;
-    struct axis across, down;
+    struct palme_axis across, down;
     float colours[3][4];
     int size, one; /* one: a single plane is all three colours */
     int exact;     /* Pillow's bytes: sums are of two parts, and rounded after each side */
@@ -468,20 +365,20 @@ struct job {
 };
 
 /* Whether Pillow (13) scales in height first: it would leave so much less to do in width. */
-static int height_first(const struct axis *across, const struct axis *down)
+static int height_first(const struct palme_axis *across, const struct palme_axis *down)
 {
     return down->length > down->scaled && down->length - down->scaled > 2 * (across->length - across->scaled);
 }
 
 /* What is summed in height so far, rounded. */
-static void round_colours(struct job *job, float *colour[3], const struct axis *down, int i, int n)
+static void round_colours(struct job *job, float *colour[3], const struct palme_axis *down, int i, int n)
 {
     float *low[3];
 
-    job->flops += sum_colours(low, &job->work, job->compute->kernels, job->image, down, i, LOW);
+    job->flops += sum_colours(low, &job->work, job->compute->kernels, job->image, down, i, PALME_AXIS_LOW);
     for (int c = 0; c < (job->one ? 1 : 3); c++)
         for (int x = 0; x < n; x++)
-            colour[c][x] = byte_of(colour[c][x], low[c][x]);
+            colour[c][x] = palme_axis_byte_of(colour[c][x], low[c][x]);
 }
 
 /* Colour c of the picture's row, scaled in width with Pillow's weights, as bytes of out[size][3]. */
@@ -493,24 +390,25 @@ static void put_bytes(struct job *job, uint8_t *out, const float *row, int c)
 
     kernels->filter_horizontal(low, row, columns->low, columns->first, columns->taps, job->size);
     for (int x = 0; x < job->size; x++)
-        out[3 * x + c] = byte_of(job->work.scaled[c][x], low[x]);
+        out[3 * x + c] = palme_axis_byte_of(job->work.scaled[c][x], low[x]);
     for (int x = 0; x < job->size && job->one; x++)
         out[3 * x + 1] = out[3 * x + 2] = out[3 * x];
 }
 
 /* out[size][3] = row i of what the axis `down` makes of the picture, scaled in width. */
-static void make_row(struct job *job, uint8_t *out, const struct axis *down, int i)
+static void make_row(struct job *job, uint8_t *out, const struct palme_axis *down, int i)
 {
     const struct palme_kernels *kernels = job->compute->kernels;
     const int subsampled = layouts[job->image->format].yuv;
     float *colour[3];
 
-    job->flops += sum_colours(colour, &job->work, kernels, job->image, down, i, job->exact ? HIGH : WHOLE);
+    job->flops +=
+        sum_colours(colour, &job->work, kernels, job->image, down, i, job->exact ? PALME_AXIS_HIGH : PALME_AXIS_WHOLE);
     if (job->exact && job->rounding)
         round_colours(job, colour, down, i, job->image->width);
     for (int c = 0; c < (job->one ? 1 : 3); c++) {
         const struct columns *columns = &job->work.columns[subsampled && c > 0];
-        int n = samples(job->image->width, subsampled && c > 0 ? 2 : 1);
+        int n = palme_axis_samples(job->image->width, subsampled && c > 0 ? 2 : 1);
 
         /* A row shorter than a span is read past its end, where weights are zero: what stands there must
          * not be NaN. */
@@ -548,16 +446,16 @@ static int run_once(struct job *job, uint8_t *out)
 static int run_twice(struct job *job, uint8_t *out)
 {
     const struct palme_kernels *kernels = job->compute->kernels;
-    const struct axis same = axis_of(job->image->height, job->image->height, PALME_FILTER_TRIANGLE);
+    const struct palme_axis same = palme_axis_of(job->image->height, job->image->height, PALME_FILTER_TRIANGLE);
     const size_t bytes = (size_t)job->size * 3;
     int capacity = 0, next = -1;
 
     for (int i = 0; i < job->size; i++) {
-        struct window window = window_of(&job->down, i);
+        struct palme_axis_window window = palme_axis_window_of(&job->down, i);
         capacity = window.end - window.first > capacity ? window.end - window.first : capacity;
     }
     for (int i = 0; i < job->size; i++, out += bytes) {
-        struct window window = window_of(&job->down, i);
+        struct palme_axis_window window = palme_axis_window_of(&job->down, i);
 
         for (next = next > window.first ? next : window.first; next < window.end; next++) {
             make_row(job, job->work.ring + (size_t)(next % capacity) * bytes, &same, next);
@@ -570,18 +468,18 @@ static int run_twice(struct job *job, uint8_t *out)
             int count = window.end - first < GROUP ? window.end - first : GROUP;
 
             for (int k = 0; k < count; k++) {
-                double weight = pixel_weight(&job->down, window.centre, first + k) * (1 / window.sum);
+                double weight = palme_axis_pixel_weight(&job->down, window.centre, first + k) * (1 / window.sum);
 
                 rows[k] = job->work.ring + (size_t)((first + k) % capacity) * bytes;
-                high[k] = part_of(weight, HIGH);
-                low[k] = part_of(weight, LOW);
+                high[k] = palme_axis_part_of(weight, PALME_AXIS_HIGH);
+                low[k] = palme_axis_part_of(weight, PALME_AXIS_LOW);
             }
             kernels->filter_vertical(job->work.sums, rows, high, count, (int)bytes, first > window.first);
             kernels->filter_vertical(job->work.sums_low, rows, low, count, (int)bytes, first > window.first);
         }
         job->flops += 4.0 * (double)bytes * (window.end - window.first);
         for (size_t x = 0; x < bytes; x++)
-            out[x] = byte_of(job->work.sums[x], job->work.sums_low[x]);
+            out[x] = palme_axis_byte_of(job->work.sums[x], job->work.sums_low[x]);
     }
     return PALME_OK;
 }
@@ -608,7 +506,7 @@ int palme_image_resize(struct palme_compute *compute, uint8_t *out, const struct
     job.exact = scaling->filter != PALME_FILTER_TRIANGLE && !layouts[image->format].yuv;
     prepare_columns(&job.work.columns[0], &job.across, scaling->size, job.exact);
     if (layouts[image->format].yuv) {
-        struct axis halves = in_blocks(job.across, 2);
+        struct palme_axis halves = palme_axis_in_blocks(job.across, 2);
 
         prepare_columns(&job.work.columns[1], &halves, scaling->size, 0);
     }
