@@ -42,11 +42,11 @@ def kind_of(folder):
 
 
 def begin_of(folder):
-    """The token before the first of a caption."""
+    """The token before the first of a caption. Some versions of transformers leave defaults out of config.json."""
     config = json.loads((Path(folder) / "config.json").read_text())
     return {
-        "blip": lambda: config["text_config"]["bos_token_id"],
-        "git": lambda: config["bos_token_id"],
+        "blip": lambda: config["text_config"].get("bos_token_id", 30522),
+        "git": lambda: config.get("bos_token_id", 101),
         "vision-encoder-decoder": lambda: config["decoder_start_token_id"],
     }[config["model_type"]]()
 
