@@ -3,6 +3,7 @@
  * bench_engine.c - how long the parts of a caption take, and how near that is to what the machine can do.
  *
  *     bench_engine [--model FILE] [--precision P] [--cpu LEVEL] [--threads N] [--reps N] [--part TEXT]
+ *     bench_engine --vit TOKENS [--precision P] [--cpu LEVEL] [--threads N] [--reps N] [--part TEXT]
  *     bench_engine --serve [--precision P] [--cpu LEVEL]
  *
  * First come single products, whose weights stay in the caches, then the parts of a caption.
@@ -16,11 +17,12 @@
  *
  * Last comes loading, beside reading the file and copying it.
  *
- * --serve answers lines, see bench_serve.c.
+ * --vit measures one layer of ViT-B alone, in all precisions, see bench_vit.c. --serve answers lines, see bench_serve.c.
  */
 #include "bench/bench_serve.h"
+#include "bench/bench_vit.h"
+#include "bench/bounds.h"
 #include "support/generated.h"
-#include "bench/roofline.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -35,34 +37,10 @@ enum {
     PREFILL = 64, /* tokens of a prefill */
     PRODUCT_ROWS = 64,
     LONG = 4096, /* tokens of the attention that is measured alone */
-    ROOF_TRIES = 8,
     STEP_REPS = 4 /* times as many repetitions for what is short */
 };
 
 /* ---- Bounds ------------------------------------------------------------------------------- */
-
-/* What the machine did at most, per second, on some number of threads. */
-struct roof {
-    double bytes;
-    double ops[PALME_PRECISIONS]; /* multiplications and additions; in bf16 where pairs of it are multiplied */
-};
-
-static double layer(const struct roof *roof, double rows, const struct palme_linear *l)
-{
-    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1 };
-    double weights = (double)l->in * l->out, read = weights * bytes[l->precision] / roof->bytes;
-    double compute = 2 * rows * weights / roof->ops[l->precision];
-
-    if (!l->w)
-        return 0;
-    return compute > read ? compute : read;
-}
-
-/* q k^T and the weighted sum of v. */
-static double attention(const struct roof *roof, double rows, double keys, int inner)
-{
-    return 4 * rows * keys * inner / roof->ops[PALME_F32];
-}
 
 static double stem_bound(const struct palme_stem *stem, const struct roof *roof, int side)
 {
@@ -74,30 +52,30 @@ static double stem_bound(const struct palme_stem *stem, const struct roof *roof,
         const struct palme_stem_block *block = &stem->block[i];
 
         if (block->expand.w)
-            seconds += layer(roof, (double)side * side, &block->expand);
+            seconds += layer_bound(roof, (double)side * side, &block->expand);
         side = (side + block->stride - 1) / block->stride;
         taps = (double)block->size * block->size * block->middle;
         seconds += 2 * taps * side * side / roof->ops[block->taps ? PALME_INT8 : PALME_F32] +
-                   layer(roof, (double)side * side, &block->project);
+                   layer_bound(roof, (double)side * side, &block->project);
     }
-    return seconds + layer(roof, (double)side * side, &stem->head);
+    return seconds + layer_bound(roof, (double)side * side, &stem->head);
 }
 
 static double encoder_bound(const palme_model *model, const struct roof *roof)
 {
     const struct palme_config *p = &model->config;
     double tokens = palme_config_image_tokens(p);
-    double seconds = layer(roof, palme_config_patches(p), &model->weights.encoder.patch);
+    double seconds = layer_bound(roof, palme_config_patches(p), &model->weights.encoder.patch);
 
     if (p->stem != PALME_STEM_NONE)
         seconds += stem_bound(&model->weights.encoder.stem, roof, p->image_size);
     for (int l = 0; l < p->encoder.depth; l++) {
         const struct palme_encoder_layer *e = &model->weights.encoder.layers[l];
 
-        seconds += layer(roof, tokens, &e->attention.q) + layer(roof, tokens, &e->attention.k) +
-                   layer(roof, tokens, &e->attention.v) + layer(roof, tokens, &e->attention.out) +
-                   layer(roof, tokens, &e->mlp.up) + layer(roof, tokens, &e->mlp.down) +
-                   attention(roof, tokens, tokens, palme_stack_inner(&p->encoder));
+        seconds += layer_bound(roof, tokens, &e->attention.q) + layer_bound(roof, tokens, &e->attention.k) +
+                   layer_bound(roof, tokens, &e->attention.v) + layer_bound(roof, tokens, &e->attention.out) +
+                   layer_bound(roof, tokens, &e->mlp.up) + layer_bound(roof, tokens, &e->mlp.down) +
+                   attention_bound(roof, tokens, tokens, palme_stack_inner(&p->encoder));
     }
     return seconds;
 }
@@ -106,11 +84,11 @@ static double see_bound(const palme_model *model, const struct roof *roof)
 {
     const struct palme_config *p = &model->config;
     double tokens = palme_config_image_tokens(p);
-    double seconds = layer(roof, tokens, &model->weights.decoder.projection);
+    double seconds = layer_bound(roof, tokens, &model->weights.decoder.projection);
 
     for (int l = 0; p->cross_attend && l < p->decoder.depth; l++)
-        seconds += layer(roof, tokens, &model->weights.decoder.layers[l].cross.k) +
-                   layer(roof, tokens, &model->weights.decoder.layers[l].cross.v);
+        seconds += layer_bound(roof, tokens, &model->weights.decoder.layers[l].cross.k) +
+                   layer_bound(roof, tokens, &model->weights.decoder.layers[l].cross.v);
     return seconds;
 }
 
@@ -120,21 +98,21 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
     const struct palme_config *p = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
     int inner = palme_stack_inner(&p->decoder);
-    double seconds = wanted > 0 ? layer(roof, wanted, &decoder->head) + layer(roof, wanted, &decoder->logits) : 0;
+    double seconds = wanted > 0 ? layer_bound(roof, wanted, &decoder->head) + layer_bound(roof, wanted, &decoder->logits) : 0;
 
     for (int l = 0; l < p->decoder.depth; l++) {
         const struct palme_decoder_layer *d = &model->weights.decoder.layers[l];
 
         if (wanted <= 0 && l == p->decoder.depth - 1) {
-            seconds += layer(roof, rows, &d->self.k) + layer(roof, rows, &d->self.v);
+            seconds += layer_bound(roof, rows, &d->self.k) + layer_bound(roof, rows, &d->self.v);
             continue;
         }
-        seconds += layer(roof, rows, &d->self.q) + layer(roof, rows, &d->self.k) + layer(roof, rows, &d->self.v) +
-                   layer(roof, rows, &d->self.out) + layer(roof, rows, &d->mlp.up) + layer(roof, rows, &d->mlp.down) +
-                   attention(roof, rows, keys, inner);
+        seconds += layer_bound(roof, rows, &d->self.q) + layer_bound(roof, rows, &d->self.k) + layer_bound(roof, rows, &d->self.v) +
+                   layer_bound(roof, rows, &d->self.out) + layer_bound(roof, rows, &d->mlp.up) + layer_bound(roof, rows, &d->mlp.down) +
+                   attention_bound(roof, rows, keys, inner);
         if (p->cross_attend)
-            seconds += layer(roof, rows, &d->cross.q) + layer(roof, rows, &d->cross.out) +
-                       attention(roof, rows, palme_config_image_tokens(p), inner);
+            seconds += layer_bound(roof, rows, &d->cross.q) + layer_bound(roof, rows, &d->cross.out) +
+                       attention_bound(roof, rows, palme_config_image_tokens(p), inner);
     }
     return seconds;
 }
@@ -303,19 +281,19 @@ static void run_heads(struct bench *b)
 
 static double bound_heads(const struct bench *b, const struct roof *roof)
 {
-    return attention(roof, image_tokens(b), image_tokens(b), palme_stack_inner(&b->host.model->config.encoder));
+    return attention_bound(roof, image_tokens(b), image_tokens(b), palme_stack_inner(&b->host.model->config.encoder));
 }
 static double bound_picture_out(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, image_tokens(b), &first_layer(b)->attention.out);
+    return layer_bound(roof, image_tokens(b), &first_layer(b)->attention.out);
 }
 static double bound_picture_up(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, image_tokens(b), &first_layer(b)->mlp.up);
+    return layer_bound(roof, image_tokens(b), &first_layer(b)->mlp.up);
 }
 static double bound_picture_down(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, image_tokens(b), &first_layer(b)->mlp.down);
+    return layer_bound(roof, image_tokens(b), &first_layer(b)->mlp.down);
 }
 
 static void run_encoder_up(struct bench *b)
@@ -368,34 +346,34 @@ static void run_attention_of_one(struct bench *b)
 static double bound_attention(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention(roof, LONG, LONG, PALME_HEAD);
+    return attention_bound(roof, LONG, LONG, PALME_HEAD);
 }
 
 /* Keys and values are read once, from wherever they are. */
 static double bound_attention_of_one(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention(roof, 1, LONG, PALME_HEAD);
+    return attention_bound(roof, 1, LONG, PALME_HEAD);
 }
 
 static double bound_encoder_up(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.up);
+    return layer_bound(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.up);
 }
 
 static double bound_encoder_down(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.down);
+    return layer_bound(roof, PRODUCT_ROWS, &b->host.model->weights.encoder.layers[0].mlp.down);
 }
 
 static double bound_decoder_up(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.up);
+    return layer_bound(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.up);
 }
 
 static double bound_decoder_down(const struct bench *b, const struct roof *roof)
 {
-    return layer(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.down);
+    return layer_bound(roof, PRODUCT_ROWS, &b->host.model->weights.decoder.layers[0].mlp.down);
 }
 
 static double bound_encoder(const struct bench *b, const struct roof *roof)
@@ -414,7 +392,7 @@ static double bound_labels(const struct bench *b, const struct roof *roof)
 {
     const struct palme_labels *labels = &b->host.model->weights.labels;
 
-    return layer(roof, 1, &labels->classes) + layer(roof, 1, &labels->things);
+    return layer_bound(roof, 1, &labels->classes) + layer_bound(roof, 1, &labels->things);
 }
 
 static double bound_see(const struct bench *b, const struct roof *roof)
@@ -499,47 +477,16 @@ enum { PARTS = sizeof parts / sizeof *parts };
 
 /* ---- Measuring ---------------------------------------------------------------------------- */
 
-struct timing {
-    double median, least; /* seconds */
+struct run {
+    struct bench *bench;
+    const struct part *part;
 };
 
-static int compare_doubles(const void *a, const void *b)
+static void run_part(void *user)
 {
-    double x = *(const double *)a, y = *(const double *)b;
+    const struct run *run = user;
 
-    return (x > y) - (x < y);
-}
-
-static struct timing measure(struct bench *b, const struct part *part, int reps)
-{
-    double *seconds = calloc((size_t)reps, sizeof *seconds);
-    struct timing timing = { 0, 0 };
-
-    if (!seconds)
-        return timing;
-    part->run(b); /* warms up */
-    for (int r = 0; r < reps; r++) {
-        double since = roofline_now();
-
-        part->run(b);
-        seconds[r] = (roofline_now() - since) / 1e9;
-    }
-    qsort(seconds, (size_t)reps, sizeof *seconds, compare_doubles);
-    timing.least = seconds[0];
-    timing.median = (seconds[(reps - 1) / 2] + seconds[reps / 2]) / 2;
-    free(seconds);
-    return timing;
-}
-
-static void look_up(struct roof *roof, double bytes, int threads, const char **level)
-{
-    const double found[PALME_PRECISIONS] = { roofline_multiply(threads, ROOF_TRIES, level),
-                                             roofline_bf16(threads, ROOF_TRIES), roofline_int8(threads, ROOF_TRIES) };
-    double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
-
-    for (int p = 0; p < PALME_PRECISIONS; p++)
-        roof->ops[p] = found[p] > roof->ops[p] ? found[p] : roof->ops[p];
-    roof->bytes = read > roof->bytes ? read : roof->bytes;
+    run->part->run(run->bench);
 }
 
 static void *room_of_layers(const struct bench *b)
@@ -632,20 +579,6 @@ static void print_log(void *user, enum palme_log_level level, const char *messag
         fprintf(stderr, "%s\n", message);
 }
 
-/* The name that the system has for the processor. */
-static void print_machine(void)
-{
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    char line[256], name[256] = "an unnamed processor";
-
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "model name%*[^:]: %255[^\n]", name) == 1)
-            break;
-    if (file)
-        fclose(file);
-    printf("%s, %ld processors\n", name, sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 /* Measures one number of threads and prints its table. */
 static int bench_threads(const char *path, const char *cpu, const struct host_precision *precision, int threads,
                          int reps, const char *only)
@@ -664,16 +597,15 @@ static int bench_threads(const char *path, const char *cpu, const struct host_pr
     }
     double bytes = step_bytes(b.host.model);
 
-    look_up(&roof, bytes, threads, &level);
+    roof_look_up(&roof, bytes, threads, &level);
     for (int i = 0; i < PARTS; i++)
         if (strstr(parts[i].name, only))
-            timings[i] = measure(&b, &parts[i], reps * parts[i].times);
-    look_up(&roof, bytes, threads, &level);
+            timings[i] = timing_of(run_part, &(struct run){ &b, &parts[i] }, reps * parts[i].times);
+    roof_look_up(&roof, bytes, threads, &level);
 
-    printf("\n%d thread%s, %s, kernels %s: %.1f GFLOP/s of multiply-adds (%s), %.1f in bf16, %.1f GOP/s in int8, "
-           "%.1f GB/s from %.1f MB\n",
-           threads, threads > 1 ? "s" : "", precision->name, b.host.model->kernels.level, roof.ops[PALME_F32] / 1e9,
-           level, roof.ops[PALME_BF16] / 1e9, roof.ops[PALME_INT8] / 1e9, roof.bytes / 1e9, bytes / 1e6);
+    printf("\n%d thread%s, %s, kernels %s: ", threads, threads > 1 ? "s" : "", precision->name,
+           b.host.model->kernels.level);
+    roof_print(&roof, bytes, level);
     printf("%-22s %10s %10s %10s %9s %9s\n", "", "median ms", "min ms", "bound ms", "of bound", "at min");
     for (int i = 0; i < PARTS; i++) {
         double bound = parts[i].bound(&b, &roof);
@@ -810,8 +742,10 @@ static int usage(const char *program)
     fprintf(stderr,
             "usage: %s [--model FILE] [--precision auto|f32|bf16|int8] [--cpu LEVEL] [--threads 1..64] "
             "[--reps N] [--part TEXT]\n"
+            "       %s --vit TOKENS [--precision auto|f32|bf16|int8] [--cpu LEVEL] [--threads 1..64] [--reps N] "
+            "[--part TEXT]\n"
             "       %s --serve [--precision auto|f32|bf16|int8] [--cpu LEVEL]\n",
-            program, program);
+            program, program, program);
     return 2;
 }
 
@@ -827,8 +761,9 @@ static int count_of(const char *word, int most)
 int main(int argc, char **argv)
 {
     const struct host_precision *precision = host_precision_find("auto");
-    const char *model = NULL, *cpu = NULL, *only = "";
-    int serve = 0, threads = 0, reps = 11;
+    const char *model = NULL, *cpu = NULL, *only = "", *named = NULL;
+    int serve = 0, vit = 0, threads = 0, reps = 11;
+    enum palme_cpu_level level;
 
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -844,7 +779,9 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--cpu") == 0)
             cpu = value;
         else if (strcmp(argv[i], "--precision") == 0)
-            precision = host_precision_find(value);
+            precision = host_precision_find(named = value);
+        else if (strcmp(argv[i], "--vit") == 0)
+            vit = count_of(value, 100000) ? count_of(value, 100000) : -1;
         else if (strcmp(argv[i], "--threads") == 0)
             threads = count_of(value, 64) ? count_of(value, 64) : -1;
         else if (strcmp(argv[i], "--reps") == 0)
@@ -855,7 +792,10 @@ int main(int argc, char **argv)
             return usage(argv[0]);
         i++;
     }
-    if (!precision || threads < 0 || reps == 0 || (serve && (model || threads)))
+    if (!precision || threads < 0 || vit < 0 || reps == 0 || (serve && (model || threads || vit)) || (vit && model) ||
+        palme_cpu_choose(&level, cpu) < 0)
         return usage(argv[0]);
+    if (vit)
+        return bench_vit(vit, named && strcmp(named, "auto") != 0 ? named : NULL, level, threads, reps, only);
     return serve ? bench_serve(precision, cpu) : bench(model, cpu, precision, threads, reps, only);
 }
