@@ -4,9 +4,10 @@
  * scores. The build compiles this file once per level; everything but the level's init is static.
  *
  * Keys are taken a tile at a time and rows some at a time: a tile of keys and values is read into the nearest
- * cache once for all of these rows, and what a row has summed so far waits in memory meanwhile. Six rows go
+ * cache once for all of these rows, and what a row has summed so far waits in memory meanwhile. Six rows, a group, go
  * through a tile interleaved and share its loads; for them the keys are turned over, so that the lanes of a vector are
- * keys. A row is summed in one order, alone or interleaved.
+ * keys. All groups first see the keys of a tile and then its values: keys and values together would not stay in the
+ * nearest cache. A row is summed in one order, alone or in a group.
  *
  * A head may be of any width. The loops are compiled for 64, a constant, and once more for all others. In memory of
  * our own a head is padded with zeros, which add nothing; that of the caller is read to a head's last value and not
@@ -21,15 +22,19 @@
 enum {
     HEAD = PALME_HEAD / VF,
     KEY_TILE = 64,
-    INTERLEAVED = 6,      /* interleaved rows, and vectors of each of them: sums that stay in registers */
-    REST_INTERLEAVED = 4, /* where no six are left and the keys are turned over anyway: 64 is 10 * 6 + 4 */
-    STEP_WIDTH = 2,
-    SUMS = INTERLEAVED * STEP_WIDTH > HEAD ? INTERLEAVED *STEP_WIDTH : HEAD, /* of interleaved rows, or of one row */
-    ROWS_WAITING = PALME_ATTEND_ROWS,
-    QUERIES = ROWS_WAITING + 16, /* a line more, or every eighth dimension would share a set of the nearest cache */
-    COLUMNS = STEP_WIDTH * VF,   /* dimensions whose sums interleaved rows have in registers */
-    EIGHT = 8                    /* dimensions that go to different sums of a product */
+    GROUP = 6,         /* interleaved rows */
+    GROUP_LEAST = 3,   /* rows that are filled up to a group where the keys are turned over anyway */
+    QUERY = 8,         /* values of a dimension in the queries of a group: those of its rows, and padding */
+    STEP_WIDTH = 2,    /* vectors of keys or values that a group takes at a time */
+    BLOCK = STEP_WIDTH * VF,
+    LANES = 2, /* lanes of a product that are summed side by side; so many sums stay in registers: */
+    GROUP_PART = VEC_REGISTERS < 32 ? 3 : GROUP, /* by LANES by STEP_WIDTH, of rows */
+    SUMS = GROUP * STEP_WIDTH > HEAD ? GROUP *STEP_WIDTH : HEAD, /* of a group's or of one row's values */
+    GROUPS = PALME_ATTEND_ROWS / GROUP,
+    EIGHT = 8 /* dimensions that go to different sums of a product */
 };
+
+_Static_assert(PALME_ATTEND_ROWS % GROUP == 0, "rows that wait are whole groups");
 
 /* Dimensions of a head in memory of our own, and those that its products have. */
 static inline int padded(int width)
@@ -54,6 +59,8 @@ static inline vf load_left(const float *p, int left)
 struct attended {
     int position, end; /* among the keys; it sees those before `end` */
     float top;
+    float shrink; /* of the sum, which the tile that was weighed last asks for; total has it already */
+    int weighed;  /* whether there is anything in that tile */
     const float *query;
     vf total[LANE_VECTORS], sum[]; /* [padded / VF] */
 };
@@ -114,10 +121,10 @@ static inline __attribute__((always_inline)) void products(float *y, const float
     }
 }
 
-/* A tile for interleaved rows. */
+/* A tile for groups, in the order in which they read it. */
 struct tile_of_keys {
-    float *turned; /* [padded][KEY_TILE] keys */
-    float *values; /* [ceil(padded / COLUMNS)][KEY_TILE][COLUMNS], in the order in which they are read */
+    float *turned; /* [KEY_TILE / BLOCK][padded][BLOCK] keys */
+    float *values; /* [ceil(padded / BLOCK)][KEY_TILE][BLOCK] */
     int count;
 };
 
@@ -144,86 +151,126 @@ static inline __attribute__((always_inline)) void tile_fill(struct tile_of_keys 
                                                             const struct palme_attend *shape, int count,
                                                             const int width)
 {
-    const ptrdiff_t stride = shape->k_stride;
+    const ptrdiff_t k_stride = shape->k_stride, v_stride = shape->v_stride;
+    float *turned = tile->turned, *values = tile->values;
 
     tile->count = count;
     for (int j = 0; j < count; j += VF) {
+        float *to = turned + j / BLOCK * padded(width) * BLOCK + j % BLOCK;
         const float *key[VF];
 
         for (int i = 0; i < VF; i++)
-            key[i] = k + (j + i < count ? j + i : j) * stride;
+            key[i] = k + (j + i < count ? j + i : j) * k_stride;
         for (int d = 0; d < padded(width); d += VF) {
             vf column[VF];
 
             turn(column, key, d, width);
+            VEC_UNROLL
             for (int i = 0; i < VF; i++)
-                vf_store(tile->turned + (d + i) * KEY_TILE + j, column[i]);
+                vf_store(to + (d + i) * BLOCK, column[i]);
         }
     }
-    for (int j = 0; j < count; j++)
-        for (int d = 0; d < padded(width); d += VF)
-            vf_store(tile->values + (d / COLUMNS * KEY_TILE + j) * COLUMNS + d % COLUMNS,
-                     load_left(v + j * shape->v_stride + d, width - d));
+    for (int j = 0; j < count; j++, v += v_stride, values += BLOCK)
+        for (int d = 0; d < padded(width); d += BLOCK)
+            for (int i = 0; i < BLOCK && d + i < padded(width); i += VF)
+                vf_store(values + d * KEY_TILE + i, load_left(v + d + i, width - d - i));
 }
 
-/* sum[rows][STEP_WIDTH] = what every eighth dimension from `lane` on adds to the products of interleaved rows. */
-static inline __attribute__((always_inline)) void lane_interleaved(vf *sum, const float *queries, const int rows,
-                                                                   const float *turned, int lane, const int width)
+/* sum[LANES][rows][STEP_WIDTH] = what every eighth dimension from `lane` on, and from the next lane on, adds to the
+ * products of rows with a block of keys. */
+static inline __attribute__((always_inline)) void lanes_of_products(vf sum[LANES][SUMS], const float *queries,
+                                                                    const int rows, const float *keys, int lane,
+                                                                    const int width)
 {
-    for (int i = 0; i < rows * STEP_WIDTH; i++)
-        sum[i] = vf_mul(vf_set(queries[lane * QUERIES + i / STEP_WIDTH]),
-                        vf_load(turned + lane * KEY_TILE + i % STEP_WIDTH * VF));
+    VEC_UNROLL
+    for (int l = 0; l < LANES; l++)
+        for (int i = 0; i < rows * STEP_WIDTH; i++)
+            sum[l][i] = vf_mul(vf_set(queries[(lane + l) * QUERY + i / STEP_WIDTH]),
+                               vf_load(keys + (lane + l) * BLOCK + i % STEP_WIDTH * VF));
+    VEC_ROLLED
     for (int d = lane + EIGHT; d < eights(width) * EIGHT; d += EIGHT) {
-        vf key[STEP_WIDTH];
-
-        for (int i = 0; i < STEP_WIDTH; i++)
-            key[i] = vf_load(turned + d * KEY_TILE + i * VF);
-        for (int r = 0; r < rows; r++) {
-            vf value = vf_set(queries[d * QUERIES + r]);
+        VEC_UNROLL
+        for (int l = 0; l < LANES; l++) {
+            vf key[STEP_WIDTH];
 
             for (int i = 0; i < STEP_WIDTH; i++)
-                sum[r * STEP_WIDTH + i] = vf_fma(value, key[i], sum[r * STEP_WIDTH + i]);
+                key[i] = vf_held(vf_load(keys + (d + l) * BLOCK + i * VF));
+            for (int r = 0; r < rows; r++) {
+                vf value = vf_set(queries[(d + l) * QUERY + r]);
+
+                for (int i = 0; i < STEP_WIDTH; i++)
+                    sum[l][r * STEP_WIDTH + i] = vf_fma(value, key[i], sum[l][r * STEP_WIDTH + i]);
+            }
         }
     }
 }
 
-/* The same products for interleaved rows: y[rows][KEY_TILE]. */
-static inline __attribute__((always_inline)) void products_interleaved(float (*y)[KEY_TILE], const float *queries,
-                                                                       const int rows, const struct tile_of_keys *tile,
-                                                                       int count, const int width)
+/* y[rows][KEY_TILE] = the products of rows with a block of keys, times `scale`: eight lanes as in `products`, added up in
+ * pairs. best[rows]: the highest ones so far. */
+static inline __attribute__((always_inline)) void products_with_block(float *y, vf *best, const float *queries,
+                                                                      const int rows, const float *keys, float scale,
+                                                                      const int width)
 {
-    enum { PAIRINGS = 3 }; /* 8 lanes make 4, 2 and 1 */
+    vf early[SUMS], late[SUMS]; /* of lanes 0..3 and of lanes 4.. so far */
 
-    for (int j = 0; j < count; j += STEP_WIDTH * VF) {
-        vf open[PAIRINGS + 1][SUMS]; /* open[n]: the sum of 2^n lanes, waiting for that of the next 2^n */
-        int n = 0;
+    VEC_UNROLL
+    for (int lane = 0; lane < EIGHT; lane += LANES) {
+        vf sum[LANES][SUMS];
 
-        for (int lane = 0; lane < EIGHT; lane++) {
-            vf sum[SUMS];
+        lanes_of_products(sum, queries, rows, keys, lane, width);
+        VEC_UNROLL
+        for (int i = 0; i < rows * STEP_WIDTH; i++) {
+            vf pair = vf_add(sum[0][i], sum[1][i]);
 
-            lane_interleaved(sum, queries, rows, tile->turned + j, lane, width);
-            for (n = 0; lane >> n & 1; n++)
-                for (int i = 0; i < rows * STEP_WIDTH; i++)
-                    sum[i] = vf_add(open[n][i], sum[i]);
-            for (int i = 0; i < rows * STEP_WIDTH; i++)
-                open[n][i] = sum[i];
+            if (lane == 0)
+                early[i] = pair;
+            else if (lane == 2)
+                early[i] = vf_add(early[i], pair);
+            else if (lane == 4)
+                late[i] = pair;
+            else
+                late[i] = vf_mul(vf_add(early[i], vf_add(late[i], pair)), vf_set(scale));
         }
-        for (int i = 0; i < rows * STEP_WIDTH; i++)
-            vf_store(y[i / STEP_WIDTH] + j + i % STEP_WIDTH * VF, open[n][i]);
+    }
+    VEC_UNROLL
+    for (int i = 0; i < rows * STEP_WIDTH; i++) {
+        vf_store(y + i / STEP_WIDTH * KEY_TILE + i % STEP_WIDTH * VF, late[i]);
+        best[i / STEP_WIDTH] = vf_max(late[i], best[i / STEP_WIDTH]);
     }
 }
 
-/* Products become the weights of keys first..first+count-1, and what the row has, `vectors` of sums, is brought to
- * their scale. Returns 0 if
- * nothing can be weighed: there was only -infinity so far, or a sum overflowed. */
-static int weigh(float *weights, struct attended *row, const struct palme_attend *shape, int first, int count,
-                 int vectors)
+/* The same of interleaved rows with a tile: y[rows][KEY_TILE] and best[rows], which may also have what is behind the
+ * tile. */
+static inline __attribute__((always_inline)) void products_with_tile(float *y, vf *best, const float *queries,
+                                                                     const int rows, const struct tile_of_keys *tile,
+                                                                     int count, float scale, const int width)
+{
+    const int part = rows < GROUP_PART ? rows : GROUP_PART;
+
+    for (int r = 0; r < rows; r++)
+        best[r] = vf_set(-INFINITY);
+    for (int r = 0; r < rows; r += part)
+        for (int j = 0; j < count; j += BLOCK)
+            products_with_block(y + r * KEY_TILE + j, best + r, queries + r, part, tile->turned + j * padded(width),
+                                scale, width);
+}
+
+static __attribute__((noinline)) void products_of_group_64(float *y, vf *best, const float *queries,
+                                                           const struct tile_of_keys *tile, int count, float scale)
+{
+    products_with_tile(y, best, queries, GROUP, tile, count, scale, PALME_HEAD);
+}
+
+/* Products of a row times `scale` become scores. Returns the highest ones. */
+static inline __attribute__((always_inline)) vf score(float *weights, const struct attended *row,
+                                                      const struct palme_attend *shape, float scale, int first,
+                                                      int count)
 {
     static const float count_up[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
-    vf best = vf_set(row->top), scale = vf_set(shape->scale), slope = vf_set(-shape->slope);
+    vf best = vf_set(-INFINITY), slope = vf_set(-shape->slope);
 
     for (int j = 0; j < count; j += VF) {
-        vf s = vf_mul(vf_load(weights + j), scale);
+        vf s = vf_mul(vf_load(weights + j), vf_set(scale));
 
         if (shape->slope != 0) {
             vf distance = vf_sub(vf_set((float)(row->position - first - j)), vf_load(count_up));
@@ -235,46 +282,104 @@ static int weigh(float *weights, struct attended *row, const struct palme_attend
         best = vf_max(s, best);
         vf_store(weights + j, s);
     }
-    float high = vf_largest(best);
-    if (isinf(high))
-        return 0;
-    if (high != row->top) {
-        vf shrink = vf_exp(vf_sub(vf_set(row->top), vf_set(high)));
+    return best;
+}
 
-        for (int p = 0; p < LANE_VECTORS; p++)
-            row->total[p] = vf_mul(row->total[p], shrink);
-        for (int d = 0; d < vectors; d++)
-            row->sum[d] = vf_mul(row->sum[d], shrink);
-        row->top = high;
-    }
+/* Scores become weights, exp(score - top), which are added to the row's total. */
+static inline __attribute__((always_inline)) void weigh_scores(float *weights, struct attended *row, int count)
+{
+    const vf top = vf_set(row->top), shrink = vf_set(row->shrink);
+    vf total[LANE_VECTORS], weight[VEC_INTERLEAVED];
     int j = 0;
 
+    VEC_UNROLL
+    for (int p = 0; p < LANE_VECTORS; p++)
+        total[p] = vf_mul(row->total[p], shrink);
     for (; count - j > (VEC_INTERLEAVED - 1) * VF; j += VEC_INTERLEAVED * VF) {
-        vf weight[VEC_INTERLEAVED];
-
         VEC_UNROLL
         for (int i = 0; i < VEC_INTERLEAVED; i++)
-            weight[i] = vf_sub(vf_load(weights + j + i * VF), vf_set(high));
+            weight[i] = vf_sub(vf_load(weights + j + i * VF), top);
         vf_exps(weight, VEC_INTERLEAVED);
         VEC_UNROLL
         for (int i = 0; i < VEC_INTERLEAVED; i++) {
-            row->total[i % LANE_VECTORS] = vf_add(row->total[i % LANE_VECTORS], weight[i]);
+            total[i % LANE_VECTORS] = vf_add(total[i % LANE_VECTORS], weight[i]);
             vf_store(weights + j + i * VF, weight[i]);
         }
     }
-    for (int i = 0; j < count; i++, j += VF) {
-        vf weight = vf_exp(vf_sub(vf_load(weights + j), vf_set(high)));
-
-        row->total[i % LANE_VECTORS] = vf_add(row->total[i % LANE_VECTORS], weight);
-        vf_store(weights + j, weight);
+    for (; j < count; j += LANE_VECTORS * VF) {
+        VEC_UNROLL
+        for (int i = 0; i < LANE_VECTORS; i++) {
+            if (j + i * VF >= count)
+                break;
+            weight[0] = vf_exp(vf_sub(vf_load(weights + j + i * VF), top));
+            total[i] = vf_add(total[i], weight[0]);
+            vf_store(weights + j + i * VF, weight[0]);
+        }
     }
-    return 1;
+    VEC_UNROLL
+    for (int p = 0; p < LANE_VECTORS; p++)
+        row->total[p] = total[p];
 }
 
-/* Adds count weighted values to the sums of rows, to `take` vectors of them from `part` on, of which the last may have
- * fewer values that exist: width - part * VF in all. */
+/* weights[rows][KEY_TILE], scores of which best[rows] are the highest, become the weights of `count` keys, and what the
+ * rows have is brought to their scale: the total here, the sums by add_part. Nothing of a row can be weighed if there was
+ * only -infinity so far, or a sum overflowed. Rows go through each step together, and no branch depends on which score
+ * is the highest: the processor works on several of them at a time. */
+static inline __attribute__((always_inline)) void weigh(float *weights, const vf *best, struct attended *row,
+                                                        const int rows, int count, const int width)
+{
+    float falls[QUERY < VF ? VF : QUERY] = { 0 };
+
+    for (int r = 0; r < rows; r++) {
+        struct attended *at = row_at(row, r, width);
+        float found = vf_largest(best[r]), high = found > at->top ? found : at->top;
+
+        at->weighed = !isinf(high);
+        falls[r] = at->weighed ? at->top - high : 0;
+        at->top = at->weighed ? high : at->top;
+    }
+    for (int r = 0; r < rows; r += VF)
+        vf_store(falls + r, vf_exp(vf_load(falls + r)));
+    for (int r = 0; r < rows; r++) {
+        struct attended *at = row_at(row, r, width);
+
+        at->shrink = falls[r];
+        if (at->weighed)
+            weigh_scores(weights + r * KEY_TILE, at, count);
+    }
+}
+
+static __attribute__((noinline)) void weigh_group_64(float *weights, const vf *best, struct attended *row, int count)
+{
+    weigh(weights, best, row, GROUP, count, PALME_HEAD);
+}
+
+/* What a group, or a row, sees of a tile becomes its weights[rows][KEY_TILE]. */
+static inline __attribute__((always_inline)) void weigh_tile(float *weights, struct attended *row,
+                                                             const float *queries, const int rows,
+                                                             const struct tile_of_keys *tile,
+                                                             const struct palme_attend *shape, int first, int count,
+                                                             const int width)
+{
+    vf best[GROUP];
+
+    if (width == PALME_HEAD && rows == GROUP)
+        products_of_group_64(weights, best, queries, tile, count, shape->scale);
+    else
+        products_with_tile(weights, best, queries, rows, tile, count, shape->scale, width);
+    if (shape->slope != 0 || count % BLOCK != 0)
+        for (int r = 0; r < rows; r++)
+            best[r] = score(weights + r * KEY_TILE, row_at(row, r, width), shape, 1, first, count);
+    if (width == PALME_HEAD && rows == GROUP)
+        weigh_group_64(weights, best, row, count);
+    else
+        weigh(weights, best, row, rows, count, width);
+}
+
+/* Adds count weighted values to the sums of rows, which are brought to the scale of the weights, to `take` vectors of
+ * them from `part` on, of which the last may have fewer values that exist: width - part * VF in all. */
 static inline __attribute__((always_inline)) void add_part(struct attended *row, const int rows, int part,
-                                                           const int take, float (*weights)[KEY_TILE], const float *v,
+                                                           const int take, const float *weights, const float *v,
                                                            ptrdiff_t stride, int count, const int width,
                                                            const int whole)
 {
@@ -283,14 +388,15 @@ static inline __attribute__((always_inline)) void add_part(struct attended *row,
     vf sum[SUMS];
 
     for (int i = 0; i < rows * take; i++)
-        sum[i] = row_at(row, i / take, width)->sum[part + i % take];
+        sum[i] = vf_mul(row_at(row, i / take, width)->sum[part + i % take],
+                        vf_set(row_at(row, i / take, width)->shrink));
     for (int j = 0; j < count; j++, value += stride) {
         vf a[HEAD];
 
         for (int i = 0; i < take; i++)
             a[i] = whole || i < take - 1 ? vf_load(value + i * VF) : load_left(value + i * VF, left);
         for (int r = 0; r < rows; r++) {
-            vf weight = vf_set(weights[r][j]);
+            vf weight = vf_set(weights[r * KEY_TILE + j]);
 
             for (int i = 0; i < take; i++)
                 sum[r * take + i] = vf_fma(weight, a[i], sum[r * take + i]);
@@ -300,22 +406,31 @@ static inline __attribute__((always_inline)) void add_part(struct attended *row,
         row_at(row, i / take, width)->sum[part + i % take] = sum[i];
 }
 
+static __attribute__((noinline)) void add_part_64(struct attended *row, int part, const float *weights, const float *v,
+                                                  int count)
+{
+    add_part(row, GROUP, part, STEP_WIDTH, weights, v, BLOCK, count, PALME_HEAD, 1);
+}
+
 /* All of them: interleaved rows from a tile, which is padded. */
 static inline __attribute__((always_inline)) void add_values_interleaved(struct attended *row, const int rows,
-                                                                         float (*weights)[KEY_TILE],
+                                                                         const float *weights,
                                                                          const struct tile_of_keys *tile, int count,
                                                                          const int width)
 {
     int part = 0, vectors = padded(width) / VF;
 
     for (; vectors - part >= STEP_WIDTH; part += STEP_WIDTH)
-        add_part(row, rows, part, STEP_WIDTH, weights, tile->values + part * KEY_TILE * VF, COLUMNS, count, width, 1);
+        if (width == PALME_HEAD && rows == GROUP)
+            add_part_64(row, part, weights, tile->values + part * KEY_TILE * VF, count);
+        else
+        add_part(row, rows, part, STEP_WIDTH, weights, tile->values + part * KEY_TILE * VF, BLOCK, count, width, 1);
     if (width != PALME_HEAD && part < vectors)
-        add_part(row, rows, part, 1, weights, tile->values + part * KEY_TILE * VF, COLUMNS, count, width, 1);
+        add_part(row, rows, part, 1, weights, tile->values + part * KEY_TILE * VF, BLOCK, count, width, 1);
 }
 
 /* And one row, from where the values are. */
-static inline __attribute__((always_inline)) void add_values(struct attended *row, float (*weights)[KEY_TILE],
+static inline __attribute__((always_inline)) void add_values(struct attended *row, const float *weights,
                                                              const float *v, ptrdiff_t stride, int count,
                                                              const int width)
 {
@@ -332,123 +447,171 @@ static inline __attribute__((always_inline)) void add_values(struct attended *ro
         add_part(row, 1, part, 1, weights, v + part * VF, stride, count, width, whole);
 }
 
-/* Takes keys first..first+count-1, all of which the row sees, into account. */
+/* Takes keys first..first+count-1, all of which the row sees, into account: from where they are, in whole eights. */
 static inline __attribute__((always_inline)) void attend_row(struct attended *row, const float *k, const float *v,
                                                              const struct palme_attend *shape, int first, int count,
                                                              const int width)
 {
-    _Alignas(64) float weights[1][KEY_TILE];
+    _Alignas(64) float weights[KEY_TILE];
 
-    products(weights[0], row->query, k, shape->k_stride, count, width);
-    if (weigh(weights[0], row, shape, first, count, padded(width) / VF))
+    products(weights, row->query, k, shape->k_stride, count, width);
+    vf best = score(weights, row, shape, shape->scale, first, count);
+    weigh(weights, &best, row, 1, count, width);
+    if (row->weighed)
         add_values(row, weights, v, shape->v_stride, count, width);
 }
 
-/* The same for interleaved rows. */
-static inline __attribute__((always_inline)) void attend_interleaved(struct attended *row, const float *queries,
-                                                                     const int rows, const struct tile_of_keys *tile,
+/* The same of a row from a tile. */
+static inline __attribute__((always_inline)) void attend_row_of_tile(struct attended *row, const float *queries,
+                                                                     const struct tile_of_keys *tile,
                                                                      const struct palme_attend *shape, int first,
                                                                      int count, const int width)
 {
-    _Alignas(64) float weights[INTERLEAVED][KEY_TILE];
-    unsigned weighed = 0;
+    _Alignas(64) float weights[KEY_TILE];
 
-    products_interleaved(weights, queries, rows, tile, count, width);
-    for (int r = 0; r < rows; r++)
-        weighed |= (unsigned)weigh(weights[r], row_at(row, r, width), shape, first, count, padded(width) / VF) << r;
-    if (weighed == (1u << rows) - 1)
-        add_values_interleaved(row, rows, weights, tile, count, width);
-    else
-        for (int r = 0; r < rows; r++)
-            if (weighed & 1u << r)
-                add_values_interleaved(row_at(row, r, width), 1, weights + r, tile, count, width);
+    weigh_tile(weights, row, queries, 1, tile, shape, first, count, width);
+    if (row->weighed)
+        add_values_interleaved(row, 1, weights, tile, count, width);
 }
 
-/* The keys of a tile that a row sees. */
+/* And the values of a tile that a group has weighed. */
+static inline __attribute__((always_inline)) void add_values_of_group(struct attended *row, const float *weights,
+                                                                      const struct tile_of_keys *tile, int count,
+                                                                      const int width)
+{
+    int weighed = 0;
+
+    for (int r = 0; r < GROUP; r++)
+        weighed += row_at(row, r, width)->weighed;
+    if (weighed == GROUP)
+        add_values_interleaved(row, GROUP, weights, tile, count, width);
+    else
+        for (int r = 0; r < GROUP; r++)
+            if (row_at(row, r, width)->weighed)
+                add_values_interleaved(row_at(row, r, width), 1, weights + r * KEY_TILE, tile, count, width);
+}
+
+/* The keys of a tile that a row sees; none: below 1. */
 static int seen(const struct attended *row, int tile)
 {
     return row->end - tile < KEY_TILE ? row->end - tile : KEY_TILE;
 }
 
-/* Whether the first `wanted` of the rows see as many keys of this tile. */
-static inline int alike(struct attended *row, int rows, int wanted, int tile, int width)
+/* The keys of a tile that all rows of a group see, or 0 if it is not worth going as one: they see different ones, or
+ * too few rows exist. `turned` keys are there already. */
+static int seen_by_group(struct attended *row, int rows, int tile, int turned, int width)
 {
-    int n = 1;
+    int count = seen(row, tile);
 
-    while (n < rows && n < wanted && seen(row_at(row, n, width), tile) == seen(row, tile))
-        n++;
-    return n == wanted;
+    if (rows < GROUP && (rows < GROUP_LEAST || turned < count))
+        return 0;
+    for (int r = 1; r < GROUP; r++)
+        if (seen(row_at(row, r, width), tile) != count)
+            return 0;
+    return count;
 }
 
-/* Takes a tile into account for rows that stand together. A row alone reads keys where they are, in whole eights. */
-static inline __attribute__((always_inline)) void attend_tile(struct attended *row, const float *queries, int rows,
-                                                              struct tile_of_keys *turned, const float *k,
+/* What is in a workspace. */
+struct attending {
+    struct attended *row; /* [GROUPS][GROUP], of those that there are */
+    float *queries;       /* [GROUPS][padded][QUERY] */
+    float *weights;       /* [GROUPS][GROUP][KEY_TILE] */
+    struct tile_of_keys tile;
+};
+
+/* Asks for some rows of the next tile's keys or values, while there is enough else to do: part `at` of `parts`. The rows
+ * of a head stand apart, and the processor does not foresee them. */
+static inline void ask_ahead(const float *x, ptrdiff_t stride, int count, int width, int at, int parts)
+{
+    enum { LINE = 16 }; /* floats */
+
+    for (int j = at * count / parts; j < (at + 1) * count / parts; j++)
+        for (int d = 0; d < width; d += LINE)
+            __builtin_prefetch(x + j * stride + d, 0, 2);
+}
+
+/* Takes a tile into account for all rows. */
+static inline __attribute__((always_inline)) void attend_tile(struct attending *a, int rows, const float *k,
                                                               const float *v, const struct palme_attend *shape,
                                                               int tile, const int width)
 {
-    for (int n; rows > 0; row = row_at(row, n, width), queries += n, rows -= n) {
-        int count = seen(row, tile);
+    int together[GROUPS] = { 0 }, groups = (rows + GROUP - 1) / GROUP;
+    int ahead = shape->keys - tile - KEY_TILE;
 
-        n = 1;
-        if (count <= 0)
+    ahead = ahead < 0 || groups < GROUPS / 2 ? 0 : ahead < KEY_TILE ? ahead : KEY_TILE;
+    a->tile.count = 0;
+    for (int first = 0; first < rows; first += GROUP) {
+        struct attended *row = row_at(a->row, first, width);
+        const float *queries = a->queries + first / GROUP * padded(width) * QUERY;
+        int here = rows - first < GROUP ? rows - first : GROUP;
+        int count = seen_by_group(row, here, tile, a->tile.count, width);
+
+        if (count > 0) {
+            if (a->tile.count < count)
+                tile_fill(&a->tile, k, v, shape, count, width);
+            together[first / GROUP] = count;
+            ask_ahead(k + KEY_TILE * shape->k_stride, shape->k_stride, ahead, width, first / GROUP, groups);
+            weigh_tile(a->weights + first * KEY_TILE, row, queries, GROUP, &a->tile, shape, tile, count, width);
             continue;
-        if (alike(row, rows, INTERLEAVED, tile, width))
-            n = INTERLEAVED;
-        else if (turned->count >= count && alike(row, rows, REST_INTERLEAVED, tile, width))
-            n = REST_INTERLEAVED;
-        if ((n > 1 || width % EIGHT != 0) && turned->count < count)
-            tile_fill(turned, k, v, shape, count, width);
-        if (n == INTERLEAVED)
-            attend_interleaved(row, queries, INTERLEAVED, turned, shape, tile, count, width);
-        else if (n == REST_INTERLEAVED)
-            attend_interleaved(row, queries, REST_INTERLEAVED, turned, shape, tile, count, width);
-        else if (width % EIGHT != 0)
-            attend_interleaved(row, queries, 1, turned, shape, tile, count, width);
-        else
-            attend_row(row, k, v, shape, tile, count, width);
+        }
+        for (int r = 0; r < here; r++, row = row_at(row, 1, width)) {
+            count = seen(row, tile);
+            if (count <= 0)
+                continue;
+            if (width % EIGHT == 0) {
+                attend_row(row, k, v, shape, tile, count, width);
+                continue;
+            }
+            if (a->tile.count < count)
+                tile_fill(&a->tile, k, v, shape, count, width);
+            attend_row_of_tile(row, queries + r, &a->tile, shape, tile, count, width);
+        }
+    }
+    for (int g = 0; g < groups; g++) {
+        ask_ahead(v + KEY_TILE * shape->v_stride, shape->v_stride, ahead, width, g, groups);
+        if (together[g])
+            add_values_of_group(row_at(a->row, g * GROUP, width), a->weights + g * GROUP * KEY_TILE, &a->tile,
+                                together[g], width);
     }
 }
 
-static __attribute__((noinline)) void attend_tile_64(struct attended *row, const float *queries, int rows,
-                                                     struct tile_of_keys *turned, const float *k, const float *v,
+static __attribute__((noinline)) void attend_tile_64(struct attending *a, int rows, const float *k, const float *v,
                                                      const struct palme_attend *shape, int tile)
 {
-    attend_tile(row, queries, rows, turned, k, v, shape, tile, PALME_HEAD);
+    attend_tile(a, rows, k, v, shape, tile, PALME_HEAD);
 }
 
-static __attribute__((noinline)) void attend_tile_any(struct attended *row, const float *queries, int rows,
-                                                      struct tile_of_keys *turned, const float *k, const float *v,
+static __attribute__((noinline)) void attend_tile_any(struct attending *a, int rows, const float *k, const float *v,
                                                       const struct palme_attend *shape, int tile)
 {
-    attend_tile(row, queries, rows, turned, k, v, shape, tile, shape->width);
+    attend_tile(a, rows, k, v, shape, tile, shape->width);
 }
 
-/* What is too large for the stack: rows, their queries turned over as keys are, and a tile. */
-_Static_assert(ROWS_WAITING *(sizeof(struct attended) + PALME_HEAD * sizeof(float)) +
-                       (QUERIES + 2 * KEY_TILE) * PALME_HEAD * sizeof(float) <=
+/* What is too large for the stack. */
+_Static_assert(PALME_ATTEND_ROWS *(sizeof(struct attended) + (PALME_HEAD + KEY_TILE) * sizeof(float)) +
+                       (GROUPS * QUERY + 2 * KEY_TILE) * PALME_HEAD * sizeof(float) <=
                    PALME_ATTEND_WORKSPACE(PALME_HEAD),
                "the workspace of attention is too small");
 
-/* Queries of `rows` rows, turned over. What stands for rows that there are not means nothing. */
+/* The queries of a group, turned over; queries[padded][QUERY]. Of rows that there are not they are the last one's. */
 static void turn_queries(float *queries, const float *q, ptrdiff_t stride, int rows, int width)
 {
-    for (int r = 0; r < rows; r += VF) {
+    for (int r = 0; r < QUERY; r += VF) {
         const float *query[VF];
 
         for (int i = 0; i < VF; i++)
-            query[i] = q + (r + i < rows ? r + i : r) * stride;
+            query[i] = q + (r + i < rows ? r + i : rows - 1) * stride;
         for (int d = 0; d < padded(width); d += VF) {
             vf column[VF];
 
             turn(column, query, d, width);
             for (int i = 0; i < VF; i++)
-                vf_store(queries + (d + i) * QUERIES + r, column[i]);
+                vf_store_n(queries + (d + i) * QUERY + r, column[i], QUERY < VF ? QUERY : VF);
         }
     }
 }
 
-/* Returns where the row's keys end. */
-static int row_begin(struct attended *row, const float *q, const struct palme_attend *shape, int position)
+static void row_begin(struct attended *row, const float *q, const struct palme_attend *shape, int position)
 {
     int width = shape->width, last = position < shape->visible ? shape->visible : position + 1;
 
@@ -460,7 +623,6 @@ static int row_begin(struct attended *row, const float *q, const struct palme_at
         row->total[p] = vf_set(0);
     for (int d = 0; d < padded(width) / VF; d++)
         row->sum[d] = vf_set(0);
-    return row->end;
 }
 
 static void row_end(float *out, const struct attended *row, int width)
@@ -476,38 +638,42 @@ static void row_end(float *out, const struct attended *row, int width)
 static void attend_rows(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape,
                         int first, int rows)
 {
-    const int width = shape->width;
-    struct attended *row = shape->workspace;
-    float *queries = (float *)(void *)row_at(row, ROWS_WAITING, width);
-    struct tile_of_keys turned = { .turned = queries + padded(width) * QUERIES };
+    const int width = shape->width, groups = (rows + GROUP - 1) / GROUP;
+    struct attending a = { .weights = shape->workspace };
     int end = 0;
 
-    turned.values = turned.turned + padded(width) * KEY_TILE;
-    for (int r = 0; r < rows; r++) {
-        int sees = row_begin(row_at(row, r, width), q + (first + r) * shape->q_stride, shape, shape->first + first + r);
+    a.tile.turned = a.weights + groups * GROUP * KEY_TILE;
+    a.tile.values = a.tile.turned + padded(width) * KEY_TILE;
+    a.queries = a.tile.values + (padded(width) + BLOCK - 1) / BLOCK * BLOCK * KEY_TILE;
+    a.row = (struct attended *)(void *)(a.queries + groups * padded(width) * QUERY);
+    for (int r = 0; r < groups * GROUP; r++) { /* a group's rows that there are not go along with the last one */
+        int at = first + (r < rows ? r : rows - 1);
+        struct attended *row = row_at(a.row, r, width);
 
-        end = sees > end ? sees : end;
+        row_begin(row, q + at * shape->q_stride, shape, shape->first + at);
+        end = row->end > end ? row->end : end;
     }
-    if (rows >= INTERLEAVED || width % EIGHT != 0)
-        turn_queries(queries, q + first * shape->q_stride, shape->q_stride, rows, width);
+    if (rows >= GROUP || width % EIGHT != 0)
+        for (int g = 0; g < groups; g++)
+            turn_queries(a.queries + g * padded(width) * QUERY, q + (first + g * GROUP) * shape->q_stride,
+                         shape->q_stride, rows - g * GROUP, width);
     for (int tile = 0; tile < end; tile += KEY_TILE) {
         const float *key = k + tile * shape->k_stride, *value = v + tile * shape->v_stride;
 
-        turned.count = 0;
         if (width == PALME_HEAD)
-            attend_tile_64(row, queries, rows, &turned, key, value, shape, tile);
+            attend_tile_64(&a, rows, key, value, shape, tile);
         else
-            attend_tile_any(row, queries, rows, &turned, key, value, shape, tile);
+            attend_tile_any(&a, rows, key, value, shape, tile);
     }
     for (int r = 0; r < rows; r++)
-        row_end(out + (first + r) * shape->out_stride, row_at(row, r, width), width);
+        row_end(out + (first + r) * shape->out_stride, row_at(a.row, r, width), width);
 }
 
 static void attend(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
 {
-    for (int first = 0; first < shape->rows; first += ROWS_WAITING)
+    for (int first = 0; first < shape->rows; first += PALME_ATTEND_ROWS)
         attend_rows(out, q, k, v, shape, first,
-                    shape->rows - first < ROWS_WAITING ? shape->rows - first : ROWS_WAITING);
+                    shape->rows - first < PALME_ATTEND_ROWS ? shape->rows - first : PALME_ATTEND_ROWS);
 }
 
 void VEC_NAME(palme_attend_init)(struct palme_kernels *kernels);

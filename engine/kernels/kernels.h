@@ -21,7 +21,7 @@
 enum {
     PALME_HEAD = 64,            /* dimensions of most attention heads, for which there are loops of their own */
     PALME_MOST_HEAD_DIM = 256,  /* and of any */
-    PALME_ATTEND_ROWS = 128,    /* that attention takes through its keys together */
+    PALME_ATTEND_ROWS = 198,    /* that attention takes through its keys together */
     PALME_PANEL = 16,           /* outputs of a linear layer that are stored together */
     PALME_INT8_GROUP = 4,       /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536,    /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
@@ -100,7 +100,7 @@ struct palme_attend {
 
 /* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
  * thread. */
-#define PALME_ATTEND_WORKSPACE(width) (16 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 1600)
+#define PALME_ATTEND_WORKSPACE(width) (80 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 2400)
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {

@@ -49,7 +49,7 @@ static inline __attribute__((always_inline)) void vec_logistic(vf *x, const int 
     for (int i = 0; i < count; i++) {
         vf s = vf_mul(x[i], vf_set(-c));
 
-        e[i] = d != 0 ? vf_mul(s, vf_fma(vf_mul(x[i], x[i]), vf_set(d), vf_set(1))) : s;
+        e[i] = vf_min(d != 0 ? vf_mul(s, vf_fma(vf_mul(x[i], x[i]), vf_set(d), vf_set(1))) : s, vf_set(88));
     }
     vf_exps(e, count);
     VEC_UNROLL

@@ -12,10 +12,12 @@
  * others, and a load gives zero there. Pointers need no alignment.
  *
  * vf_load(p), vf_load_n(p, n), vf_store(p, a), vf_store_n(p, a, n), vf_set(x)
+ * vf_held(a)                 a, from a register: gcc 12 may load it anew for each of its uses
  * vf_add, vf_sub, vf_mul, vf_div, vf_abs
  * vf_fma(a, b, c)            a b + c, rounded once
  * vf_min(a, b), vf_max(a, b) vf_max is b where a is NaN
  * vf_less(x, y, a, b)        a where x < y, else b
+ * vf_zero_if_less(x, y, a)   0 where x < y, else a
  * vf_keep_n(a, n, other)     the first n lanes of a, and `other` in the rest
  * vf_round(a)                to the nearest whole number, halves to the even one
  * vf_power_of_2(n)           2^n for whole numbers n in -126..127
@@ -117,13 +119,15 @@ static inline vf vf_relu6(vf a)
 }
 
 /* Stands before a loop with a constant count whose body must be repeated, since what it indexes are registers;
- * and before one that is worth doing two rounds at a time. */
+ * before one that is worth doing two rounds at a time; and before one that is not to be unrolled. */
 #if defined(__clang__)
 #define VEC_UNROLL _Pragma("unroll")
 #define VEC_UNROLL_2 _Pragma("unroll 2")
+#define VEC_ROLLED _Pragma("nounroll")
 #else
 #define VEC_UNROLL _Pragma("GCC unroll 32")
 #define VEC_UNROLL_2 _Pragma("GCC unroll 2")
+#define VEC_ROLLED _Pragma("GCC unroll 1")
 #endif
 
 /* The name of a level's own function: function_level. */
@@ -173,29 +177,29 @@ static inline __attribute__((always_inline)) void vf_polynomials(vf *y, const vf
     }
 }
 
-/* exp(x) of x[count], count <= VEC_INTERLEAVED, for x <= 0 or so, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2
+/* exp(x) of x[count], count <= VEC_INTERLEAVED, for x <= 88, 0 below -87.3: x = n ln 2 + r with |r| <= ln 2 / 2
  * and a polynomial for e^r (its coefficients are those of the Taylor series, whose rest is below half a unit in the
  * last place there). */
 static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count)
 {
     static const float taylor[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1 };
     const vf low = vf_set(-87.3f);
-    vf n[VEC_INTERLEAVED], r[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
+    vf power[VEC_INTERLEAVED], r[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
 
     VEC_UNROLL
     for (int i = 0; i < count; i++) {
-        r[i] = vf_min(vf_max(x[i], low), vf_set(88.0f));
-        n[i] = vf_round(vf_mul(r[i], vf_set(1.44269504f)));
-    }
-    VEC_UNROLL
-    for (int i = 0; i < count; i++) { /* ln 2 in two parts, so that n ln 2 is exact */
-        r[i] = vf_fma(n[i], vf_set(-0.693145752f), r[i]);
-        r[i] = vf_fma(n[i], vf_set(-1.42860677e-6f), r[i]);
+        r[i] = vf_max(x[i], low);
+        vf n = vf_round(vf_mul(r[i], vf_set(1.44269504f)));
+
+        power[i] = vf_zero_if_less(x[i], low, vf_power_of_2(n)); /* now: then x and n need no register any more */
+        /* ln 2 in two parts, so that n ln 2 is exact */
+        r[i] = vf_fma(n, vf_set(-0.693145752f), r[i]);
+        r[i] = vf_fma(n, vf_set(-1.42860677e-6f), r[i]);
     }
     vf_polynomials(y, r, taylor, 8, count);
     VEC_UNROLL
     for (int i = 0; i < count; i++)
-        x[i] = vf_less(x[i], low, vf_set(0), vf_mul(y[i], vf_power_of_2(n[i])));
+        x[i] = vf_mul(y[i], power[i]);
 }
 
 static inline vf vf_exp(vf x)

@@ -24,6 +24,11 @@ static inline vf vf_load(const float *p)
 {
     return _mm256_loadu_ps(p);
 }
+static inline vf vf_held(vf a)
+{
+    __asm__("" : "+x"(a));
+    return a;
+}
 static inline void vf_store(float *p, vf a)
 {
     _mm256_storeu_ps(p, a);
@@ -79,6 +84,10 @@ static inline vf vf_abs(vf a)
 static inline vf vf_less(vf x, vf y, vf a, vf b)
 {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+}
+static inline vf vf_zero_if_less(vf x, vf y, vf a)
+{
+    return _mm256_andnot_ps(_mm256_cmp_ps(x, y, _CMP_LT_OQ), a);
 }
 
 static inline vf vf_keep_n(vf a, int n, float other)

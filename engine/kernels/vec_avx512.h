@@ -25,6 +25,11 @@ static inline vf vf_load(const float *p)
 {
     return _mm512_loadu_ps(p);
 }
+static inline vf vf_held(vf a)
+{
+    __asm__("" : "+v"(a));
+    return a;
+}
 static inline void vf_store(float *p, vf a)
 {
     _mm512_storeu_ps(p, a);
@@ -80,6 +85,10 @@ static inline vf vf_abs(vf a)
 static inline vf vf_less(vf x, vf y, vf a, vf b)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+}
+static inline vf vf_zero_if_less(vf x, vf y, vf a)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_NLT_UQ), a);
 }
 
 static inline vf vf_keep_n(vf a, int n, float other)

@@ -19,6 +19,11 @@ static inline vf vf_load(const float *p)
 {
     return vld1q_f32(p);
 }
+static inline vf vf_held(vf a)
+{
+    __asm__("" : "+w"(a));
+    return a;
+}
 static inline void vf_store(float *p, vf a)
 {
     vst1q_f32(p, a);
@@ -91,6 +96,10 @@ static inline vf vf_abs(vf a)
 static inline vf vf_less(vf x, vf y, vf a, vf b)
 {
     return vbslq_f32(vcltq_f32(x, y), a, b);
+}
+static inline vf vf_zero_if_less(vf x, vf y, vf a)
+{
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a), vcltq_f32(x, y)));
 }
 
 static inline vf vf_keep_n(vf a, int n, float other)
