@@ -22,13 +22,13 @@
 enum {
     HEAD = PALME_HEAD / VF,
     KEY_TILE = 64,
-    GROUP = 6,         /* interleaved rows */
-    GROUP_LEAST = 3,   /* rows that are filled up to a group where the keys are turned over anyway */
-    QUERY = 8,         /* values of a dimension in the queries of a group: those of its rows, and padding */
-    STEP_WIDTH = 2,    /* vectors of keys or values that a group takes at a time */
+    GROUP = 6,       /* interleaved rows */
+    GROUP_LEAST = 3, /* rows that are filled up to a group where the keys are turned over anyway */
+    QUERY = 8,       /* values of a dimension in the queries of a group: those of its rows, and padding */
+    STEP_WIDTH = 2,  /* vectors of keys or values that a group takes at a time */
     BLOCK = STEP_WIDTH * VF,
     LANES = 2, /* lanes of a product that are summed side by side; so many sums stay in registers: */
-    GROUP_PART = VEC_REGISTERS < 32 ? 3 : GROUP, /* by LANES by STEP_WIDTH, of rows */
+    GROUP_PART = VEC_REGISTERS < 32 ? 3 : GROUP,                 /* by LANES by STEP_WIDTH, of rows */
     SUMS = GROUP * STEP_WIDTH > HEAD ? GROUP *STEP_WIDTH : HEAD, /* of a group's or of one row's values */
     GROUPS = PALME_ATTEND_ROWS / GROUP,
     EIGHT = 8 /* dimensions that go to different sums of a product */
@@ -262,9 +262,8 @@ static __attribute__((noinline)) void products_of_group_64(float *y, vf *best, c
 }
 
 /* Products of a row times `scale` become scores. Returns the highest ones. */
-static inline __attribute__((always_inline)) vf score(float *weights, const struct attended *row,
-                                                      const struct palme_attend *shape, float scale, int first,
-                                                      int count)
+static inline __attribute__((always_inline)) vf
+score(float *weights, const struct attended *row, const struct palme_attend *shape, float scale, int first, int count)
 {
     static const float count_up[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     vf best = vf_set(-INFINITY), slope = vf_set(-shape->slope);
@@ -355,9 +354,8 @@ static __attribute__((noinline)) void weigh_group_64(float *weights, const vf *b
 }
 
 /* What a group, or a row, sees of a tile becomes its weights[rows][KEY_TILE]. */
-static inline __attribute__((always_inline)) void weigh_tile(float *weights, struct attended *row,
-                                                             const float *queries, const int rows,
-                                                             const struct tile_of_keys *tile,
+static inline __attribute__((always_inline)) void weigh_tile(float *weights, struct attended *row, const float *queries,
+                                                             const int rows, const struct tile_of_keys *tile,
                                                              const struct palme_attend *shape, int first, int count,
                                                              const int width)
 {
@@ -388,8 +386,8 @@ static inline __attribute__((always_inline)) void add_part(struct attended *row,
     vf sum[SUMS];
 
     for (int i = 0; i < rows * take; i++)
-        sum[i] = vf_mul(row_at(row, i / take, width)->sum[part + i % take],
-                        vf_set(row_at(row, i / take, width)->shrink));
+        sum[i] =
+            vf_mul(row_at(row, i / take, width)->sum[part + i % take], vf_set(row_at(row, i / take, width)->shrink));
     for (int j = 0; j < count; j++, value += stride) {
         vf a[HEAD];
 
@@ -424,15 +422,14 @@ static inline __attribute__((always_inline)) void add_values_interleaved(struct 
         if (width == PALME_HEAD && rows == GROUP)
             add_part_64(row, part, weights, tile->values + part * KEY_TILE * VF, count);
         else
-        add_part(row, rows, part, STEP_WIDTH, weights, tile->values + part * KEY_TILE * VF, BLOCK, count, width, 1);
+            add_part(row, rows, part, STEP_WIDTH, weights, tile->values + part * KEY_TILE * VF, BLOCK, count, width, 1);
     if (width != PALME_HEAD && part < vectors)
         add_part(row, rows, part, 1, weights, tile->values + part * KEY_TILE * VF, BLOCK, count, width, 1);
 }
 
 /* And one row, from where the values are. */
-static inline __attribute__((always_inline)) void add_values(struct attended *row, const float *weights,
-                                                             const float *v, ptrdiff_t stride, int count,
-                                                             const int width)
+static inline __attribute__((always_inline)) void add_values(struct attended *row, const float *weights, const float *v,
+                                                             ptrdiff_t stride, int count, const int width)
 {
     int part = 0, vectors = (width + VF - 1) / VF;
     const int whole = width == PALME_HEAD;

@@ -36,7 +36,7 @@ enum {
     TOGETHER = 4, /* captions at a time */
     PREFILL = 64, /* tokens of a prefill */
     PRODUCT_ROWS = 64,
-    LONG = 4096, /* tokens of the attention that is measured alone */
+    LONG = 4096,  /* tokens of the attention that is measured alone */
     STEP_REPS = 4 /* times as many repetitions for what is short */
 };
 
@@ -98,7 +98,8 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
     const struct palme_config *p = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
     int inner = palme_stack_inner(&p->decoder);
-    double seconds = wanted > 0 ? layer_bound(roof, wanted, &decoder->head) + layer_bound(roof, wanted, &decoder->logits) : 0;
+    double seconds =
+        wanted > 0 ? layer_bound(roof, wanted, &decoder->head) + layer_bound(roof, wanted, &decoder->logits) : 0;
 
     for (int l = 0; l < p->decoder.depth; l++) {
         const struct palme_decoder_layer *d = &model->weights.decoder.layers[l];
@@ -107,8 +108,9 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
             seconds += layer_bound(roof, rows, &d->self.k) + layer_bound(roof, rows, &d->self.v);
             continue;
         }
-        seconds += layer_bound(roof, rows, &d->self.q) + layer_bound(roof, rows, &d->self.k) + layer_bound(roof, rows, &d->self.v) +
-                   layer_bound(roof, rows, &d->self.out) + layer_bound(roof, rows, &d->mlp.up) + layer_bound(roof, rows, &d->mlp.down) +
+        seconds += layer_bound(roof, rows, &d->self.q) + layer_bound(roof, rows, &d->self.k) +
+                   layer_bound(roof, rows, &d->self.v) + layer_bound(roof, rows, &d->self.out) +
+                   layer_bound(roof, rows, &d->mlp.up) + layer_bound(roof, rows, &d->mlp.down) +
                    attention_bound(roof, rows, keys, inner);
         if (p->cross_attend)
             seconds += layer_bound(roof, rows, &d->cross.q) + layer_bound(roof, rows, &d->cross.out) +

@@ -188,10 +188,9 @@ static void run_down(void *user)
 static void run_heads(void *user)
 {
     struct layer *layer = user;
-    const struct palme_attend shape = { .rows = layer->tokens,
-                                        .keys = layer->tokens,
-                                        .visible = layer->tokens,
-                                        .scale = (float)vit.attention_scale };
+    const struct palme_attend shape = {
+        .rows = layer->tokens, .keys = layer->tokens, .visible = layer->tokens, .scale = (float)vit.attention_scale
+    };
 
     palme_heads_run(&layer->compute, &vit, layer->work.o, layer->work.q, layer->work.k, layer->work.v, shape, NULL);
 }
