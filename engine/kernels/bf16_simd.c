@@ -32,7 +32,9 @@ static inline __attribute__((always_inline)) void store_tile(float *y, const vf 
 #if !VEC_PAIRS
 
 enum {
-    BF16_ROWS = 5, /* rows whose sums stay in registers, beside a pair of weights */
+    BF16_ROWS =
+        6, /* rows whose sums stay in registers, beside their weights: with 5 of them, where a multiply-add takes
+                    * 5 cycles, each waits for the one before */
     BF16_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
     BF16_WIDE = 8 / PARTS /* panels of a single row: enough sums in flight to hide the latency */
 };
