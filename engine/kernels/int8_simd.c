@@ -9,28 +9,63 @@
 #include <math.h>
 #include <string.h>
 
+/* The largest |x[n]|, NaN behind infinity. */
+static float largest(const float *x, int n)
+{
+    vf best[VEC_INTERLEAVED];
+    int i = 0;
+
+    VEC_UNROLL
+    for (int p = 0; p < VEC_INTERLEAVED; p++)
+        best[p] = vf_set(0);
+    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
+        VEC_UNROLL
+        for (int p = 0; p < VEC_INTERLEAVED; p++)
+            best[p] = vf_maximum(best[p], vf_abs(vf_load(x + i + p * VF)));
+    }
+    for (; i < n; i += VF)
+        best[0] = vf_maximum(best[0], vf_abs(vf_load_n(x + i, vf_left(n, i))));
+    VEC_UNROLL
+    for (int p = 1; p < VEC_INTERLEAVED; p++)
+        best[0] = vf_maximum(best[0], best[p]);
+    return vf_highest(best[0]);
+}
+
 static void quantize(int8_t *q, struct palme_quantization *quantization, const float *x, int n)
 {
-    vf best = vf_set(0), missing = vf_set(0);
-
-    for (int i = 0; i < n; i += VF)
-        best = vf_maximum(best, vf_abs(vf_load_n(x + i, vf_left(n, i))));
-    float most = vf_highest(best);
+    const float most = largest(x, n);
+    vf missing[VEC_INTERLEAVED];
+    int i = 0;
 
     if (!(most < INFINITY) || most < PALME_QUANTIZATION_MIN) {
         memset(q, 0, PALME_QUANTIZED_BYTES((size_t)n));
         *quantization = (struct palme_quantization){ most < INFINITY ? 0 : NAN, 0 };
         return;
     }
-    vf factor = vf_set(127 / most);
+    const vf factor = vf_set(127 / most);
 
-    for (int i = 0; i < n; i += VF) {
+    VEC_UNROLL
+    for (int p = 0; p < VEC_INTERLEAVED; p++)
+        missing[p] = vf_set(0);
+    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
+        VEC_UNROLL
+        for (int p = 0; p < VEC_INTERLEAVED; p++) {
+            vf v = vf_round(vf_mul(vf_load(x + i + p * VF), factor));
+
+            missing[p] = vf_add(missing[p], vq_missing(v)); /* whole numbers below 2^24: exact in any order */
+            vq_store(q + (i + p * VF) / 4 * VEC_INT8_BYTES, v);
+        }
+    }
+    for (; i < n; i += VF) {
         vf v = vf_round(vf_mul(vf_load_n(x + i, vf_left(n, i)), factor));
 
-        missing = vf_add(missing, vq_missing(v)); /* whole numbers below 2^24: exact */
+        missing[0] = vf_add(missing[0], vq_missing(v));
         vq_store(q + i / 4 * VEC_INT8_BYTES, v);
     }
-    *quantization = (struct palme_quantization){ most / 127, vq_offset(vf_sum(missing)) };
+    VEC_UNROLL
+    for (int p = 1; p < VEC_INTERLEAVED; p++)
+        missing[0] = vf_add(missing[0], missing[p]);
+    *quantization = (struct palme_quantization){ most / 127, vq_offset(vf_sum(missing[0])) };
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */
