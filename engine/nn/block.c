@@ -75,14 +75,14 @@ void palme_norm_run(struct palme_compute *c, const struct palme_stack *stack, fl
         memcpy(y, x, (size_t)rows * (size_t)stack->dim * sizeof *y);
 }
 
-/* What a block reads: x, or y, which is then x behind the block's norm. */
-static const float *input_of(struct palme_compute *c, const struct palme_stack *stack, const struct palme_norm *norm,
-                             float *y, const float *x, int rows)
+/* Products of what a block reads: of x, or of y, which is then x behind the block's norm. */
+static void products_of(struct palme_compute *c, const struct palme_stack *stack, const struct palme_norm *norm,
+                        const struct palme_linear_op *products, int count, float *y, const float *x, int rows)
 {
-    if (stack->norm_order == PALME_NORM_POST)
-        return x;
-    palme_norm_run(c, stack, y, x, norm, rows);
-    return y;
+    const struct palme_row_norm first = { .y = y, .w = norm->w, .b = norm->b, .eps = stack->norm_eps };
+
+    palme_linear_multi_normed(c, products, count, x, rows,
+                              stack->norm_order == PALME_NORM_PRE && norm->w ? &first : NULL);
 }
 
 void palme_attention_run(struct palme_compute *c, const struct palme_stack *stack,
@@ -92,9 +92,8 @@ void palme_attention_run(struct palme_compute *c, const struct palme_stack *stac
     const struct palme_linear_op products[] = { { work->q, &block->q, NULL },
                                                 { work->k, &block->k, NULL },
                                                 { work->v, &block->v, NULL } };
-    const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
 
-    palme_linear_multi(c, products, mix->has_keys ? 1 : 3, in, rows);
+    products_of(c, stack, &block->norm, products, mix->has_keys ? 1 : 3, work->y, x, rows);
     if (c->cancelled)
         return;
     mix->run(mix->user, work);
@@ -109,15 +108,13 @@ void palme_attention_keys(struct palme_compute *c, const struct palme_stack *sta
 {
     const struct palme_linear_op products[] = { { work->k, &block->k, NULL }, { work->v, &block->v, NULL } };
 
-    palme_linear_multi(c, products, 2, input_of(c, stack, &block->norm, work->y, x, rows), rows);
+    products_of(c, stack, &block->norm, products, 2, work->y, x, rows);
 }
 
 void palme_mlp_run(struct palme_compute *c, const struct palme_stack *stack, const struct palme_mlp_block *block,
                    float *x, const struct palme_block_work *work, int rows)
 {
-    const float *in = input_of(c, stack, &block->norm, work->y, x, rows);
-
-    palme_linear(c, work->wide, in, &block->up, rows);
+    products_of(c, stack, &block->norm, &(struct palme_linear_op){ work->wide, &block->up, NULL }, 1, work->y, x, rows);
     palme_linear_multi(c, &(struct palme_linear_op){ work->y, &block->down, x }, 1, work->wide, rows);
     if (stack->norm_order == PALME_NORM_POST)
         palme_norm_run(c, stack, x, x, &block->norm, rows);

@@ -220,8 +220,21 @@ struct input {
     void (*part)(void *user, int i); /* NULL: the kernels of the precision read x itself */
     void *workspace;
     struct palme_quantization *quantization;
+    const struct palme_row_norm *norm; /* NULL, or that of the rows first */
     struct palme_rows result;
 };
+
+/* What becomes of a row, behind the norm while that is in the nearest cache. */
+static const float *row_of(const struct input *input, int row)
+{
+    const struct palme_row_norm *norm = input->norm;
+    size_t at = (size_t)row * (size_t)input->in;
+
+    if (!norm)
+        return input->x + at;
+    input->kernels->layernorm(norm->y + at, input->x + at, norm->w, norm->b, input->in, norm->eps);
+    return norm->y + at;
+}
 
 static void quantize_part(void *user, int i)
 {
@@ -230,7 +243,7 @@ static void quantize_part(void *user, int i)
 
     for (; row < end; row++)
         input->kernels->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride,
-                                 &input->quantization[row], input->x + (size_t)row * input->in, input->in);
+                                 &input->quantization[row], row_of(input, row), input->in);
 }
 
 static void to_bf16_part(void *user, int i)
@@ -240,7 +253,7 @@ static void to_bf16_part(void *user, int i)
 
     for (; row < end; row++)
         input->kernels->to_bf16((uint16_t *)(void *)((char *)input->workspace + (size_t)row * input->result.stride),
-                                input->x + (size_t)row * input->in, input->in);
+                                row_of(input, row), input->in);
 }
 
 static void copy_part(void *user, int i)
@@ -249,7 +262,7 @@ static void copy_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        memcpy((char *)input->workspace + (size_t)row * input->result.stride, input->x + (size_t)row * input->in,
+        memcpy((char *)input->workspace + (size_t)row * input->result.stride, row_of(input, row),
                (size_t)input->in * sizeof *input->x);
 }
 
@@ -308,18 +321,30 @@ struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels
     return input.result;
 }
 
-struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
-                                      const struct palme_linear *l, int rows)
+/* palme_quantize_rows of rows that may have a norm first. */
+static struct palme_rows rows_in(struct palme_compute *c, void *workspace, const float *x, const struct palme_linear *l,
+                                 int rows, const struct palme_row_norm *norm)
 {
-    enum { COST = 4 }; /* FLOP of a value or so */
-    double step = PALME_TASK_FLOPS / 4 / ((double)COST * l->in);
+    enum { COST = 4, NORM_COST = 8 }; /* FLOP of a value or so */
+    double cost = norm ? COST + NORM_COST : COST, step = PALME_TASK_FLOPS / 4 / (cost * l->in);
     struct palme_arena arena = palme_arena_over(workspace, SIZE_MAX);
     struct input input = input_of(c->kernels, &arena, x, l, rows);
 
     input.step = step < 1 ? 1 : step > rows ? rows : (int)step;
-    if (input.part)
-        palme_parallel(c, (rows + input.step - 1) / input.step, (double)COST * rows * l->in, input.part, &input);
+    if (input.part) {
+        input.norm = norm;
+        palme_parallel(c, (rows + input.step - 1) / input.step, cost * rows * l->in, input.part, &input);
+    } else if (norm) {
+        palme_layernorm(c, norm->y, x, norm->w, norm->b, rows, l->in, norm->eps);
+        input.result.values = (const char *)norm->y;
+    }
     return input.result;
+}
+
+struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
+                                      const struct palme_linear *l, int rows)
+{
+    return rows_in(c, workspace, x, l, rows, NULL);
 }
 
 /* ---- Products */
@@ -465,13 +490,23 @@ static void products_in_panels(struct palme_compute *c, const struct palme_linea
 void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
                         int rows)
 {
+    palme_linear_multi_normed(c, products, count, x, rows, NULL);
+}
+
+void palme_linear_multi_normed(struct palme_compute *c, const struct palme_linear_op *products, int count,
+                               const float *x, int rows, const struct palme_row_norm *norm)
+{
     if (c->cancelled || rows <= 0)
         return;
     if (products[0].l->precision != PALME_F32 || products[0].l->layout != PALME_LAYOUT_ROWS) {
-        struct palme_rows result = palme_quantize_rows(c, c->workspace, x, products[0].l, rows);
+        struct palme_rows result = rows_in(c, c->workspace, x, products[0].l, rows, norm);
 
         products_in_panels(c, products, count, &result, rows);
         return;
+    }
+    if (norm) {
+        palme_layernorm(c, norm->y, x, norm->w, norm->b, rows, products[0].l->in, norm->eps);
+        x = norm->y;
     }
     for (int p = 0; p < count; p++) {
         const struct palme_linear *l = products[p].l;

@@ -70,6 +70,17 @@ enum { PALME_LINEAR_MULTI_MAX = 4 };
 void palme_linear_multi(struct palme_compute *c, const struct palme_linear_op *products, int count, const float *x,
                         int rows);
 
+/* A norm (layernorm in kernels.h) that rows of x have before a product; y[rows][in] receives what it gives. */
+struct palme_row_norm {
+    float *y;
+    const float *w, *b; /* [in] */
+    double eps;
+};
+
+/* The same of norm(x), which is brought to another precision row by row; norm == NULL: of x. */
+void palme_linear_multi_normed(struct palme_compute *c, const struct palme_linear_op *products, int count,
+                               const float *x, int rows, const struct palme_row_norm *norm);
+
 /* One of them: y[rows][out] = f(x[rows][in] W^T + b) */
 void palme_linear(struct palme_compute *c, float *y, const float *x, const struct palme_linear *l, int rows);
 
