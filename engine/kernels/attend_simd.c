@@ -298,8 +298,8 @@ struct attending {
     struct tile_of_keys tile;
 };
 
-/* Asks for some rows of the next tile's keys or values, while there is enough else to do: part `at` of `parts`. The rows
- * of a head stand apart, and the processor does not foresee them. */
+/* Asks for some rows of the next tile's keys or values, while there is enough else to do: part `at` of `parts`. The
+ * rows of a head stand apart, and the processor does not foresee them. */
 static inline void ask_ahead(const float *x, ptrdiff_t stride, int count, int width, int at, int parts)
 {
     enum { LINE = 16 }; /* floats */

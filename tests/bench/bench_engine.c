@@ -17,7 +17,8 @@
  *
  * Last comes loading, beside reading the file and copying it.
  *
- * --vit measures one layer of ViT-B alone, in all precisions, see bench_vit.c. --serve answers lines, see bench_serve.c.
+ * --vit measures one layer of ViT-B alone, in all precisions, see bench_vit.c. --serve answers lines, see
+ * bench_serve.c.
  */
 #include "bench/bench_serve.h"
 #include "bench/bench_vit.h"
