@@ -178,8 +178,8 @@ static inline __attribute__((always_inline)) void lanes_of_products(vf sum[LANES
     }
 }
 
-/* y[rows][KEY_TILE] = the products of rows with a block of keys, times `scale`: eight lanes as in `products`, added up in
- * pairs. best[rows]: the highest ones so far. */
+/* y[rows][KEY_TILE] = the products of rows with a block of keys, times `scale`: eight lanes as in `products`, added up
+ * in pairs. best[rows]: the highest ones so far. */
 static inline __attribute__((always_inline)) void products_with_block(float *y, vf *best, const float *queries,
                                                                       const int rows, const float *keys, float scale,
                                                                       const int width)

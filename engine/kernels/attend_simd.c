@@ -35,8 +35,8 @@ static inline struct attended *row_at(struct attended *row, int r, int width)
     return (struct attended *)(void *)((char *)row + (size_t)r * attended_bytes(width));
 }
 
-/* What takes the time is functions of its own: among others in one function gcc 12 keeps sums in memory, though registers
- * are free. */
+/* What takes the time is functions of its own: among others in one function gcc 12 keeps sums in memory, though
+ * registers are free. */
 static __attribute__((noinline)) void products_of_group_64(float *y, vf *best, const float *queries,
                                                            const struct tile_of_keys *tile, int count, float scale)
 {
@@ -103,9 +103,9 @@ static inline __attribute__((always_inline)) void weigh_scores(float *weights, s
 }
 
 /* weights[rows][KEY_TILE], scores of which best[rows] are the highest, become the weights of `count` keys, and what the
- * rows have is brought to their scale: the total here, the sums by add_part. Nothing of a row can be weighed if there was
- * only -infinity so far, or a sum overflowed. Rows go through each step together, and no branch depends on which score
- * is the highest: the processor works on several of them at a time. */
+ * rows have is brought to their scale: the total here, the sums by add_part. Nothing of a row can be weighed if there
+ * was only -infinity so far, or a sum overflowed. Rows go through each step together, and no branch depends on which
+ * score is the highest: the processor works on several of them at a time. */
 static inline __attribute__((always_inline)) void weigh(float *weights, const vf *best, struct attended *row,
                                                         const int rows, int count, const int width)
 {

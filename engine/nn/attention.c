@@ -68,13 +68,12 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                      const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
                      const float *slopes)
 {
-    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it, and more pay more, so a
-     * task may be half as long again as others are. Beyond 2600 keys the cancel callback waits for them a little longer
-     * still. A single row waits for keys and values. */
+    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
+     * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
     enum { TOGETHER = 6, LEAST = 5 * TOGETHER, MOST = PALME_ATTEND_ROWS / TOGETHER * TOGETHER, TASKS_EACH = 4 };
     double row_flops = 4.0 * shape->width * shape->keys,
            read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
-    double step = 1.5 * PALME_CANCEL_FLOPS / row_flops;
+    double step = PALME_CANCEL_FLOPS / row_flops;
     double share = (double)shape->rows * heads / (TASKS_EACH * palme_compute_threads(c)); /* every thread has some */
     struct attention_job job = { .kernels = c->kernels,
                                  .workspaces = aligned(c->workspace),
