@@ -15,7 +15,7 @@ MODEL = "palme-default.safetensors"
 
 
 def model() -> str:
-    """The path of the model file: PALME_MODEL, or the default model that setup.sh installed. FileNotFoundError otherwise."""
+    """The path of the model file: PALME_MODEL, or the default model that setup.sh installed; else FileNotFoundError."""
     named = os.environ.get("PALME_MODEL")
     path = Path(named) if named else Path(sys.prefix) / "share" / "palme" / MODEL
     if not path.is_file():
