@@ -33,7 +33,8 @@ def waiting(axes, asked, costs, measured, plan, cameras_of: Callable) -> None:
             continue
         loads.append(on_a_core * each)
         found = cameras_of(
-            asked, costs, measured, plan, cameras=on_a_core * 320, nodes=20, cores=16, length=7200, failures=never
+            asked, costs, measured, plan, cameras=on_a_core * 320, nodes=20, cores=16, failures=never,
+            length=min(7200.0, asked.hours * 3600),
         )  # fmt: skip
         for key, values in shown.items():
             values.append(max(1.0, found["waiting_seconds"][key] * 1e3))
@@ -62,7 +63,7 @@ def failing(axes, asked, costs, measured, plan, cameras_of: Callable) -> None:
         for days in DAYS:
             failures = Failures(days * 86400, asked.node_mtbf, recovery, max(asked.repair, recovery))
             found = cameras_of(
-                asked, costs, measured, plan, cameras=10000, length=86400, failures=failures,
+                asked, costs, measured, plan, cameras=10000, failures=failures,
                 nodes=-(-10000 // plan["cameras_per_node"]) + asked.spare, interval=60.0,
             )  # fmt: skip
             lost.append(1e6 * found["lost_share"])
@@ -73,7 +74,7 @@ def failing(axes, asked, costs, measured, plan, cameras_of: Callable) -> None:
     plain_logarithm(axes.yaxis)
     axes.set_xlabel("days between failures of each process")
     axes.set_ylabel("lost of a million captions")
-    axes.set_title(f"Cameras: what failures cost\n(a node fails every {asked.node_mtbf / 86400:g} days, too)")
+    axes.set_title(f"10,000 cameras: what failures cost\n(a node fails every {asked.node_mtbf / 86400:g} days, too)")
     axes.legend(loc="upper right", frameon=False)
 
 

@@ -86,24 +86,30 @@ class Waits:
 
 
 def moved_cameras(rng, phases, nodes, cores, node_downs, failures, length) -> dict[int, list]:
-    """Who takes the cameras of failed nodes, spread over the nodes that are up: {process: [(phases, start, end)]}"""
+    """Who takes the cameras of failed nodes, spread over the nodes that are up: {process: [(phases, start, end)]}
+
+    Where the node that took some fails as well, they move on.
+    """
     taken: dict[int, list] = {}
+
+    def move(homeless: np.ndarray, failed: float, end: float) -> None:
+        start = failed + failures.recovery
+        up = [n for n in range(nodes) if not any(t <= start < t + failures.repair for t in node_downs[n])]
+        if not up or start >= end or not len(homeless):
+            return
+        rng.shuffle(homeless)
+        processes = rng.permutation([n * cores + core for n in up for core in range(cores)])
+        for process, part in zip(processes, np.array_split(homeless, min(len(processes), len(homeless))), strict=False):
+            process = int(process)
+            again = min((t for t in node_downs[process // cores] if start <= t < end), default=None)
+            taken.setdefault(process, []).append((part, start, end if again is None else again))
+            if again is not None:
+                move(part, again, end)
+
     for node, downs in enumerate(node_downs):
         for failed in downs:
-            start, end = failed + failures.recovery, min(failed + failures.repair, length)
-            up = [
-                n
-                for n in range(nodes)
-                if n != node and not any(t <= start < t + failures.repair for t in node_downs[n])
-            ]
-            if not up or start >= end:
-                continue
-            homeless = np.concatenate([phases[node * cores + core] for core in range(cores)])
-            rng.shuffle(homeless)
-            processes = rng.permutation([n * cores + core for n in up for core in range(cores)])
-            parts = np.array_split(homeless, min(len(processes), max(1, len(homeless))))
-            for process, part in zip(processes, parts, strict=False):
-                taken.setdefault(int(process), []).append((part, start, end))
+            own = np.concatenate([phases[node * cores + core] for core in range(cores)])
+            move(own, failed, min(failed + failures.repair, length))
     return taken
 
 
@@ -125,7 +131,7 @@ def simulate_cameras(
     taken = moved_cameras(rng, phases, nodes, cores, node_downs, failures, length)
     waits, late, made, process_failures, busy = Waits(), 0, 0, 0, 0.0
     due = sum(len(due_times(own, interval, 0, length)) for own in phases)
-    skipped = 0  # what is due to nobody, while cameras move or a process is down, is what is left of `due` in the end
+    skipped = 0
     for process, own in enumerate(phases):
         load = len(own) * background
         if load >= 1:
