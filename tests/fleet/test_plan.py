@@ -266,8 +266,8 @@ def test_a_plan_from_the_measurement(measured):
 def test_it_simulates_and_draws(measured, tmp_path):
     picture = tmp_path / "fleet.svg"
     said = plan(
-        "--measured", measured, "--size", "640x360", "--cameras", 60, "--interval", 30, "--photos", "1e6", "--plot", picture,
-        "--process-mtbf", "1h", "--hours", 2,
+        "--measured", measured, "--size", "640x360", "--cameras", 60, "--interval", 30, "--photos", "1e6",
+        "--plot", picture, "--process-mtbf", "1h", "--hours", 2,
     ).stdout  # fmt: skip
     assert "Simulated: 60 cameras on" in said and "Simulated: 1e+06 photos on" in said and "guesses" in said
     words = " ".join(ElementTree.parse(picture).getroot().itertext())
