@@ -69,7 +69,8 @@ def cameras_of(asked, costs, measured, plan, **other) -> dict:
     from planning import simulate
 
     return simulate.simulate_cameras(
-        np.array(measured["captions"]["service_seconds"]),
+        # As they vary from photo to photo, but as long as they take in a stream.
+        np.array(measured["captions"]["service_seconds"]) * costs.caption / costs.service,
         **{
             "cameras": asked.cameras, "nodes": plan["nodes_with_spare"], "cores": asked.cores,
             "interval": asked.interval,

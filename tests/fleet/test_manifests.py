@@ -2,8 +2,9 @@
 """The Kubernetes manifests and the container file of examples/fleet, checked without a cluster and without a network.
 
 Kubernetes' own kinds and all pod templates are checked by Kubernetes' schemas (the package kubernetes-validate),
-KubeRay's kinds and the PodMonitor by kuberay.json, both strictly: a key that they do not know is an error. Where PALME_KUBERAY_CRDS
-names a folder with KubeRay's ray.io_rayclusters.yaml and ray.io_rayjobs.yaml, their schemas are asked as well.
+KubeRay's kinds and the PodMonitor by kuberay.json, both strictly: a key that they do not know is an error. Where
+PALME_KUBERAY_CRDS names a folder with KubeRay's ray.io_rayclusters.yaml and ray.io_rayjobs.yaml, their schemas are
+asked as well.
 """
 
 import copy

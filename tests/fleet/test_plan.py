@@ -179,7 +179,9 @@ def test_no_shard_is_forgotten_when_nodes_fail():
 
 # ---- Sizing ----------------------------------------------------------------------------------------------------
 
-COSTS = size.Costs(service=0.04, decode=0.09, element=0.01, stream_bytes=2**24, process_bytes=2**26, read=0.01)
+COSTS = size.Costs(
+    service=0.04, caption=0.04, decode=0.09, element=0.01, stream_bytes=2**24, process_bytes=2**26, read=0.01
+)
 
 
 def test_cameras_by_hand():
@@ -244,7 +246,7 @@ def test_it_measures(measured):
     # A stream has at least a frame in its decoder, and no process is smaller than the weights, 16 MB as int8.
     assert streams["stream_bytes"] > 640 * 360 * 1.5
     assert streams["process_bytes"] > 2**24
-    assert 0 < streams["decode_cpu"] < 1
+    assert 0 < streams["decode_cpu"] < 1 and 0 < streams["caption_cpu"] < 1
 
 
 def test_a_plan_from_the_measurement(measured):
@@ -254,8 +256,8 @@ def test_a_plan_from_the_measurement(measured):
         ).stdout
     )
     found, made = said["measured"], said["plan"]["cameras"]
-    service = np.mean(found["captions"]["service_seconds"])
-    each = found["streams"]["decode_cpu"] + found["streams"]["element_cpu"] + service / 5
+    streams = found["streams"]
+    each = streams["decode_cpu"] + streams["element_cpu"] + streams["caption_cpu"] / 5
     assert made["cpu_per_camera"] == pytest.approx(each)
     assert made["nodes"] == math.ceil(500 / math.floor(16 * 0.7 / each))
     assert any("H.264 of 640x360" in line for line in said["assumptions"])

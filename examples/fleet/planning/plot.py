@@ -120,7 +120,7 @@ def draw(
     machine, captions = measured["machine"], measured["captions"]
     figure.supxlabel(
         f"Simulated with times measured on {machine['processor']} ({captions['precision']}, {captions['level']}): "
-        f"{1e3 * costs.service:.0f} ms of a core for a caption, {costs.decode + costs.element:.2f} of a core for a "
+        f"{1e3 * costs.caption:.0f} ms of a core for a caption, {costs.decode + costs.element:.2f} of a core for a "
         "camera's video.",
         fontsize=9, color="#444444",
     )  # fmt: skip

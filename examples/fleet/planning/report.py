@@ -79,7 +79,8 @@ def print_measured(measured: dict) -> None:
         f"are busy ({captions['slowest_round']:.1f} to {captions['fastest_round']:.1f} in {captions['rounds']} rounds "
         f"each), {measured['one_core_busy']:.1f} while one is\n"
         f"  a stream takes {streams['decode_cpu']:.3f} of a core to decode ({low:.3f} to {high:.3f}), "
-        f"{streams['element_cpu']:.3f} in the element, and {megabytes(streams['stream_bytes'])}, "
+        f"{streams['element_cpu']:.3f} in the element, {streams['caption_cpu'] * 1e3:.0f} ms for a caption, "
+        f"and {megabytes(streams['stream_bytes'])}, "
         f"{megabytes(streams['stream_bytes_over_identity'])} of it over identity\n"
         f"  a process takes {megabytes(max(streams['process_bytes'], captions['process_bytes']))} without its streams"
     )

@@ -26,9 +26,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Costs:
-    """What one camera takes, and one photo. `service` is the mean time of a caption on one busy core."""
+    """What one camera takes, and one photo. `service` is the mean time of a photo's caption on a busy core, `caption`
+    that of a caption in a stream."""
 
     service: float
+    caption: float
     decode: float
     element: float
     stream_bytes: int
@@ -41,6 +43,7 @@ def costs_of(measured: dict, *, without_decoding: bool = False) -> Costs:
     captions, streams = measured["captions"], measured["streams"]
     return Costs(
         service=sum(captions["service_seconds"]) / len(captions["service_seconds"]),
+        caption=streams["caption_cpu"],
         decode=0.0 if without_decoding else streams["decode_cpu"],
         element=streams["element_cpu"],
         stream_bytes=streams["stream_bytes"],
@@ -56,7 +59,7 @@ def size_cameras(costs: Costs, node: Node, cameras: int, interval: float, still:
     and by memory besides the processes and the reserve. `spare` nodes come on top. A node that cannot hold one camera
     is a Problem.
     """
-    caption_cpu = (1 - still) * costs.service / interval
+    caption_cpu = (1 - still) * costs.caption / interval
     each = costs.decode + costs.element + caption_cpu
     by_cpu = math.floor(node.cores * node.utilisation / each)
     left = node.memory - node.reserve - node.cores * costs.process_bytes
