@@ -68,6 +68,11 @@ def test_queues_wait_as_theory_says(kind, load):
     is_mean(means, load * square / (2 * mean * (1 - load)), 0.02)
 
 
+def test_cameras_are_due_in_their_own_rhythm():
+    assert simulate.due_times(np.array([3.0, 1.0]), 5.0, 2.0, 12.0).tolist() == [3, 6, 8, 11]
+    assert simulate.due_times(np.array([1.0]), 5.0, 2.0, 2.0).tolist() == []
+
+
 def test_percentiles_are_those_of_the_numbers():
     waits = simulate.Waits()
     for part in np.array_split(np.arange(1000) / 100, 7):
