@@ -3,7 +3,7 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python web hls webrtc     any of these groups
+#     sh tests/packages.sh build demo test python web hls webrtc fleet fleet-run     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
@@ -26,6 +26,10 @@ web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstr
 webrtc='libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin'
 # H.264, and the decoders of common files.
 hls='gstreamer1.0-plugins-ugly gstreamer1.0-libav'
+# Many machines. The Python package of the engine is compiled; cameras come by RTSP and in H.264. KubeRay asks for bash and wget.
+fleet_run='python3 python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 bash wget
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav'
+fleet="$fleet_run python3-venv python3-dev"
 
 wanted=
 for group in "$@"; do
@@ -37,6 +41,8 @@ for group in "$@"; do
     webrtc) wanted="$wanted $webrtc" ;;
     web) wanted="$wanted $web" ;;
     hls) wanted="$wanted $hls" ;;
+    fleet) wanted="$wanted $fleet" ;;
+    fleet-run) wanted="$wanted $fleet_run" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
     esac
 done

@@ -7,7 +7,8 @@
 #
 # BUILD names another build folder than ./build, SUITE the suites that are run; CC is the compiler, as ever.
 # Tests in Python need torch and are skipped unless PALME_PYTHON_TESTS=1 or CI=true: then a virtual
-# environment is made in the build folder from models/requirements.txt.
+# environment is made in the build folder from models/requirements.txt. Those of examples/fleet are skipped unless
+# PALME_FLEET_TESTS=1: then its setup.sh makes another one.
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
@@ -32,6 +33,10 @@ if [ "${PALME_PYTHON_TESTS:-}" = 1 ] || [ "${CI:-}" = true ] && [ -z "${PALME_PY
         PALME_PYTHON=$venv/bin/python
         export PALME_PYTHON
     fi
+fi
+
+if [ "${PALME_FLEET_TESTS:-}" = 1 ] && ! sh examples/fleet/setup.sh --tests; then
+    echo "run.sh: examples/fleet could not be set up; its tests are skipped"
 fi
 
 failed_early() {

@@ -1,0 +1,1 @@
+"""What plan.py plans with: measurements, arithmetic, a simulation and its picture."""
