@@ -36,9 +36,9 @@ quietly() { # WHAT COMMAND... : its output is shown where it fails
 }
 
 # Debian's own interpreter: GStreamer's bindings for Python are Debian's, which --system-site-packages lets in.
-if [ ! -x "$venv/bin/python" ]; then
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     echo "== A virtual environment in $venv"
-    quietly "the virtual environment" /usr/bin/python3 -m venv --system-site-packages "$venv"
+    quietly "the virtual environment" /usr/bin/python3 -m venv --clear --system-site-packages "$venv"
 fi
 
 # A stamp holds the sums of what was installed from.
