@@ -93,6 +93,20 @@ static double log_sum_exp_c(const float *x, int n)
     return top + log(sum);
 }
 
+static void softmax_c(float *x, int n, float scale)
+{
+    float top = -INFINITY;
+    double sum = 0;
+
+    for (int i = 0; i < n; i++)
+        if ((x[i] *= scale) > top)
+            top = x[i];
+    for (int i = 0; i < n; i++)
+        sum += isnan(x[i]) ? 0 : exp((double)x[i] - top);
+    for (int i = 0; i < n; i++)
+        x[i] = isinf(top) || isnan(x[i]) ? 0 : (float)(exp((double)x[i] - top) / sum);
+}
+
 static int argmax_c(const float *x, int n)
 {
     int best = -1;
@@ -292,6 +306,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
             .relu6 = relu6_c,
             .normalize = normalize_c,
             .log_sum_exp = log_sum_exp_c,
+            .softmax = softmax_c,
             .argmax = argmax_c,
             .rotate = rotate_c,
             .linear = linear_c,

@@ -200,6 +200,20 @@ struct palme_kernels {
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
     void (*to_bf16)(uint16_t *q, const float *x, int n);
 
+    /* linear_bf16 of floats at every level: the numbers of x are never rounded, so that all levels with vectors give
+     * the same bits. */
+    void (*linear_widened)(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+
+    /* Keys or values of a head, rows x[count][width] that are `stride` floats apart, in bf16 as the weights of such a
+     * layer: keys with `width` inputs and `count` outputs, so that it gives q k^T, values with `count` inputs and
+     * `width` outputs. width <= PALME_MOST_HEAD_DIM. */
+    void (*pack_keys)(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width);
+    void (*pack_values)(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width);
+
+    /* x[n] = softmax(scale x[n]), one sum over all; zeros if all are -infinity or NaN, or one is infinity. */
+    void (*softmax)(float *x, int n, float scale);
+
     /* out[rows][width] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */
     void (*attend)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);

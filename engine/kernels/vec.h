@@ -50,6 +50,7 @@
  * Weights of 16 bits: p holds 2 VF of them, the upper halves of floats.
  *
  * vf_load_even(p), vf_load_odd(p)     the elements 0, 2, ... and 1, 3, ... of p as floats
+ * vf_store_halves(p, even, odd)       the contrary: each rounded as palme_bf16_round does
  *
  * Products of whole numbers of 8 bits, in groups of four; PALME_INT8_GROUP in kernels.h. A backend stores of a row of
  * activations, numbers -127..127, what its products want.

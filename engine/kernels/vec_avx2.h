@@ -202,6 +202,22 @@ static inline vf vf_load_odd(const uint16_t *p)
         _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_set1_epi32((int)0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline __m256i vec_half(vf x)
+{
+    __m256i bits = _mm256_castps_si256(x), last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+
+    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm256_blend_epi16(_mm256_srli_epi32(vec_half(even), 16), vec_half(odd), 0xAA));
+}
+
 #if defined(__AVXVNNI__) || defined(VEC_EMULATES_AVXVNNI)
 
 /* A dot product of four bytes without a sign and four with one, added in 32 bits: nothing saturates. Weights plus 128

@@ -210,6 +210,20 @@ static inline vf vf_load_odd(const uint16_t *p)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline __m512i vec_half(vf x)
+{
+    __m512i bits = _mm512_castps_si512(x), last = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff)));
+
+    return _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    _mm512_storeu_si512(p, _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_srli_epi32(vec_half(even), 16), vec_half(odd)));
+}
+
 #ifdef __AVX512BF16__
 
 #define VEC_PAIRS 1

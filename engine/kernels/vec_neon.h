@@ -191,6 +191,21 @@ static inline vf vf_load_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline uint32x4_t vec_half(vf x)
+{
+    uint32x4_t bits = vreinterpretq_u32_f32(x), last = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(last, vdupq_n_u32(0x7fff)));
+
+    return vbslq_u32(vceqq_f32(x, x), rounded, vorrq_u32(bits, vdupq_n_u32(0x400000)));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    vst1q_u16(
+        p, vreinterpretq_u16_u32(vbslq_u32(vdupq_n_u32(0xffff0000), vec_half(odd), vshrq_n_u32(vec_half(even), 16))));
+}
+
 #ifndef __ARM_FEATURE_DOTPROD
 #define VEC_INT8_PAYS 0
 #endif

@@ -457,6 +457,105 @@ static void check_bf16(void)
                 check_bf16_size(sizes[s], rows_of[r], outs_of[o], trial++);
 }
 
+/* ---- Keys and values ------------------------------------------------------------------------ */
+
+/* Rows of a head, `gap` floats apart, as the weights of a layer. Every level gives the same bits. */
+static void check_pack_size(int count, int width, int gap)
+{
+    ptrdiff_t stride = width + gap;
+    struct buffer x = floats((size_t)((count - 1) * stride + width), 3);
+    int keys = (count + 15) / 16 * 16 * ((width + 1) / 2 * 2), values = (count + 1) / 2 * 2 * ((width + 15) / 16 * 16);
+    struct buffer packed[2] = { buffer_of_bytes((size_t)keys * 2), buffer_of_bytes((size_t)values * 2) };
+
+    static const uint32_t odd[] = {
+        0x7fc00001, 0xff800001, 0x7f800000, 0x7f7fffff, 0x80000000, 0x3f808000, 0x3f818000
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        memcpy(&x.data[random_bits() % (x.bytes / 4)], &odd[i], 4);
+    tried->pack_keys((uint16_t *)packed[0].data, x.data, stride, count, width);
+    tried->pack_values((uint16_t *)packed[1].data, x.data, stride, count, width);
+    for (int of_values = 0; of_values < 2; of_values++) {
+        int ins = of_values ? count : width, outs = of_values ? width : count, pairs = (ins + 1) / 2, wrong = 0;
+
+        for (int o = 0; o < (outs + 15) / 16 * 16; o++)
+            for (int k = 0; k < 2 * pairs; k++) {
+                int row = of_values ? k : o, d = of_values ? o : k;
+                uint16_t wanted = o < outs && k < ins ? palme_bf16_round(x.data[row * stride + d]) : 0;
+
+                wrong += ((uint16_t *)packed[of_values].data)[((o / 16 * pairs + k / 2) * 16 + o % 16) * 2 + k % 2] !=
+                         wanted;
+            }
+        CHECK_MESSAGE(wrong == 0 && buffer_guarded(&packed[of_values]), "%s pack_%s %d x %d: %d numbers are wrong",
+                      tried->level, of_values ? "values" : "keys", count, width, wrong);
+        buffer_free(&packed[of_values]);
+    }
+    buffer_free(&x);
+}
+
+/* Attention as the decoder does it with these kernels, beside the plain one with the same rounded keys and values. */
+static void check_packed_attention(int rows, int count, int width)
+{
+    size_t keys = (size_t)((count + 15) / 16 * 16 * ((width + 1) / 2 * 2));
+    size_t values = (size_t)((count + 1) / 2 * 2 * ((width + 15) / 16 * 16));
+    struct buffer q = floats((size_t)(rows * width), 1), k = floats((size_t)(count * width), 1),
+                  v = floats((size_t)(count * width), 1), y = buffer_of_bytes((size_t)(rows * width) * 4),
+                  wanted = buffer_of_bytes((size_t)(rows * width) * 4), one = buffer_of_bytes((size_t)width * 4),
+                  scores = buffer_of_bytes((size_t)(rows * count) * 4);
+    uint16_t *packed_keys = aligned_alloc(64, (keys * 2 + 63) / 64 * 64);
+    uint16_t *packed_values = aligned_alloc(64, (values * 2 + 63) / 64 * 64);
+    struct palme_attend shape = { .rows = rows,
+                                  .keys = count,
+                                  .visible = count,
+                                  .width = width,
+                                  .out_stride = width,
+                                  .q_stride = width,
+                                  .k_stride = width,
+                                  .v_stride = width,
+                                  .scale = 0.5f };
+    int wrong = 0;
+
+    for (int i = 0; i < count * width; i++) {
+        k.data[i] = palme_bf16_widen(palme_bf16_round(k.data[i]));
+        v.data[i] = palme_bf16_widen(palme_bf16_round(v.data[i]));
+    }
+    tried->pack_keys(packed_keys, k.data, width, count, width);
+    tried->pack_values(packed_values, v.data, width, count, width);
+    truth->attend(wanted.data, q.data, k.data, v.data, &shape);
+    for (int r = 0; r < 2; r++) { /* all rows, and the last one alone */
+        int n = r ? 1 : rows;
+
+        tried->linear_widened(scores.data, q.data + (size_t)((rows - n) * width), packed_keys, NULL, n, width, count,
+                              count, width, PALME_ACTIVATION_NONE);
+        for (int i = 0; i < n; i++)
+            tried->softmax(scores.data + (size_t)(i * count), count, shape.scale);
+        tried->linear_widened(r ? one.data : y.data, scores.data, packed_values, NULL, n, count, width, width, count,
+                              PALME_ACTIVATION_NONE);
+    }
+    /* A score is a sum of `width` terms below 1, so off by `width` roundings of its size at most; exp makes that
+     * relative, and adds 3. The sums over keys have `count` roundings each, of what is at most 1. */
+    double limit = 2 * (0.5 * width * (width + 2) + 3 + 2 * count) * EPS;
+    for (int i = 0; i < rows * width; i++)
+        wrong += !(fabs((double)y.data[i] - wanted.data[i]) <= limit);
+    CHECK_MESSAGE(wrong == 0, "%s, packed attention of %d x %d x %d: %d numbers are wrong", tried->level, rows, count,
+                  width, wrong);
+    CHECK_MESSAGE(memcmp(one.data, y.data + (size_t)((rows - 1) * width), (size_t)width * 4) == 0,
+                  "%s, packed attention of %d x %d x %d: a row alone is another", tried->level, rows, count, width);
+    free(packed_keys), free(packed_values);
+    buffer_free(&q), buffer_free(&k), buffer_free(&v), buffer_free(&y), buffer_free(&wanted), buffer_free(&one);
+    buffer_free(&scores);
+}
+
+static void check_packed(void)
+{
+    static const int widths[] = { 1, 3, 8, 15, 16, 17, 33, 64, 72, 96, 255, 256 };
+
+    for (int s = 0; s < SIZES; s++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            check_pack_size(sizes[s], widths[w], (int)w % 4 * 5);
+            check_packed_attention(rows_of[w % ROWS], sizes[s], widths[w]);
+        }
+}
+
 /* ---- The bench ------------------------------------------------------------------------------ */
 
 enum { IN = 512, OUT = 2048, MANY = 64 };
@@ -532,6 +631,7 @@ static void check_level(const struct palme_kernels *level)
     check_int8();
     check_bytes();
     check_bf16();
+    check_packed();
     for (int r = 0; r < MANY; r++)
         level->quantize(pool_q + (size_t)r * PALME_QUANTIZED_BYTES((size_t)IN), &pool_quantum[r], pool_x + r * IN, IN);
 }
