@@ -5,8 +5,8 @@
  *     check_rounded
  *
  * A file whose weights are BF16 or I8 already gives the same weights in f32 and in that precision, so what differs is
- * what the precision does to activations. In bf16 that is nothing where a level widens weights, but for the keys and values of a picture,
- * which are rounded for cross-attention: the bits are the same, those of logits only without it.
+ * what the precision does to activations. In bf16 that is nothing where a level widens weights, but for the keys and
+ * values of a picture, which are rounded for cross-attention: the bits are the same, those of logits only without it.
  * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of
  * itself. In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a
  * sum, and of the whole model it is estimated from the number of layers.
