@@ -265,6 +265,7 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
 
 void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
+void palme_int4_init_c(struct palme_kernels *kernels);      /* int4.c */
 
 /* What the sources named *_simd.c bring on each level that they are compiled for. */
 #define LEVEL_INIT(level)                                                                                              \
@@ -273,6 +274,7 @@ void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
     void palme_convolutions_init_##level(struct palme_kernels *kernels);                                               \
     void palme_pixels_init_##level(struct palme_kernels *kernels);                                                     \
     void palme_int8_init_##level(struct palme_kernels *kernels);                                                       \
+    void palme_int4_init_##level(struct palme_kernels *kernels);                                                       \
     void palme_bf16_init_##level(struct palme_kernels *kernels)
 LEVEL_INIT(avx2);
 LEVEL_INIT(avxvnni);
@@ -289,7 +291,15 @@ LEVEL_INIT(dotprod);
         palme_convolutions_init_##level(kernels);                                                                      \
         palme_pixels_init_##level(kernels);                                                                            \
         palme_int8_init_##level(kernels);                                                                              \
+        palme_int4_init_##level(kernels);                                                                              \
         palme_bf16_init_##level(kernels);                                                                              \
+    } while (0)
+
+/* Products of whole numbers alone. */
+#define OVERWRITE_WHOLE(level)                                                                                         \
+    do {                                                                                                               \
+        palme_int8_init_##level(kernels);                                                                              \
+        palme_int4_init_##level(kernels);                                                                              \
     } while (0)
 
 /* The kernels of this level alone; returns 0 if there are none on this machine. */
@@ -316,24 +326,25 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
         };
         palme_pixels_init_c(kernels);
         palme_precision_init_c(kernels);
+        palme_int4_init_c(kernels);
         return 1;
 #if PALME_HAVE_NEON
     case PALME_CPU_NEON: OVERWRITE_ALL(neon); return 1;
 #endif
 #if PALME_HAVE_DOTPROD
-    case PALME_CPU_DOTPROD: palme_int8_init_dotprod(kernels); return 1;
+    case PALME_CPU_DOTPROD: OVERWRITE_WHOLE(dotprod); return 1;
 #endif
 #if PALME_HAVE_AVX2
     case PALME_CPU_AVX2: OVERWRITE_ALL(avx2); return 1;
 #endif
 #if PALME_HAVE_AVXVNNI
-    case PALME_CPU_AVXVNNI: palme_int8_init_avxvnni(kernels); return 1;
+    case PALME_CPU_AVXVNNI: OVERWRITE_WHOLE(avxvnni); return 1;
 #endif
 #if PALME_HAVE_AVX512
     case PALME_CPU_AVX512: OVERWRITE_ALL(avx512); return 1;
 #endif
 #if PALME_HAVE_VNNI
-    case PALME_CPU_VNNI: palme_int8_init_vnni(kernels); return 1;
+    case PALME_CPU_VNNI: OVERWRITE_WHOLE(vnni); return 1;
 #endif
 #if PALME_HAVE_BF16
     case PALME_CPU_BF16: palme_bf16_init_bf16(kernels); return 1;

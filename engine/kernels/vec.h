@@ -74,6 +74,10 @@
  * vb_after(a, b, n)                   of each group of a and of b in a row, the four bytes after the first n, 0..3
  * vb_behind(a, n)                     the same of a alone, zeros behind
  * vi_dot_bytes(sum, a, w)             adds the four products of each lane, of bytes and of weights with a sign
+ * vb_low(a), vb_high(a)               the halves of each byte as bytes 0..15
+ * vn                                  sums of bytes 0..15 by numbers -127..127, of at most 8 groups
+ * vn_zero(), vn_dot(sum, a, w)        as vi_zero and vi_dot_bytes
+ * vn_wide(sum)                        the sums as a vi
  * vb_store_n(p, x, n)                 n lanes of x, rounded to the nearest whole number, halves to the even one,
  *                                     limited to 0..127, NaN to 0
  * vb_store_4_n(p, x, n)               the same of x[4]: n groups, of the lanes of each

@@ -376,6 +376,42 @@ static inline vb vb_set(const void *p)
     return vb_fill(four);
 }
 
+static inline vb vb_low(vb a)
+{
+    return _mm256_and_si256(a, _mm256_set1_epi8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15));
+}
+
+typedef __m256i vn;
+
+static inline vn vn_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+#if defined(__AVXVNNI__) || defined(VEC_EMULATES_AVXVNNI)
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
+}
+#else /* sums of 16 bits: 8 times 2 * 15 * 127 is below 2^15 */
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, w));
+}
+static inline vi vn_wide(vn sum)
+{
+    return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+#endif
+
 static inline vb vb_and(vb a, vb b)
 {
     return _mm256_and_si256(a, b);

@@ -394,6 +394,42 @@ static inline vb vb_set(const void *p)
     return vb_fill(four);
 }
 
+static inline vb vb_low(vb a)
+{
+    return _mm512_and_si512(a, _mm512_set1_epi8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+}
+
+typedef __m512i vn;
+
+static inline vn vn_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+#ifdef __AVX512VNNI__
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
+}
+#else /* as in vec_avx2.h */
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return _mm512_add_epi16(sum, _mm512_maddubs_epi16(a, w));
+}
+static inline vi vn_wide(vn sum)
+{
+    return _mm512_madd_epi16(sum, _mm512_set1_epi16(1));
+}
+#endif
+
 static inline vb vb_and(vb a, vb b)
 {
     return _mm512_and_si512(a, b);

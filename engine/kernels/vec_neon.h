@@ -320,6 +320,30 @@ static inline vi vi_dot_bytes(vi sum, vb a, vb w)
     return vi_dot(sum, w, a);
 }
 
+static inline vb vb_low(vb a)
+{
+    return vandq_s8(a, vdupq_n_s8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(a), 4));
+}
+
+typedef vi vn;
+
+static inline vn vn_zero(void)
+{
+    return vi_zero();
+}
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
+}
+
 static inline uint8x8_t vb_limited(vf low, vf high) /* a conversion limits too, and makes NaN 0 */
 {
     int16x8_t whole = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(low)), vqmovn_s32(vcvtnq_s32_f32(high)));

@@ -21,11 +21,12 @@ static void load_layer(struct palme_loader *l, struct palme_decoder_layer *layer
     const struct palme_stack *stack = &l->config->decoder;
 
     memset(layer, 0, sizeof *layer);
-    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, 0, stack->dim, 0);
+    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, PALME_LOAD_INT4, stack->dim,
+                         PALME_LOAD_INT4);
     if (l->config->cross_attend)
-        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, 0,
+        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, PALME_LOAD_INT4,
                              palme_config_image_dim(l->config), PALME_LOAD_MANY);
-    palme_mlp_load(l, &layer->mlp, stack, palme_name("decoder.%d.mlp", index).text, 0);
+    palme_mlp_load(l, &layer->mlp, stack, palme_name("decoder.%d.mlp", index).text, PALME_LOAD_INT4);
 }
 
 /* Tied logits are the embedding once more, packed as a linear layer. */
@@ -36,7 +37,8 @@ static void load_logits(struct palme_loader *l, struct palme_decoder *decoder)
     int dim = config->decoder.dim;
 
     if (config->bert_head)
-        palme_load_linear(l, &decoder->head, "decoder.head", dim, dim, PALME_LOAD_BIAS, config->decoder.activation);
+        palme_load_linear(l, &decoder->head, "decoder.head", dim, dim, PALME_LOAD_BIAS | PALME_LOAD_INT4,
+                          config->decoder.activation);
     palme_load_norm(l, &decoder->head_norm, "decoder.head.norm", dim, config->bert_head);
     palme_load_linear(l, &decoder->logits, name, config->vocabulary, dim, 0, PALME_ACTIVATION_NONE);
     if (config->logits_bias)

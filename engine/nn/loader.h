@@ -83,7 +83,8 @@ enum palme_load_flags {
     PALME_LOAD_BIAS = 1,      /* has one */
     PALME_LOAD_MANY = 2,      /* always sees many rows */
     PALME_LOAD_POINTWISE = 4, /* is stored as a 1x1 convolution */
-    PALME_LOAD_BYTES = 8      /* goes from or to bytes where it is in int8 */
+    PALME_LOAD_BYTES = 8,     /* goes from or to bytes where it is in int8 */
+    PALME_LOAD_INT4 = 16      /* is in 4 bits in a model of that precision, else in 8 */
 };
 
 /* NAME.weight and, with the flag, NAME.bias. */

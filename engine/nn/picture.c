@@ -15,14 +15,19 @@
 
 enum {
     ROWS_AT_ONCE = 10, /* whose scores wait in the workspace: two tiles */
-    LINE = 64
+    LINE = 64,
+    FEW_BYTES = 1 << 20 /* in f32, of all layers: they stay in a cache from step to step, and need not be rounded */
 };
 
 /* ---- Where they are ----------------------------------------------------------------------- */
 
-static int is_packed(const struct palme_model *model, int layer)
+int palme_picture_is_packed(const struct palme_model *model, int layer)
 {
-    return model->weights.decoder.layers[layer].cross.k.precision != PALME_F32;
+    const struct palme_config *config = &model->config;
+    double values =
+        2.0 * config->decoder.depth * palme_stack_inner(&config->decoder) * palme_config_image_tokens(config);
+
+    return model->weights.decoder.layers[layer].cross.k.precision != PALME_F32 && values * sizeof(float) >= FEW_BYTES;
 }
 
 /* Bytes of a head's keys, or values, in bf16. */
@@ -40,7 +45,7 @@ static size_t layer_size(const struct palme_model *model, int layer, int tokens)
 {
     const struct palme_stack *stack = &model->config.decoder;
 
-    return is_packed(model, layer)
+    return palme_picture_is_packed(model, layer)
                ? (size_t)stack->heads * (keys_size(tokens, stack->head_dim) + values_size(tokens, stack->head_dim))
                : 2 * (size_t)palme_stack_inner(stack) * (size_t)tokens * sizeof(float);
 }
@@ -119,7 +124,7 @@ void palme_picture_put(const struct palme_model *model, struct palme_compute *c,
 
     palme_parallel(c, 2 * stack->heads,
                    PALME_READ_FLOPS * sizeof *rows * picture->tokens * (double)palme_stack_inner(stack),
-                   is_packed(model, layer) ? put_packed : put_rows, &job);
+                   palme_picture_is_packed(model, layer) ? put_packed : put_rows, &job);
 }
 
 /* ---- Attention ---------------------------------------------------------------------------- */
@@ -188,7 +193,7 @@ void palme_picture_attend(const struct palme_model *model, struct palme_compute 
     ptrdiff_t inner = palme_stack_inner(stack), width = stack->head_dim, head = (ptrdiff_t)picture->capacity * width;
     char *place = place_of(model, picture, layer);
 
-    if (is_packed(model, layer)) {
+    if (palme_picture_is_packed(model, layer)) {
         struct attend_job job = { .kernels = c->kernels,
                                   .layer = place,
                                   .out = out,

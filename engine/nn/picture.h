@@ -11,15 +11,19 @@
 
 struct palme_model;
 
-/* Keys and values of every layer, head by head, so that a step reads them in long runs. Where the layer that makes them
- * is in f32 they are f32, rows [2][heads][capacity][head_dim] of which `tokens` are there; else bf16, [heads] times
- * keys and values as pack_keys and pack_values (kernels.h) make them: half of what a step reads, and the unit roundoff
- * 2^-9 is below that of weights and activations. Unused by a prefix decoder. */
+/* Keys and values of every layer, head by head, so that a step reads them in long runs: f32, rows
+ * [2][heads][capacity][head_dim] of which `tokens` are there, or bf16, [heads] times keys and values as pack_keys and
+ * pack_values (kernels.h) make them. Unused by a prefix decoder. */
 struct palme_picture {
     int tokens;
     void *kv; /* [decoder_depth] */
     int capacity;
 };
+
+/* Whether those of a layer are in bf16: they are where the layer that makes them is not in f32, and where those of all
+ * layers are so many that steps wait for them. It is half of what steps read then, and the unit roundoff of bf16, 2^-9,
+ * is no more than that of weights and activations. */
+int palme_picture_is_packed(const struct palme_model *model, int layer);
 
 /* Takes the memory for pictures of up to `tokens` tokens. */
 void palme_picture_lay_out(struct palme_picture *picture, struct palme_arena *arena, const struct palme_model *model,

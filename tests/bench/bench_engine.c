@@ -49,7 +49,8 @@ struct roof {
 
 static double layer(const struct roof *roof, double rows, const struct palme_linear *l)
 {
-    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1 };
+    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1,
+                                                    PALME_INT4_UNIT_BYTES / (double)(PALME_INT4_UNIT * PALME_PANEL) };
     double weights = (double)l->in * l->out, read = weights * bytes[l->precision] / roof->bytes;
     double compute = 2 * rows * weights / roof->ops[l->precision];
 
@@ -142,7 +143,7 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
 /* Bytes of weights that one step reads. */
 static double step_bytes(const palme_model *model)
 {
-    const struct roof only_reading = { .ops = { 1e300, 1e300, 1e300 }, .bytes = 1 };
+    const struct roof only_reading = { .ops = { 1e300, 1e300, 1e300, 1e300 }, .bytes = 1 };
 
     return decode_bound(model, &only_reading, 1, 1, 1);
 }
@@ -533,8 +534,9 @@ static struct timing measure(struct bench *b, const struct part *part, int reps)
 
 static void look_up(struct roof *roof, double bytes, int threads, const char **level)
 {
+    const double whole = roofline_int8(threads, ROOF_TRIES);
     const double found[PALME_PRECISIONS] = { roofline_multiply(threads, ROOF_TRIES, level),
-                                             roofline_bf16(threads, ROOF_TRIES), roofline_int8(threads, ROOF_TRIES) };
+                                             roofline_bf16(threads, ROOF_TRIES), whole, whole };
     double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
     for (int p = 0; p < PALME_PRECISIONS; p++)

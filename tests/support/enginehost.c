@@ -15,6 +15,7 @@ static const struct host_precision precisions[] = {
     { "f32", 4, 1 },
     { "bf16", 2, 1 },
     { "int8", 1, 1 },
+    { "int4", PALME_INT4_UNIT_BYTES / (double)(PALME_INT4_UNIT *PALME_PANEL), 1 },
 };
 
 const struct host_precision *host_precision_find(const char *name)
