@@ -13,7 +13,7 @@
 enum {
     GROUP = PALME_INT4_GROUP,
     QUAD = 4,
-    QUAD_PAIR_BYTES = PALME_PANEL * QUAD,          /* two quads of all outputs of a panel */
+    QUAD_PAIR_BYTES = PALME_PANEL * QUAD,               /* two quads of all outputs of a panel */
     NIBBLES_BYTES = GROUP / QUAD / 2 * QUAD_PAIR_BYTES, /* of a group */
     LANES = 8
 };

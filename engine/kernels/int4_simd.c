@@ -16,7 +16,7 @@ enum {
     LINE = 64,
     QUAD_PAIR_BYTES = PALME_PANEL * 4, /* two quads of all outputs of a panel: the low halves of bytes, and the high */
     QUAD_PAIRS = GROUP / 8,
-    INT4_ROWS = VEC_REGISTERS > 16 ? 5 : 4, /* of a tile of one panel */
+    INT4_ROWS = VEC_REGISTERS > 16 ? 5 : 4,   /* of a tile of one panel */
     INT4_WIDE = 4 / PARTS > 1 ? 4 / PARTS : 2 /* panels of a single row */
 };
 
@@ -116,10 +116,9 @@ static inline __attribute__((always_inline)) void add_group(vf *all, const struc
         memcpy(&offset, x + (size_t)r * p->x_stride + GROUP, sizeof offset);
         VEC_UNROLL
         for (int i = 0; i < panels * PARTS; i++) {
-            const uint16_t *scales = (const uint16_t *)(const void *)(w + 2 * QUAD_PAIRS * QUAD_PAIR_BYTES +
-                                                                      (size_t)(i / PARTS) * p->panel);
-            vf scale =
-                odd ? vf_load_odd(scales + i % PARTS * (2 * VF)) : vf_load_even(scales + i % PARTS * (2 * VF));
+            const uint16_t *scales =
+                (const uint16_t *)(const void *)(w + 2 * QUAD_PAIRS * QUAD_PAIR_BYTES + (size_t)(i / PARTS) * p->panel);
+            vf scale = odd ? vf_load_odd(scales + i % PARTS * (2 * VF)) : vf_load_even(scales + i % PARTS * (2 * VF));
 
             all[r * panels * PARTS + i] =
                 vf_fma(vi_to_float(vn_wide(sum[r * panels * PARTS + i]), offset), scale, all[r * panels * PARTS + i]);
@@ -153,8 +152,7 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
 
             if (i * VF < outs)
                 vf_store_n(p->y + (row + r) * p->y_stride + at,
-                           activated(vf_fma(sum[r * panels * PARTS + i], scale,
-                                            p->b ? vf_load(p->b + at) : vf_set(0)),
+                           activated(vf_fma(sum[r * panels * PARTS + i], scale, p->b ? vf_load(p->b + at) : vf_set(0)),
                                      p->activation),
                            vf_left(outs, i * VF));
         }
@@ -181,8 +179,7 @@ static void panel_of_rows(const struct product *p, int rows, int first, int outs
 }
 
 static void linear_int4(float *y, const int8_t *x, const struct palme_quantization *quantization, const uint8_t *w,
-                        const float *b, int rows, int in, int out, ptrdiff_t y_stride,
-                        enum palme_activation activation)
+                        const float *b, int rows, int in, int out, ptrdiff_t y_stride, enum palme_activation activation)
 {
     int apart = panel_stride(rows, out, INT4_WIDE), first = 0;
     struct product p = { .y = y,

@@ -119,7 +119,8 @@ void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder)
                           PALME_LOAD_MANY | (config->projection_bias ? PALME_LOAD_BIAS : 0), PALME_ACTIVATION_NONE);
     palme_load_norm(l, &decoder->projection_norm, "projection.norm", stack->dim,
                     palme_config_projects(config) && config->projection_norm);
-    palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim);
+    palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim,
+                     config->tied_logits ? &decoder->logits : NULL);
     if (stack->positions)
         decoder->positions = palme_load_positions(l, "decoder.positions.weight", stack->position_offset,
                                                   palme_config_positions(config), stack->dim);

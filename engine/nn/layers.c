@@ -535,11 +535,34 @@ void palme_table_pack(void *place, float *scale, enum palme_precision precision,
     }
 }
 
+/* The weights of an output of a layer in panels. */
+static void weights_of(float *out, const struct palme_linear *l, int row)
+{
+    int group = UNIT / (int)weight_bytes(l);
+    const uint32_t *units = place_of(l, (void *)(uintptr_t)l->w, row);
+
+    for (int k = 0; k < l->in; k++) {
+        const char *unit = (const char *)(units + (size_t)(k / group) * PALME_PANEL);
+        uint16_t half;
+
+        if (l->precision == PALME_F32) {
+            memcpy(&out[k], unit, sizeof out[k]);
+        } else if (l->precision == PALME_BF16) {
+            memcpy(&half, unit + k % group * 2, sizeof half);
+            out[k] = palme_bf16_widen(half);
+        } else {
+            out[k] = (float)((const int8_t *)unit)[k % group] * l->scale[row];
+        }
+    }
+}
+
 void palme_table_row(float *out, const struct palme_table *table, size_t row, int n)
 {
     size_t at = row * (size_t)n;
 
-    if (table->precision == PALME_F32) {
+    if (table->tied)
+        weights_of(out, table->tied, (int)row);
+    else if (table->precision == PALME_F32) {
         memcpy(out, (const float *)table->rows + at, (size_t)n * sizeof *out);
     } else if (table->precision == PALME_BF16) {
         for (int i = 0; i < n; i++)

@@ -113,8 +113,9 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
 /* Rows that are looked up one by one, in the precision of the model. */
 struct palme_table {
     enum palme_precision precision;
-    const void *rows;   /* [count][n] floats, bf16 or int8 */
-    const float *scale; /* int8: [count] */
+    const void *rows;                /* [count][n] floats, bf16 or int8 */
+    const float *scale;              /* int8: [count] */
+    const struct palme_linear *tied; /* or NULL: the rows are the weights of its outputs, and not stored twice */
 };
 
 /* Bytes of a row, and how to put one to its place, with its scale in int8. */

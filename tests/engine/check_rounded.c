@@ -153,6 +153,16 @@ static void check_layers(const char *level_name)
         }
         CHECK_MESSAGE(wrong == 0, "%s %s, %d x %d: %zu values are too far off", kernels.level,
                       palme_precision_name(precision), rows, in, wrong);
+        /* A table that is tied to a layer has its weights. */
+        for (int o = 0; precision != PALME_INT4 && o < 400; o += 7) {
+            const struct palme_table tied = { .precision = precision, .tied = &b.l };
+            float *row = malloc((size_t)in * sizeof *row);
+
+            palme_table_row(row, &tied, (size_t)o, in);
+            CHECK_MESSAGE(memcmp(row, b.w + (size_t)(o * in), (size_t)in * 4) == 0, "%s: row %d of %d is another",
+                          palme_precision_name(precision), o, in);
+            free(row);
+        }
         layer_free(&a), layer_free(&b), free(x), free(y), free(into);
     }
     palme_pool_close(&pool);
@@ -186,6 +196,20 @@ static struct numbers run(const char *path, const char *level, const char *preci
     n.context = malloc(n.contexts * sizeof *n.context);
     n.logits = malloc(n.all * sizeof *n.logits);
     n.narrows = h.model->kernels.to_bf16 != NULL;
+    if (h.model->precision == PALME_INT4) { /* what few rows see, and nothing else */
+        const struct palme_decoder *decoder = &h.model->weights.decoder;
+        const struct palme_decoder_layer *layer = &decoder->layers[p->decoder.depth - 1];
+
+        CHECK(layer->self.q.precision == PALME_INT4 && layer->self.k.precision == PALME_INT4);
+        CHECK(layer->self.v.precision == PALME_INT4 && layer->self.out.precision == PALME_INT4);
+        CHECK(layer->mlp.up.precision == PALME_INT4 && layer->mlp.down.precision == PALME_INT4);
+        if (p->cross_attend) {
+            CHECK(layer->cross.q.precision == PALME_INT4 && layer->cross.out.precision == PALME_INT4);
+            CHECK(layer->cross.k.precision == PALME_INT8 && layer->cross.v.precision == PALME_INT8);
+        }
+        CHECK(decoder->logits.precision == PALME_INT8 && decoder->embedding.precision == PALME_INT8);
+        CHECK(h.model->weights.encoder.layers[0].mlp.up.precision == PALME_INT8);
+    }
     n.packed = p->cross_attend && palme_picture_is_packed(h.model, 0);
     n.blas = h.model->weights.encoder.patch.layout == PALME_LAYOUT_ROWS;
     host_encode(&h, image);
