@@ -104,11 +104,12 @@ static int choose_precision(struct palme_model *model, const char *name, const s
     if (name && strcmp(name, "auto") != 0) {
         if (palme_precision_find(&model->precision, name) < 0)
             return palme_fail(log, PALME_ERROR_ARGUMENT,
-                              "there is no precision \"%s\"; auto, f32, bf16 and int8 are known",
+                              "there is no precision \"%s\"; auto, f32, bf16, int8 and int4 are known",
                               palme_show(&shown, name, strlen(name)));
         return PALME_OK;
     }
-    const int pays[PALME_PRECISIONS] = { 1, model->kernels.bf16_pays, model->kernels.int8_pays };
+    /* int4 has to be asked for. */
+    const int pays[PALME_PRECISIONS] = { 1, model->kernels.bf16_pays, model->kernels.int8_pays, 0 };
 
     model->precision = PALME_F32;
     for (int i = 0; i < PALME_PRECISIONS; i++)

@@ -97,7 +97,8 @@ struct palme_setup {
     /* Instruction set: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni" or "bf16". Where the
      * machine lacks it, the nearest one below is used. NULL: the best that the machine has. */
     const char *level;
-    /* Precision: "f32", "bf16" or "int8", even if the model file does not list it. "auto" or NULL: of those
+    /* Precision: "f32", "bf16", "int8" or "int4", even if the model file does not list it; "int4" is "int8" with the
+     * decoder's weights in 4 bits, and "auto" never takes it. "auto" or NULL: of those
      * that the model file lists as good enough, the fastest at this level. It is never slower than "f32": at
      * level "c" it is "f32", and at "neon", which has no instruction that multiplies bytes, it is not
      * "int8". */
@@ -129,7 +130,7 @@ struct palme_info {
     const char *default_prompt; /* used when no prompt is given; "" for none */
     const char *stem;           /* "none", "efficientnet_lite0", ... */
     const char *level;          /* instruction set in use, as in palme_setup */
-    const char *precision;      /* precision in use: "f32", "bf16" or "int8" */
+    const char *precision;      /* precision in use: "f32", "bf16", "int8" or "int4" */
     int image_size;             /* width and height of the model's input, pixels */
     int patch_size;             /* width and height of a patch, pixels; see palme_look_planar */
     enum palme_resize resize;   /* how palme_look makes the input from a picture */

@@ -16,18 +16,17 @@
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-static void lay_out_view(struct palme_view *view, struct palme_arena *arena, const struct palme_config *config)
+static void lay_out_view(struct palme_view *view, struct palme_arena *arena, const struct palme_model *model)
 {
+    const struct palme_config *config = &model->config;
     size_t side = (size_t)config->image_size, tokens = (size_t)palme_config_image_tokens(config);
-    size_t inner = (size_t)palme_stack_inner(&config->decoder), depth = (size_t)config->decoder.depth;
 
     view->square = palme_arena_take(arena, side * side, 3);
     view->pixels = palme_arena_take(arena, side * side * 3, sizeof(float));
     view->context = palme_arena_take(arena, tokens * (size_t)config->encoder.dim, sizeof(float));
     view->mapped =
         palme_arena_take(arena, (size_t)palme_config_prefix(config) * (size_t)config->decoder.dim, sizeof(float));
-    view->picture.capacity = (int)tokens;
-    view->picture.kv = palme_arena_take(arena, config->cross_attend ? 2 * depth * tokens : 0, inner * sizeof(float));
+    palme_picture_lay_out(&view->picture, arena, model, (int)tokens);
 }
 
 static void lay_out_beams(struct palme_beams *beams, struct palme_arena *arena, int width, int capacity)
@@ -80,7 +79,7 @@ static void lay_out(struct palme_session *s, struct palme_arena *arena)
     struct palme_window *window = &s->window;
     struct palme_work *work = &s->work;
 
-    lay_out_view(&s->view, arena, config);
+    lay_out_view(&s->view, arena, s->model);
     palme_seen_lay_out(&s->seen, arena, s->model);
     s->rotary.positions = config->rotary_xpos ? s->capacity : 0;
     s->rotary.cos = palme_arena_take(arena, angles, sizeof(float));

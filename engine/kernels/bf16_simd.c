@@ -127,6 +127,64 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
                           x_stride, activation))
 }
 
+/* ---- Keys and values -------------------------------------------------------------------------- */
+
+/* Rows x[VF] turned over, dimensions at.. of them, of which `left` exist: pairs of them go to to[pair][PALME_PANEL]. */
+static inline __attribute__((always_inline)) void pack_turned(uint16_t *to, const float *const x[VF], int at, int left)
+{
+    vf column[VF];
+
+    if (left >= VF) {
+        vf_load_transposed(column, x, at);
+    } else {
+        float part[VF][VF];
+        const float *of[VF];
+
+        for (int i = 0; i < VF; i++) {
+            vf_store(part[i], vf_load_n(x[i] + at, left));
+            of[i] = part[i];
+        }
+        vf_load_transposed(column, of, 0);
+    }
+    VEC_UNROLL
+    for (int d = 0; d < VF; d += 2)
+        if (d < left)
+            vf_store_halves(to + d / 2 * PAIR, column[d], column[d + 1]);
+}
+
+static void pack_keys(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width)
+{
+    static const float none[PALME_MOST_HEAD_DIM];
+    size_t panel = (size_t)((width + 1) / 2) * PAIR;
+
+    for (int at = 0; at < (count + PALME_PANEL - 1) / PALME_PANEL * PALME_PANEL; at += VF) {
+        uint16_t *here = to + (size_t)(at / PALME_PANEL) * panel + (size_t)(at % PALME_PANEL) * 2;
+        const float *row[VF];
+
+        for (int i = 0; i < VF; i++)
+            row[i] = at + i < count ? x + (at + i) * stride : none;
+        for (int d = 0; d < width; d += VF)
+            pack_turned(here + d / 2 * PAIR, row, d, width - d);
+    }
+}
+
+static void pack_values(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width)
+{
+    size_t panel = (size_t)((count + 1) / 2) * PAIR;
+
+    for (int at = 0; at < count; at += 2) {
+        const float *even = x + at * stride, *odd = even + (at + 1 < count ? stride : 0);
+
+        for (int d = 0; d < (width + PALME_PANEL - 1) / PALME_PANEL * PALME_PANEL; d += VF) {
+            int left = width - d < 0 ? 0 : vf_left(width, d);
+
+            vf_store_halves(to + (size_t)(d / PALME_PANEL) * panel + (size_t)(at / 2 * PAIR + d % PALME_PANEL * 2),
+                            vf_load_n(even + (left ? d : 0), left),
+                            vf_load_n(odd + (left ? d : 0), at + 1 < count ? left : 0));
+        }
+    }
+}
+
 /* ---- In pairs -------------------------------------------------------------------------------- */
 
 #else
@@ -211,6 +269,8 @@ void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels)
     kernels->linear_bf16 = linear_pairs;
 #else
     kernels->to_bf16 = NULL;
-    kernels->linear_bf16 = linear_bf16;
+    kernels->linear_bf16 = kernels->linear_widened = linear_bf16;
+    kernels->pack_keys = pack_keys;
+    kernels->pack_values = pack_values;
 #endif
 }

@@ -93,6 +93,20 @@ static double log_sum_exp_c(const float *x, int n)
     return top + log(sum);
 }
 
+static void softmax_c(float *x, int n, float scale)
+{
+    float top = -INFINITY;
+    double sum = 0;
+
+    for (int i = 0; i < n; i++)
+        if ((x[i] *= scale) > top)
+            top = x[i];
+    for (int i = 0; i < n; i++)
+        sum += isnan(x[i]) ? 0 : exp((double)x[i] - top);
+    for (int i = 0; i < n; i++)
+        x[i] = isinf(top) || isnan(x[i]) ? 0 : (float)(exp((double)x[i] - top) / sum);
+}
+
 static int argmax_c(const float *x, int n)
 {
     int best = -1;
@@ -251,6 +265,7 @@ static void depthwise_c(float *y, const float *const x[], const float *w, const 
 
 void palme_pixels_init_c(struct palme_kernels *kernels);    /* pixels.c */
 void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
+void palme_int4_init_c(struct palme_kernels *kernels);      /* int4.c */
 
 /* What the sources named *_simd.c bring on each level that they are compiled for. */
 #define LEVEL_INIT(level)                                                                                              \
@@ -259,6 +274,7 @@ void palme_precision_init_c(struct palme_kernels *kernels); /* precision.c */
     void palme_convolutions_init_##level(struct palme_kernels *kernels);                                               \
     void palme_pixels_init_##level(struct palme_kernels *kernels);                                                     \
     void palme_int8_init_##level(struct palme_kernels *kernels);                                                       \
+    void palme_int4_init_##level(struct palme_kernels *kernels);                                                       \
     void palme_bf16_init_##level(struct palme_kernels *kernels)
 LEVEL_INIT(avx2);
 LEVEL_INIT(avxvnni);
@@ -275,7 +291,15 @@ LEVEL_INIT(dotprod);
         palme_convolutions_init_##level(kernels);                                                                      \
         palme_pixels_init_##level(kernels);                                                                            \
         palme_int8_init_##level(kernels);                                                                              \
+        palme_int4_init_##level(kernels);                                                                              \
         palme_bf16_init_##level(kernels);                                                                              \
+    } while (0)
+
+/* Products of whole numbers alone. */
+#define OVERWRITE_WHOLE(level)                                                                                         \
+    do {                                                                                                               \
+        palme_int8_init_##level(kernels);                                                                              \
+        palme_int4_init_##level(kernels);                                                                              \
     } while (0)
 
 /* The kernels of this level alone; returns 0 if there are none on this machine. */
@@ -292,6 +316,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
             .relu6 = relu6_c,
             .normalize = normalize_c,
             .log_sum_exp = log_sum_exp_c,
+            .softmax = softmax_c,
             .argmax = argmax_c,
             .rotate = rotate_c,
             .linear = linear_c,
@@ -301,24 +326,25 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
         };
         palme_pixels_init_c(kernels);
         palme_precision_init_c(kernels);
+        palme_int4_init_c(kernels);
         return 1;
 #if PALME_HAVE_NEON
     case PALME_CPU_NEON: OVERWRITE_ALL(neon); return 1;
 #endif
 #if PALME_HAVE_DOTPROD
-    case PALME_CPU_DOTPROD: palme_int8_init_dotprod(kernels); return 1;
+    case PALME_CPU_DOTPROD: OVERWRITE_WHOLE(dotprod); return 1;
 #endif
 #if PALME_HAVE_AVX2
     case PALME_CPU_AVX2: OVERWRITE_ALL(avx2); return 1;
 #endif
 #if PALME_HAVE_AVXVNNI
-    case PALME_CPU_AVXVNNI: palme_int8_init_avxvnni(kernels); return 1;
+    case PALME_CPU_AVXVNNI: OVERWRITE_WHOLE(avxvnni); return 1;
 #endif
 #if PALME_HAVE_AVX512
     case PALME_CPU_AVX512: OVERWRITE_ALL(avx512); return 1;
 #endif
 #if PALME_HAVE_VNNI
-    case PALME_CPU_VNNI: palme_int8_init_vnni(kernels); return 1;
+    case PALME_CPU_VNNI: OVERWRITE_WHOLE(vnni); return 1;
 #endif
 #if PALME_HAVE_BF16
     case PALME_CPU_BF16: palme_bf16_init_bf16(kernels); return 1;

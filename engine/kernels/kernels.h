@@ -25,6 +25,8 @@ enum {
     PALME_PANEL = 16,           /* outputs of a linear layer that are stored together */
     PALME_INT8_GROUP = 4,       /* consecutive int8 weights of an output that are stored together */
     PALME_INT8_MOST = 65536,    /* inputs of a layer in int8: its sums, of any level, stay within 32 bits */
+    PALME_INT4_GROUP = 32,      /* consecutive weights of 4 bits that have a scale */
+    PALME_INT4_UNIT = 64,       /* inputs of such weights that are stored together: two groups */
     PALME_INTERLEAVED_ROWS = 4, /* rows of a map of bytes that stand together */
     PALME_TAPS_STEP = 8,        /* the taps of a filter are padded to a multiple of it */
     PALME_ROTARY = 16           /* rotary frequencies: dimensions k and k + 16 of a head are a pair */
@@ -60,6 +62,26 @@ float palme_quantization_scale(float *factor, const float *x, int n);
 int8_t palme_quantize_value(float x, float factor);
 /* The same for x[n]. */
 void palme_quantize_values(int8_t *q, const float *x, int n, float factor);
+
+/* Weights of 4 bits. A panel (16 outputs) has a unit for every 64 inputs, the last one padded with what adds nothing. A
+ * unit is two groups of 32 inputs, [2][4][16][4] bytes, and then their scales, bf16 [16][2]. Byte [g][j][o][i] is of
+ * output o and group g: its low half is the weight of input 8 j + i plus 8, its high half that of input 8 j + 4 + i. */
+#define PALME_INT4_UNIT_BYTES (PALME_PANEL * (PALME_INT4_UNIT / 2 + 2 * 2))
+#define PALME_INT4_PADDED(in) (((in) + PALME_INT4_UNIT - 1) / PALME_INT4_UNIT * PALME_INT4_UNIT)
+#define PALME_INT4_PANEL_BYTES(in) ((size_t)(PALME_INT4_PADDED(in) / PALME_INT4_UNIT) * PALME_INT4_UNIT_BYTES)
+
+/* Rows of activations for them: for each group its 32 numbers and then, an int32_t, -8 times their sum. Bytes from such
+ * a row to the next, as with PALME_QUANTIZED_BYTES. */
+#define PALME_INT4_GROUP_BYTES (PALME_INT4_GROUP + 4)
+#define PALME_INT4_ROW_BYTES(in)                                                                                       \
+    (64 * (((size_t)(PALME_INT4_PADDED(in) / PALME_INT4_GROUP) * PALME_INT4_GROUP_BYTES + 63) / 64 | 1))
+
+/* q[32] = w[32] / scale in -8..7; the scale is a bf16, may be below 0, and has a small squared error. Returns it: 0 for
+ * what counts as zero, NaN where w has NaN or infinity. */
+float palme_int4_round(int8_t q[PALME_INT4_GROUP], const float w[PALME_INT4_GROUP]);
+/* Puts row[in], the weights of output o of a panel, to its place in it; and such a weight as it is then. */
+void palme_int4_pack(uint8_t *panel, int o, const float *row, int in);
+float palme_int4_weight(const uint8_t *panel, int o, int k);
 
 /* What ReLU6 leaves, 0..6, as a byte: the whole number nearest to x * PALME_BYTE_FACTOR, halves to the even one,
  * limited to 0..127; NaN is 0. Seven bits, so that two products with weights of eight fit into 16. */
@@ -174,7 +196,17 @@ struct palme_kernels {
                         const float *scale, const float *b, int rows, int in, int out, ptrdiff_t y_stride,
                         enum palme_activation activation);
 
-    /* The same with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4
+    /* A row of activations for linear_int4, the same bytes at all levels: x[n] in the numbers and with the scale that
+     * palme_quantization_scale speaks of, PALME_INT4_ROW_BYTES(n); the quantization's offset is 0. */
+    void (*quantize_int4)(int8_t *q, struct palme_quantization *quantization, const float *x, int n);
+
+    /* y[rows][out] = f(fma(sum, quantization.scale, b)), where the sum begins at 0 and becomes fma(s, scale, sum) with
+     * each group, s being the exact sum of the group's products as a float: all levels give the same bits. */
+    void (*linear_int4)(float *y, const int8_t *x, const struct palme_quantization *quantization, const uint8_t *w,
+                        const float *b, int rows, int in, int out, ptrdiff_t y_stride,
+                        enum palme_activation activation);
+
+    /* linear_int8 with ReLU6, as bytes, for rows of a map that stand together: y[pixels][out][4] receives what 1..4
      * lines of pixels give, line 1 beginning line_stride rows after line 0. A byte is fma(sum, quantization.scale *
      * (scale[out] * PALME_BYTE_FACTOR), b[out] * PALME_BYTE_FACTOR), rounded and limited. What stands for lines that
      * there are not means nothing. y_stride counts outputs. */
@@ -199,6 +231,20 @@ struct palme_kernels {
     void (*linear_bf16)(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
     void (*to_bf16)(uint16_t *q, const float *x, int n);
+
+    /* linear_bf16 of floats at every level: the numbers of x are never rounded, so that all levels with vectors give
+     * the same bits. */
+    void (*linear_widened)(float *y, const void *x, const uint16_t *w, const float *b, int rows, int in, int out,
+                           ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation);
+
+    /* Keys or values of a head, rows x[count][width] that are `stride` floats apart, in bf16 as the weights of such a
+     * layer: keys with `width` inputs and `count` outputs, so that it gives q k^T, values with `count` inputs and
+     * `width` outputs. width <= PALME_MOST_HEAD_DIM. */
+    void (*pack_keys)(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width);
+    void (*pack_values)(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width);
+
+    /* x[n] = softmax(scale x[n]), one sum over all; zeros if all are -infinity or NaN, or one is infinity. */
+    void (*softmax)(float *x, int n, float scale);
 
     /* out[rows][width] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */

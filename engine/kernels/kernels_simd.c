@@ -222,6 +222,48 @@ static double log_sum_exp(const float *x, int n)
     return top + log(sum);
 }
 
+static void softmax(float *x, int n, float scale)
+{
+    vf best = vf_set(-INFINITY), lanes[LANE_VECTORS];
+
+    for (int i = 0; i < n; i += VF) {
+        vf scaled = vf_mul(vf_load_n(x + i, vf_left(n, i)), vf_set(scale));
+
+        vf_store_n(x + i, scaled, vf_left(n, i));
+        best = vf_max(vf_keep_n(scaled, vf_left(n, i), -INFINITY), best);
+    }
+    float top = vf_largest(best);
+    if (isinf(top)) {
+        memset(x, 0, (size_t)n * sizeof *x);
+        return;
+    }
+    clear(lanes);
+    int i = 0;
+    for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
+        vf e[VEC_INTERLEAVED];
+
+        VEC_UNROLL
+        for (int k = 0; k < VEC_INTERLEAVED; k++)
+            e[k] = vf_sub(vf_load(x + i + k * VF), vf_set(top));
+        vf_exps(e, VEC_INTERLEAVED);
+        VEC_UNROLL
+        for (int k = 0; k < VEC_INTERLEAVED; k++) {
+            lanes[k % LANE_VECTORS] = vf_add(lanes[k % LANE_VECTORS], e[k]);
+            vf_store(x + i + k * VF, e[k]);
+        }
+    }
+    for (int k = 0; i < n; k++, i += VF) {
+        vf rest = vf_exp(vf_sub(vf_load_n(x + i, vf_left(n, i)), vf_set(top)));
+
+        lanes[k % LANE_VECTORS] = vf_add(lanes[k % LANE_VECTORS], vf_keep_n(rest, vf_left(n, i), 0));
+        vf_store_n(x + i, rest, vf_left(n, i));
+    }
+    vf factor = vf_set(1 / vf_sum_lanes(lanes));
+
+    for (i = 0; i < n; i += VF)
+        vf_store_n(x + i, vf_mul(vf_load_n(x + i, vf_left(n, i)), factor), vf_left(n, i));
+}
+
 static int argmax(const float *x, int n)
 {
     float best = -INFINITY;
@@ -400,6 +442,7 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
     kernels->relu6 = relu6;
     kernels->normalize = normalize;
     kernels->log_sum_exp = log_sum_exp;
+    kernels->softmax = softmax;
     kernels->argmax = argmax;
     kernels->rotate = rotate;
     kernels->linear = linear;

@@ -164,6 +164,26 @@ static void linear_bf16_c(float *y, const void *x, const uint16_t *w, const floa
     }
 }
 
+static void pack_keys_c(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width)
+{
+    int pairs = (width + 1) / 2;
+
+    for (int at = 0; at < (count + PALME_PANEL - 1) / PALME_PANEL * PALME_PANEL; at++)
+        for (int d = 0; d < 2 * pairs; d++)
+            to[((at / PALME_PANEL * pairs + d / 2) * PALME_PANEL + at % PALME_PANEL) * 2 + d % 2] =
+                at < count && d < width ? palme_bf16_round(x[at * stride + d]) : 0;
+}
+
+static void pack_values_c(uint16_t *to, const float *x, ptrdiff_t stride, int count, int width)
+{
+    int pairs = (count + 1) / 2;
+
+    for (int d = 0; d < (width + PALME_PANEL - 1) / PALME_PANEL * PALME_PANEL; d++)
+        for (int at = 0; at < 2 * pairs; at++)
+            to[((d / PALME_PANEL * pairs + at / 2) * PALME_PANEL + d % PALME_PANEL) * 2 + at % 2] =
+                at < count && d < width ? palme_bf16_round(x[at * stride + d]) : 0;
+}
+
 void palme_precision_init_c(struct palme_kernels *kernels); /* kernels.c calls it */
 
 void palme_precision_init_c(struct palme_kernels *kernels)
@@ -174,5 +194,7 @@ void palme_precision_init_c(struct palme_kernels *kernels)
     kernels->linear_bytes = linear_bytes_c;
     kernels->depthwise_bytes = depthwise_bytes_c;
     kernels->to_bf16 = NULL;
-    kernels->linear_bf16 = linear_bf16_c;
+    kernels->linear_bf16 = kernels->linear_widened = linear_bf16_c;
+    kernels->pack_keys = pack_keys_c;
+    kernels->pack_values = pack_values_c;
 }

@@ -52,6 +52,7 @@
  * Weights of 16 bits: p holds 2 VF of them, the upper halves of floats.
  *
  * vf_load_even(p), vf_load_odd(p)     the elements 0, 2, ... and 1, 3, ... of p as floats
+ * vf_store_halves(p, even, odd)       the contrary: each rounded as palme_bf16_round does
  *
  * Products of whole numbers of 8 bits, in groups of four; PALME_INT8_GROUP in kernels.h. A backend stores of a row of
  * activations, numbers -127..127, what its products want.
@@ -75,6 +76,10 @@
  * vb_after(a, b, n)                   of each group of a and of b in a row, the four bytes after the first n, 0..3
  * vb_behind(a, n)                     the same of a alone, zeros behind
  * vi_dot_bytes(sum, a, w)             adds the four products of each lane, of bytes and of weights with a sign
+ * vb_low(a), vb_high(a)               the halves of each byte as bytes 0..15
+ * vn                                  sums of bytes 0..15 by numbers -127..127, of at most 8 groups
+ * vn_zero(), vn_dot(sum, a, w)        as vi_zero and vi_dot_bytes
+ * vn_wide(sum)                        the sums as a vi
  * vb_store_n(p, x, n)                 n lanes of x, rounded to the nearest whole number, halves to the even one,
  *                                     limited to 0..127, NaN to 0
  * vb_store_4_n(p, x, n)               the same of x[4]: n groups, of the lanes of each

@@ -211,6 +211,22 @@ static inline vf vf_load_odd(const uint16_t *p)
         _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_set1_epi32((int)0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline __m256i vec_half(vf x)
+{
+    __m256i bits = _mm256_castps_si256(x), last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+
+    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm256_blend_epi16(_mm256_srli_epi32(vec_half(even), 16), vec_half(odd), 0xAA));
+}
+
 #if defined(__AVXVNNI__) || defined(VEC_EMULATES_AVXVNNI)
 
 /* A dot product of four bytes without a sign and four with one, added in 32 bits: nothing saturates. Weights plus 128
@@ -368,6 +384,42 @@ static inline vb vb_set(const void *p)
     memcpy(&four, p, sizeof four);
     return vb_fill(four);
 }
+
+static inline vb vb_low(vb a)
+{
+    return _mm256_and_si256(a, _mm256_set1_epi8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15));
+}
+
+typedef __m256i vn;
+
+static inline vn vn_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+#if defined(__AVXVNNI__) || defined(VEC_EMULATES_AVXVNNI)
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
+}
+#else /* sums of 16 bits: 8 times 2 * 15 * 127 is below 2^15 */
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, w));
+}
+static inline vi vn_wide(vn sum)
+{
+    return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+#endif
 
 static inline vb vb_and(vb a, vb b)
 {

@@ -219,6 +219,20 @@ static inline vf vf_load_odd(const uint16_t *p)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline __m512i vec_half(vf x)
+{
+    __m512i bits = _mm512_castps_si512(x), last = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff)));
+
+    return _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    _mm512_storeu_si512(p, _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_srli_epi32(vec_half(even), 16), vec_half(odd)));
+}
+
 #ifdef __AVX512BF16__
 
 #define VEC_PAIRS 1
@@ -388,6 +402,42 @@ static inline vb vb_set(const void *p)
     memcpy(&four, p, sizeof four);
     return vb_fill(four);
 }
+
+static inline vb vb_low(vb a)
+{
+    return _mm512_and_si512(a, _mm512_set1_epi8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+}
+
+typedef __m512i vn;
+
+static inline vn vn_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+#ifdef __AVX512VNNI__
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
+}
+#else /* as in vec_avx2.h */
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return _mm512_add_epi16(sum, _mm512_maddubs_epi16(a, w));
+}
+static inline vi vn_wide(vn sum)
+{
+    return _mm512_madd_epi16(sum, _mm512_set1_epi16(1));
+}
+#endif
 
 static inline vb vb_and(vb a, vb b)
 {

@@ -200,6 +200,21 @@ static inline vf vf_load_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000)));
 }
 
+/* The nearest bf16 in the upper half of each lane; NaN stays NaN. */
+static inline uint32x4_t vec_half(vf x)
+{
+    uint32x4_t bits = vreinterpretq_u32_f32(x), last = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    uint32x4_t rounded = vaddq_u32(bits, vaddq_u32(last, vdupq_n_u32(0x7fff)));
+
+    return vbslq_u32(vceqq_f32(x, x), rounded, vorrq_u32(bits, vdupq_n_u32(0x400000)));
+}
+
+static inline void vf_store_halves(uint16_t *p, vf even, vf odd)
+{
+    vst1q_u16(
+        p, vreinterpretq_u16_u32(vbslq_u32(vdupq_n_u32(0xffff0000), vec_half(odd), vshrq_n_u32(vec_half(even), 16))));
+}
+
 #ifndef __ARM_FEATURE_DOTPROD
 #define VEC_INT8_PAYS 0
 #endif
@@ -312,6 +327,30 @@ static inline vb vb_after(vb a, vb b, int n)
 static inline vi vi_dot_bytes(vi sum, vb a, vb w)
 {
     return vi_dot(sum, w, a);
+}
+
+static inline vb vb_low(vb a)
+{
+    return vandq_s8(a, vdupq_n_s8(15));
+}
+static inline vb vb_high(vb a)
+{
+    return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(a), 4));
+}
+
+typedef vi vn;
+
+static inline vn vn_zero(void)
+{
+    return vi_zero();
+}
+static inline vn vn_dot(vn sum, vb a, vb w)
+{
+    return vi_dot_bytes(sum, a, w);
+}
+static inline vi vn_wide(vn sum)
+{
+    return sum;
 }
 
 static inline uint8x8_t vb_limited(vf low, vf high) /* a conversion limits too, and makes NaN 0 */

@@ -21,11 +21,12 @@ static void load_layer(struct palme_loader *l, struct palme_decoder_layer *layer
     const struct palme_stack *stack = &l->config->decoder;
 
     memset(layer, 0, sizeof *layer);
-    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, 0, stack->dim, 0);
+    palme_attention_load(l, &layer->self, stack, palme_name("decoder.%d.self", index).text, PALME_LOAD_INT4, stack->dim,
+                         PALME_LOAD_INT4);
     if (l->config->cross_attend)
-        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, 0,
+        palme_attention_load(l, &layer->cross, stack, palme_name("decoder.%d.cross", index).text, PALME_LOAD_INT4,
                              palme_config_image_dim(l->config), PALME_LOAD_MANY);
-    palme_mlp_load(l, &layer->mlp, stack, palme_name("decoder.%d.mlp", index).text, 0);
+    palme_mlp_load(l, &layer->mlp, stack, palme_name("decoder.%d.mlp", index).text, PALME_LOAD_INT4);
 }
 
 /* Tied logits are the embedding once more, packed as a linear layer. */
@@ -36,7 +37,8 @@ static void load_logits(struct palme_loader *l, struct palme_decoder *decoder)
     int dim = config->decoder.dim;
 
     if (config->bert_head)
-        palme_load_linear(l, &decoder->head, "decoder.head", dim, dim, PALME_LOAD_BIAS, config->decoder.activation);
+        palme_load_linear(l, &decoder->head, "decoder.head", dim, dim, PALME_LOAD_BIAS | PALME_LOAD_INT4,
+                          config->decoder.activation);
     palme_load_norm(l, &decoder->head_norm, "decoder.head.norm", dim, config->bert_head);
     palme_load_linear(l, &decoder->logits, name, config->vocabulary, dim, 0, PALME_ACTIVATION_NONE);
     if (config->logits_bias)
@@ -117,7 +119,8 @@ void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder)
                           PALME_LOAD_MANY | (config->projection_bias ? PALME_LOAD_BIAS : 0), PALME_ACTIVATION_NONE);
     palme_load_norm(l, &decoder->projection_norm, "projection.norm", stack->dim,
                     palme_config_projects(config) && config->projection_norm);
-    palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim);
+    palme_load_table(l, &decoder->embedding, "decoder.embedding.weight", config->vocabulary, stack->dim,
+                     config->tied_logits ? &decoder->logits : NULL);
     if (stack->positions)
         decoder->positions = palme_load_positions(l, "decoder.positions.weight", stack->position_offset,
                                                   palme_config_positions(config), stack->dim);
@@ -166,7 +169,8 @@ struct pass {
 
 static size_t workspace_of(const struct palme_model *model, int rows)
 {
-    size_t most = palme_attention_workspace(model->threads, model->config.decoder.head_dim);
+    size_t most = max_size(palme_attention_workspace(model->threads, model->config.decoder.head_dim),
+                           palme_picture_workspace(model, palme_config_image_tokens(&model->config)));
 
     for (int l = 0; l < model->config.decoder.depth; l++) {
         const struct palme_decoder_layer *layer = &model->weights.decoder.layers[l];
@@ -233,32 +237,12 @@ void palme_decoder_reserve(struct palme_arena *arena, const struct palme_model *
 
 /* ---- Running ------------------------------------------------------------------------------ */
 
-struct heads_job {
-    float *to;
-    const float *rows;
-    int tokens, capacity, heads, width;
-};
-
-/* A head of the keys or of the values: its rows one behind the other. */
-static void put_head(void *user, int i)
-{
-    const struct heads_job *job = user;
-    size_t width = (size_t)job->width, inner = (size_t)job->heads * width;
-    const float *from = job->rows + (size_t)(i / job->heads) * (size_t)job->tokens * inner;
-    float *to = job->to + (size_t)i * (size_t)job->capacity * width;
-
-    from += (size_t)(i % job->heads) * width;
-    for (int t = 0; t < job->tokens; t++, from += inner, to += width)
-        memcpy(to, from, width * sizeof *to);
-}
-
 void palme_decoder_see(const struct palme_model *model, struct palme_compute *c, struct palme_picture *picture,
                        float *mapped, const float *context, int tokens, struct palme_arena *scratch)
 {
     const struct palme_config *config = &model->config;
     const struct palme_decoder *decoder = &model->weights.decoder;
-    size_t inner = (size_t)palme_stack_inner(&config->decoder), part = (size_t)picture->capacity * inner;
-    size_t mark = scratch->used;
+    size_t inner = (size_t)palme_stack_inner(&config->decoder), mark = scratch->used;
     float *keys, *own = lay_out_see(&c->workspace, &keys, scratch, model, tokens);
 
     palme_arena_rewind(scratch, mark); /* nobody else takes from it during this call */
@@ -278,17 +262,11 @@ void palme_decoder_see(const struct palme_model *model, struct palme_compute *c,
         return;
     for (int l = 0; l < config->decoder.depth; l++) {
         const struct palme_attention_block *cross = &decoder->layers[l].cross;
-        struct heads_job job = { picture->kv + 2 * (size_t)l * part,
-                                 keys,
-                                 tokens,
-                                 picture->capacity,
-                                 config->decoder.heads,
-                                 config->decoder.head_dim };
         float *values = keys + (size_t)tokens * inner;
 
         palme_linear_multi(c, (struct palme_linear_op[]){ { keys, &cross->k, NULL }, { values, &cross->v, NULL } }, 2,
                            context, tokens);
-        palme_parallel(c, 2 * job.heads, PALME_READ_FLOPS * 4 * (double)tokens * (double)inner, put_head, &job);
+        palme_picture_put(model, c, picture, l, keys);
     }
 }
 
@@ -434,30 +412,12 @@ static void remember_last(const struct pass *pass, const struct palme_attention_
 static void mix_cross(void *user, const struct palme_block_work *work)
 {
     const struct pass *pass = user;
-    const struct palme_stack *stack = &pass->model->config.decoder;
-    size_t inner = (size_t)palme_stack_inner(stack);
+    size_t inner = (size_t)palme_stack_inner(&pass->model->config.decoder);
 
     for (int first = 0, n; first < pass->count; first += n) {
-        const struct palme_picture *picture = pass->rows[first].picture;
-        size_t part = (size_t)picture->capacity * inner;
-        const float *keys = picture->kv + 2 * (size_t)pass->layer * part;
-
         n = same_picture(pass, first);
-        ptrdiff_t width = stack->head_dim, head = (ptrdiff_t)picture->capacity * width;
-        const struct palme_attend shape = {
-            .rows = n,
-            .keys = picture->tokens,
-            .visible = picture->tokens,
-            .width = stack->head_dim,
-            .out_stride = (ptrdiff_t)inner,
-            .q_stride = (ptrdiff_t)inner,
-            .k_stride = width,
-            .v_stride = width,
-            .scale = (float)stack->attention_scale,
-        };
-
-        palme_attention(pass->c, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys, keys + part,
-                        &shape, stack->heads, head, head, NULL);
+        palme_picture_attend(pass->model, pass->c, work->o + (size_t)first * inner, work->q + (size_t)first * inner,
+                             pass->rows[first].picture, pass->layer, n);
     }
 }
 

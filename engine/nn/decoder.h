@@ -6,6 +6,7 @@
 #define PALME_DECODER_H
 
 #include "nn/block.h"
+#include "nn/picture.h"
 
 struct palme_model;
 
@@ -32,14 +33,6 @@ struct palme_decoder {
 };
 
 void palme_decoder_load(struct palme_loader *l, struct palme_decoder *decoder);
-
-/* What the decoder knows of a picture: cross-attention keys and values of every layer, head by head, so that a step
- * reads them in long runs. Unused by a prefix decoder. */
-struct palme_picture {
-    int tokens;
-    float *kv; /* [decoder_depth][2][heads][capacity][head_dim], of which `tokens` rows are there */
-    int capacity;
-};
 
 /* Keys and values of one sentence in self-attention, after rotation and scaling. */
 struct palme_cache {

@@ -209,7 +209,8 @@ int palme_keys_precisions(unsigned *out, const struct palme_keys *keys, const ch
         if (!palme_json_is(value, PALME_JSON_STRING))
             return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: an entry of %s%s must be a string, and is %s",
                               keys->path, key, json_kind(value));
-        if (palme_precision_find(&found, palme_json_text(value)) < 0)
+        if (palme_precision_find(&found, palme_json_text(value)) < 0 ||
+            found > PALME_INT8) /* int4 has to be asked for */
             return palme_fail(keys->log, PALME_ERROR_FORMAT, "config: %s%s has \"%s\"; f32, bf16 and int8 are known",
                               keys->path, key, palme_show(&shown, palme_json_text(value), palme_json_size(value)));
         if (seen & 1u << found)

@@ -13,7 +13,7 @@
 
 /* ---- Precisions --------------------------------------------------------------------------- */
 
-static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8" };
+static const char *const precisions[PALME_PRECISIONS] = { "f32", "bf16", "int8", "int4" };
 
 const char *palme_precision_name(enum palme_precision precision)
 {
@@ -53,7 +53,7 @@ size_t palme_linear_outputs(const struct palme_linear *l)
     return panels(l) * PALME_PANEL;
 }
 
-/* Inputs of a panel, the padding included, and bytes of a weight. */
+/* Inputs of a panel, the padding included, and bytes of a weight; not of int4, whose panels kernels.h describes. */
 static size_t padded_in(const struct palme_linear *l)
 {
     size_t group = l->precision == PALME_INT8 ? PALME_INT8_GROUP : l->precision == PALME_BF16 ? 2 : 1;
@@ -66,18 +66,22 @@ static size_t weight_bytes(const struct palme_linear *l)
     return l->precision == PALME_INT8 ? 1 : l->precision == PALME_BF16 ? 2 : 4;
 }
 
+static size_t panel_bytes(const struct palme_linear *l)
+{
+    return l->precision == PALME_INT4 ? PALME_INT4_PANEL_BYTES(l->in) : padded_in(l) * PALME_PANEL * weight_bytes(l);
+}
+
 size_t palme_linear_size(const struct palme_linear *l)
 {
-    size_t rows =
-        l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS ? (size_t)l->out : palme_linear_outputs(l);
-
-    return rows * padded_in(l) * weight_bytes(l);
+    if (l->precision == PALME_F32 && l->layout == PALME_LAYOUT_ROWS)
+        return (size_t)l->out * (size_t)l->in * sizeof(float);
+    return panels(l) * panel_bytes(l);
 }
 
 /* The last panel is zero before its rows come, and every panel has zeros behind the last input. */
 static void clear_padding(const struct palme_linear *l, void *w, float *scale, int first, int count)
 {
-    size_t panel = padded_in(l) * PALME_PANEL * weight_bytes(l);
+    size_t panel = panel_bytes(l);
     int begin = (first + PALME_PANEL - 1) / PALME_PANEL, end = (first + count - 1) / PALME_PANEL;
 
     for (int p = begin; p <= end; p++)
@@ -178,6 +182,10 @@ void palme_linear_pack(const struct palme_linear *l, void *w, float *scale, cons
         return;
     }
     clear_padding(l, w, scale, first, count);
+    for (int row = first; l->precision == PALME_INT4 && row < first + count; row++, rows += in)
+        palme_int4_pack((uint8_t *)w + (size_t)(row / PALME_PANEL) * panel_bytes(l), row % PALME_PANEL, rows, in);
+    if (l->precision == PALME_INT4)
+        return;
     for (int row = first, n; row < first + count; row += n, rows += (size_t)n * (size_t)in) {
         float factor[PALME_PANEL] = { 0 };
 
@@ -219,6 +227,7 @@ struct input {
     int rows, in, step;
     void (*part)(void *user, int i); /* NULL: the kernels of the precision read x itself */
     void *workspace;
+    void (*quantize)(int8_t *q, struct palme_quantization *quantization, const float *x, int n);
     struct palme_quantization *quantization;
     const struct palme_row_norm *norm; /* NULL, or that of the rows first */
     struct palme_rows result;
@@ -242,8 +251,8 @@ static void quantize_part(void *user, int i)
     int row = i * input->step, end = input->rows - row < input->step ? input->rows : row + input->step;
 
     for (; row < end; row++)
-        input->kernels->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride,
-                                 &input->quantization[row], row_of(input, row), input->in);
+        input->quantize((int8_t *)input->workspace + (size_t)row * input->result.stride, &input->quantization[row],
+                        row_of(input, row), input->in);
 }
 
 static void to_bf16_part(void *user, int i)
@@ -280,7 +289,12 @@ static struct input input_of(const struct palme_kernels *kernels, struct palme_a
 
     if (l->precision == PALME_INT8) {
         input.part = quantize_part;
+        input.quantize = kernels->quantize;
         input.result.stride = PALME_QUANTIZED_BYTES((size_t)l->in);
+    } else if (l->precision == PALME_INT4) {
+        input.part = quantize_part;
+        input.quantize = kernels->quantize_int4;
+        input.result.stride = PALME_INT4_ROW_BYTES(l->in);
     } else if (l->precision == PALME_BF16 && kernels->to_bf16) {
         input.part = to_bf16_part;
         input.result.stride = apart(padded_in(l) * sizeof(uint16_t));
@@ -292,7 +306,7 @@ static struct input input_of(const struct palme_kernels *kernels, struct palme_a
     }
     input.workspace = palme_arena_take(workspace, (size_t)rows, input.result.stride);
     input.result.values = input.workspace;
-    if (l->precision == PALME_INT8)
+    if (input.quantize)
         input.result.quantization = input.quantization =
             palme_arena_take(workspace, (size_t)rows, sizeof *input.quantization);
     return input;
@@ -352,7 +366,7 @@ struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, 
 void palme_linear_part(const struct palme_kernels *kernels, float *y, const struct palme_rows *x, int row, int rows,
                        const struct palme_linear *l, int first, int count, ptrdiff_t y_stride)
 {
-    const void *w = (const char *)l->w + (size_t)first * padded_in(l) * weight_bytes(l);
+    const void *w = (const char *)l->w + (size_t)(first / PALME_PANEL) * panel_bytes(l);
     const void *values = x->values + (size_t)row * x->stride;
     const float *b = l->b ? l->b + first : NULL;
 
@@ -362,6 +376,8 @@ void palme_linear_part(const struct palme_kernels *kernels, float *y, const stru
     else if (l->precision == PALME_INT8)
         kernels->linear_int8(y, values, x->quantization + row, w, l->scale + first, b, rows, l->in, count, y_stride,
                              l->activation);
+    else if (l->precision == PALME_INT4)
+        kernels->linear_int4(y, values, x->quantization + row, w, b, rows, l->in, count, y_stride, l->activation);
     else if (l->precision == PALME_BF16)
         kernels->linear_bf16(y, values, w, b, rows, l->in, count, y_stride,
                              (ptrdiff_t)(x->stride / (kernels->to_bf16 ? sizeof(uint16_t) : sizeof(float))),
@@ -442,8 +458,8 @@ static void product_part(void *user, int i)
 /* The cost of a product in FLOP of single precision. */
 static double cost_of(const struct palme_linear *l, int rows)
 {
-    double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision == PALME_INT8 ? 0.6 : 1);
-    double read = PALME_READ_FLOPS * weights * (double)weight_bytes(l);
+    double weights = (double)l->in * l->out, compute = 2 * rows * weights * (l->precision >= PALME_INT8 ? 0.6 : 1);
+    double read = PALME_READ_FLOPS * (double)palme_linear_size(l);
 
     return compute > read ? compute : read;
 }
@@ -554,11 +570,34 @@ void palme_table_pack(void *place, float *scale, enum palme_precision precision,
     }
 }
 
+/* The weights of an output of a layer in panels. */
+static void weights_of(float *out, const struct palme_linear *l, int row)
+{
+    int group = UNIT / (int)weight_bytes(l);
+    const uint32_t *units = place_of(l, (void *)(uintptr_t)l->w, row);
+
+    for (int k = 0; k < l->in; k++) {
+        const char *unit = (const char *)(units + (size_t)(k / group) * PALME_PANEL);
+        uint16_t half;
+
+        if (l->precision == PALME_F32) {
+            memcpy(&out[k], unit, sizeof out[k]);
+        } else if (l->precision == PALME_BF16) {
+            memcpy(&half, unit + k % group * 2, sizeof half);
+            out[k] = palme_bf16_widen(half);
+        } else {
+            out[k] = (float)((const int8_t *)unit)[k % group] * l->scale[row];
+        }
+    }
+}
+
 void palme_table_row(float *out, const struct palme_table *table, size_t row, int n)
 {
     size_t at = row * (size_t)n;
 
-    if (table->precision == PALME_F32) {
+    if (table->tied)
+        weights_of(out, table->tied, (int)row);
+    else if (table->precision == PALME_F32) {
         memcpy(out, (const float *)table->rows + at, (size_t)n * sizeof *out);
     } else if (table->precision == PALME_BF16) {
         for (int i = 0; i < n; i++)

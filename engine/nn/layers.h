@@ -11,7 +11,13 @@
 #define PALME_READ_FLOPS 5.0
 
 /* What the weights of linear layers are stored as, slowest first. */
-enum palme_precision { PALME_F32, PALME_BF16, PALME_INT8, PALME_PRECISIONS };
+enum palme_precision {
+    PALME_F32,
+    PALME_BF16,
+    PALME_INT8,
+    PALME_INT4, /* of the decoder's layers that see few rows; the rest is in int8 */
+    PALME_PRECISIONS
+};
 
 /* Its name, and the precision of a name: 0, or -1 if no precision has it. */
 const char *palme_precision_name(enum palme_precision precision);
@@ -27,7 +33,7 @@ struct palme_linear {
     enum palme_precision precision;
     enum palme_layout layout; /* of weights in f32 */
     int in, out;
-    const void *w;                    /* f32: see the layout; bf16 and int8: panels as in kernels.h */
+    const void *w;                    /* f32: see the layout; the others: panels as in kernels.h */
     const float *scale;               /* int8: [out] padded to a multiple of 16 */
     const float *b;                   /* the same, or NULL */
     enum palme_activation activation; /* f */
@@ -118,8 +124,9 @@ void palme_linear_part_to_bytes(const struct palme_kernels *kernels, uint8_t *y,
 /* Rows that are looked up one by one, in the precision of the model. */
 struct palme_table {
     enum palme_precision precision;
-    const void *rows;   /* [count][n] floats, bf16 or int8 */
-    const float *scale; /* int8: [count] */
+    const void *rows;                /* [count][n] floats, bf16 or int8 */
+    const float *scale;              /* int8: [count] */
+    const struct palme_linear *tied; /* or NULL: the rows are the weights of its outputs, and not stored twice */
 };
 
 /* Bytes of a row, and how to put one to its place, with its scale in int8. */

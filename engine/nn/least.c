@@ -73,7 +73,8 @@ static int read_entry(struct entry *entry, const struct palme_config *config, co
         return palme_fail(log, PALME_ERROR_FORMAT, "config: least_precision.%s is no layer of this model",
                           palme_show(&shown, value->key, length));
     memcpy(entry->name, value->key, length + 1);
-    if (!palme_json_is(value, PALME_JSON_STRING) || palme_precision_find(&entry->precision, text) < 0)
+    if (!palme_json_is(value, PALME_JSON_STRING) || palme_precision_find(&entry->precision, text) < 0 ||
+        entry->precision > PALME_INT8)
         return palme_fail(log, PALME_ERROR_FORMAT, "config: least_precision.%s must be \"f32\", \"bf16\" or \"int8\"",
                           entry->name);
     return PALME_OK;

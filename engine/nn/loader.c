@@ -300,7 +300,8 @@ void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, cons
 
     /* Logits that are tied are the only linear layer that reads the embedding: they have a name of their own. */
     const char *layer = strcmp(name, "decoder.embedding") == 0 ? "decoder.logits" : name;
-    linear->precision = palme_linear_precision(palme_least_of(l->config->least, layer, l->precision), in);
+    enum palme_precision wanted = l->precision == PALME_INT4 && !(flags & PALME_LOAD_INT4) ? PALME_INT8 : l->precision;
+    linear->precision = palme_linear_precision(palme_least_of(l->config->least, layer, wanted), in);
     if (flags & PALME_LOAD_POINTWISE && in * out < FEW &&
         !(flags & PALME_LOAD_BYTES && linear->precision == PALME_INT8))
         linear->precision = PALME_F32;
@@ -329,16 +330,22 @@ void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, cons
     linear->b = flags & PALME_LOAD_BIAS ? palme_load_bias(l, palme_name("%s.bias", name).text, out) : NULL;
 }
 
-void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n)
+void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n,
+                      const struct palme_linear *tied)
 {
     struct palme_source_tensor source = palme_loader_require(l, name, 1, (int64_t[]){ count, n }, 2);
-    enum palme_precision precision = palme_least_of(l->config->least, name, l->precision);
+    enum palme_precision wanted = l->precision == PALME_INT4 ? PALME_INT8 : l->precision;
+    enum palme_precision precision = palme_least_of(l->config->least, name, wanted);
     size_t size = palme_table_row_size(precision, n);
     int64_t part;
     float *scale = NULL;
     char *rows;
 
-    table->precision = precision;
+    *table = (struct palme_table){ .precision = precision };
+    if (tied && palme_linear_precision(palme_least_of(l->config->least, "decoder.logits", wanted), n) == precision) {
+        table->tied = tied;
+        return;
+    }
     rows = palme_loader_take(l, (size_t)count, size);
     table->rows = rows;
     if (precision == PALME_INT8)

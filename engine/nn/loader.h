@@ -83,12 +83,16 @@ enum palme_load_flags {
     PALME_LOAD_BIAS = 1,      /* has one */
     PALME_LOAD_MANY = 2,      /* always sees many rows */
     PALME_LOAD_POINTWISE = 4, /* is stored as a 1x1 convolution */
-    PALME_LOAD_BYTES = 8      /* goes from or to bytes where it is in int8 */
+    PALME_LOAD_BYTES = 8,     /* goes from or to bytes where it is in int8 */
+    PALME_LOAD_INT4 = 16      /* is in 4 bits in a model of that precision, else in 8 */
 };
 
 /* NAME.weight and, with the flag, NAME.bias. */
 void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in,
                        int flags, enum palme_activation activation);
-void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n);
+/* The table NAME, or, if it has the same precision as logits that are tied to it, the weights of those, which are loaded
+ * as a layer of their own. tied: NULL without such. */
+void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n,
+                      const struct palme_linear *tied);
 
 #endif

@@ -52,6 +52,8 @@ static const GEnumValue precisions[] = {
   {GST_PALME_PRECISION_BF16, "16 bit floating point (bfloat16) weights",
       "bf16"},
   {GST_PALME_PRECISION_INT8, "8 bit integer weights", "int8"},
+  {GST_PALME_PRECISION_INT4,
+      "8 bit integer weights, 4 bit in the decoder; never by auto", "int4"},
   {0, NULL, NULL}
 };
 
@@ -150,7 +152,7 @@ install_load (GObjectClass * klass)
    * The number format in which weights are kept and computed with. Fewer bits are faster and take
    * less memory. The model file lists the formats in which its captions are as good as in f32; auto
    * takes the one of them that is fastest on this machine, or f32. Any other value is used even if
-   * the model file does not list it. #GstPalmeCaption:model-info shows the one in use.
+   * the model file does not list it; int4 is only ever used that way. #GstPalmeCaption:model-info shows the one in use.
    *
    * Since: 0.1
    */

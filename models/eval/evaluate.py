@@ -32,7 +32,7 @@ from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
-PRECISIONS = ("f32", "bf16", "int8")
+PRECISIONS = ("f32", "bf16", "int8", "int4")
 
 
 # ---- Scores -----------------------------------------------------------------------------------
@@ -501,7 +501,7 @@ def parse(arguments):
         type=list_of(precision_name),
         default=["f32"],
         metavar="P,...",
-        help="precisions of the engine: f32, bf16, int8; default f32",
+        help="precisions of the engine: f32, bf16, int8, int4; default f32",
     )
     parser.add_argument(
         "--originals",

@@ -123,7 +123,7 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
 /* Bytes of weights that one step reads. */
 static double step_bytes(const palme_model *model)
 {
-    const struct roof only_reading = { .ops = { 1e300, 1e300, 1e300 }, .bytes = 1 };
+    const struct roof only_reading = { .ops = { 1e300, 1e300, 1e300, 1e300 }, .bytes = 1 };
 
     return decode_bound(model, &only_reading, 1, 1, 1);
 }

@@ -12,8 +12,9 @@ enum { ROOF_TRIES = 8 };
 
 void roof_look_up(struct roof *roof, double bytes, int threads, const char **level)
 {
+    const double whole = roofline_int8(threads, ROOF_TRIES);
     const double found[PALME_PRECISIONS] = { roofline_multiply(threads, ROOF_TRIES, level),
-                                             roofline_bf16(threads, ROOF_TRIES), roofline_int8(threads, ROOF_TRIES) };
+                                             roofline_bf16(threads, ROOF_TRIES), whole, whole };
     double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
     for (int p = 0; p < PALME_PRECISIONS; p++)
@@ -30,7 +31,8 @@ void roof_print(const struct roof *roof, double bytes, const char *level)
 
 double layer_bound(const struct roof *roof, double rows, const struct palme_linear *l)
 {
-    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1 };
+    static const double bytes[PALME_PRECISIONS] = { 4, 2, 1,
+                                                    PALME_INT4_UNIT_BYTES / (double)(PALME_INT4_UNIT * PALME_PANEL) };
     double weights = (double)l->in * l->out, read = weights * bytes[l->precision] / roof->bytes;
     double compute = 2 * rows * weights / roof->ops[l->precision];
 

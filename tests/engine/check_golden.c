@@ -155,8 +155,7 @@ static void engine_begin(struct engine *e)
                                allocate(positions * PALME_ROTARY), allocate(positions * PALME_ROTARY), (int)positions };
     e->cache = (struct palme_cache){ .kv = allocate(2 * (size_t)p->decoder.depth * positions * inner),
                                      .capacity = (int)positions };
-    e->picture = (struct palme_picture){ .kv = allocate(2 * (size_t)p->decoder.depth * tokens * inner),
-                                         .capacity = (int)tokens };
+    e->picture = picture_for_model(e->model, (int)tokens);
     e->pixels = allocate(side * side * 3);
     e->context = allocate(tokens * (size_t)p->encoder.dim);
     e->mapped = allocate(tokens * (size_t)p->decoder.dim);
@@ -165,8 +164,8 @@ static void engine_begin(struct engine *e)
 
 static void engine_end(struct engine *e)
 {
-    float *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv,
-                     e->picture.kv, e->pixels,     e->context,     e->mapped,      (float *)(void *)e->scratch.base };
+    void *all[] = { e->rotary.cos, e->rotary.sin, e->rotary.gain, e->rotary.anti, e->cache.kv,
+                    e->picture.kv, e->pixels,     e->context,     e->mapped,      (void *)e->scratch.base };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);

@@ -198,6 +198,30 @@ static void check_log_sum_exp(void)
     }
 }
 
+static void check_softmax(void)
+{
+    for (int s = 0; s < SIZES; s++) {
+        for (int kind = 0; kind <= KINDS; kind++) {
+            size_t n = (size_t)sizes[s], wrong = 0;
+            struct buffer x = buffer_filled(n, kind < KINDS ? kind : RANDOM), wanted = buffer_of_bytes(n * 4);
+
+            if (kind == KINDS)
+                for (size_t i = 0; i < n; i++)
+                    x.data[i] = i % 3 ? x.data[i] * 20 : i % 2 ? NAN : -INFINITY;
+            memcpy(wanted.data, x.data, n * 4);
+            truth->softmax(wanted.data, sizes[s], 0.3f);
+            tried->softmax(x.data, sizes[s], 0.3f);
+            /* As in log_sum_exp, and two more roundings; the argument's is of up to 87, below which all is 0. */
+            for (size_t i = 0; i < n; i++)
+                wrong += !(fabs((double)x.data[i] - wanted.data[i]) <=
+                           (87 + 3 + 8 + 4 + (double)n / 16) * EPS * wanted.data[i] + 1e-37);
+            CHECK_MESSAGE(wrong == 0 && buffer_guarded(&x), "%s softmax, size %d kind %d: %zu numbers are wrong",
+                          tried->level, sizes[s], kind, wrong);
+            buffer_free(&x), buffer_free(&wanted);
+        }
+    }
+}
+
 static void check_argmax(void)
 {
     for (int s = 0; s < SIZES; s++) {
@@ -540,6 +564,7 @@ static void check_same_rows(int n, enum kind kind)
     SAME("gelu_tanh", n, (size_t)n, x.data, k->gelu_tanh(to.data, n));
     SAME("quick_gelu", n, (size_t)n, x.data, k->quick_gelu(to.data, n));
     SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
+    SAME("softmax", n, (size_t)n, x.data, k->softmax(to.data, n, 0.3f));
     SAME("linear", n, 20, NULL, k->linear(to.data, x.data, panels.data, NULL, 1, n, 20, 20, n, PALME_ACTIVATION_NONE));
     double found = tried->log_sum_exp(x.data, n), wanted = lowest->log_sum_exp(x.data, n);
     CHECK_MESSAGE(memcmp(&found, &wanted, sizeof found) == 0, "%s log_sum_exp, size %d: other bits than at %s",
@@ -810,6 +835,7 @@ int main(int argc, char **argv)
         /* 8 multiply-adds in a lane, of which the root takes half, the factor, a product, and plain C's rounding */
         check_values("normalize", truth->normalize, tried->normalize, 1, (4 + 3) * EPS, 1e-30);
         check_add();
+        check_softmax();
         check_log_sum_exp();
         check_argmax();
         check_rotate();

@@ -409,10 +409,11 @@ static void check_precisions(void)
     precision_is(NULL, "f32", NULL);
     precision_is("auto", "f32", NULL);
     precision_is("f32", "f32", NULL);
-    precision_is("int4", NULL, "int4");
-    precision_is("", NULL, "auto, f32, bf16 and int8");
+    precision_is("int3", NULL, "int3");
+    precision_is("", NULL, "auto, f32, bf16, int8 and int4");
     precision_is("bf16", "bf16", NULL);
     precision_is("int8", "int8", NULL);
+    precision_is("int4", "int4", NULL);
     builder_config(b, "precisions", "[\"f32\",\"int8\"]");
     builder_write(b, path);
     precision_is("f32", "f32", NULL);

@@ -154,6 +154,112 @@ static void check_int8(void)
         check_int8_size(PALME_INT8_MOST, rows, 16, EXTREME);
 }
 
+/* ---- int4 ----------------------------------------------------------------------------------- */
+
+/* The squared error is at most that of rounding with the largest weight / 7 as the scale, but for what rounding a
+ * scale to bf16 moves weights by: 8 * 2^-9 of it at most, and without a first-order term. */
+static void check_int4_round(enum kind kind)
+{
+    float w[PALME_INT4_GROUP], most = 0;
+    int8_t q[PALME_INT4_GROUP];
+    double error = 0, plain = 0;
+
+    fill_row(w, PALME_INT4_GROUP, kind);
+    for (int i = 0; i < PALME_INT4_GROUP; i++)
+        most = fmaxf(most, fabsf(w[i]));
+    float scale = palme_int4_round(q, w);
+    double other = most / 7.0, moved = 8 * 0x1p-9 * other;
+
+    for (int i = 0; i < PALME_INT4_GROUP; i++) {
+        CHECK_MESSAGE(q[i] >= -8 && q[i] <= 7, "int4: %d", q[i]);
+        error += ((double)w[i] - (double)q[i] * scale) * ((double)w[i] - (double)q[i] * scale);
+        plain += ((double)w[i] - round(w[i] / other) * other) * ((double)w[i] - round(w[i] / other) * other);
+    }
+    if (kind == BROKEN)
+        CHECK_MESSAGE(isnan(scale), "int4: the scale of NaN is %g", scale);
+    else if (kind == ZERO || kind == TINY)
+        CHECK_MESSAGE(scale == 0, "int4: the scale of zeros is %g", scale);
+    else
+        CHECK_MESSAGE(error <= (plain + PALME_INT4_GROUP * moved * moved) * (1 + 1e-4),
+                      "int4, kind %d: error %g, by the largest weight %g", kind, error, plain);
+}
+
+static void check_int4_size(int in, int rows, int out, int trial)
+{
+    int gap = trial % 3, groups = (in + 63) / 64 * 2, panels = (out + 15) / 16, wrong = 0;
+    size_t stride = PALME_INT4_ROW_BYTES(in), panel = PALME_INT4_PANEL_BYTES(in), y_stride = (size_t)(out + gap);
+    struct buffer x = floats((size_t)in, 1),
+                  quantized = buffer_of_bytes((size_t)(rows - 1) * stride + (size_t)groups * 36);
+    struct buffer w = buffer_of_bytes((size_t)panels * panel), b = floats((size_t)panels * 16, 1),
+                  y = buffer_of_bytes(((size_t)(rows - 1) * y_stride + (size_t)out) * 4);
+    int *whole = calloc((size_t)rows * (size_t)groups * 32, sizeof *whole);
+    float *row_scale = malloc((size_t)rows * sizeof *row_scale);
+    struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
+    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    const float *bias = trial / 2 % 2 ? b.data : NULL;
+    uint8_t *weights = (uint8_t *)w.data;
+
+    for (size_t i = 0; i < w.bytes; i++) /* the largest products too */
+        weights[i] = trial % KINDS == EXTREME ? 0 : (uint8_t)random_bits();
+    for (int o = 0; o < panels * 16; o++)
+        for (int g = 0; g < groups; g++) {
+            uint16_t scale = o < out ? palme_bf16_round((float)random_unit() / 100) : 0;
+
+            memcpy(weights + (size_t)(o / 16) * panel + (size_t)(g / 2 * 576 + 512 + o % 16 * 4 + g % 2 * 2), &scale,
+                   2);
+        }
+    for (int r = 0; r < rows; r++) {
+        fill_row(x.data, in, (enum kind)((trial + r) % KINDS));
+        tried->quantize_int4((int8_t *)quantized.data + (size_t)r * stride, &quantization[r], x.data, in);
+        row_scale[r] = whole_numbers(whole + r * groups * 32, x.data, in);
+        CHECK_MESSAGE(same(quantization[r].scale, row_scale[r]), "%s quantize_int4, size %d: scale %.9g, wanted %.9g",
+                      tried->level, in, quantization[r].scale, row_scale[r]);
+    }
+    CHECK_MESSAGE(buffer_guarded(&quantized), "%s quantize_int4, size %d: wrote before its output", tried->level, in);
+    tried->linear_int4(y.data, (int8_t *)quantized.data, quantization, weights, bias, rows, in, out,
+                       (ptrdiff_t)y_stride, f);
+    for (int i = 0; i < rows * out; i++) {
+        int r = i / out, o = i % out;
+        float found = y.data[(size_t)r * y_stride + (size_t)o], sum = 0;
+
+        for (int g = 0; g < groups; g++) {
+            const uint8_t *unit = weights + (size_t)(o / 16) * panel + (size_t)(g / 2 * 576);
+            int32_t exact = 0;
+            uint16_t scale;
+
+            memcpy(&scale, unit + 512 + o % 16 * 4 + g % 2 * 2, 2);
+            for (int k = 0; k < 32; k++) {
+                int byte = unit[g % 2 * 256 + k / 8 * 64 + o % 16 * 4 + k % 4];
+
+                exact += whole[(r * groups + g) * 32 + k] * ((k % 8 < 4 ? byte & 15 : byte >> 4) - 8);
+            }
+            sum = fmaf((float)exact, palme_bf16_widen(scale), sum);
+        }
+        float wanted = fmaf(sum, row_scale[r], bias ? bias[o] : 0);
+        if (f == PALME_ACTIVATION_RELU6)
+            wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
+        if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(found, wanted) && wrong++ == 0)
+            CHECK_MESSAGE(0, "%s linear_int4 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows,
+                          in, out, r, o, found, wanted);
+        for (int g = 0; o == out - 1 && r + 1 < rows && g < gap; g++)
+            CHECK_MESSAGE(*(unsigned char *)&y.data[(size_t)r * y_stride + (size_t)(out + g)] == CANARY,
+                          "%s linear_int4 %d x %d x %d: wrote between rows", tried->level, rows, in, out);
+    }
+    CHECK_MESSAGE(buffer_guarded(&y), "%s linear_int4, size %d: wrote before its output", tried->level, in);
+    free(whole), free(row_scale), free(quantization);
+    buffer_free(&x), buffer_free(&quantized), buffer_free(&w), buffer_free(&b), buffer_free(&y);
+}
+
+static void check_int4(void)
+{
+    int trial = 0;
+
+    for (int s = 0; s < SIZES; s++)
+        for (int r = 0; r < ROWS; r++)
+            for (int o = 0; o < OUTS; o++)
+                check_int4_size(sizes[s], rows_of[r], outs_of[o], trial++);
+}
+
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
 /* A value as a byte, from the contract alone. */
@@ -457,11 +563,112 @@ static void check_bf16(void)
                 check_bf16_size(sizes[s], rows_of[r], outs_of[o], trial++);
 }
 
+/* ---- Keys and values ------------------------------------------------------------------------ */
+
+/* Rows of a head, `gap` floats apart, as the weights of a layer. Every level gives the same bits. */
+static void check_pack_size(int count, int width, int gap)
+{
+    ptrdiff_t stride = width + gap;
+    struct buffer x = floats((size_t)((count - 1) * stride + width), 3);
+    int keys = (count + 15) / 16 * 16 * ((width + 1) / 2 * 2), values = (count + 1) / 2 * 2 * ((width + 15) / 16 * 16);
+    struct buffer packed[2] = { buffer_of_bytes((size_t)keys * 2), buffer_of_bytes((size_t)values * 2) };
+
+    static const uint32_t odd[] = {
+        0x7fc00001, 0xff800001, 0x7f800000, 0x7f7fffff, 0x80000000, 0x3f808000, 0x3f818000
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        memcpy(&x.data[random_bits() % (x.bytes / 4)], &odd[i], 4);
+    tried->pack_keys((uint16_t *)packed[0].data, x.data, stride, count, width);
+    tried->pack_values((uint16_t *)packed[1].data, x.data, stride, count, width);
+    for (int of_values = 0; of_values < 2; of_values++) {
+        int ins = of_values ? count : width, outs = of_values ? width : count, pairs = (ins + 1) / 2, wrong = 0;
+
+        for (int o = 0; o < (outs + 15) / 16 * 16; o++)
+            for (int k = 0; k < 2 * pairs; k++) {
+                int row = of_values ? k : o, d = of_values ? o : k;
+                uint16_t wanted = o < outs && k < ins ? palme_bf16_round(x.data[row * stride + d]) : 0;
+
+                wrong += ((uint16_t *)packed[of_values].data)[((o / 16 * pairs + k / 2) * 16 + o % 16) * 2 + k % 2] !=
+                         wanted;
+            }
+        CHECK_MESSAGE(wrong == 0 && buffer_guarded(&packed[of_values]), "%s pack_%s %d x %d: %d numbers are wrong",
+                      tried->level, of_values ? "values" : "keys", count, width, wrong);
+        buffer_free(&packed[of_values]);
+    }
+    buffer_free(&x);
+}
+
+/* Attention as the decoder does it with these kernels, beside the plain one with the same rounded keys and values. */
+static void check_packed_attention(int rows, int count, int width)
+{
+    size_t keys = (size_t)((count + 15) / 16 * 16 * ((width + 1) / 2 * 2));
+    size_t values = (size_t)((count + 1) / 2 * 2 * ((width + 15) / 16 * 16));
+    struct buffer q = floats((size_t)(rows * width), 1), k = floats((size_t)(count * width), 1),
+                  v = floats((size_t)(count * width), 1), y = buffer_of_bytes((size_t)(rows * width) * 4),
+                  wanted = buffer_of_bytes((size_t)(rows * width) * 4), one = buffer_of_bytes((size_t)width * 4),
+                  scores = buffer_of_bytes((size_t)(rows * count) * 4);
+    uint16_t *packed_keys = aligned_alloc(64, (keys * 2 + 63) / 64 * 64);
+    uint16_t *packed_values = aligned_alloc(64, (values * 2 + 63) / 64 * 64);
+    struct palme_attend shape = { .rows = rows,
+                                  .keys = count,
+                                  .visible = count,
+                                  .width = width,
+                                  .out_stride = width,
+                                  .q_stride = width,
+                                  .k_stride = width,
+                                  .v_stride = width,
+                                  .scale = 0.5f };
+    int wrong = 0;
+
+    for (int i = 0; i < count * width; i++) {
+        k.data[i] = palme_bf16_widen(palme_bf16_round(k.data[i]));
+        v.data[i] = palme_bf16_widen(palme_bf16_round(v.data[i]));
+    }
+    tried->pack_keys(packed_keys, k.data, width, count, width);
+    tried->pack_values(packed_values, v.data, width, count, width);
+    truth->attend(wanted.data, q.data, k.data, v.data, &shape);
+    for (int r = 0; r < 2; r++) { /* all rows, and the last one alone */
+        int n = r ? 1 : rows;
+
+        tried->linear_widened(scores.data, q.data + (size_t)((rows - n) * width), packed_keys, NULL, n, width, count,
+                              count, width, PALME_ACTIVATION_NONE);
+        for (int i = 0; i < n; i++)
+            tried->softmax(scores.data + (size_t)(i * count), count, shape.scale);
+        tried->linear_widened(r ? one.data : y.data, scores.data, packed_values, NULL, n, count, width, width, count,
+                              PALME_ACTIVATION_NONE);
+    }
+    /* A score is a sum of `width` terms below 1, so off by `width` roundings of its size at most; exp makes that
+     * relative, and adds 3. The sums over keys have `count` roundings each, of what is at most 1. */
+    double limit = 2 * (0.5 * width * (width + 2) + 3 + 2 * count) * EPS;
+    for (int i = 0; i < rows * width; i++)
+        wrong += !(fabs((double)y.data[i] - wanted.data[i]) <= limit);
+    CHECK_MESSAGE(wrong == 0, "%s, packed attention of %d x %d x %d: %d numbers are wrong", tried->level, rows, count,
+                  width, wrong);
+    CHECK_MESSAGE(memcmp(one.data, y.data + (size_t)((rows - 1) * width), (size_t)width * 4) == 0,
+                  "%s, packed attention of %d x %d x %d: a row alone is another", tried->level, rows, count, width);
+    free(packed_keys), free(packed_values);
+    buffer_free(&q), buffer_free(&k), buffer_free(&v), buffer_free(&y), buffer_free(&wanted), buffer_free(&one);
+    buffer_free(&scores);
+}
+
+static void check_packed(void)
+{
+    static const int widths[] = { 1, 3, 8, 15, 16, 17, 33, 64, 72, 96, 255, 256 };
+
+    for (int s = 0; s < SIZES; s++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            check_pack_size(sizes[s], widths[w], (int)w % 4 * 5);
+            check_packed_attention(rows_of[w % ROWS], sizes[s], widths[w]);
+        }
+}
+
 /* ---- The bench ------------------------------------------------------------------------------ */
 
 enum { IN = 512, OUT = 2048, MANY = 64 };
 static float pool_x[MANY * IN], pool_y[MANY * OUT], pool_scale[OUT], pool_w[IN * OUT];
 static int8_t pool_q[MANY * PALME_QUANTIZED_BYTES((size_t)IN)], pool_w8[IN * OUT];
+static int8_t pool_q4[MANY * PALME_INT4_ROW_BYTES(IN)];
+static uint8_t pool_w4[OUT / PALME_PANEL * PALME_INT4_PANEL_BYTES(IN)];
 static uint16_t pool_w16[IN * OUT], pool_x16[MANY * IN];
 static struct palme_quantization pool_quantum[MANY];
 static const struct palme_kernels *benched;
@@ -482,6 +689,16 @@ static void bench_bf16(void)
                          OUT, OUT, IN, PALME_ACTIVATION_NONE);
 }
 
+static void bench_int4(void)
+{
+    benched->linear_int4(pool_y, pool_q4, pool_quantum, pool_w4, NULL, bench_rows, IN, OUT, OUT, PALME_ACTIVATION_NONE);
+}
+
+static void bench_quantize_int4(void)
+{
+    benched->quantize_int4(pool_q4, pool_quantum, pool_x, IN);
+}
+
 static void bench_int8(void)
 {
     benched->linear_int8(pool_y, pool_q, pool_quantum, pool_w8, pool_scale, NULL, bench_rows, IN, OUT, OUT,
@@ -498,7 +715,9 @@ static void bench(const struct palme_kernels *c, const struct palme_kernels *lev
         { "linear", bench_f32, 4 },
         { "linear_bf16", bench_bf16, 2 },
         { "linear_int8", bench_int8, 1 },
+        { "linear_int4", bench_int4, PALME_INT4_UNIT_BYTES / (double)(PALME_INT4_UNIT * PALME_PANEL) },
         { "quantize", bench_quantize, 0 },
+        { "quantize_int4", bench_quantize_int4, 0 },
     };
 
     for (bench_rows = 1; bench_rows <= MANY; bench_rows *= 4) {
@@ -530,8 +749,10 @@ static void check_level(const struct palme_kernels *level)
     printf("%s\n", level->level);
     tried = level;
     check_int8();
+    check_int4();
     check_bytes();
     check_bf16();
+    check_packed();
     for (int r = 0; r < MANY; r++)
         level->quantize(pool_q + (size_t)r * PALME_QUANTIZED_BYTES((size_t)IN), &pool_quantum[r], pool_x + r * IN, IN);
 }
@@ -539,6 +760,7 @@ static void check_level(const struct palme_kernels *level)
 #if PALME_HAVE_AVX2
 /* int8_simd.c in the words of AVX-VNNI, whose dot product is made of AVX2's. */
 void palme_int8_init_avxvnni_emulated(struct palme_kernels *kernels);
+void palme_int4_init_avxvnni_emulated(struct palme_kernels *kernels);
 #endif
 
 int main(int argc, char **argv)
@@ -552,6 +774,8 @@ int main(int argc, char **argv)
     palme_kernels_init(&c, PALME_CPU_C);
     truth = &c;
     check_rounding();
+    for (int i = 0; i < 100 * KINDS; i++)
+        check_int4_round((enum kind)(i % KINDS));
     for (int i = 0; i < IN * OUT; i++)
         pool_w8[i] = (int8_t)random_bits(), pool_w16[i] = palme_bf16_round((float)random_unit()),
         pool_w[i] = (float)random_unit();
@@ -581,6 +805,7 @@ int main(int argc, char **argv)
     if (palme_cpu_has(PALME_CPU_AVX2)) {
         palme_kernels_init(&level, PALME_CPU_AVX2);
         palme_int8_init_avxvnni_emulated(&level);
+        palme_int4_init_avxvnni_emulated(&level);
         level.level = "avxvnni, its one word emulated";
         check_level(&level);
     }

@@ -5,7 +5,8 @@
  *     check_rounded
  *
  * A file whose weights are BF16 or I8 already gives the same weights in f32 and in that precision, so what differs is
- * what the precision does to activations. In bf16 that is nothing where a level widens weights: the bits are the same.
+ * what the precision does to activations. In bf16 that is nothing where a level widens weights, but for the many
+ * keys and values of a picture, which are rounded: the bits are the same, those of logits only without it.
  * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of
  * itself. In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a
  * sum, and of the whole model it is estimated from the number of layers.
@@ -23,6 +24,9 @@ static const char *const shapes[] = {
     "\"encoder_heads\":2,\"decoder_heads\":2,\"num_tokens\":257}",
     "{\"image_size\":32,\"patch_size\":8,\"encoder_dim\":50,\"decoder_dim\":66,\"encoder_depth\":1,\"decoder_depth\":3,"
     "\"cross_attend\":false,\"num_tokens\":97,\"max_seq_len\":40}",
+    /* so many keys and values of the picture that they are rounded to bf16 */
+    "{\"image_size\":64,\"patch_size\":4,\"encoder_dim\":32,\"decoder_dim\":80,\"encoder_depth\":1,\"decoder_depth\":2,"
+    "\"encoder_heads\":1,\"decoder_heads\":4,\"num_tokens\":97}",
 };
 enum { IDS = 9 };
 
@@ -61,9 +65,12 @@ static struct layer layer_of(enum palme_precision precision, int in, int out, en
         float *row = layer.w + (size_t)o * (size_t)in, row_scale = palme_quantization_scale(&factor, row, in);
 
         for (int k = 0; k < in; k++)
-            row[k] = precision == PALME_INT8   ? (float)palme_quantize_value(row[k], factor) * row_scale
-                     : precision == PALME_BF16 ? palme_bf16_widen(palme_bf16_round(row[k]))
-                                               : row[k];
+            row[k] =
+                precision == PALME_INT4
+                    ? palme_int4_weight((uint8_t *)packed + (size_t)(o / 16) * PALME_INT4_PANEL_BYTES(in), o % 16, k)
+                : precision == PALME_INT8 ? (float)palme_quantize_value(row[k], factor) * row_scale
+                : precision == PALME_BF16 ? palme_bf16_widen(palme_bf16_round(row[k]))
+                                          : row[k];
     }
     layer.l.w = packed;
     layer.l.scale = scale;
@@ -138,7 +145,7 @@ static void check_layers(const char *level_name)
                  * A sum in single precision has a rounding of 2^-24 for each of its terms and for what is done to it:
                  * scale and its factor, bias, those of GELU (4 EPS of 1 or of itself in check_kernels), the sum
                  * `into` and what takes it back here. GELU's slope is below 1.13. */
-                double limit = 1.13 * ((precision == PALME_INT8 ? most * (1 / 254.0 + 2 * 0x1p-24) * weights : 0) +
+                double limit = 1.13 * ((precision >= PALME_INT8 ? most * (1 / 254.0 + 2 * 0x1p-24) * weights : 0) +
                                        (precision == PALME_BF16 && kernels.to_bf16 ? size_of * 0x1p-8 : 0)) +
                                1.13 * (size_of + 2) * (in + 8) * 0x1p-24;
                 wrong += !(fabs(found - wanted) <= limit);
@@ -146,6 +153,16 @@ static void check_layers(const char *level_name)
         }
         CHECK_MESSAGE(wrong == 0, "%s %s, %d x %d: %zu values are too far off", kernels.level,
                       palme_precision_name(precision), rows, in, wrong);
+        /* A table that is tied to a layer has its weights. */
+        for (int o = 0; precision != PALME_INT4 && o < 400; o += 7) {
+            const struct palme_table tied = { .precision = precision, .tied = &b.l };
+            float *row = malloc((size_t)in * sizeof *row);
+
+            palme_table_row(row, &tied, (size_t)o, in);
+            CHECK_MESSAGE(memcmp(row, b.w + (size_t)(o * in), (size_t)in * 4) == 0, "%s: row %d of %d is another",
+                          palme_precision_name(precision), o, in);
+            free(row);
+        }
         layer_free(&a), layer_free(&b), free(x), free(y), free(into);
     }
     palme_pool_close(&pool);
@@ -157,6 +174,7 @@ struct numbers {
     float *context, *logits; /* [patches][E], [IDS][V] */
     size_t contexts, all;
     int narrows, blas; /* activations in bf16 are rounded; products of many rows in f32 are done by BLAS */
+    int packed;        /* keys and values of the picture are in bf16 */
 };
 
 static struct numbers run(const char *path, const char *level, const char *precision)
@@ -178,6 +196,21 @@ static struct numbers run(const char *path, const char *level, const char *preci
     n.context = malloc(n.contexts * sizeof *n.context);
     n.logits = malloc(n.all * sizeof *n.logits);
     n.narrows = h.model->kernels.to_bf16 != NULL;
+    if (h.model->precision == PALME_INT4) { /* what few rows see, and nothing else */
+        const struct palme_decoder *decoder = &h.model->weights.decoder;
+        const struct palme_decoder_layer *layer = &decoder->layers[p->decoder.depth - 1];
+
+        CHECK(layer->self.q.precision == PALME_INT4 && layer->self.k.precision == PALME_INT4);
+        CHECK(layer->self.v.precision == PALME_INT4 && layer->self.out.precision == PALME_INT4);
+        CHECK(layer->mlp.up.precision == PALME_INT4 && layer->mlp.down.precision == PALME_INT4);
+        if (p->cross_attend) {
+            CHECK(layer->cross.q.precision == PALME_INT4 && layer->cross.out.precision == PALME_INT4);
+            CHECK(layer->cross.k.precision == PALME_INT8 && layer->cross.v.precision == PALME_INT8);
+        }
+        CHECK(decoder->logits.precision == PALME_INT8 && decoder->embedding.precision == PALME_INT8);
+        CHECK(h.model->weights.encoder.layers[0].mlp.up.precision == PALME_INT8);
+    }
+    n.packed = p->cross_attend && palme_picture_is_packed(h.model, 0);
     n.blas = h.model->weights.encoder.patch.layout == PALME_LAYOUT_ROWS;
     host_encode(&h, image);
     memcpy(n.context, h.context, n.contexts * sizeof *n.context);
@@ -229,6 +262,18 @@ static void check_same(struct vectors *v, const struct numbers *n, enum palme_pr
         v->first[precision] = *n;
 }
 
+/* Done with the numbers of a level; those of the first one with vectors stay. */
+static void keep_or_free(struct vectors *v, struct numbers *n, enum palme_precision precision, int plain,
+                         const char *level)
+{
+    if (!plain)
+        check_same(v, n, precision, level);
+    if (plain || v->known[precision])
+        numbers_free(n);
+    else
+        v->known[precision] = 1;
+}
+
 static void check_model(const char *shape, const char *level, struct vectors *vectors)
 {
     const int plain = strcmp(level, "c") == 0;
@@ -239,6 +284,9 @@ static void check_model(const char *shape, const char *level, struct vectors *ve
     /* A row's largest value is up to some six deviations, so that rounding it to 254 steps adds errors of
      * 6 / 127 / sqrt(12) deviations; each layer has six such inputs at most, whose errors add up like squares. */
     double tolerance = 6 / 127.0 / sqrt(12) * sqrt(6.0 * depth + 2);
+    /* A weight in 4 bits is off by a uniform part of a step, and the largest of 32 weights, some three deviations, has
+     * eight steps; in all layers of the decoder. */
+    double tolerance_4 = tolerance + 3 / 8.0 / sqrt(12) * sqrt(6.0 * depth);
     int kept[2] = { 0 };
 
     builder_convert_all(b, "BF16");
@@ -246,13 +294,13 @@ static void check_model(const char *shape, const char *level, struct vectors *ve
     struct numbers f32 = run(path, level, "f32"), low = run(path, level, "bf16");
     double far = distance(low.logits, f32.logits, f32.all);
     if (!low.narrows && !f32.blas)
-        CHECK_MESSAGE(same_numbers(&low, &f32),
+        CHECK_MESSAGE(low.packed ? memcmp(low.context, f32.context, low.contexts * 4) == 0 : same_numbers(&low, &f32),
                       "%s: bf16 differs from f32 with the same weights: logits by %g deviations", level, far);
-    else
-        /* The same inputs are off by the unit roundoff of bf16; or by that of sums in another order, where up to
-         * 384 = 2^8.6 roundings of 2^-24 add up like squares. */
-        CHECK_MESSAGE(far <= sqrt(6.0 * depth + 2) * (low.narrows ? 0x1p-8 : 0x1p-19),
-                      "%s: bf16: logits are off by %g deviations", level, far);
+    /* The same inputs are off by the unit roundoff of bf16, or of cross-attention those keys and values that are; or by
+     * that of sums in another order, where up to 384 = 2^8.6 roundings of 2^-24 add up like squares. */
+    CHECK_MESSAGE(far <= sqrt(6.0 * depth + 2) * (low.narrows || low.packed ? 0x1p-8 : 0x1p-19),
+                  "%s: bf16: logits are off by %g deviations", level, far);
+    CHECK_MESSAGE(!low.packed || far > 0, "%s: bf16: keys and values are not rounded", level);
     if (!plain) {
         check_same(vectors, &f32, PALME_F32, level);
         if (!low.narrows)
@@ -275,13 +323,14 @@ static void check_model(const char *shape, const char *level, struct vectors *ve
     printf("%s, int8: encoder off by %.4f deviations, logits by %.4f, tolerance %.4f\n", level, near, far, tolerance);
     CHECK_MESSAGE(near <= tolerance && far <= tolerance, "int8: encoder off by %g deviations, logits by %g", near, far);
     CHECK_MESSAGE(near > 0 && far > 0, "int8 is not computed");
+    keep_or_free(vectors, &low, PALME_INT8, plain, level);
+    low = run(path, level, "int4");
+    far = distance(low.logits, f32.logits, f32.all);
+    CHECK_MESSAGE(distance(low.context, f32.context, f32.contexts) == near, "%s, int4: the encoder is not that of int8",
+                  level);
+    CHECK_MESSAGE(far <= tolerance_4 && far > 0, "%s, int4: logits are off by %g deviations", level, far);
+    keep_or_free(vectors, &low, PALME_INT4, plain, level);
     numbers_free(&f32);
-    if (!plain)
-        check_same(vectors, &low, PALME_INT8, level);
-    if (plain || vectors->known[PALME_INT8])
-        numbers_free(&low);
-    else
-        vectors->known[PALME_INT8] = 1;
     builder_free(b);
 }
 

@@ -313,7 +313,7 @@ static void check_refusals(struct servant *s, const char *golden)
 
 static void check_precisions(const char *program, const char *golden)
 {
-    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+    static const char *const names[] = { "auto", "f32", "bf16", "int8", "int4" };
     struct servant s;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -351,8 +351,8 @@ static void row_after(const palme_model *model, palme_session *s, const int *ids
                            4);
     struct palme_rotary rotary = { memory, memory + 384, memory + 768, memory + 1152, 24 };
     struct palme_cache cache = { .kv = memory + 1536, .capacity = 24 };
-    struct palme_picture seen = { .kv = cache.kv + 2 * depth * 24 * inner, .capacity = patches };
-    float *context = seen.kv + 2 * depth * (size_t)patches * inner;
+    float *picture_kv = cache.kv + 2 * depth * 24 * inner, *context = picture_kv + 2 * depth * (size_t)patches * inner;
+    struct palme_picture seen = { .kv = picture_kv, .capacity = patches };
     float *mapped = context + (size_t)patches * p->encoder.dim, *logits = mapped + (size_t)patches * p->decoder.dim;
     struct palme_arena scratch = scratch_for_model(model, 64);
     float *pixels = calloc((size_t)p->image_size * (size_t)p->image_size * 3, sizeof *pixels);

@@ -262,7 +262,7 @@ int main(void)
     palme_model_close(&int8);
     palme_model_close(&f32);
     for (int l = PALME_CPU_C; l < PALME_CPU_LEVELS; l++) {
-        for (int p = 0; p < PALME_PRECISIONS && palme_cpu_has((enum palme_cpu_level)l); p++) {
+        for (int p = 0; p <= PALME_INT8 && palme_cpu_has((enum palme_cpu_level)l); p++) {
             const char *level = palme_cpu_name((enum palme_cpu_level)l);
             int count = l == PALME_CPU_C ? 1 : 3, some = l == PALME_CPU_C ? 3 : (int)(sizeof sizes / sizeof *sizes);
             palme_model *models[3] = { NULL };

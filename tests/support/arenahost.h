@@ -40,4 +40,16 @@ static inline struct palme_arena scratch_for_model(const struct palme_model *mod
     return arena_of_bytes(arena.most);
 }
 
+/* Zeroed memory for what the decoder knows of a picture of up to so many tokens; kv is the caller's to free. */
+static inline struct palme_picture picture_for_model(const struct palme_model *model, int tokens)
+{
+    struct palme_arena measured = { 0 };
+    struct palme_picture picture;
+
+    palme_picture_lay_out(&picture, &measured, model, tokens);
+    picture.tokens = 0;
+    picture.kv = calloc(1, measured.most + 1);
+    return picture;
+}
+
 #endif

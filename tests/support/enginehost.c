@@ -4,6 +4,8 @@
  */
 #include "support/enginehost.h"
 
+#include "support/arenahost.h"
+
 #include "base/util.h"
 
 #include <stdlib.h>
@@ -13,6 +15,7 @@ static const struct host_precision precisions[] = {
     { "f32", 4, 1 },
     { "bf16", 2, 1 },
     { "int8", 1, 1 },
+    { "int4", PALME_INT4_UNIT_BYTES / (double)(PALME_INT4_UNIT *PALME_PANEL), 1 },
 };
 
 const struct host_precision *host_precision_find(const char *name)
@@ -97,13 +100,11 @@ int sentence_open(struct sentence *s, const struct host *h, int text)
 {
     const struct palme_config *p = &h->model->config;
     size_t width = 2 * (size_t)p->decoder.depth * (size_t)palme_stack_inner(&p->decoder);
-    size_t tokens = (size_t)palme_config_image_tokens(p);
 
     memset(s, 0, sizeof *s);
     s->cache.capacity = host_prefix(h) + text;
-    s->picture.capacity = (int)tokens;
     s->cache.kv = calloc((size_t)s->cache.capacity * width, sizeof(float));
-    s->picture.kv = calloc(p->cross_attend ? tokens * width : 1, sizeof(float));
+    s->picture = picture_for_model(h->model, palme_config_image_tokens(p));
     if (s->cache.kv && s->picture.kv)
         return 0;
     sentence_close(s);

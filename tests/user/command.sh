@@ -166,12 +166,12 @@ for precision in auto f32; do
     run --precision $precision --format text dog.jpg
     check "--precision $precision" "$(cat out)" = "$words"
 done
-for precision in bf16 int8; do # other roundings, perhaps other words
+for precision in bf16 int8 int4; do # other roundings, perhaps other words
     run --precision $precision --format text dog.jpg
     check "--precision $precision" $status = 0 -a -s out
 done
 run --precision f16 dog.jpg
-check "--precision says what there is" -n "$(grep 'auto, f32, bf16 or int8' err)"
+check "--precision says what there is" -n "$(grep 'auto, f32, bf16, int8 or int4' err)"
 run --verify dog.jpg
 check "--verify asks for a checksum" $status = 2 -a "$(grep -c sha256 err)" = 1 -o $status = 0
 run --prompt 'two dogs' --format text dog.jpg

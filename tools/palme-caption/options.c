@@ -68,8 +68,9 @@ static const char help[] =
     "  --model FILE       the model file; else $PALME_MODEL, else the installed one\n"
     "  --threads N        compute threads; 0, the default: the processors, shared by the jobs\n"
     "  --cpu LEVEL        instruction set: c, neon, dotprod, avx2, avxvnni, avx512, vnni, bf16; default: the best\n"
-    "  --precision P      what the weights are kept and computed in: f32, bf16, int8; auto, the\n"
-    "                     default: the fastest in which the model's captions are as good\n"
+    "  --precision P      what the weights are kept and computed in: f32, bf16, int8, int4 (4 bits\n"
+    "                     in the decoder); auto, the default: the fastest but int4 in which the\n"
+    "                     model's captions are as good\n"
     "  --beams N          sentences followed at a time, 1 to 16; 0, the default: the model's\n"
     "  --max-length N     most tokens of a caption, 1 to 1024; default: the model's, or 32\n"
     "  --prompt TEXT      words to go on from; the caption is what follows them\n"
@@ -245,7 +246,7 @@ enum { NOT_MINE = 2 };
 
 static int read_engine_option(struct caption_settings *s, int option, char *text)
 {
-    static const char *const precisions[] = { "auto", "f32", "bf16", "int8", NULL };
+    static const char *const precisions[] = { "auto", "f32", "bf16", "int8", "int4", NULL };
     static const char *const unsure[] = { "labels", "caption", "silent", NULL };
     int place;
 
@@ -255,7 +256,7 @@ static int read_engine_option(struct caption_settings *s, int option, char *text
     case VERIFY: s->verify = 1; return TRUE;
     case CPU: s->level = text; return TRUE;
     case PRECISION:
-        if (!word_of(&place, text, precisions, "--precision takes auto, f32, bf16 or int8"))
+        if (!word_of(&place, text, precisions, "--precision takes auto, f32, bf16, int8 or int4"))
             return FALSE;
         s->precision = precisions[place];
         return TRUE;

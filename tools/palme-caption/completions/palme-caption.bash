@@ -16,7 +16,7 @@ _palme_caption() {
     done
     case $before in
     --format) values='tsv text json jsonl csv vtt srt' ;;
-    --precision) values='auto f32 bf16 int8' ;;
+    --precision) values='auto f32 bf16 int8 int4' ;;
     --write) values='vtt srt json jsonl csv tsv text' ;;
     --cpu) values='c neon dotprod avx2 avxvnni avx512 vnni bf16' ;;
     --when-unsure) values='labels caption silent' ;;

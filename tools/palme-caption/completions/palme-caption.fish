@@ -4,7 +4,7 @@
 complete -c palme-caption -l model -rF -d 'the model file'
 complete -c palme-caption -l threads -x -d 'compute threads'
 complete -c palme-caption -l cpu -xa 'c neon dotprod avx2 avxvnni avx512 vnni bf16' -d 'instruction set'
-complete -c palme-caption -l precision -xa 'auto f32 bf16 int8' -d 'what the weights are computed in'
+complete -c palme-caption -l precision -xa 'auto f32 bf16 int8 int4' -d 'what the weights are computed in'
 complete -c palme-caption -l verify -d 'check the sha256 of the model file'
 complete -c palme-caption -l beams -x -d 'sentences followed at a time'
 complete -c palme-caption -l max-length -x -d 'most tokens of a caption'
