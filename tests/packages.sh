@@ -3,7 +3,7 @@
 #
 # packages.sh - installs the Debian packages that are missing, with apt, through sudo when it is not root.
 #
-#     sh tests/packages.sh build demo test python web hls     any of these groups
+#     sh tests/packages.sh build demo test python web hls fleet     any of these groups
 set -eu
 
 build='gcc libc6-dev meson ninja-build pkg-config
@@ -25,6 +25,9 @@ python='python3-venv'
 web='libsoup-3.0-dev libjson-glib-dev libglib2.0-dev-bin gstreamer1.0-libav gstreamer1.0-plugins-good'
 # H.264, and the decoders of common files.
 hls='gstreamer1.0-plugins-ugly gstreamer1.0-libav'
+# Many machines: the Python package of the engine is compiled, and cameras come by RTSP and in H.264.
+fleet='python3-venv python3-dev python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav'
 
 wanted=
 for group in "$@"; do
@@ -35,6 +38,7 @@ for group in "$@"; do
     python) wanted="$wanted $python" ;;
     web) wanted="$wanted $web" ;;
     hls) wanted="$wanted $hls" ;;
+    fleet) wanted="$wanted $fleet" ;;
     *) echo "packages.sh: unknown group $group" >&2; exit 2 ;;
     esac
 done
