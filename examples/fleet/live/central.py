@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The two actors that are there once, beside the driver: the registry of leases, and the keeper of the log."""
+
+import logging
+import threading
+import time
+
+from ray.util import metrics
+
+from .captionlog import FAULTS, CaptionLog
+from .lease import LeaseTable, clock
+
+log = logging.getLogger("palme.fleet")
+
+
+class Registry:
+    """Who captions what: LeaseTable, told of all cameras by the driver. Ray starts it again where it dies; the driver
+    then tells it again, and the holders show their leases."""
+
+    def __init__(self, seconds):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        self.table, self.lock = LeaseTable(seconds), threading.Lock()
+        self.version, self.specs = None, {}
+        self.faults, self.last = {}, {}  # camera: fault, moment of its last caption
+        self.began = clock()
+        self.age = metrics.Gauge("palme_caption_age_seconds", "Seconds since a camera's last caption", ("camera",))
+        self.held = metrics.Gauge("palme_camera_held", "1 while a process has the camera, else 0", ("camera",))
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def version_of_cameras(self):
+        """What configure() was last told; None at the beginning."""
+        return self.version
+
+    def configure(self, version, cameras):
+        """Sets all cameras, {id: spec}."""
+        with self.lock:
+            self.version, self.specs = version, cameras
+            self.table.configure(cameras)
+            for one in self.faults, self.last:
+                for camera in one.keys() - cameras.keys():
+                    del one[camera]
+
+    def renew(self, holder, held, ended, capacity, dead, report):
+        """As LeaseTable.renew, but with the specs: {camera: (epoch, spec)}. `dead` are processes that the holder
+        knows to have ended, `report` has {camera: (seconds since its last caption or None, fault or None)}."""
+        with self.lock:
+            for name in dead:
+                self.table.gone(name)
+            granted = self.table.renew(holder, held, ended, capacity)
+            if granted is None:
+                return None
+            for camera, (age, fault) in report.items():
+                if camera in self.specs:
+                    self.faults[camera] = fault
+                    if age is not None:
+                        self.last[camera] = max(clock() - age, self.last.get(camera, 0))
+            return {camera: (epoch, self.specs[camera]) for camera, epoch in granted.items()}
+
+    def state(self):
+        """{camera: (its holder or None, seconds since its last caption or None, fault or None)}, and the cameras that
+        are none any more and still have a holder."""
+        with self.lock:
+            now = clock()
+            state = {}
+            for camera in self.specs.keys() | self.table.leases.keys():
+                last = self.last.get(camera)
+                state[camera] = self.table.holder_of(camera), last and now - last, self.faults.get(camera)
+            return state
+
+    def _count(self):
+        while True:
+            time.sleep(1)
+            for camera, (holder, age, _) in self.state().items():
+                self.age.set(clock() - self.began if age is None else age, {"camera": camera})
+                self.held.set(holder is not None, {"camera": camera})
+
+
+class Keeper:
+    """The log: takes captions from all processes, and rolls files."""
+
+    def __init__(self, settings):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        self.log = CaptionLog(**settings)
+        self.rows = metrics.Gauge("palme_log_waiting", "Captions in the journal and in no file of the log")
+        self.fault = None
+        self.ending = threading.Event()
+        threading.Thread(target=self._roll, daemon=True).start()
+
+    def append(self, captions):
+        """They are safe on this machine when this returns."""
+        self.log.append(captions)
+
+    def state(self):
+        return {"waiting": self.log.waiting(), "doubled": self.log.doubled, "fault": self.fault}
+
+    def stop(self):
+        """Writes what waits. Returns how many rows could not be written."""
+        self.ending.set()
+        self._try(force=True)
+        return self.log.waiting()
+
+    def _try(self, force=False):
+        try:
+            self.log.roll(force)
+            if self.fault:
+                log.warning("log: files can be written again")
+            self.fault = None
+        except FAULTS as error:
+            if self.fault is None:
+                log.warning("log: %s; captions wait in the journal", error)
+            self.fault = str(error)
+
+    def _roll(self):
+        while not self.ending.wait(0.5):
+            try:
+                self._try()
+                self.rows.set(self.log.waiting())
+            except Exception:
+                log.exception("a fault of this program")
