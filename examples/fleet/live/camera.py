@@ -14,7 +14,7 @@ import time
 import gi
 
 gi.require_version("Gst", "1.0")
-from gi.repository import GLib, Gst  # noqa: E402
+from gi.repository import Gst  # noqa: E402
 
 from .config import without_password  # noqa: E402
 from .lease import clock  # noqa: E402
@@ -22,7 +22,30 @@ from .lease import clock  # noqa: E402
 log = logging.getLogger("palme.fleet")
 FIRST_PAUSE, LAST_PAUSE = 1, 30  # seconds until a failed camera is tried again, doubled each time
 SOUND = 30  # seconds of captions after which the pauses begin anew
-TYPES = Gst.MessageType.ELEMENT | Gst.MessageType.ERROR | Gst.MessageType.EOS
+# Looked up once: Python's GStreamer makes these when they are first used, which several threads must not do at once.
+ELEMENT, ERROR, EOS = Gst.MessageType.ELEMENT, Gst.MessageType.ERROR, Gst.MessageType.EOS
+NULL, PLAYING, FAILURE = Gst.State.NULL, Gst.State.PLAYING, Gst.StateChangeReturn.FAILURE
+TYPES = ELEMENT | ERROR | EOS
+
+
+def prepare():
+    """Initialises GStreamer, and uses all that the pool uses once, for the reason above. Raises RuntimeError where
+    elements are missing."""
+    Gst.init(None)
+    for element, where in ("palmecaption", "setup.sh installs it"), ("watchdog", "gstreamer1.0-plugins-bad"):
+        if not Gst.ElementFactory.find(element):
+            raise RuntimeError(f"GStreamer has no element {element} ({where}); GST_PLUGIN_PATH names more folders")
+    Gst.uri_is_valid("")
+    pipeline = Gst.parse_launch("fakesrc num-buffers=1 ! fakesink name=sink")
+    element = pipeline.get_by_name("sink")
+    element.set_property("sync", True)
+    pipeline.set_state(PLAYING)
+    while not (message := pipeline.get_bus().pop_filtered(TYPES)):
+        time.sleep(0.01)
+    if message.type == ERROR:
+        raise RuntimeError(message.parse_error()[0].message)
+    pipeline.get_clock().get_time(), pipeline.get_base_time()
+    pipeline.set_state(NULL)
 
 
 def _quoted(text):
@@ -72,18 +95,18 @@ class Camera:
             )
             element = pipeline.get_by_name("caption")
             set_properties(element, spec)
-            if pipeline.set_state(Gst.State.PLAYING) == Gst.StateChangeReturn.FAILURE:
-                message = pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR)
+            if pipeline.set_state(PLAYING) == FAILURE:
+                message = pipeline.get_bus().pop_filtered(ERROR)
                 raise ValueError(message.parse_error()[0].message if message else "the pipeline does not start")
         except BaseException:
             if pipeline is not None:
-                pipeline.set_state(Gst.State.NULL)
+                pipeline.set_state(NULL)
             raise
         return pipeline, element
 
     @staticmethod
     def _unmake(pipeline):
-        pipeline.set_state(Gst.State.NULL)
+        pipeline.set_state(NULL)
 
     # ---- On the thread that polls
 
@@ -95,8 +118,8 @@ class Camera:
             work, self.work = self.work, None
             try:
                 made = work.result()
-            except (GLib.Error, ValueError, TypeError) as error:
-                self._fail(getattr(error, "message", None) or str(error), now)
+            except Exception as error:  # whatever it is, it is this camera's alone
+                self._fail(getattr(error, "message", None) or f"{type(error).__name__}: {error}", now)
                 return
             if made is not None and self.stopped:
                 self.work = self.pool.submit(self._unmake, made[0])
@@ -117,9 +140,9 @@ class Camera:
             self._hear(message, now)
 
     def _hear(self, message, now):
-        if message.type == Gst.MessageType.ERROR:
+        if message.type == ERROR:
             self._fail(message.parse_error()[0].message, now)
-        elif message.type == Gst.MessageType.EOS:
+        elif message.type == EOS:
             if source_of(self.spec["address"]).startswith("filesrc"):
                 self._end(max(now, self.started + 1))  # again from its beginning
             else:

@@ -40,13 +40,13 @@ class Registry:
                 for camera in one.keys() - cameras.keys():
                     del one[camera]
 
-    def renew(self, holder, held, ended, capacity, dead, report):
+    def renew(self, holder, asked, held, ended, capacity, dead, report):
         """As LeaseTable.renew, but with the specs: {camera: (epoch, spec)}. `dead` are processes that the holder
         knows to have ended, `report` has {camera: (seconds since its last caption or None, fault or None)}."""
         with self.lock:
             for name in dead:
                 self.table.gone(name)
-            granted = self.table.renew(holder, held, ended, capacity)
+            granted = self.table.renew(holder, asked, held, ended, capacity)
             if granted is None:
                 return None
             for camera, (age, fault) in report.items():

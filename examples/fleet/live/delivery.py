@@ -125,7 +125,10 @@ class Broker:
             raise OSError(str(error)) from None
 
     def update(self):
-        """Sends the states that the broker has not got. Raises OSError."""
+        """Sends the states that the broker has not got, and connects again if need be. Raises OSError."""
+        if self.client is not None and not self.client.is_connected():
+            self._close(self.client)
+            self.client = None
         while True:
             with self.lock:
                 news = {topic: text for topic, text in self.states.items() if self.told.get(topic) != text}

@@ -58,7 +58,8 @@ class Numbers:
 
 
 class Holder:
-    """`number` names the actor; `settings` are those of Config; `fleet` is in the names of the registry and the keeper."""
+    """`number` names the actor; `settings` are those of Config; the registry and the keeper have `fleet` in their
+    names."""
 
     def __init__(self, number, settings, fleet):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -67,22 +68,10 @@ class Holder:
         # The element looks for its model here, and GStreamer for the element, before it is initialised.
         os.environ["PALME_MODEL"] = installed.model()
         installed.let_gstreamer_find_the_plugin()
-        import gi
-
-        gi.require_version("Gst", "1.0")
-        from gi.repository import Gst
-
         from . import camera
 
-        Gst.init(None)
+        camera.prepare()
         self.make_camera = camera.Camera
-        for element in "palmecaption", "watchdog":
-            if not Gst.ElementFactory.find(element):
-                raise RuntimeError(
-                    f"{socket.gethostname()}: GStreamer has no element {element}: "
-                    "setup.sh installs palmecaption, or GST_PLUGIN_PATH names its folder where `ray start` runs; "
-                    "watchdog is in gstreamer1.0-plugins-bad"
-                )
         self.settings = settings
         self.registry, self.keeper = ray.get_actor(f"registry-{fleet}"), ray.get_actor(f"keeper-{fleet}")
         self.label = f"holder{number}"
@@ -260,7 +249,7 @@ class Holder:
             try:
                 dead = list(self.dead)
                 room = self.settings["actors"]["cameras"]
-                request = self.registry.renew.remote(self.name, held, ended, room, dead, report)
+                request = self.registry.renew.remote(self.name, asked, held, ended, room, dead, report)
                 granted = ray.get(request, timeout=max(self.settings["lease"]["seconds"] / 2, 1))
             except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
                 if fault is None:

@@ -43,6 +43,7 @@ class Lease:
 class _Holder:
     since: float
     seen: float
+    asked: float
     capacity: int
 
 
@@ -62,16 +63,19 @@ class LeaseTable:
         for camera, lease in self.leases.items():
             lease.leaving = lease.leaving or camera not in self.cameras
 
-    def renew(self, holder, held, ended, capacity):
-        """What a holder may caption: {camera: epoch}, for `seconds` from when it asked. It says which leases it has
-        (`held`), and which it has let go since it last heard (`ended`), both {camera: epoch}; it has room for
-        `capacity` cameras. None while the table knows no cameras: the holder goes on with what it has."""
+    def renew(self, holder, asked, held, ended, capacity):
+        """What a holder may caption: {camera: epoch}, for `seconds` from when it asked, by its own clock at `asked`. It
+        says which leases it has (`held`), and which it has let go since it last heard (`ended`), both {camera: epoch};
+        it has room for `capacity` cameras. None while the table knows no cameras, and for a request that was overtaken
+        by a later one: the holder goes on with what it has."""
         now = self.now()
         if self.cameras is None:
             return None
         self._forget(now)
-        self.holders.setdefault(holder, _Holder(now, now, capacity))
-        self.holders[holder].seen, self.holders[holder].capacity = now, capacity
+        known = self.holders.setdefault(holder, _Holder(now, now, -math.inf, capacity))
+        if asked <= known.asked:
+            return None
+        known.seen, known.asked, known.capacity = now, asked, capacity
         for camera, epoch in ended.items():
             if self._is(camera, holder, epoch):
                 del self.leases[camera]
@@ -133,6 +137,7 @@ class HeldLeases:
     def __init__(self, seconds, now=clock):
         self.seconds, self.now = seconds, now
         self.lock = threading.Lock()
+        self.answered = -math.inf  # when the newest request was made that has an answer
         self.leases, self.ended = {}, {}  # camera: (epoch, until); camera: epoch, until the table has heard of it
 
     def request(self):
@@ -144,7 +149,11 @@ class HeldLeases:
 
     def answer(self, asked, told, granted):
         """Takes the answer to a request that was made at `asked` and told of the ended leases `told`. Returns the
-        cameras to start, {camera: epoch}, and those to stop, whose leases have ended with this call."""
+        cameras to start, {camera: epoch}, and those to stop, whose leases have ended with this call. An answer that
+        comes after that to a later request is none: it may give what was let go since."""
+        if asked <= self.answered:
+            return {}, []
+        self.answered = asked
         until, start = asked + self.seconds, {}
         with self.lock:
             for camera, epoch in told.items():
