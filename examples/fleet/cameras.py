@@ -78,24 +78,54 @@ class Fleet:
             scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
         # Holders find these by name: Ray does not start an actor again that was given handles when a node is lost.
-        fleet = ray.get_runtime_context().get_job_id()
-        self.registry = (
-            ray.remote(Registry).options(name=f"registry-{fleet}", **here).remote(settings["lease"]["seconds"])
-        )
-        self.keeper = ray.remote(Keeper).options(name=f"keeper-{fleet}", **here).remote(settings["log"])
-        self.holders = [
-            ray.remote(Holder)
-            .options(
-                num_cpus=settings["actors"]["cpus"],
-                resources=settings["actors"]["resources"],
-                max_restarts=-1,
-                scheduling_strategy="SPREAD",
-                max_concurrency=4,
-            )
-            .remote(number, settings, fleet)
-            for number in range(settings["actors"]["count"])
-        ]
+        # There is one of each for a log; those of a driver that has just died are there for a moment.
+        self.fleet = hashlib.sha256(settings["log"]["folder"].encode()).hexdigest()[:12]
+        lease = settings["lease"]["seconds"], settings["log"]["journal"]
+        self.registry = self.only_one(Registry, f"registry-{self.fleet}", here, *lease)
+        self.keeper = self.only_one(Keeper, f"keeper-{self.fleet}", here, settings["log"])
+        self.holder_class = ray.remote(Holder)
+        self.holders, self.starting = {}, {}
+        for number in range(settings["actors"]["count"]):
+            self.start_holder(number)
         self.deliver_what_was_left = ray.remote(deliver_what_was_left)
+
+    def only_one(self, kind, name, options, *arguments, seconds=30):
+        """An actor of this name, when no other has it. Raises SystemExit if one keeps it."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.ray.remote(kind).options(name=name, **options).remote(*arguments)
+            except ValueError:
+                if time.monotonic() > end:
+                    folder = self.settings["log"]["folder"]
+                    sys.exit(
+                        f"another cameras.py on this cluster writes to {folder}: stop it, or set another log.folder"
+                    )
+                time.sleep(0.5)
+
+    def start_holder(self, number):
+        actors = self.settings["actors"]
+        options = dict(num_cpus=actors["cpus"], resources=actors["resources"], max_restarts=-1, max_concurrency=4)
+        made = self.holder_class.options(scheduling_strategy="SPREAD", **options)
+        self.holders[number] = made.remote(number, self.settings, self.fleet)
+        self.starting[self.holders[number].where.remote()] = number
+
+    def look_after_holders(self):
+        """Says why a holder cannot be, and tries it again: Ray gives up an actor whose constructor fails."""
+        if not self.starting:
+            return
+        done, _ = (
+            self.ray.wait(list(self.starting), num_returns=len(self.starting), timeout=0) if self.starting else ([], [])
+        )
+        for answer in done:
+            number = self.starting.pop(answer)
+            try:
+                self.ray.get(answer)
+            except self.ray.exceptions.ActorUnavailableError:
+                self.starting[self.holders[number].where.remote()] = number
+            except self.ray.exceptions.RayError as error:
+                log.error("holder %d: %s", number, str(error).strip().splitlines()[-1])
+                self.start_holder(number)
 
     def version(self):
         return hashlib.sha256(json.dumps(self.config.cameras, sort_keys=True).encode()).hexdigest()
@@ -159,7 +189,9 @@ class Fleet:
     def stop(self):
         log.info("stopping")
         left = 0
-        for answer in [holder.stop.remote() for holder in self.holders]:
+        # One that waits for a node has nothing to stop.
+        running = [holder for number, holder in self.holders.items() if number not in self.starting.values()]
+        for answer in [holder.stop.remote() for holder in running]:
             try:
                 left += self.ray.get(answer, timeout=30)
             except self.ray.exceptions.RayError as error:
@@ -210,6 +242,7 @@ def run(args, first):
         try:
             fleet.tell()
             fleet.look_after_nodes()
+            fleet.look_after_holders()
             if fleet.removed or time.monotonic() >= next_report:
                 state = ray.get(fleet.registry.state.remote(), timeout=5)
                 fleet.take_leave(state)

@@ -64,7 +64,7 @@ def test_cameras_are_shared_out(clock):
         clock.time += 0.5
         for one in all_of:
             one.ask(table)
-    assert sorted(len(one.cameras) for one in all_of) == [1, 3, 3]  # none is moved for less than two of difference
+    assert sorted(len(one.cameras) for one in all_of) == [2, 2, 3]
     assert set.union(*(one.cameras for one in all_of)) == set(range(7))
 
 
@@ -175,23 +175,24 @@ def test_removed_cameras_are_let_go_and_others_stay(clock):
 
 def test_never_two_at_once_whatever_happens():
     """Processes that are cut off, lag, die and return, and tables that start again, at random."""
-    for seed in range(150):
+    seeds, had = 100, 0
+    for seed in range(seeds):
         chance, clock = random.Random(seed), Clock()
         cameras = [f"c{i}" for i in range(5)]
         table, processes, on_the_way = opened(clock, cameras), [Process(str(i), clock) for i in range(3)], []
-        cut, spans = {}, {}
-        for step in range(600):
+        cut = {}
+        for step in range(500):
             clock.time += 0.1
             for i, one in enumerate(processes):
                 one.held.lapse()
                 if step % 5 == i and chance.random() > 0.01:
                     asked, held, ended = one.held.request()
                     # Requests and answers take their time while the link is cut.
-                    delay = max(cut.get(i, 0) - clock.time, 0) + chance.random() * 0.3
+                    delay = max(cut.get(i, 0) - clock.time, 0) + chance.random()
                     on_the_way.append((clock.time + delay, "ask", one, asked, held, ended))
-                if chance.random() < 0.003:
-                    cut[i] = clock.time + chance.random() * 12
-                if chance.random() < 0.001:
+                if chance.random() < 0.01:
+                    cut[i] = clock.time + chance.random() * 8
+                if chance.random() < 0.002:
                     processes[i] = Process(f"{i}-{step}", clock)
             if chance.random() < 0.003:
                 table = opened(clock, cameras)
@@ -201,7 +202,7 @@ def test_never_two_at_once_whatever_happens():
                 if kind == "ask":
                     granted = table.renew(one.name, asked, rest[0], rest[1], 64)
                     if granted is not None:
-                        arrives = clock.time + chance.random() * 0.3
+                        arrives = clock.time + max(cut.get(int(one.name[0]), 0) - clock.time, 0) + chance.random()
                         on_the_way.append((arrives, "answer", one, asked, rest[1], granted))
                 elif one in processes:
                     one.held.answer(asked, *rest)
@@ -210,8 +211,8 @@ def test_never_two_at_once_whatever_happens():
                     one for one in processes if camera in one.held.leases and one.held.leases[camera][1] > clock.time
                 ]
                 assert len(held) <= 1, f"seed {seed}, step {step}: {camera} is with {[one.name for one in held]}"
-                spans[camera] = spans.get(camera, 0) + len(held)
-        assert min(spans.values()) > 100
+                had += len(held)
+    assert had > seeds * 500 * 5 / 2  # and they were held for most of the time
 
 
 def test_epochs_differ():

@@ -91,7 +91,7 @@ class Camera:
         try:
             pipeline = Gst.parse_launch(
                 f"{source_of(spec['address'])} ! watchdog timeout={round(spec['stall'] * 1000)} ! videoconvert ! "
-                f"{caption_element(spec['properties'])} ! fakesink sync=false"
+                f"{caption_element(spec['properties'])} ! fakesink"
             )
             element = pipeline.get_by_name("caption")
             set_properties(element, spec)
@@ -160,6 +160,7 @@ class Camera:
         pipeline_clock = self.pipeline.get_clock()
         if known and pipeline_clock and running_time != Gst.CLOCK_TIME_NONE:
             age = (pipeline_clock.get_time() - running_time - self.pipeline.get_base_time()) / Gst.SECOND
+            age = max(age, 0.0)  # a source that is ahead of time shows no picture from the future
         taken = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
         caption = {
             "camera": self.spec["id"],

@@ -24,7 +24,9 @@ import time
 import fsspec
 import pyarrow
 import pyarrow.parquet
+from fsspec.implementations.local import LocalFileSystem
 
+from .lock import wait_for
 from .outbox import connect, transaction
 
 SCHEMA = pyarrow.schema(
@@ -42,6 +44,14 @@ SCHEMA = pyarrow.schema(
 REMEMBER = 30 * 86400  # seconds an epoch's highest number is remembered after its last caption
 
 
+class _Folder:
+    def __init__(self, path):
+        self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def close(self):
+        os.close(self.number)
+
+
 def _row(caption):
     return {
         "camera": caption["camera"],
@@ -56,24 +66,34 @@ def _row(caption):
 
 
 class CaptionLog:
-    """For any threads. `folder` is an fsspec address, `journal` a folder on this machine, which is this log's alone."""
+    """For any threads. `folder` is an fsspec address, `journal` a folder on this machine, which is this log's alone: it
+    waits for a process that has it to end. Raises FAULTS where it cannot be opened."""
 
     def __init__(self, folder, journal, seconds=60, rows=10000):
-        os.makedirs(journal, exist_ok=True)
-        self.seconds, self.rows = seconds, rows
         self.fs, self.folder = fsspec.core.url_to_fs(folder)
+        self.owner = wait_for(os.path.join(journal, "log.lock"))
+        self.seconds, self.rows = seconds, rows
         self.lock, self.rolling = threading.Lock(), threading.Lock()
-        self.base = connect(os.path.join(journal, "journal.db"))
-        with transaction(self.base):
+        self.doubled = 0
+        self.rolled = time.monotonic()
+        try:
+            self.base = self._open(os.path.join(journal, "journal.db"))
+        except sqlite3.Error:
+            self.owner.close()
+            raise
+        self._sweep()
+
+    @staticmethod
+    def _open(path):
+        base = connect(path)
+        with transaction(base):
             for table in (
                 "rows (number INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL)",
                 "seen (epoch TEXT PRIMARY KEY, number INTEGER NOT NULL, time REAL NOT NULL)",
                 "files (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL, last INTEGER NOT NULL)",
             ):
-                self.base.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-        self.doubled = 0
-        self.rolled = time.monotonic()
-        self._sweep()
+                base.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        return base
 
     def append(self, captions):
         """Takes captions, dicts as in the outbox; those of an epoch in their order. They are on disk when this
@@ -142,6 +162,9 @@ class CaptionLog:
                 with contextlib.suppress(AttributeError, OSError, ValueError):
                     os.fsync(file.fileno())  # of a local file
             self.fs.mv(temporary, final)
+            if isinstance(self.fs, LocalFileSystem):  # the new name is on disk before the journal forgets the rows
+                with contextlib.closing(_Folder(folder)) as opened:
+                    os.fsync(opened.number)
         except BaseException:
             with contextlib.suppress(Exception):
                 self.fs.rm_file(temporary)
@@ -156,6 +179,7 @@ class CaptionLog:
 
     def close(self):
         self.base.close()
+        self.owner.close()
 
 
 FAULTS = OSError, sqlite3.Error, pyarrow.ArrowException

@@ -2,6 +2,7 @@
 """The two actors that are there once, beside the driver: the registry of leases, and the keeper of the log."""
 
 import logging
+import os
 import threading
 import time
 
@@ -9,16 +10,33 @@ from ray.util import metrics
 
 from .captionlog import FAULTS, CaptionLog
 from .lease import LeaseTable, clock
+from .lock import wait_for
 
 log = logging.getLogger("palme.fleet")
+
+
+def patiently(make, *words, **settings):
+    """What make() returns, when it does: on a full disk not even a lock can be made. Ray gives an actor up whose
+    constructor fails, so it has to wait here."""
+    fault = None
+    while True:
+        try:
+            return make(*words, **settings)
+        except FAULTS as error:
+            if str(error) != fault:
+                log.warning("%s; it is tried again", error)
+            fault = str(error)
+            time.sleep(1)
 
 
 class Registry:
     """Who captions what: LeaseTable, told of all cameras by the driver. Ray starts it again where it dies; the driver
     then tells it again, and the holders show their leases."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, folder):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        # The time that a new table waits counts from when the one before it has ended.
+        self.owner = patiently(wait_for, os.path.join(folder, "registry.lock"))
         self.table, self.lock = LeaseTable(seconds), threading.Lock()
         self.version, self.specs = None, {}
         self.faults, self.last = {}, {}  # camera: fault, moment of its last caption
@@ -80,7 +98,7 @@ class Keeper:
 
     def __init__(self, settings):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        self.log = CaptionLog(**settings)
+        self.log = patiently(CaptionLog, **settings)
         self.rows = metrics.Gauge("palme_log_waiting", "Captions in the journal and in no file of the log")
         self.fault = None
         self.ending = threading.Event()

@@ -18,6 +18,7 @@ import time
 import ray
 from ray.util import metrics
 
+from .central import patiently
 from .config import without_password
 from .delivery import Broker, Delivery, entity, payload_of
 from .lease import HeldLeases
@@ -75,8 +76,8 @@ class Holder:
         self.settings = settings
         self.registry, self.keeper = ray.get_actor(f"registry-{fleet}"), ray.get_actor(f"keeper-{fleet}")
         self.label = f"holder{number}"
-        self.shelf = Shelf(settings["outbox"]["folder"], settings["outbox"]["memory"])
-        self.name, self.box = self.shelf.new(f"{self.label}-{socket.gethostname()}")
+        self.shelf = patiently(Shelf, settings["outbox"]["folder"], settings["outbox"]["memory"])
+        self.name, self.box = patiently(self.shelf.new, f"{self.label}-{socket.gethostname()}")
         self.others, self.others_lock = [], threading.Lock()  # (name, Outbox) of processes that have ended
         self.dead = []  # their names, for the registry
         self.held = HeldLeases(settings["lease"]["seconds"])
@@ -85,7 +86,7 @@ class Holder:
         self.numbers = Numbers(self.label)
         self.pool = concurrent.futures.ThreadPoolExecutor(STARTING, "pipelines")
         self.broker = Broker(settings["mqtt"], self.label)
-        self.requests, self.answers = queue.SimpleQueue(), queue.SimpleQueue()
+        self.answers = queue.SimpleQueue()  # for the thread of the cameras
         self.current = {}  # camera: epoch, as MQTT's thread sees it
         self.ending = threading.Event()
         self.deliveries = [
@@ -98,16 +99,9 @@ class Holder:
 
     # ---- For the driver
 
-    def about(self):
-        """Where this is, and how it goes."""
-        return {
-            "name": self.name,
-            "pid": os.getpid(),
-            "node": ray.get_runtime_context().get_node_id(),
-            "cameras": sorted(self.current),
-            "outbox": {sink: self.box.length(sink) for sink in ("mqtt", "log")},
-            "fault": self.box.fault,
-        }
+    def where(self):
+        """The node, once the process is up."""
+        return ray.get_runtime_context().get_node_id()
 
     def stop(self, patience=10):
         """Ends the cameras, delivers what waits, for so many seconds at most, and returns how many captions are left

@@ -112,21 +112,22 @@ class LeaseTable:
         return sum(lease.holder == name and not lease.leaving for lease in self.leases.values())
 
     def _give(self, name, now):
-        """Gives a holder, which is alive since it asks, its share of the free cameras, or one of another that has
-        more."""
-        share = math.ceil(len(self.cameras) / len(self.holders))
-        room = self.holders[name].capacity - self._load(name)
-        full = sum(min(holder.capacity, share) for holder in self.holders.values()) < len(self.cameras)
-        if not full:
-            room = min(room, share - self._load(name))
-        free = sorted(self.cameras - self.leases.keys())
-        for camera in free[: max(room, 0)]:
-            self.leases[camera] = Lease(name, new_epoch(), now + self.seconds)
-        if room <= len(free) or now < self.holders[name].since + self.settle:
-            return
-        leaving = sum(lease.leaving for lease in self.leases.values())
-        most = max(self.holders, key=self._load)
-        if not leaving and self._load(most) > self._load(name) + 1:
+        """Gives a holder, which is alive since it asks, the free cameras that are its when each goes to the one with
+        the fewest; or one of another that has more."""
+        loads = {other: self._load(other) for other in self.holders}
+        for camera in sorted(self.cameras - self.leases.keys()):
+            room = [other for other, load in loads.items() if load < self.holders[other].capacity]
+            if not room:
+                return
+            least = min(room, key=lambda other: (loads[other], other))
+            loads[least] += 1
+            if least == name:
+                self.leases[camera] = Lease(name, new_epoch(), now + self.seconds)
+        asking = self.holders[name]
+        settled = now >= asking.since + self.settle and loads[name] < asking.capacity
+        moving = any(lease.leaving for lease in self.leases.values())
+        most = max(loads, key=loads.get)
+        if settled and not moving and loads[most] > loads[name] + 1:
             next(lease for lease in self.leases.values() if lease.holder == most).leaving = True
 
 

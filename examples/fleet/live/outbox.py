@@ -14,12 +14,13 @@ well; a process that dies then has some captions delivered again, which the rece
 
 import collections
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import sqlite3
 import threading
+
+from .lock import Lock
 
 SINKS = "mqtt", "log"
 
@@ -165,29 +166,6 @@ class Outbox:
                 self.base = None
 
 
-class _Lock:
-    """Held by this process until it is released or the process ends. Raises BlockingIOError where another holds it."""
-
-    def __init__(self, path):
-        self.path = path
-        while True:
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The one who had it may have deleted the file in between.
-                if os.path.exists(path) and os.path.samestat(os.fstat(self.file), os.stat(path)):
-                    return
-            except BlockingIOError:
-                os.close(self.file)
-                raise
-            os.close(self.file)
-
-    def remove(self):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        os.close(self.file)
-
-
 class Shelf:
     """A folder with the outboxes of the processes of one machine."""
 
@@ -199,7 +177,7 @@ class Shelf:
     def new(self, owner):
         """(name, Outbox) for a process; the name begins with `owner` and is used once."""
         name = f"{owner}-{secrets.token_hex(6)}"
-        self.locks[name] = _Lock(os.path.join(self.folder, name + ".lock"))
+        self.locks[name] = Lock(os.path.join(self.folder, name + ".lock"))
         return name, Outbox(os.path.join(self.folder, name + ".db"), self.memory)
 
     def orphans(self):
@@ -210,7 +188,7 @@ class Shelf:
             if name == entry or name in self.locks:
                 continue
             try:
-                self.locks[name] = _Lock(os.path.join(self.folder, entry))
+                self.locks[name] = Lock(os.path.join(self.folder, entry))
             except (BlockingIOError, FileNotFoundError):
                 continue
             box = Outbox(os.path.join(self.folder, name + ".db"), self.memory)
@@ -230,4 +208,4 @@ class Shelf:
 
     def release(self, name):
         """Leaves an outbox to others."""
-        os.close(self.locks.pop(name).file)
+        self.locks.pop(name).close()
