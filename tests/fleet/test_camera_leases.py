@@ -126,6 +126,19 @@ def test_a_lease_that_was_ended_is_not_taken_again(clock):
     assert one.cameras == {"a"} and one.held.leases["a"][0] != old
 
 
+def test_a_request_that_was_overtaken_takes_nothing(clock):
+    table, one = opened(clock, "a"), Process("one", clock)
+    clock.time += 5
+    one.ask(table)
+    early = one.held.request()
+    one.held.end("a")
+    clock.time += 0.1
+    one.capacity = 0
+    one.ask(table)
+    assert table.holder_of("a") is None
+    assert table.renew("one", *early, 64) is None and table.holder_of("a") is None
+
+
 def test_a_new_table_takes_over_the_leases_that_are_shown(clock):
     table, one = opened(clock, "ab"), Process("one", clock)
     clock.time += 5

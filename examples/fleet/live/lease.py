@@ -16,6 +16,7 @@ holders that still have leases show them, and the table takes them over; all oth
 
 import dataclasses
 import datetime
+import heapq
 import math
 import secrets
 import threading
@@ -108,19 +109,22 @@ class LeaseTable:
         self.leases = {camera: lease for camera, lease in self.leases.items() if lease.until > now}
         self.holders = {name: holder for name, holder in self.holders.items() if holder.seen + self.seconds > now}
 
-    def _load(self, name):
-        return sum(lease.holder == name and not lease.leaving for lease in self.leases.values())
-
     def _give(self, name, now):
         """Gives a holder, which is alive since it asks, the free cameras that are its when each goes to the one with
         the fewest; or one of another that has more."""
-        loads = {other: self._load(other) for other in self.holders}
+        loads = dict.fromkeys(self.holders, 0)
+        for lease in self.leases.values():
+            if not lease.leaving and lease.holder in loads:
+                loads[lease.holder] += 1
+        room = [(load, other) for other, load in loads.items() if load < self.holders[other].capacity]
+        heapq.heapify(room)
         for camera in sorted(self.cameras - self.leases.keys()):
-            room = [other for other, load in loads.items() if load < self.holders[other].capacity]
             if not room:
                 return
-            least = min(room, key=lambda other: (loads[other], other))
-            loads[least] += 1
+            load, least = heapq.heappop(room)
+            loads[least] = load + 1
+            if load + 1 < self.holders[least].capacity:
+                heapq.heappush(room, (load + 1, least))
             if least == name:
                 self.leases[camera] = Lease(name, new_epoch(), now + self.seconds)
         asking = self.holders[name]
