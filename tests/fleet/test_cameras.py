@@ -355,11 +355,9 @@ def test_faults(count):
         row(f"cameras, {count} nodes: {name}", len(gone), doubled, gap)
         if gap > LIMIT:
             failures.append(f"{name}: {one} had no caption for {gap:.1f} s")
-    assert lost == set(), said
-    assert evidence.doubled() == 0, said
-    assert evidence.left == set(), said
+    found = dict(lost=sorted(lost), doubled=evidence.doubled(), left=sorted(evidence.left), failures=failures)
+    assert found == dict(lost=[], doubled=0, left=[], failures=[]), said
     assert len(evidence.ids) > CAMERAS * 20
-    assert not failures, f"{failures}\n{said}"
 
 
 def epoch_time(one, evidence):
