@@ -263,6 +263,21 @@ def cut(run):
     run.settle()
 
 
+def cut_and_kill(run):
+    """What the node captioned while it was cut off is on its disk alone."""
+    run.nodes.link(1, False)
+    time.sleep(3)
+    run.nodes.kill_node(1)
+    waiting = run.on_disk(1)
+    assert len(waiting) >= 2, "nothing was captioned while the link was cut"
+    run.witnessed |= waiting
+    run.nodes.link(1, True)
+    time.sleep(10)
+    run.nodes.restart_node(1)
+    run.nodes.wait_for(run.nodes.count)
+    run.settle()
+
+
 def fill(folder):
     def fault(run):
         where = run.nodes.shared if folder == "shared" else run.nodes.spool_of(folder)
@@ -282,6 +297,7 @@ FAULTS = {
     "cameras.py is killed": kill_driver,
     "a node is killed": kill_node,
     "a link is cut for 10 s": cut,
+    "a node is cut off, then killed": cut_and_kill,
     "the log's disk is full for 10 s": fill("shared"),
     "an outbox's disk is full for 10 s": fill(1),
 }
