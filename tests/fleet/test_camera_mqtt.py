@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,6 +146,26 @@ def test_a_broker_that_is_not_there_is_an_oserror(tmp_path):
     away = Server(tmp_path)
     with pytest.raises(OSError):
         delivery.Broker({"host": "127.0.0.1", "port": away.port}, "a").publish([("a", "b", False)])
+
+
+def test_a_broker_that_does_not_confirm_has_nothing(monkeypatch):
+    monkeypatch.setattr(delivery, "PATIENCE", 1)
+
+    def serve(listening):
+        client, _ = listening.accept()
+        with client:
+            client.recv(1000)
+            client.sendall(b"\x20\x02\x00\x00")  # CONNACK, and nothing more
+            while client.recv(1000):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        broker = delivery.Broker({"host": "127.0.0.1", "port": listening.getsockname()[1]}, "a")
+        with pytest.raises(OSError, match="does not confirm"):
+            broker.publish([("a", "b", False)])
+        thread.join()
 
 
 def test_what_home_assistant_reads_is_what_the_c_program_writes():
