@@ -49,7 +49,9 @@ import threading
 import time
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no word to the outside
-os.environ.setdefault("RAY_METRICS_REPORT_INTERVAL_MS", "2000")
+# For a Ray that is started here; `ray start` takes them from its own environment.
+os.environ.setdefault("RAY_metrics_report_interval_ms", "2000")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 from live import config
 
@@ -181,6 +183,8 @@ class Fleet:
         silent = sorted(camera for camera, (holder, _, fault) in state.items() if holder is None or fault)
         waiting = self.ray.get(self.keeper.state.remote(), timeout=5)["waiting"]
         words = f"{held} of {len(self.config.cameras)} cameras held, {waiting} captions wait for the next file"
+        if self.starting:
+            words += f"; {len(self.starting)} holders start, or wait for a node with room"
         if silent:
             words += "; not well: " + ", ".join(f"{c} ({state[c][2] or 'nobody has it'})" for c in silent[:5])
             words += f" and {len(silent) - 5} more" if len(silent) > 5 else ""

@@ -135,8 +135,8 @@ def test_a_request_that_was_overtaken_takes_nothing(clock):
     clock.time += 0.1
     one.capacity = 0
     one.ask(table)
-    assert table.holder_of("a") is None
-    assert table.renew("one", *early, 64) is None and table.holder_of("a") is None
+    assert "a" not in table.holding()
+    assert table.renew("one", *early, 64) is None and "a" not in table.holding()
 
 
 def test_a_new_table_takes_over_the_leases_that_are_shown(clock):

@@ -333,3 +333,13 @@ def test_captions_of_many_threads(tmp_path):
     for sink in outbox.SINKS:
         assert [int(one["id"].rsplit("/", 1)[1]) for one in had[sink]] == list(range(1, 301))
     assert box.length("log") == 0 and os.path.exists(box.path)
+
+
+def test_a_damaged_outbox_holds_up_no_other(tmp_path):
+    bad, good = (outbox.Outbox(str(tmp_path / f"{name}.db")) for name in ("bad", "good"))
+    bad.put(caption(1))
+    good.put(caption(2))
+    bad.base.execute("DROP TABLE captions")
+    had = []
+    one = delivery.Delivery("log", lambda: [bad, good], lambda _box, captions: had.extend(captions))
+    assert one.once() and had == [caption(2)] and not one.once()

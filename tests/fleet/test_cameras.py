@@ -377,8 +377,8 @@ def test_faults(count):
 
 
 def epoch_time(one, evidence):
-    """When about a lost caption was made: as the next one of its epoch, or when the epoch began."""
+    """When about a lost caption was made: as the last one before it of its epoch, or when the epoch began."""
     camera, epoch, number = one.split("/")
-    later = [moment for moment, other, n in evidence.captions.get(camera, []) if other == epoch and n > int(number)]
+    earlier = [moment for moment, other, n in evidence.captions.get(camera, []) if other == epoch and n < int(number)]
     began = datetime.datetime.strptime(epoch.split("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=datetime.UTC).timestamp()
-    return min(later, default=began)
+    return max(earlier, default=began)

@@ -78,19 +78,24 @@ class Registry:
         """{camera: (its holder or None, seconds since its last caption or None, fault or None)}, and the cameras that
         are none any more and still have a holder."""
         with self.lock:
-            now = clock()
-            state = {}
-            for camera in self.specs.keys() | self.table.leases.keys():
+            now, holding, state = clock(), self.table.holding(), {}
+            for camera in self.specs.keys() | holding.keys():
                 last = self.last.get(camera)
-                state[camera] = self.table.holder_of(camera), last and now - last, self.faults.get(camera)
+                state[camera] = holding.get(camera), last and now - last, self.faults.get(camera)
             return state
 
     def _count(self):
+        told = set()
         while True:
             time.sleep(1)
-            for camera, (holder, age, _) in self.state().items():
+            state = self.state()
+            for camera, (holder, age, _) in state.items():
                 self.age.set(clock() - self.began if age is None else age, {"camera": camera})
                 self.held.set(holder is not None, {"camera": camera})
+            for camera in told - state.keys():  # Ray cannot take a number back
+                self.age.set(0, {"camera": camera})
+                self.held.set(0, {"camera": camera})
+            told = set(state)
 
 
 class Keeper:

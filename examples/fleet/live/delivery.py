@@ -19,6 +19,7 @@ homeassistant/sensor/...     what Home Assistant has to know
 
 import json
 import logging
+import sqlite3
 import threading
 import time
 
@@ -156,12 +157,19 @@ class Delivery(threading.Thread):
         self.ending = threading.Event()
         self.fault = None
         self.faults = 0
+        self.damage = {}  # path: what SQLite says
 
     def once(self):
         """One round. Returns whether anything was delivered. Raises OSError."""
         any_sent = False
         for box in self.boxes():
-            rows = box.pending(self.sink, BATCH)
+            try:
+                rows = box.pending(self.sink, BATCH)
+            except sqlite3.Error as error:  # a damaged file holds up nobody else's captions
+                if str(error) != self.damage.get(box.path):
+                    log.error("%s: %s", box.path, error)
+                self.damage[box.path] = str(error)
+                continue
             if rows:
                 self.send(box, [caption for _, caption in rows])
                 box.delivered(self.sink, rows[-1][0])

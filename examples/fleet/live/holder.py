@@ -78,8 +78,8 @@ class Holder:
         self.label = f"holder{number}"
         self.shelf = patiently(Shelf, settings["outbox"]["folder"], settings["outbox"]["memory"])
         self.name, self.box = patiently(self.shelf.new, f"{self.label}-{socket.gethostname()}")
-        self.others, self.others_lock = [], threading.Lock()  # (name, Outbox) of processes that have ended
-        self.dead = []  # their names, for the registry
+        self.others, self.dead = [], []  # (name, Outbox) of processes that have ended; their names, for the registry
+        self.others_lock = threading.Lock()  # for both
         self.held = HeldLeases(settings["lease"]["seconds"])
         self.cameras, self.leaving, self.numbers_of = {}, [], {}  # numbers_of: captions of a camera's present epoch
         self.counted = {}
@@ -160,6 +160,7 @@ class Holder:
 
     def _stop(self, camera):
         stopped = self.cameras.pop(camera)
+        del self.numbers_of[camera]
         stopped.stop()
         self.leaving.append(stopped)
         if self.ending.is_set():
@@ -227,7 +228,7 @@ class Holder:
                     self.others.remove((name, box))
                     self.shelf.remove(name, box)
             self.others += found
-        self.dead += [name for name, _ in found]
+            self.dead += [name for name, _ in found]
         for name, box in found:
             log.info("%s has ended; %d captions of it are delivered now", name, box.length("log"))
 
@@ -241,7 +242,8 @@ class Holder:
             now = time.monotonic()
             report = {c: ((one.last and now - one.last) or None, one.fault) for c, one in list(self.cameras.items())}
             try:
-                dead = list(self.dead)
+                with self.others_lock:
+                    dead = list(self.dead)
                 room = self.settings["actors"]["cameras"]
                 request = self.registry.renew.remote(self.name, asked, held, ended, room, dead, report)
                 granted = ray.get(request, timeout=max(self.settings["lease"]["seconds"] / 2, 1))
@@ -251,7 +253,8 @@ class Holder:
                 fault = error
                 continue
             fault = None
-            self.dead = [name for name in self.dead if name not in dead]
+            with self.others_lock:
+                self.dead = [name for name in self.dead if name not in dead]
             if granted is not None:
                 self.answers.put((asked, ended, granted))
 

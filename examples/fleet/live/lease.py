@@ -95,11 +95,10 @@ class LeaseTable:
         self.holders.pop(holder, None)
         self.leases = {camera: lease for camera, lease in self.leases.items() if lease.holder != holder}
 
-    def holder_of(self, camera):
-        """None while nobody has it."""
+    def holding(self):
+        """{camera: its holder} of those that have one."""
         self._forget(self.now())
-        lease = self.leases.get(camera)
-        return lease.holder if lease else None
+        return {camera: lease.holder for camera, lease in self.leases.items()}
 
     def _is(self, camera, holder, epoch):
         lease = self.leases.get(camera)

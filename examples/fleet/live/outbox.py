@@ -15,6 +15,7 @@ well; a process that dies then has some captions delivered again, which the rece
 import collections
 import contextlib
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -22,6 +23,7 @@ import threading
 
 from .lock import Lock
 
+log = logging.getLogger("palme.fleet")
 SINKS = "mqtt", "log"
 
 
@@ -171,6 +173,7 @@ class Shelf:
 
     def __init__(self, folder, memory=10000):
         self.folder, self.memory = folder, memory
+        self.damaged = set()
         os.makedirs(folder, exist_ok=True)
         self.locks = {}
 
@@ -193,6 +196,9 @@ class Shelf:
                 continue
             box = Outbox(os.path.join(self.folder, name + ".db"), self.memory)
             if box.base is None:  # it cannot be opened now, and must not pass for empty
+                if name not in self.damaged:
+                    log.error("%s: %s; it is tried again", box.path, box.fault)
+                self.damaged.add(name)
                 self.release(name)
                 continue
             found.append((name, box))
