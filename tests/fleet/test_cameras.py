@@ -372,7 +372,7 @@ def test_faults(count):
         if gap > LIMIT:
             failures.append(f"{name}: {one} had no caption for {gap:.1f} s")
     found = dict(lost=sorted(lost), doubled=evidence.doubled(), left=sorted(evidence.left), failures=failures)
-    assert found == dict(lost=[], doubled=0, left=[], failures=[]), said
+    assert found == dict(lost=[], doubled=0, left=[], failures=[]), f"{found}\n{said}"
     assert len(evidence.ids) > CAMERAS * 20
 
 
