@@ -4,6 +4,7 @@
 import copy
 import dataclasses
 import difflib
+import os
 import re
 
 import jsonschema
@@ -194,13 +195,18 @@ def parse(text, name="cameras.yaml"):
 
 
 def read(path):
-    """The Config in a file. Raises OSError and ConfigError."""
+    """The Config in a file, with its folders as seen from this process's. Raises OSError and ConfigError."""
     with open(path, "rb") as file:
         data = file.read()
     try:
-        return parse(data.decode(), str(path))
+        found = parse(data.decode(), str(path))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: no UTF-8: {error}") from None
+    for section, key in ("log", "folder"), ("log", "journal"), ("outbox", "folder"):
+        place = found.settings[section][key]
+        if "://" not in place and "::" not in place:
+            found.settings[section][key] = os.path.abspath(place)
+    return found
 
 
 def without_password(text):
