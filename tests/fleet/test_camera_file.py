@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The file of cameras.py: what is right, and a line for each thing that is wrong."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -89,3 +90,12 @@ def test_a_file_that_is_no_text(tmp_path):
 
 def test_passwords_are_not_told():
     assert config.without_password("no route to rtsp://me:secret@host/x!") == "no route to rtsp://***@host/x!"
+
+
+def test_the_example_is_right():
+    """Also with the camera that stands in comments."""
+    found = config.read(FLEET / "cameras.yaml")
+    assert set(found.cameras) == {"ball"} and os.path.isabs(found.settings["log"]["folder"])
+    head, tail = (FLEET / "cameras.yaml").read_text().split("  # - id: door")
+    whole = head + "  - id: door" + tail.replace("\n  # ", "\n  ")
+    assert set(config.parse(whole).cameras) == {"ball", "door"}

@@ -280,7 +280,7 @@ def cut(run):
     waiting = run.on_disk(node)
     assert len(waiting) >= 2, "nothing was captioned while the link was cut"
     run.witnessed |= waiting
-    time.sleep(node)
+    time.sleep(1)
     run.nodes.link(node, True)
     run.nodes.wait_for(run.nodes.count)
     run.settle()
