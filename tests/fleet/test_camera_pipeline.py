@@ -15,8 +15,8 @@ FLEET = Path(__file__).parents[2] / "examples" / "fleet"
 sys.path.insert(0, str(FLEET))
 pytest.importorskip("jsonschema")
 pytest.importorskip("gi")
+installed = pytest.importorskip("installed")
 
-import installed  # noqa: E402
 from live import config, lease  # noqa: E402
 
 try:
