@@ -246,7 +246,7 @@ class Nodes:
         for folder, megabytes in self.sizes.items():
             _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
         if self.cores is not None:
-            self.limited = all([self._limit(node) for node in range(self.count)])
+            self.limited = all(self._limit(node) for node in range(self.count))
 
     def _limit(self, node: int) -> bool:
         """Holds a node to its share of the processors; False where no control group can be made."""
@@ -270,7 +270,7 @@ class Nodes:
     # ---- Processes in a node
 
     def popen(self, node: int, command: list[str], *, limited: bool = True, **options) -> subprocess.Popen:
-        """Starts a command in a node: its network, its `ray` and `spool`, and if `limited` its share of the processors."""
+        """Starts a command in a node: its network, its `ray` and `spool`; if `limited`, its share of the processors."""
         groups = [Path(parent) / self.name(node) for parent in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup")]
         # Before `ip netns exec`, which gives its process a /sys without control groups, and its own mounts.
         enter = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups if limited and group.is_dir())
