@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who does what: shards go to Ray's actors, and what becomes of those whose actor dies.
+
+Ray places the actors, watches processes and nodes, and starts an actor again, on another node where its own is gone.
+What is left to do here is to hand out the next shard, and to give the shard of an actor that died to another one. It is
+not left to Ray's max_task_retries, since a call that Ray repeats waits for its own actor, for ever if that one's node
+does not come back and no other has room. And Ray Data would hold the names of all inputs in its object store, writes
+files that a second run cannot tell apart, and ends where a file ends the worker's process again and again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import ray
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+
+from .captioner import Captioner, Outcome, Shard, describe
+from .dataset import OutputError
+from .inputs import UsageError
+
+
+class GivenUp(Exception):
+    """The run ends before all is done; a second one goes on from there."""
+
+
+@dataclass(eq=False)
+class Work:
+    """A shard, or a part of the one of `parent` in which a culprit is looked for, from its entry `first` on."""
+
+    shard: Shard
+    deaths: int = 0
+    parent: Work | None = None
+    first: int = 0
+    open: int = 0
+
+
+class CaptionActor:
+    """A worker's process. The model comes by a call: for a constructor Ray may no longer have it when it repeats it."""
+
+    def load(self, model: bytes, settings) -> str:
+        """Loads the model; where this process is."""
+        self._captioner = Captioner(model, settings)
+        return f"{ray.util.get_node_ip_address()}:{os.getpid()}"
+
+    def caption(self, shard: Shard) -> Outcome:
+        return self._captioner.caption(shard)
+
+
+CULPRIT = "the worker's process ended over this file, twice"
+
+
+class Crew:
+    """Actors, one for each `cores` of the cluster's processors, and the shards that they are at."""
+
+    #: How often the cluster is asked for its size; nodes may join a run.
+    LOOK_SECONDS = 5.0
+    #: How long a shard that could not be written waits, and an actor that Ray is still starting.
+    WAIT_SECONDS = 1.0
+    #: After how long without any worker it is said that there is none.
+    NOBODY_SECONDS = 60.0
+
+    def __init__(
+        self, model: bytes, settings, *, cores: int, patience: float, tell: Callable[[str], None],
+        log: Callable[..., None] = lambda **_: None, limit: int = 0,
+    ):  # fmt: skip
+        """`model` is the model file's content, `limit`: at most so many actors. tell() gets what the user should know,
+        log() the events: what happened, to which shard, at which worker."""
+        self._model = ray.put(model)
+        actor = ray.remote(num_cpus=cores, max_restarts=-1, max_task_retries=0)(CaptionActor)
+        self._make, self._settings = actor.remote, settings
+        self._cores, self._patience, self._tell, self._log, self._limit = cores, patience, tell, log, limit
+        self._idle: list = []
+        self._at: dict = {}  # reference -> (actor, Work, or None while the actor starts)
+        self._where: dict = {}  # actor -> node and process
+        self._again: deque[Work] = deque()
+        self._waiting: list[tuple[float, object, Work | None]] = []  # when to try again, by whom
+        self._blocked_since: float | None = None
+        self._actors = self._capacity = 0
+        self._looked = -self.LOOK_SECONDS
+        self._heard = time.monotonic()
+        self.deaths = 0
+
+    def run(self, shards: Iterator[Shard]) -> Iterator[Outcome]:
+        """Outcomes as they come. Raises GivenUp."""
+        source, ended = shards, False
+        while True:
+            while not ended and len(self._again) <= self._starting():
+                shard = next(source, None)
+                if shard is None:
+                    ended = True
+                    break
+                self._again.append(Work(shard))
+            self._hand_out()
+            at = chain((work for _, work in self._at.values()), (work for _, _, work in self._waiting))
+            if ended and not self._again and all(work is None for work in at):
+                return
+            outcome = self._wait()
+            if outcome is not None:
+                yield outcome
+
+    def _starting(self) -> int:
+        return sum(work is None for _, work in self._at.values()) + len(self._idle)
+
+    def _hand_out(self) -> None:
+        now = time.monotonic()
+        for entry in [entry for entry in self._waiting if entry[0] <= now]:
+            self._waiting.remove(entry)
+            _, actor, work = entry
+            if work is None:
+                self._enlist(actor)
+            else:
+                self._start(actor, work)
+        while self._again and self._idle:
+            self._start(self._idle.pop(), self._again.popleft())
+        if now - self._looked > self.LOOK_SECONDS:
+            self._looked = now
+            room = sum(int(node["Resources"].get("CPU", 0) // self._cores) for node in ray.nodes() if node["Alive"])
+            self._capacity = min(max(self._capacity, room), self._limit or room)
+            if now - self._heard > self.NOBODY_SECONDS and not self._blocked_since:
+                self._heard = now
+                self._tell(
+                    f"no worker has been heard of for {self.NOBODY_SECONDS:.0f} seconds; the cluster has room for {room}"
+                )
+        if self._again and self._starting() < len(self._again) and self._actors < self._capacity:
+            self._actors += 1
+            self._enlist(self._make())
+
+    def _enlist(self, actor) -> None:
+        """Has an actor load the model, be it for the first time or again."""
+        self._at[actor.load.options(name="loads the model").remote(self._model, self._settings)] = (actor, None)
+
+    def _start(self, actor, work: Work) -> None:
+        name = f"captions {work.shard.name[5:17]}" + (f" {work.first}+{len(work.shard.keys)}" if work.parent else "")
+        self._log(event="started", shard=work.shard.name, worker=self._where[actor])
+        self._at[actor.caption.options(name=name).remote(work.shard)] = (actor, work)
+
+    def _wait(self) -> Outcome | None:
+        if not self._at:
+            time.sleep(0.2)
+            return None
+        done, _ = ray.wait(list(self._at), num_returns=1, timeout=0.5)
+        if not done:
+            return None
+        actor, work = self._at.pop(done[0])
+        try:
+            outcome = ray.get(done[0])
+        except RayActorError as error:
+            self._lost(actor, work, error)
+            return None
+        except RayTaskError as error:
+            if isinstance(error.cause, (OutputError, UsageError)):
+                raise GivenUp(str(error.cause)) from error
+            raise GivenUp(f"a worker failed, which is no file's fault: {describe(error.cause)}\n{error}") from error
+        self._heard = time.monotonic()
+        if work is None:
+            self._where[actor] = outcome
+            self._log(event="ready", worker=outcome)
+            self._idle.append(actor)
+            return None
+        return self._finished(actor, work, outcome)
+
+    def _finished(self, actor, work: Work, outcome: Outcome) -> Outcome | None:
+        self._log(event="blocked" if outcome.blocked else "done", shard=work.shard.name, worker=self._where[actor])
+        if outcome.blocked is not None:
+            self._block(actor, work, outcome.blocked)
+            return None
+        if self._blocked_since is not None and not work.shard.dry:
+            self._blocked_since = None
+            self._tell("OUTPUT can be written again")
+        if outcome.stuck:
+            # Threads that hang would add up.
+            ray.kill(actor, no_restart=False)
+            self._later(actor, None)
+        else:
+            self._idle.append(actor)
+        if work.parent is None:
+            return outcome
+        self._close(work)
+        return None
+
+    def _block(self, actor, work: Work, reason: str) -> None:
+        now = time.monotonic()
+        if self._blocked_since is None:
+            self._blocked_since = now
+            self._tell(f"{reason}; trying again for {self._patience:.0f} seconds")
+        if now - self._blocked_since > self._patience:
+            raise GivenUp(f"{reason}; given up after {self._patience:.0f} seconds")
+        self._later(actor, work)
+
+    def _later(self, actor, work: Work | None) -> None:
+        self._waiting.append((time.monotonic() + self.WAIT_SECONDS, actor, work))
+
+    # ---- Actors that died
+
+    def _lost(self, actor, work: Work | None, error: RayActorError) -> None:
+        """An actor died. Its shard is given to another one; the second time, it is split until the culprit is found."""
+        if isinstance(error, ActorDiedError):
+            # Not by accident: somebody ended it for good. Another one may take its place.
+            self._actors -= 1
+        else:
+            # Where Ray has no room for it yet, a call fails at once.
+            self._later(actor, None)
+        if work is None:
+            return
+        self._log(event="lost", shard=work.shard.name, worker=self._where[actor])
+        self.deaths += 1
+        work.deaths += 1
+        size = len(work.shard.keys)
+        if work.deaths < 2 and (work.parent is None or size == 1):
+            self._again.appendleft(work)
+        elif size > 1:
+            self._split(work)
+        else:
+            root = work.parent or work
+            root.shard = replace(root.shard, found=root.shard.found | {work.first: CULPRIT})
+            if work.parent is None:
+                self._again.appendleft(work)
+            else:
+                self._close(work)
+
+    def _split(self, work: Work) -> None:
+        root, shard, middle = work.parent or work, work.shard, len(work.shard.keys) // 2
+        for low, high in ((0, middle), (middle, len(shard.keys))):
+            found = {place - low: said for place, said in shard.found.items() if low <= place < high}
+            part = Shard(shard.entries[low:high], shard.keys[low:high], found, dry=True)
+            self._again.appendleft(Work(part, parent=root, first=work.first + low))
+            root.open += 1
+        if work.parent is not None:
+            root.open -= 1
+
+    def _close(self, part: Work) -> None:
+        """A part has been looked at; after the last of them the shard is done as a whole, without its culprits."""
+        root = part.parent
+        root.open -= 1
+        if root.open == 0:
+            root.deaths = 0
+            self._again.appendleft(root)
