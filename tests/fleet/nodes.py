@@ -412,7 +412,7 @@ class Nodes:
 # ---- The table that tests/fleet.sh prints ------------------------------------------------------------------------
 
 
-def row(fault: str, lost: int, doubled: int, seconds: float | str) -> None:
+def row(fault: str, lost: int | str, doubled: int | str, seconds: float | str) -> None:
     """One line of the table: to the file that PALME_FLEET_TABLE names, or to standard output."""
     seconds = seconds if isinstance(seconds, str) else f"{seconds:.1f}"
     line = f"{fault} | {lost} | {doubled} | {seconds}\n"

@@ -45,7 +45,8 @@ class Settings:
 class Shard:
     """Entries with their keys.
 
-    `found` has the places of those that are known to end a worker, with what to say of them. `dry`: nothing is written, as only the culprit is looked for.
+    `found` has the places of those that are known to end a worker, with what to say of them. `dry`: only the culprit
+    is looked for, nothing is written.
     """
 
     entries: tuple[Entry, ...]
@@ -60,7 +61,7 @@ class Shard:
 
 @dataclass
 class Outcome:
-    """What became of a shard. `blocked`: why its rows cannot be written, though they are made. `stuck`: threads that hang."""
+    """What became of a shard. `blocked`: why its rows could not be written. `stuck`: how many threads hang."""
 
     files: int = 0
     captions: int = 0

@@ -116,7 +116,7 @@ def _said(error: OSError) -> str:
 
 
 def _walk(folder: str) -> Iterator[Entry]:
-    """Photos and videos below a local folder. Links to files are followed, links to folders are not, as they may loop."""
+    """Photos and videos below a local folder. Links to files are followed, links to folders may loop and are not."""
     folders = [folder]
     while folders:
         here = folders.pop()
@@ -165,8 +165,9 @@ def named(address: str) -> Iterator[Entry]:
     """The entries of one INPUT. Raises UsageError if there is no such thing."""
     try:
         fs, path, rest = _opened(address)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{address}: {error}") from error
+    except Exception as error:
+        # Each file system has its own, and an archive is opened here.
+        raise UsageError(f"{address}: cannot be opened: {error}") from error
     if fs is None or (_is_local(fs) and not rest):
         path = os.path.abspath(path)
         if os.path.isdir(path):

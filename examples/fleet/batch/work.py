@@ -124,9 +124,7 @@ class Crew:
             self._capacity = min(max(self._capacity, room), self._limit or room)
             if now - self._heard > self.NOBODY_SECONDS and not self._blocked_since:
                 self._heard = now
-                self._tell(
-                    f"no worker has been heard of for {self.NOBODY_SECONDS:.0f} seconds; the cluster has room for {room}"
-                )
+                self._tell(f"nothing from a worker for {self.NOBODY_SECONDS:.0f} s; the cluster has room for {room}")
         if self._again and self._starting() < len(self._again) and self._actors < self._capacity:
             self._actors += 1
             self._enlist(self._make())

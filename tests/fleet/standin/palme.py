@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A stand-in for the package palme: captions that say how large a picture is, after as long as a test wants.
+
+While the file that PALME_STANDIN_SLOW names exists, a caption takes PALME_STANDIN_SECONDS. A picture whose first pixel
+is red ends the process, as a fault in a decoder would.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+
+class Picture:
+    def __init__(self, data, *, width, height, format="rgb", stride=None):
+        assert len(data) == width * height * len(format), "rows without gaps"
+        self.data, self.width, self.height = bytes(data[:4]), width, height
+
+
+class Model:
+    def __init__(self, path, *, threads=0, level=None, precision=None, verify=False):
+        assert Path(path).read_bytes(), "a model file with content"
+        self.min_score = -2.0
+
+    def session(self, **options):
+        return Session()
+
+
+class Session:
+    def caption(self, picture, prompt=None):
+        if picture.data[0] > 240 and picture.data[1] < 16 and picture.data[2] < 16:
+            os.kill(os.getpid(), signal.SIGKILL)
+        slow = os.environ.get("PALME_STANDIN_SLOW")
+        if slow and os.path.exists(slow):
+            time.sleep(float(os.environ.get("PALME_STANDIN_SECONDS", "0.1")))
+        label = SimpleNamespace(name="picture", phrase="a picture", probability=0.5)
+        text = f"{picture.width} by {picture.height} pixels"
+        return SimpleNamespace(text=text, score=-1.0, confirmed=True, labels=[label])
+
+    def cautious(self):
+        return "a photo of a picture"
