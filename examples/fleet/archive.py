@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -94,23 +95,21 @@ class Plan:
     """What is left to do, as a stream of shards, and how much there was."""
 
     def __init__(self, stream: Iterator[Entry], known: dataset.Known, model_digest: str, interval: float):
-        self.found = self.missing = self.replaced = 0
+        self.found = self.missing = 0
         self._stream, self._known = stream, known
         self._digest, self._interval = model_digest, interval
 
     def _missing(self) -> Iterator[tuple[Entry, bytes]]:
         seen = Keys()
         for entry in self._stream:
-            name = inputs.name_hash(entry.source)
             # The same file by two inputs is one.
-            if not seen.add(name):
+            if not seen.add(inputs.name_hash(entry.source)):
                 continue
             self.found += 1
             key = inputs.key(entry, self._digest, self._interval)
             if key in self._known.done:
                 continue
             self.missing += 1
-            self.replaced += name in self._known.sources
             yield entry, key
 
     def shards(self, size: int) -> Iterator[Shard]:
@@ -245,8 +244,7 @@ def run(given: argparse.Namespace) -> int:
             progress.tell(str(error))
             progress.tell("ended before all was done; the same command goes on from here")
             return 3
-        if plan.replaced or crew.deaths:
-            superseded = output.tidy()
+        superseded = output.tidy()
         progress.bar.close()
         summary(plan, progress, superseded, given.output, time.monotonic() - began)
         # Errors of earlier runs are errors of the data set, too.
@@ -272,6 +270,10 @@ def main(words: list[str] | None = None) -> int:
         return 2
     except OutputError as error:
         print(f"archive.py: {error}", file=sys.stderr)
+        return 3
+    except Exception:
+        # Not 1, which is for files with errors.
+        traceback.print_exc()
         return 3
 
 

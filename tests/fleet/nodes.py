@@ -73,7 +73,7 @@ def why_not() -> str | None:
             _run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
             _run("umount", folder)
     except subprocess.CalledProcessError as error:
-        return f"no network namespaces, veth and tmpfs here ({error.stderr.strip().splitlines()[-1:]})"
+        return f"no network namespaces, veth and tmpfs here ({error.stderr.strip()})"
     finally:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return None

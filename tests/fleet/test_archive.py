@@ -27,9 +27,9 @@ from nodes import Nodes, row, why_not
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ARCHIVE = ROOT / "examples" / "fleet" / "archive.py"
-FILES, SHARD = 1500, 10
+FILES, SHARD = 900, 5
 #: Of anything that is waited for; what hangs fails here and not in the night.
-LIMIT = 300
+LIMIT = 600
 
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
@@ -99,7 +99,7 @@ def fleet(request, tmp_path_factory):
     env = {
         "PYTHONPATH": os.pathsep.join([str(HERE / "standin"), os.environ.get("PYTHONPATH", "")]),
         "PALME_MODEL": str(folder / "model"),
-        "PALME_STANDIN_SLOW": str(slow), "PALME_STANDIN_SECONDS": "0.1",
+        "PALME_STANDIN_SLOW": str(slow), "PALME_STANDIN_SECONDS": "0.2",
     }  # fmt: skip
     with Nodes(request.param, env=env) as nodes:
         yield nodes, inputs, slow

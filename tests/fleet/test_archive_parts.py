@@ -165,7 +165,6 @@ def test_what_is_done_is_known(output):
     assert [inputs.key(Entry(n, n, "1"), "m", 1) in known.done for n in "123"] == [True, True, False]
     again = output.known(retry_errors=True)
     assert [inputs.key(Entry(n, n, "1"), "m", 1) in again.done for n in "123"] == [True, False, False]
-    assert inputs.name_hash("2") in again.sources
 
 
 def test_tidy_keeps_the_newest_run_of_a_source(output):
@@ -344,6 +343,14 @@ def test_a_shard_that_cannot_be_written_is_not_captioned_again(worker, tmp_path,
     outcome = worker.caption(work)
     assert (outcome.blocked, outcome.captions, len(said)) == (None, 1, 1)
     assert worker.output.parts() == [work.name]
+
+
+def test_a_worker_of_an_older_run_does_not_write(worker, tmp_path):
+    work = shard(picture(tmp_path / "a.png"))
+    worker.output.prepare(".run-8")
+    with pytest.raises(OutputError, match="another run"):
+        worker.caption(work)
+    assert worker.output.parts() == []
 
 
 def test_a_worker_says_where_the_output_is_not_shared(tmp_path):

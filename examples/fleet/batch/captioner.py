@@ -269,9 +269,14 @@ class Captioner:
         _, table, outcome = self._kept
         if not shard.dry:
             try:
-                self.output.write(shard.name, table)
+                current = self.output.has(self.settings.mark)
+                if current:
+                    self.output.write(shard.name, table)
             except OutputError as error:
                 return Outcome(blocked=str(error))
+            if not current:
+                # A worker that was thought dead, or of a run that was killed, must not write once that is done again.
+                raise OutputError(f"{self.settings.output}: another run of archive.py has begun there")
         self._kept = None
         return outcome
 

@@ -49,10 +49,9 @@ class OutputError(Exception):
 
 @dataclass
 class Known:
-    """What a data set has: keys that are done, names that have rows, the number of the newest run."""
+    """What a data set has: the keys that are done, and the number of the newest run."""
 
     done: Keys
-    sources: Keys
     run: int
 
 
@@ -130,7 +129,14 @@ class DataSet:
         self.write_bytes(mark, b"")
 
     def has(self, mark: str) -> bool:
-        return self.fs.exists(self.path(mark))
+        """Whether a mark is there. A later run takes it away. Raises OutputError where that cannot be seen."""
+        try:
+            self.fs.info(self.path(mark))
+            return True
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            raise OutputError(f"{self.address}: cannot be reached: {_reason(error)}") from error
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -164,18 +170,17 @@ class DataSet:
             yield from self.read(name).to_pylist()
 
     def known(self, retry_errors: bool = False) -> Known:
-        """What is done. Takes 32 bytes a source; with `retry_errors` sources with an error are not done."""
-        done, sources, run = [], [], 0
+        """What is done. Takes 16 bytes a source; with `retry_errors` sources with an error are not done."""
+        done, run = [], 0
         for name in self.parts():
-            table = self.read(name, ["source", "key", "run", "error"])
+            table = self.read(name, ["key", "run", "error"])
             if len(table):
                 run = max(run, pc.max(table["run"]).as_py())
-            sources.append(_hashes(table))
             if retry_errors:
                 failed = table.filter(pc.is_valid(table["error"]))["key"].combine_chunks()
                 table = table.filter(pc.invert(pc.is_in(table["key"], failed)))
             done.append(np.unique(np.array(table["key"].to_pylist(), "S16")))
-        return Known(_keys(done), _keys(sources), run)
+        return Known(Keys(np.concatenate(done)) if done else Keys(), run)
 
     def tidy(self) -> int:
         """Takes away the rows that do not count; how many sources had some. Takes some 60 bytes a source."""
@@ -211,10 +216,6 @@ class DataSet:
 
 def _hashes(table: pa.Table) -> np.ndarray:
     return np.array([name_hash(source) for source in pc.unique(table["source"]).to_pylist()], "S16")
-
-
-def _keys(arrays: list[np.ndarray]) -> Keys:
-    return Keys(np.concatenate(arrays)) if arrays else Keys()
 
 
 def _reason(error: Exception) -> str:

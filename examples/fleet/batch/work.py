@@ -84,7 +84,6 @@ class Crew:
         self._actors = self._capacity = 0
         self._looked = -self.LOOK_SECONDS
         self._heard = time.monotonic()
-        self.deaths = 0
 
     def run(self, shards: Iterator[Shard]) -> Iterator[Outcome]:
         """Outcomes as they come. Raises GivenUp."""
@@ -207,7 +206,6 @@ class Crew:
         if work is None:
             return
         self._log(event="lost", shard=work.shard.name, worker=self._where[actor])
-        self.deaths += 1
         work.deaths += 1
         size = len(work.shard.keys)
         if work.deaths < 2 and (work.parent is None or size == 1):
