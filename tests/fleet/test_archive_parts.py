@@ -365,3 +365,12 @@ def test_a_known_culprit_is_left_alone(worker, tmp_path):
     outcome = worker.caption(Shard(work.entries, work.keys, {0: "it ends the process"}))
     assert outcome.errors == [(str(red), "it ends the process")]
     assert outcome.captions == 1
+
+
+def test_steps_tell_of_a_file_before_it_is_touched(worker, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(captioner, "read", lambda address: read.append(address))
+    steps = worker.steps(shard(picture(tmp_path / "a.png"), picture(tmp_path / "b.png")))
+    assert (next(steps), read) == (0, [])
+    assert (next(steps), {Path(path).name for path in read}) == (1, {"a.png"})
+    assert isinstance(next(steps), captioner.Outcome)

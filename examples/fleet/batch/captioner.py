@@ -43,16 +43,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shard:
-    """Entries with their keys.
-
-    `found` has the places of those that are known to end a worker, with what to say of them. `dry`: only the culprit
-    is looked for, nothing is written.
-    """
+    """Entries with their keys. `found`: the places of those that are known to end a worker, and what to say of them."""
 
     entries: tuple[Entry, ...]
     keys: tuple[bytes, ...]
     found: dict[int, str] = field(default_factory=dict)
-    dry: bool = False
 
     @property
     def name(self) -> str:
@@ -262,41 +257,51 @@ class Captioner:
 
     def caption(self, shard: Shard) -> Outcome:
         """Captions a shard and writes its file. When it comes again after it was blocked, it is only written."""
-        if self._kept is None or self._kept[0] != shard.name or shard.dry:
-            rows, outcome = self._rows(shard)
-            table = pa.Table.from_pylist(rows, schema=SCHEMA)
-            self._kept = (shard.name, table, outcome)
-        _, table, outcome = self._kept
-        if not shard.dry:
-            try:
-                current = self.output.has(self.settings.mark)
-                if current:
-                    self.output.write(shard.name, table)
-            except OutputError as error:
-                return Outcome(blocked=str(error))
-            if not current:
-                # A worker that was thought dead, or of a run that was killed, must not write once that is done again.
-                raise OutputError(f"{self.settings.output}: another run of archive.py has begun there")
-        self._kept = None
-        return outcome
+        for step in self.steps(shard, AHEAD):
+            last = step
+        return last
 
-    def _rows(self, shard: Shard) -> tuple[list[dict], Outcome]:
-        rows, outcome = [], Outcome(files=len(shard.entries))
-        ahead: deque[Limited | None] = deque()
-        for place, entry in enumerate(shard.entries):
-            while len(ahead) <= AHEAD and place + len(ahead) < len(shard.entries):
-                ahead.append(self._begin(shard, place + len(ahead)))
-            made, error = self._one(shard, place, ahead.popleft(), outcome)
-            of_file = {
-                "source": entry.source, "version": entry.version, "key": shard.keys[place],
-                "model_digest": self.settings.model_digest, "run": self.settings.run,
-            }  # fmt: skip
-            rows += [of_file | row for row in made]
-            outcome.captions += len(made)
-            if error is not None:
-                rows.append(of_file | {"error": error})
-                outcome.errors.append((entry.source, error))
-        return rows, outcome
+    def steps(self, shard: Shard, ahead: int = 0) -> Iterator[int | Outcome]:
+        """The same step by step: the place of each file before it is touched, at last the outcome.
+
+        So much may be fetched and decoded `ahead`; with nothing ahead, what ends the process is at the last place.
+        """
+        if self._kept is None or self._kept[0] != shard.name:
+            rows, outcome = [], Outcome(files=len(shard.entries))
+            begun: deque[Limited | None] = deque()
+            for place in range(len(shard.entries)):
+                yield place
+                while len(begun) <= ahead and place + len(begun) < len(shard.entries):
+                    begun.append(self._begin(shard, place + len(begun)))
+                rows += self._rows(shard, place, begun.popleft(), outcome)
+            self._kept = (shard.name, pa.Table.from_pylist(rows, schema=SCHEMA), outcome)
+        _, table, outcome = self._kept
+        try:
+            current = self.output.has(self.settings.mark)
+            if current:
+                self.output.write(shard.name, table)
+        except OutputError as error:
+            yield Outcome(blocked=str(error))
+            return
+        if not current:
+            # A worker that was thought dead, or of a run that was killed, must not write once that is done again.
+            raise OutputError(f"{self.settings.output}: another run of archive.py has begun there")
+        self._kept = None
+        yield outcome
+
+    def _rows(self, shard: Shard, place: int, pictures: Limited | None, outcome: Outcome) -> list[dict]:
+        """The rows of one file, counted in `outcome`."""
+        made, error = self._one(shard, place, pictures, outcome)
+        source = shard.entries[place].source
+        outcome.captions += len(made)
+        if error is not None:
+            made.append({"error": error})
+            outcome.errors.append((source, error))
+        of_file = {
+            "source": source, "version": shard.entries[place].version, "key": shard.keys[place],
+            "model_digest": self.settings.model_digest, "run": self.settings.run,
+        }  # fmt: skip
+        return [of_file | row for row in made]
 
     def _begin(self, shard: Shard, place: int) -> Limited | None:
         """Begins to fetch and decode a file; None for those that are not opened."""

@@ -31,13 +31,12 @@ class GivenUp(Exception):
 
 @dataclass(eq=False)
 class Work:
-    """A shard, or a part of the one of `parent` in which a culprit is looked for, from its entry `first` on."""
+    """A shard. `place`: the file that was begun last, where that is known; `suspect`: that of the worker before."""
 
     shard: Shard
     deaths: int = 0
-    parent: Work | None = None
-    first: int = 0
-    open: int = 0
+    place: int | None = None
+    suspect: int | None = None
 
 
 class CaptionActor:
@@ -51,8 +50,14 @@ class CaptionActor:
     def caption(self, shard: Shard) -> Outcome:
         return self._captioner.caption(shard)
 
+    def caption_by_step(self, shard: Shard):
+        """The places of the files, each before it is touched, and the outcome."""
+        yield from self._captioner.steps(shard)
+
 
 CULPRIT = "the worker's process ended over this file, twice"
+#: So many deaths in a row over one shard, at no file twice, are not the files' fault.
+MAX_DEATHS = 10
 
 
 class Crew:
@@ -133,9 +138,15 @@ class Crew:
         self._at[actor.load.options(name="loads the model").remote(self._model, self._settings)] = (actor, None)
 
     def _start(self, actor, work: Work) -> None:
-        name = f"captions {work.shard.name[5:17]}" + (f" {work.first}+{len(work.shard.keys)}" if work.parent else "")
+        """Hands out a shard. One whose worker died is done step by step: a step waits until the one before is known."""
         self._log(event="started", shard=work.shard.name, worker=self._where[actor])
-        self._at[actor.caption.options(name=name).remote(work.shard)] = (actor, work)
+        name, work.place = f"captions {work.shard.name[5:17]}", None
+        call = actor.caption.options(name=name)
+        if work.deaths:
+            call = actor.caption_by_step.options(
+                name=f"{name}, step by step", num_returns="streaming", _generator_backpressure_num_objects=1
+            )
+        self._at[call.remote(work.shard)] = (actor, work)
 
     def _wait(self) -> Outcome | None:
         if not self._at:
@@ -144,9 +155,10 @@ class Crew:
         done, _ = ray.wait(list(self._at), num_returns=1, timeout=0.5)
         if not done:
             return None
-        actor, work = self._at.pop(done[0])
+        reference = done[0]
+        actor, work = self._at.pop(reference)
         try:
-            outcome = ray.get(done[0])
+            result = ray.get(next(reference) if isinstance(reference, ray.ObjectRefGenerator) else reference)
         except RayActorError as error:
             self._lost(actor, work, error)
             return None
@@ -156,18 +168,22 @@ class Crew:
             raise GivenUp(f"a worker failed, which is no file's fault: {describe(error.cause)}\n{error}") from error
         self._heard = time.monotonic()
         if work is None:
-            self._where[actor] = outcome
-            self._log(event="ready", worker=outcome)
+            self._where[actor] = result
+            self._log(event="ready", worker=result)
             self._idle.append(actor)
-            return None
-        return self._finished(actor, work, outcome)
+        elif isinstance(result, Outcome):
+            return self._finished(actor, work, result)
+        else:
+            work.place = result
+            self._at[reference] = (actor, work)
+        return None
 
     def _finished(self, actor, work: Work, outcome: Outcome) -> Outcome | None:
         self._log(event="blocked" if outcome.blocked else "done", shard=work.shard.name, worker=self._where[actor])
         if outcome.blocked is not None:
             self._block(actor, work, outcome.blocked)
             return None
-        if self._blocked_since is not None and not work.shard.dry:
+        if self._blocked_since is not None:
             self._blocked_since = None
             self._tell("OUTPUT can be written again")
         if outcome.stuck:
@@ -176,10 +192,7 @@ class Crew:
             self._later(actor, None)
         else:
             self._idle.append(actor)
-        if work.parent is None:
-            return outcome
-        self._close(work)
-        return None
+        return outcome
 
     def _block(self, actor, work: Work, reason: str) -> None:
         now = time.monotonic()
@@ -196,7 +209,7 @@ class Crew:
     # ---- Actors that died
 
     def _lost(self, actor, work: Work | None, error: RayActorError) -> None:
-        """An actor died. Its shard is given to another one; the second time, it is split until the culprit is found."""
+        """An actor died. Its shard is given to another one; where two of them died at the same file, without that."""
         if isinstance(error, ActorDiedError):
             # Not by accident: somebody ended it for good. Another one may take its place.
             self._actors -= 1
@@ -207,33 +220,10 @@ class Crew:
             return
         self._log(event="lost", shard=work.shard.name, worker=self._where[actor])
         work.deaths += 1
-        size = len(work.shard.keys)
-        if work.deaths < 2 and (work.parent is None or size == 1):
-            self._again.appendleft(work)
-        elif size > 1:
-            self._split(work)
-        else:
-            root = work.parent or work
-            root.shard = replace(root.shard, found=root.shard.found | {work.first: CULPRIT})
-            if work.parent is None:
-                self._again.appendleft(work)
-            else:
-                self._close(work)
-
-    def _split(self, work: Work) -> None:
-        root, shard, middle = work.parent or work, work.shard, len(work.shard.keys) // 2
-        for low, high in ((0, middle), (middle, len(shard.keys))):
-            found = {place - low: said for place, said in shard.found.items() if low <= place < high}
-            part = Shard(shard.entries[low:high], shard.keys[low:high], found, dry=True)
-            self._again.appendleft(Work(part, parent=root, first=work.first + low))
-            root.open += 1
-        if work.parent is not None:
-            root.open -= 1
-
-    def _close(self, part: Work) -> None:
-        """A part has been looked at; after the last of them the shard is done as a whole, without its culprits."""
-        root = part.parent
-        root.open -= 1
-        if root.open == 0:
-            root.deaths = 0
-            self._again.appendleft(root)
+        if work.place is not None and work.place == work.suspect:
+            work.shard = replace(work.shard, found=work.shard.found | {work.place: CULPRIT})
+            work.deaths = 1
+        elif work.deaths > MAX_DEATHS:
+            raise GivenUp(f"{MAX_DEATHS} workers died over {work.shard.name}, the last one: {describe(error)}")
+        work.suspect = work.place
+        self._again.appendleft(work)
