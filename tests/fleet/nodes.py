@@ -42,6 +42,8 @@ QUICK = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
+#: Ray gives its workers the lowest rank but four, so that on a busy machine they do not even start in time.
+NICENESS = {"RAY_worker_niceness": "0"}
 #: The least that Ray accepts; the tests hand over little more than captions.
 OBJECT_STORE_BYTES = 80_000_000
 PORT = 6379
@@ -170,7 +172,7 @@ class Nodes:
         self.env = {
             key: value for key, value in os.environ.items() if not key.startswith("RAY_") and not key.endswith("_proxy")
         }
-        self.env |= QUICK | {
+        self.env |= QUICK | NICENESS | {
             "RAY_ADDRESS": self.address,
             # Nobody else reaches these networks. By default Ray writes a token into the user's home, and from then on
             # refuses those without it.
