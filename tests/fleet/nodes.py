@@ -172,15 +172,19 @@ class Nodes:
         self.env = {
             key: value for key, value in os.environ.items() if not key.startswith("RAY_") and not key.endswith("_proxy")
         }
-        self.env |= QUICK | NICENESS | {
-            "RAY_ADDRESS": self.address,
-            # Nobody else reaches these networks. By default Ray writes a token into the user's home, and from then on
-            # refuses those without it.
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_DISABLE_IMPORT_WARNING": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+        self.env |= (
+            QUICK
+            | NICENESS
+            | {
+                "RAY_ADDRESS": self.address,
+                # Nobody else reaches these networks. By default Ray writes a token into the user's home, and from then on
+                # refuses those without it.
+                "RAY_AUTH_MODE": "disabled",
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_DISABLE_IMPORT_WARNING": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
         self.env |= env or {}
         self._guard = None
         #: Whether `cores` could be enforced; without control groups it cannot.

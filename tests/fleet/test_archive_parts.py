@@ -64,6 +64,14 @@ def test_a_folder_is_read_as_a_stream(tmp_path, monkeypatch):
     assert next(looked) == 10
 
 
+def test_a_relative_name_is_the_same_file(tmp_path, monkeypatch):
+    picture(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert [next(iter(inputs.named(name))).source for name in ("photos", "photos/a.png", "photos/*")] == [
+        f"{tmp_path}/photos/a.png"
+    ] * 3
+
+
 def test_addresses_of_fsspec(tmp_path):
     memory = fsspec.filesystem("memory")
     for name in ("a.jpg", "b/c.jpg", "b/d.txt"):
@@ -358,13 +366,16 @@ def test_a_worker_says_where_the_output_is_not_shared(tmp_path):
         Captioner(b"model", Settings(str(tmp_path / "elsewhere"), "m", 1.0, 2.0, 1, 7, ".run-7"))
 
 
-def test_a_known_culprit_is_left_alone(worker, tmp_path):
+def test_a_known_culprit_is_left_alone(worker, tmp_path, monkeypatch):
     """A file that is known to end the worker's process is not opened again."""
     red = picture(tmp_path / "red.png", color=(255, 0, 0))
     work = shard(red, picture(tmp_path / "a.png"))
+    read, opened = captioner.read, []
+    monkeypatch.setattr(captioner, "read", lambda address: (opened.append(address), read(address))[1])
     outcome = worker.caption(Shard(work.entries, work.keys, {0: "it ends the process"}))
     assert outcome.errors == [(str(red), "it ends the process")]
     assert outcome.captions == 1
+    assert opened == [str(tmp_path / "a.png")]
 
 
 def test_steps_tell_of_a_file_before_it_is_touched(worker, tmp_path, monkeypatch):
