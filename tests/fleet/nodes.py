@@ -23,6 +23,7 @@ is gone without having done so.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -47,6 +48,8 @@ NICENESS = {"RAY_worker_niceness": "0"}
 #: The least that Ray accepts; the tests hand over little more than captions.
 OBJECT_STORE_BYTES = 80_000_000
 PORT = 6379
+#: Several clusters of one process have different names.
+_serial = itertools.count()
 
 
 class Unavailable(Exception):
@@ -92,7 +95,7 @@ def _ip(*words: str) -> str:
 # ---- Leaving nothing behind -------------------------------------------------------------------------------------
 
 
-def _namespaces(owner: int) -> list[str]:
+def _namespaces(owner: str) -> list[str]:
     folder = Path("/run/netns")
     return sorted(path.name for path in folder.glob(f"{PREFIX}-{owner}-*")) if folder.is_dir() else []
 
@@ -112,8 +115,8 @@ def _kill_all(namespace: str) -> None:
         time.sleep(0.05)
 
 
-def remove(owner: int, base: str) -> None:
-    """Removes all that a process made: processes, namespaces, mounts, folders, control groups."""
+def remove(owner: str, base: str) -> None:
+    """Removes all of a cluster: processes, namespaces, mounts, folders, control groups."""
     names = _namespaces(owner)
     for name in names:
         _kill_all(name)
@@ -129,7 +132,7 @@ def remove(owner: int, base: str) -> None:
     shutil.rmtree(base, ignore_errors=True)
 
 
-def _guard(owner: int, base: str) -> None:
+def _guard(owner: str, base: str) -> None:
     """The second process: standard input ends when the first one does, in whatever way."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -163,7 +166,7 @@ class Nodes:
         if reason := why_not():
             raise Unavailable(reason)
         self.count, self.cpus, self.cores, self.ray_options = count, cpus, cores, ray_options
-        self.owner = os.getpid()
+        self.owner = f"{os.getpid()}-{next(_serial)}"
         # Unix sockets have short paths: below the temporary folder Ray adds 60 bytes of 107.
         self.base = Path(tempfile.mkdtemp(prefix="pf", dir="/tmp"))
         self.spool, self.ray, self.shared = self.base / "spool", self.base / "ray", self.base / "shared"
@@ -177,8 +180,8 @@ class Nodes:
             | NICENESS
             | {
                 "RAY_ADDRESS": self.address,
-                # Nobody else reaches these networks. By default Ray writes a token into the user's home, and from then on
-                # refuses those without it.
+                # Nobody else reaches these networks. By default Ray writes a token into the user's home, and from then
+                # on refuses those without it.
                 "RAY_AUTH_MODE": "disabled",
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -206,7 +209,7 @@ class Nodes:
 
     def __enter__(self) -> Nodes:
         self._guard = subprocess.Popen(
-            [sys.executable, __file__, "--guard", str(self.owner), str(self.base)],
+            [sys.executable, __file__, "--guard", self.owner, str(self.base)],
             stdin=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         try:
@@ -376,11 +379,14 @@ class Nodes:
 
     # ---- What can happen
 
-    def kill_worker(self, node: int, title: str) -> int:
-        """SIGKILL for the process of an actor or task of this name; its number. Raises LookupError if there is none."""
-        found = self.workers(node, title)
+    def kill_worker(self, node: int, worker: str | int) -> int:
+        """SIGKILL for the process of an actor or task, by its number or as workers() finds it by its title; its number.
+
+        Raises LookupError if there is none. While a call has a name of its own, that is the actor's title.
+        """
+        found = [pid for pid in self.pids(node) if pid == worker] or self.workers(node, str(worker))
         if not found:
-            raise LookupError(f"no worker {title!r} on node {node}")
+            raise LookupError(f"no worker {worker!r} on node {node}")
         os.kill(found[0], signal.SIGKILL)
         return found[0]
 
@@ -430,4 +436,4 @@ def row(fault: str, lost: int | str, doubled: int | str, seconds: float | str) -
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["--guard"]:
-    _guard(int(sys.argv[2]), sys.argv[3])
+    _guard(sys.argv[2], sys.argv[3])
