@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from batch import captioner, dataset, inputs
 from batch.captioner import Outcome, Settings, Shard
 from batch.dataset import DataSet, OutputError
-from batch.inputs import Entry, Keys, UsageError
+from batch.inputs import Entry, Keys, ListingError, UsageError
 
 MAX_SHOWN = 20
 
@@ -96,6 +97,7 @@ class Plan:
 
     def __init__(self, stream: Iterator[Entry], known: dataset.Known, model_digest: str, interval: float):
         self.found = self.missing = 0
+        self.ended = False
         self._stream, self._known = stream, known
         self._digest, self._interval = model_digest, interval
 
@@ -111,6 +113,7 @@ class Plan:
                 continue
             self.missing += 1
             yield entry, key
+        self.ended = True
 
     def shards(self, size: int) -> Iterator[Shard]:
         for some in inputs.shards(self._missing(), size):
@@ -118,14 +121,17 @@ class Plan:
 
 
 class Progress:
-    """The bar on the terminal, and the counts that Ray's dashboard and Prometheus have."""
+    """The bar on the terminal, of all files with those done before, and what Ray's dashboard and Prometheus count."""
 
-    def __init__(self):
+    def __init__(self, plan: Plan, given: argparse.Namespace):
         from ray.util.metrics import Counter
         from tqdm import tqdm
 
         self.bar = tqdm(unit=" files", dynamic_ncols=True, mininterval=0.5, file=sys.stderr)
+        self._plan = plan
         self.files = self.captions = self.failed = 0
+        # Beside the work, as a large folder takes a while.
+        threading.Thread(target=self._count, args=(given,), daemon=True).start()
         self.shown: list[tuple[str, str]] = []
         self._files = Counter("palme_archive_files", "Files that are done", ("result",))
         self._captions = Counter("palme_archive_captions", "Captions that are written")
@@ -140,8 +146,19 @@ class Progress:
                 self._files.inc(count, {"result": result})
         if outcome.captions:
             self._captions.inc(outcome.captions)
+        self.show()
+
+    def show(self) -> None:
+        plan = self._plan
+        if plan.ended:
+            self.bar.total = plan.found
         self.bar.set_postfix(errors=self.failed, refresh=False)
-        self.bar.update(outcome.files)
+        self.bar.update(plan.found - plan.missing + self.files - self.bar.n)
+
+    def _count(self, given: argparse.Namespace) -> None:
+        total = inputs.count(given.input, given.list)
+        if not self._plan.ended:
+            self.bar.total = total
 
     def tell(self, text: str) -> None:
         self.bar.write(f"archive.py: {text}", file=sys.stderr)
@@ -170,12 +187,14 @@ def start_ray(given: argparse.Namespace):
     for module in (batch, inputs, dataset, captioner, work):
         ray.cloudpickle.register_pickle_by_value(module)
     try:
-        ray.init(
+        here = ray.init(
             address=given.address or "local", log_to_driver=False, logging_level="ERROR", namespace="palme-archive",
             **({} if given.address else {"include_dashboard": None}),
         )  # fmt: skip
     except ConnectionError as error:
         raise UsageError(f"--address {given.address}: there is no Ray cluster: {error}") from error
+    if here.dashboard_url:
+        print(f"archive.py: Ray's dashboard is at http://{here.dashboard_url}", file=sys.stderr)
     return ray, work
 
 
@@ -231,7 +250,8 @@ def run(given: argparse.Namespace) -> int:
             summary(plan, None, 0, given.output, time.monotonic() - began)
             return 0
         ray, work = start_ray(given)
-        progress = Progress()
+        progress = Progress(plan, given)
+        progress.show()
         settings = Settings(given.output, digest, given.interval, given.timeout, given.cores_per_actor, number, mark)
         crew = work.Crew(
             model, settings, cores=given.cores_per_actor, patience=given.patience, tell=progress.tell,
@@ -268,7 +288,7 @@ def main(words: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"archive.py: {error}", file=sys.stderr)
         return 2
-    except OutputError as error:
+    except (ListingError, OutputError) as error:
         print(f"archive.py: {error}", file=sys.stderr)
         return 3
     except Exception:

@@ -7,8 +7,10 @@ import io
 import itertools
 import os
 import sys
+import threading
 import time
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -89,6 +91,17 @@ def test_addresses_of_fsspec(tmp_path):
     paths = [str(tmp_path / "one.png"), f"file://{tmp_path}/one.png", f"{tmp_path}/one*"]
     assert len({next(iter(inputs.named(path))) for path in paths}) == 1
     memory.rm("/archive", recursive=True)
+
+
+def test_the_count_is_that_of_the_listing(tmp_path):
+    for name in ("photos/a.png", "photos/b/c.jpg", "d.png"):
+        picture(tmp_path / name)
+    (tmp_path / "photos" / "notes.txt").touch()
+    (tmp_path / "list").write_text(f"{tmp_path}/d.png\n\n")
+    folder, one, several = str(tmp_path / "photos"), str(tmp_path / "d.png"), str(tmp_path / "list")
+    assert len([*inputs.named(folder), *inputs.named(one), *inputs.listed(several)]) == 4
+    assert inputs.count([folder, one], several) == 4
+    assert inputs.count([folder, "s3://bucket"], None) is None
 
 
 def test_a_list_keeps_what_cannot_be_looked_at(tmp_path):
@@ -318,6 +331,49 @@ def test_bad_files_are_listed_and_the_rest_is_captioned(worker, tmp_path):
     assert {name: bool(re.search(said, table[name]["error"])) for name, said in bad.items()} == dict.fromkeys(bad, True)
     assert all(table[name]["caption"] is None for name in bad)
     assert (table["good.png"]["caption"], table["good.png"]["error"]) == ("40 by 30 pixels", None)
+
+
+class Web(BaseHTTPRequestHandler):
+    """/a.png is a photo, /slow.png begins and never ends, all else is missing."""
+
+    def do_GET(self):
+        if "slow" not in self.path and "a.png" not in self.path:
+            self.send_error(404)
+            return
+        data = io.BytesIO()
+        Image.new("RGB", (40, 30)).save(data, "PNG")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data.getvalue())))
+        self.send_header("ETag", '"of-this-photo"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data.getvalue()[: 10 if "slow" in self.path else None])
+            if "slow" in self.path:
+                self.server.end.wait(60)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_words):
+        pass
+
+
+def test_photos_of_a_web_server(worker, tmp_path):
+    """A photo that hangs half way costs its time limit, one that is missing its own row."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    server.end, server.daemon_threads = threading.Event(), True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        site = f"http://127.0.0.1:{server.server_port}"
+        (tmp_path / "list").write_text("".join(f"{site}/{name}.png\n" for name in ("a", "slow", "gone")))
+        found = tuple(inputs.listed(str(tmp_path / "list")))
+        assert "of-this-photo" in found[0].version
+        outcome = worker.caption(Shard(found, tuple(inputs.key(entry, "m", 1) for entry in found)))
+    finally:
+        server.end.set()
+        server.shutdown()
+    assert (outcome.captions, [source for source, _ in outcome.errors]) == (1, [f"{site}/slow.png", f"{site}/gone.png"])
+    assert "within 2 seconds" in outcome.errors[0][1]
+    assert "gone.png" in outcome.errors[1][1]
 
 
 def test_a_file_has_a_second_try(worker, tmp_path, monkeypatch):

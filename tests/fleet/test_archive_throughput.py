@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a caption costs on one, two and three nodes, with the engine itself.
 
-Captions for each second of processor time: once of the workers alone, once of all processes of the nodes, archive.py and
-Ray's own among them, which take some time of each second that passes, however little is captioned in it. The nodes share this machine, so this says what the machinery of a fleet costs for each caption, not what a network or many
-processors do. Where control groups hold each node to half a core, the rate in time is shown, too.
+Captions for each second of processor time: once of the workers alone, once of all processes of the nodes, archive.py
+and Ray's own among them, which take some time of each second that passes, however little is captioned in it. The nodes
+share this machine, so this says what a fleet's machinery costs for each caption, not what a network or many processors
+do. Where control groups hold each node to half a core, the rate in time is shown, too.
 """
 
 from __future__ import annotations

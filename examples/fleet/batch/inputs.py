@@ -29,6 +29,10 @@ class UsageError(Exception):
     """What the user has to change in the command line."""
 
 
+class ListingError(Exception):
+    """Inputs that could be listed at first, and then no longer."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file. `source` is its name in the data set, always valid UTF-8; `address` is what opens it.
@@ -197,10 +201,13 @@ def named(address: str) -> Iterator[Entry]:
 
 
 def _walk_remote(fs, path: str, rest: str) -> Iterator[Entry]:
-    for _, _, files in fs.walk(path, detail=True, on_error="raise"):
-        for info in files.values():
-            if wanted(info["name"]):
-                yield _remote(fs, info["name"], rest, info)
+    try:
+        for _, _, files in fs.walk(path, detail=True, on_error="raise"):
+            for info in files.values():
+                if wanted(info["name"]):
+                    yield _remote(fs, info["name"], rest, info)
+    except Exception as error:
+        raise ListingError(f"{path}: cannot be listed any further: {type(error).__name__}: {error}") from error
 
 
 def _stat(path: str) -> Entry:
@@ -233,6 +240,20 @@ def listed(path: str) -> Iterator[Entry]:
         names = (line for line in lines if line)
         while some := list(islice(names, 256)):
             yield from threads.map(_look, some)
+
+
+def count(addresses: list[str], list_file: str | None) -> int | None:
+    """How many entries there will be, where that takes no more than reading names; None where it is not known."""
+    total = 0
+    if list_file == "-" or any("://" in address or not os.path.lexists(address) for address in addresses):
+        return None
+    for address in addresses:
+        folders = os.walk(address) if os.path.isdir(address) else [("", [], [address])]
+        total += sum(wanted(name) or name == address for _, _, files in folders for name in files)
+    if list_file:
+        with open(list_file, "rb") as file:
+            total += sum(bool(line.strip()) for line in file)
+    return total
 
 
 def shards(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
