@@ -49,12 +49,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", metavar="FILE", help="the model file; by default the one that is installed")
     parser.add_argument(
         "--cores-per-actor", type=int, default=1, metavar="N",
-        help="processors of a worker (1: more per worker caption one photo sooner, but fewer photos in all)",
+        help="processors of a worker (1: with 2 one photo is done sooner, but fewer photos in all)",
     )  # fmt: skip
     parser.add_argument("--actors", type=int, default=0, metavar="N", help="at most so many workers")
     parser.add_argument(
         "--shard-size", type=int, default=256, metavar="N",
-        help="files that are done and written together (256: half a minute of a core; what is lost with a node)",
+        help="files that are done and written together (256: ten seconds of a core, which a lost node costs)",
     )  # fmt: skip
     parser.add_argument(
         "--interval", type=float, default=10, metavar="SECONDS", help="between captions of a video (10)"
