@@ -13,6 +13,7 @@ ended before all was done, 130 interrupted; after the last two a second run goes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -68,6 +69,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log", metavar="FILE", help="a line of JSON for each shard begun, done, lost, and by whom")
     parser.add_argument("--retry-errors", action="store_true", help="files that had an error are done again")
     given = parser.parse_args(words)
+    if "://" not in given.output:
+        # Workers have another working folder.
+        given.output = os.path.abspath(given.output)
     if not given.input and not given.list:
         parser.error("an INPUT, or --list, and OUTPUT are needed")
     for name, least in (("cores_per_actor", 1), ("shard_size", 1), ("actors", 0)):
@@ -127,7 +131,9 @@ class Progress:
         from ray.util.metrics import Counter
         from tqdm import tqdm
 
-        self.bar = tqdm(unit=" files", dynamic_ncols=True, mininterval=0.5, file=sys.stderr)
+        self.bar = tqdm(
+            unit=" files", dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 30, file=sys.stderr
+        )
         self._plan = plan
         self.files = self.captions = self.failed = 0
         # Beside the work, as a large folder takes a while.
@@ -277,7 +283,8 @@ def run(given: argparse.Namespace) -> int:
             progress.bar.close()
         if ray is not None:
             ray.shutdown()
-        output.remove(mark)
+        with contextlib.suppress(Exception):
+            output.remove(mark)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from .captioner import Captioner, Outcome, Shard, describe
 from .dataset import OutputError
@@ -159,13 +159,13 @@ class Crew:
         actor, work = self._at.pop(reference)
         try:
             result = ray.get(next(reference) if isinstance(reference, ray.ObjectRefGenerator) else reference)
-        except RayActorError as error:
-            self._lost(actor, work, error)
-            return None
         except RayTaskError as error:
             if isinstance(error.cause, (OutputError, UsageError)):
                 raise GivenUp(str(error.cause)) from error
             raise GivenUp(f"a worker failed, which is no file's fault: {describe(error.cause)}\n{error}") from error
+        except (RayError, StopIteration) as error:
+            self._lost(actor, work, error)
+            return None
         self._heard = time.monotonic()
         if work is None:
             self._where[actor] = result
@@ -208,7 +208,7 @@ class Crew:
 
     # ---- Actors that died
 
-    def _lost(self, actor, work: Work | None, error: RayActorError) -> None:
+    def _lost(self, actor, work: Work | None, error: Exception) -> None:
         """An actor died. Its shard is given to another one; where two of them died at the same file, without that."""
         if isinstance(error, ActorDiedError):
             # Not by accident: somebody ended it for good. Another one may take its place.
