@@ -30,14 +30,18 @@ PALME_FLEET_TABLE=$work/table RAY_USAGE_STATS_ENABLED=0
 export PALME_FLEET_TABLE RAY_USAGE_STATS_ENABLED
 : >"$PALME_FLEET_TABLE"
 failed=0
-for name in $(echo "$@" | sed 's/archive/archive archive_throughput/'); do
-    # What is told of a failure is long: Ray's logs are in it.
-    if ! "$python" -m pytest -q -rs -p no:cacheprovider "$root/tests/fleet/test_$name.py" >"$work/said" 2>&1; then
+run() { # NAME: what is told of a failure is long, as the run's own words are in it
+    if ! "$python" -m pytest -q -rs -p no:cacheprovider "$root/tests/fleet/test_$1.py" >"$work/said" 2>&1; then
         failed=1
         tail -n 200 "$work/said"
     fi
-    echo "$name: $(tail -n 1 "$work/said")"
+    echo "$1: $(tail -n 1 "$work/said")"
     sed -n '/^SKIPPED/p' "$work/said"
+}
+run nodes
+for name in "$@"; do
+    run "$name"
+    [ "$name" != archive ] || run archive_throughput
 done
 echo
 printf 'fault | lost | doubled | seconds to recover\n--- | --- | --- | ---\n'
