@@ -142,6 +142,26 @@ def test_disk_full(fleet):
         told.update(fault="the output's disk full", seconds=max(events[0]["time"] for events in times) - freed)
 
 
+def test_disk_stays_full(fleet):
+    """The run ends with the reason; when there is room, the same command does the rest."""
+    nodes, inputs, slow = fleet
+    nodes.wait_for(nodes.count, LIMIT)
+    slow.touch()
+    run = Run(nodes, inputs, "full", "--shard-size", str(SHARD), "--patience", "3")
+    run.wait(lambda: run.events("done"), "a shard is done")
+    nodes.fill(nodes.shared)
+    status = run.process.wait(LIMIT)
+    nodes.free(nodes.shared)
+    slow.unlink()
+    said = run.said.read_text()
+    assert (status, "No space left on device; given up after 3 seconds" in said) == (3, True), said
+    done = len(run.events("done"))
+    again = Run(nodes, inputs, "full", "--shard-size", str(SHARD))
+    assert int(again.finish().split(" were done before")[0].split()[-1]) >= done * SHARD
+    assert again.judge() == (0, 0)
+    shutil.rmtree(again.output)
+
+
 def test_second_run_does_what_is_missing(fleet):
     """A run is killed half way; the next one does the rest, and the one after that nothing."""
     nodes, inputs, slow = fleet
@@ -162,4 +182,5 @@ def test_second_run_does_what_is_missing(fleet):
     assert done * SHARD <= before < FILES, said
     assert second.judge() == (0, 0)
     assert "all of them done before" in Run(nodes, inputs, "again").finish()
-    row(f"archive, {nodes.count} nodes: the run itself killed, then run again", 0, 0, "-")
+    row(f"archive, {nodes.count} nodes: the run itself killed, then run again", *second.judge(), "-")
+    shutil.rmtree(second.output)
