@@ -100,18 +100,24 @@ def test_errors_are_tried_again_where_that_is_asked_for(archive):
     assert not [row for row in rows(archive) if row["error"]]
 
 
-def test_another_model_replaces_and_an_interrupted_run_goes_on(archive):
-    (archive / "model").write_bytes(b"another model")
+def begin(archive: Path, log: str) -> subprocess.Popen:
+    """A run that is slow, when it has done a shard."""
     (archive / "slow").touch()
     process = subprocess.Popen(
-        command(archive, "--shard-size", "3", "--log", str(archive / "log"), str(archive / "photos")),
+        command(archive, "--shard-size", "3", "--log", str(archive / log), str(archive / "photos")),
         env=environment(archive), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     end = time.monotonic() + LIMIT
-    while '"done"' not in ((archive / "log").read_text() if (archive / "log").exists() else ""):
+    while '"done"' not in ((archive / log).read_text() if (archive / log).exists() else ""):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < end
         time.sleep(0.05)
+    return process
+
+
+def test_another_model_replaces_and_an_interrupted_run_goes_on(archive):
+    (archive / "model").write_bytes(b"another model")
+    process = begin(archive, "log")
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=LIMIT)[1]
     (archive / "slow").unlink()
@@ -124,6 +130,18 @@ def test_another_model_replaces_and_an_interrupted_run_goes_on(archive):
     status, said = run(archive, str(archive / "photos"))
     assert status == 0, said
     assert 0 < int(said.split(" were done before")[0].split()[-1]) < 23
+    assert len(rows(archive)) == 23
+    assert len({row["model_digest"] for row in rows(archive)}) == 1
+
+
+def test_of_two_runs_the_later_one_goes_on(archive):
+    (archive / "model").write_bytes(b"a third model")
+    first, second = begin(archive, "first"), begin(archive, "second")
+    said = first.communicate(timeout=LIMIT)[1]
+    assert (first.returncode, "another run of archive.py has begun there" in said) == (3, True), said
+    (archive / "slow").unlink()
+    said = second.communicate(timeout=LIMIT)[1]
+    assert second.returncode == 0, said
     assert len(rows(archive)) == 23
     assert len({row["model_digest"] for row in rows(archive)}) == 1
 
