@@ -170,7 +170,10 @@ class DataSet:
             yield from self.read(name).to_pylist()
 
     def known(self, retry_errors: bool = False) -> Known:
-        """What is done. Keeps 16 bytes a source, and takes 100 for a moment; with `retry_errors` sources with an error are not done."""
+        """What is done; with `retry_errors` sources with an error are not.
+
+        Keeps 16 bytes a source, and takes 100 for a moment.
+        """
         done, run = [], 0
         for name in self.parts():
             table = self.read(name, ["key", "run", "error"])
