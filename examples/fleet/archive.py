@@ -28,7 +28,9 @@ from pathlib import Path
 
 # Before Ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+# Ray's workers would have a niceness of 15, and on a machine that does anything else hardly run; `nice` asks for it
+# where it is wanted. On a cluster it is set where `ray start` is.
+os.environ.setdefault("RAY_worker_niceness", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from batch import captioner, dataset, inputs

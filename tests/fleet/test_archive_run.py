@@ -32,9 +32,8 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(HERE / "standin"), os.environ.get("PYTHONPATH", "")]),
         "PALME_MODEL": str(folder / "model"),
         "PALME_STANDIN_SLOW": str(folder / "slow"),
-        # Ray writes a token there; and its workers' low rank would have them wait for all else that a machine does.
+        # Ray writes a token there.
         "HOME": str(folder),
-        "RAY_worker_niceness": "0",
     }
 
 
