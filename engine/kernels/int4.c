@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * int4.c - weights of 4 bits: how a row of floats becomes groups of them, and the reference of their kernels in plain C.
+ * int4.c - weights of 4 bits: how a row of floats becomes groups of them, and the plain-C reference of their kernels.
  *
  * Sums of a group are whole numbers and exact; what is done to them in floats is written down operation by operation in
  * kernels.h. So every level gives the bits of these loops.

@@ -90,8 +90,8 @@ enum palme_load_flags {
 /* NAME.weight and, with the flag, NAME.bias. */
 void palme_load_linear(struct palme_loader *l, struct palme_linear *linear, const char *name, int out, int in,
                        int flags, enum palme_activation activation);
-/* The table NAME, or, if it has the same precision as logits that are tied to it, the weights of those, which are loaded
- * as a layer of their own. tied: NULL without such. */
+/* The table NAME, or, if it has the same precision as logits that are tied to it, the weights of those, which are a
+ * layer of their own. tied: NULL without such. */
 void palme_load_table(struct palme_loader *l, struct palme_table *table, const char *name, int count, int n,
                       const struct palme_linear *tied);
 
