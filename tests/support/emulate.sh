@@ -87,6 +87,7 @@ panic: action=fatal
 error: action=ignore
 info: action=ignore
 clock: sync=none
+sound: driver=dummy
 BOCHSRC
 # A Bochs with a debugger waits for a word to go on. Without ACPI the machine cannot switch itself off.
 emulate() {

@@ -29,7 +29,7 @@ def clock():
 
 
 def new_epoch():
-    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(8)}"
 
 
 @dataclasses.dataclass
