@@ -14,12 +14,12 @@ struct palme_axis palme_axis_of(int length, int scaled, enum palme_filter filter
     double step = (double)length / scaled, wide = step > 1 ? step : 1;
 
     return (struct palme_axis){ .filter = filter,
-                          .step = step,
-                          .support = filter == PALME_FILTER_BICUBIC ? 2 * wide : wide,
-                          .slope = 1 / wide,
-                          .length = length,
-                          .scaled = scaled,
-                          .block = 1 };
+                                .step = step,
+                                .support = filter == PALME_FILTER_BICUBIC ? 2 * wide : wide,
+                                .slope = 1 / wide,
+                                .length = length,
+                                .scaled = scaled,
+                                .block = 1 };
 }
 
 struct palme_axis palme_axis_in_blocks(struct palme_axis axis, int block)

@@ -45,9 +45,9 @@ double palme_axis_pixel_weight(const struct palme_axis *axis, double centre, int
 /* Weight of sample k: that of all its pixels that the place sees. */
 double palme_axis_sample_weight(const struct palme_axis *axis, const struct palme_axis_window *w, int k);
 
-/* Pillow's weights are multiples of 2^-22, and it adds whole numbers, so that halves are frequent where a picture is made
- * larger, and are decided by the last bit of a weight. A float cannot hold such a sum. It can hold those with each of two
- * parts of the weights: the multiple of 2^-11 next to it, and the rest. */
+/* Pillow's weights are multiples of 2^-22, and it adds whole numbers, so that halves are frequent where a picture is
+ * made larger, and are decided by the last bit of a weight. A float cannot hold such a sum. It can hold those with each
+ * of two parts of the weights: the multiple of 2^-11 next to it, and the rest. */
 enum palme_axis_part { PALME_AXIS_WHOLE, PALME_AXIS_HIGH, PALME_AXIS_LOW };
 
 /* This part of a weight, whose magnitude is below 2. */
