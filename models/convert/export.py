@@ -384,7 +384,7 @@ def parse(arguments):
     judge.add_argument(
         "--precision",
         type=evaluate.list_of(evaluate.precision_name),
-        default=list(PRECISIONS),
+        default=[precision for precision in PRECISIONS if precision != "int4"],
         metavar="P,...",
         help="precisions to measure; default f32,bf16,int8",
     )
