@@ -156,31 +156,33 @@ static void check_int8(void)
 
 /* ---- int4 ----------------------------------------------------------------------------------- */
 
-/* The squared error is at most that of rounding with the largest weight / 7 as the scale, but for what rounding a
- * scale to bf16 moves weights by: 8 * 2^-9 of it at most, and without a first-order term. */
+/* The squared error is at most that of rounding with the largest weight / 7 as the scale, but for what rounding the
+ * scale to bf16 adds. The scale s is the one of least squares for its q, so there is no first-order term, and |s q|, a
+ * projection of w, is at most |w|: rounding s by up to 2^-8 of it adds up to 2^-16 of the weights' squares. */
 static void check_int4_round(enum kind kind)
 {
     float w[PALME_INT4_GROUP], most = 0;
     int8_t q[PALME_INT4_GROUP];
-    double error = 0, plain = 0;
+    double error = 0, plain = 0, squares = 0;
 
     fill_row(w, PALME_INT4_GROUP, kind);
     for (int i = 0; i < PALME_INT4_GROUP; i++)
         most = fmaxf(most, fabsf(w[i]));
     float scale = palme_int4_round(q, w);
-    double other = most / 7.0, moved = 8 * 0x1p-9 * other;
+    double other = most / 7.0;
 
     for (int i = 0; i < PALME_INT4_GROUP; i++) {
         CHECK_MESSAGE(q[i] >= -8 && q[i] <= 7, "int4: %d", q[i]);
         error += ((double)w[i] - (double)q[i] * scale) * ((double)w[i] - (double)q[i] * scale);
         plain += ((double)w[i] - round(w[i] / other) * other) * ((double)w[i] - round(w[i] / other) * other);
+        squares += (double)w[i] * w[i];
     }
     if (kind == BROKEN)
         CHECK_MESSAGE(isnan(scale), "int4: the scale of NaN is %g", scale);
     else if (kind == ZERO || kind == TINY)
         CHECK_MESSAGE(scale == 0, "int4: the scale of zeros is %g", scale);
     else
-        CHECK_MESSAGE(error <= (plain + PALME_INT4_GROUP * moved * moved) * (1 + 1e-4),
+        CHECK_MESSAGE(error <= (plain + 0x1p-16 * squares) * (1 + 1e-4),
                       "int4, kind %d: error %g, by the largest weight %g", kind, error, plain);
 }
 

@@ -15,9 +15,12 @@
 #include <stdlib.h>
 
 #define REAL(name)                                                                                                     \
-    static __typeof__(&name) real;                                                                                     \
-    if (!__atomic_load_n(&real, __ATOMIC_RELAXED))                                                                     \
-    __atomic_store_n(&real, (__typeof__(&name))dlsym(RTLD_NEXT, #name), __ATOMIC_RELAXED)
+    static __typeof__(&name) found;                                                                                    \
+    __typeof__(&name) real = __atomic_load_n(&found, __ATOMIC_RELAXED);                                                \
+    if (!real) {                                                                                                       \
+        real = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                                             \
+        __atomic_store_n(&found, real, __ATOMIC_RELAXED);                                                              \
+    }
 
 #define LOCK(name, type)                                                                                               \
     void(name)(type * lock)                                                                                            \
