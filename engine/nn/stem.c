@@ -466,7 +466,8 @@ static void run_block(struct palme_compute *c, struct block_job *job)
 
     job->kernels = c->kernels;
     if (!job->stem)
-        job->wide = palme_quantize_rows(c, job->buffers->wide, job->x, &block->expand, plan->height * plan->width);
+        job->wide =
+            palme_quantize_rows(c, job->buffers->wide, job->x, &block->expand, plan->height * plan->width, NULL);
     palme_parallel(c, plan->bands * plan->chunks, flops + (plan->fused ? project : 0), block_part, job);
     if (plan->fused)
         return;

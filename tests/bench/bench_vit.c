@@ -206,14 +206,14 @@ static void run_quantize(void *user)
 {
     struct layer *layer = user;
 
-    palme_quantize_rows(&layer->compute, layer->compute.workspace, layer->in, &layer->mlp.up, layer->tokens);
+    palme_quantize_rows(&layer->compute, layer->compute.workspace, layer->in, &layer->mlp.up, layer->tokens, NULL);
 }
 
 static void run_quantize_wide(void *user)
 {
     struct layer *layer = user;
 
-    palme_quantize_rows(&layer->compute, layer->compute.workspace, layer->in, &layer->mlp.down, layer->tokens);
+    palme_quantize_rows(&layer->compute, layer->compute.workspace, layer->in, &layer->mlp.down, layer->tokens, NULL);
 }
 
 static void mix(void *user, const struct palme_block_work *work)

@@ -63,7 +63,7 @@ static uint8_t *narrow_bytes(const palme_model *model, struct palme_compute *c, 
     int out_height = (height + block->stride - 1) / block->stride,
         top = same_before(height, block->size, block->stride);
     size_t group = (size_t)width * (size_t)block->middle * 4, out_row = (size_t)shape->width * (size_t)block->middle;
-    struct palme_rows rows = palme_quantize_rows(c, c->workspace, x, &block->expand, height * width);
+    struct palme_rows rows = palme_quantize_rows(c, c->workspace, x, &block->expand, height * width, NULL);
     uint8_t *wide = malloc((size_t)(height + 11) / 4 * group), *narrow = malloc((size_t)out_height * out_row);
 
     memset(wide, 0xff, (size_t)(height + 11) / 4 * group); /* a group before the map and one behind it */
