@@ -168,7 +168,8 @@ static void lay_out(struct work *work, struct palme_arena *arena, const struct p
         size_t most = 2 * wide * PALME_MAX_SIDE + (2 + 2 * wide + PALME_TAPS_STEP) * n;
 
         work->columns[b].weights = palme_arena_take(arena, most, sizeof(float));
-        work->columns[b].low = palme_arena_take(arena, two ? most : 0, sizeof(float));
+        /* Samples of two pixels are those of YUV, whose weights are whole. */
+        work->columns[b].low = palme_arena_take(arena, two && b == 0 ? most : 0, sizeof(float));
         work->columns[b].first = palme_arena_take(arena, n, sizeof(int));
     }
     work->flat = palme_arena_take(arena, (size_t)GROUP * CHUNK * 4, 1);
