@@ -347,8 +347,9 @@ int palme_finish(palme_session *session)
     if (palme_session_width(session->model, &session->options) > 1) {
         palme_beams_finish(&h->beams);
         decide(session);
+    } else {
+        h->state = PALME_STATE_DECIDED; /* no more than the rest of a character is given out */
     }
-    h->state = PALME_STATE_DECIDED;
     return PALME_OK;
 }
 
