@@ -37,7 +37,7 @@ if __name__ == "__main__":  # started by its path: the package `models` is in th
 from models import ROOT, checkpoint, modelfile
 from models.data import DataError
 from models.eval import evaluate
-from models.eval.evaluate import PRECISIONS
+from models.eval.evaluate import LISTED
 
 SETTINGS = (
     "default_prompt",
@@ -263,7 +263,7 @@ def with_section(card, section):
 
 def keep(rows):
     """The precisions that lose at most LOSS; f32 is always among them, and int4, which has to be asked for, never."""
-    rows = [row for row in rows if row["precision"] != "int4"]
+    rows = [row for row in rows if row["precision"] in LISTED]
     return [row["precision"] for row in rows if row["precision"] == "f32" or row["cider_difference"] >= -LOSS - 1e-9]
 
 
@@ -384,7 +384,7 @@ def parse(arguments):
     judge.add_argument(
         "--precision",
         type=evaluate.list_of(evaluate.precision_name),
-        default=[precision for precision in PRECISIONS if precision != "int4"],
+        default=list(LISTED),
         metavar="P,...",
         help="precisions to measure; default f32,bf16,int8",
     )

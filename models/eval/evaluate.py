@@ -32,7 +32,8 @@ from models.data import DataError
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 EQUAL, NEAR = 0.99, 0.005  # what torch and the engine in f32 have to agree on: captions, CIDEr
-PRECISIONS = ("f32", "bf16", "int8", "int4")
+LISTED = ("f32", "bf16", "int8")  # those that a model file may list, so that precision=auto takes them
+PRECISIONS = (*LISTED, "int4")
 
 
 # ---- Scores -----------------------------------------------------------------------------------
