@@ -103,7 +103,8 @@ struct palme_rows {
 void palme_linear_rows(struct palme_compute *c, float *y, const struct palme_rows *x, const struct palme_linear *l,
                        int rows);
 
-/* Brings x[rows][in], or norm(x) if norm is not NULL, to the precision of `l`, by all threads; or x in the calling one. */
+/* Brings x[rows][in], or norm(x) if norm is not NULL, to the precision of `l`, by all threads; or x in the calling
+ * one. */
 struct palme_rows palme_quantize_rows(struct palme_compute *c, void *workspace, const float *x,
                                       const struct palme_linear *l, int rows, const struct palme_row_norm *norm);
 struct palme_rows palme_quantize_rows_serial(const struct palme_kernels *kernels, void *workspace, const float *x,
