@@ -271,6 +271,7 @@ void palme_int4_init_c(struct palme_kernels *kernels);      /* int4.c */
 #define LEVEL_INIT(level)                                                                                              \
     void palme_kernels_init_##level(struct palme_kernels *kernels);                                                    \
     void palme_attend_init_##level(struct palme_kernels *kernels);                                                     \
+    void palme_attend_int16_init_##level(struct palme_kernels *kernels);                                               \
     void palme_convolutions_init_##level(struct palme_kernels *kernels);                                               \
     void palme_pixels_init_##level(struct palme_kernels *kernels);                                                     \
     void palme_int8_init_##level(struct palme_kernels *kernels);                                                       \
@@ -288,6 +289,7 @@ LEVEL_INIT(dotprod);
     do {                                                                                                               \
         palme_kernels_init_##level(kernels);                                                                           \
         palme_attend_init_##level(kernels);                                                                            \
+        palme_attend_int16_init_##level(kernels);                                                                      \
         palme_convolutions_init_##level(kernels);                                                                      \
         palme_pixels_init_##level(kernels);                                                                            \
         palme_int8_init_##level(kernels);                                                                              \
@@ -300,6 +302,7 @@ LEVEL_INIT(dotprod);
     do {                                                                                                               \
         palme_int8_init_##level(kernels);                                                                              \
         palme_int4_init_##level(kernels);                                                                              \
+        palme_attend_int16_init_##level(kernels);                                                                      \
     } while (0)
 
 /* The kernels of this level alone; returns 0 if there are none on this machine. */

@@ -117,12 +117,21 @@ struct palme_attend {
     ptrdiff_t out_stride, q_stride, k_stride, v_stride; /* floats from a row to the next */
     float scale;                                        /* of q.k */
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
+    int rounded;     /* attention.c: not this one but attend_int16, for rows that it is for */
     void *workspace; /* PALME_ATTEND_WORKSPACE(width) bytes of the kernel's own, at a multiple of 64; not of plain C */
 };
 
 /* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
  * thread. */
 #define PALME_ATTEND_WORKSPACE(width) (80 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 2400)
+
+/* Attention in whole numbers of 16 bits: keys of a tile, and the largest numbers. Sums stay within 32 bits: those of
+ * PALME_MOST_HEAD_DIM products of a query and a key, and those of the values of a tile by their weights. */
+#define PALME_INT16_KEYS 128
+#define PALME_INT16_KEY_MOST 2896.0f
+#define PALME_INT16_VALUE_MOST 1023.0f
+#define PALME_INT16_WEIGHT_MOST 16383.0f
+#define PALME_INT16_LOWEST -15.0f /* exponent of 2 whose weight is 0 */
 
 /* One row of a depthwise convolution, of some of the channels that its maps have. */
 struct palme_depthwise {
@@ -249,6 +258,13 @@ struct palme_kernels {
     /* out[rows][width] = softmax(mask(scale q k^T - slope |distance|)) v, online over tiles of keys: memory
      * does not grow with the number of keys. A row that sees no key gives zeros. */
     void (*attend)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
+
+    /* The same of rows that all see all keys, and without a slope, with products of whole numbers of 16 bits: `first`,
+     * `visible` and `slope` are not looked at. A query and a key are rounded to PALME_INT16_KEY_MOST parts of their
+     * largest value, a dimension of up to PALME_INT16_KEYS values to PALME_INT16_VALUE_MOST parts of that of them, and
+     * weights to PALME_INT16_WEIGHT_MOST parts of the largest one so far, of which those below a half of a part are 0.
+     * A query or a key that is not finite counts as absent. All levels with vectors give the same bits. */
+    void (*attend_int16)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
 
     /* One output row of the stem's first convolution: 3x3, stride 2, 3 channels to `out`, bias and ReLU6.
      * y[width][out]; x[ky] is an input row [in_width][3] or NULL for a padded row of zeros; the first tap

@@ -184,6 +184,77 @@ static void pack_values_c(uint16_t *to, const float *x, ptrdiff_t stride, int co
                 at < count && d < width ? palme_bf16_round(x[at * stride + d]) : 0;
 }
 
+/* ---- Attention */
+
+/* n values that stand `step` apart, rounded to whole numbers of which the largest is `most`; their scale, NaN if they
+ * are not finite. */
+static float rounded_to(int16_t *to, const float *x, ptrdiff_t step, int n, float most)
+{
+    float high = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(x[i * step]))
+            return NAN;
+        high = fmaxf(high, fabsf(x[i * step]));
+    }
+    for (int i = 0; i < n; i++)
+        to[i] = high < PALME_QUANTIZATION_MIN ? 0 : (int16_t)lrintf(x[i * step] * (most / high));
+    return high < PALME_QUANTIZATION_MIN ? 0 : high / most;
+}
+
+/* One query over all keys, as attend_row of kernels.c does it. */
+static void attend_int16_row(float *out, const float *q, const float *k, const float *v,
+                             const struct palme_attend *shape)
+{
+    int16_t query[PALME_MOST_HEAD_DIM] = { 0 }, key[PALME_MOST_HEAD_DIM] = { 0 };
+    float q_scale = rounded_to(query, q, 1, shape->width, PALME_INT16_KEY_MOST);
+    double sum[PALME_MOST_HEAD_DIM] = { 0 }, total = 0, top = -INFINITY;
+
+    for (int tile = 0; tile < shape->keys; tile += PALME_INT16_KEYS) {
+        int count = shape->keys - tile < PALME_INT16_KEYS ? shape->keys - tile : PALME_INT16_KEYS;
+        double score[PALME_INT16_KEYS], high = top, shrink;
+        int32_t weight[PALME_INT16_KEYS];
+
+        for (int j = 0; j < count; j++) {
+            float scale = rounded_to(key, k + (tile + j) * shape->k_stride, 1, shape->width, PALME_INT16_KEY_MOST);
+            int32_t dot = 0;
+
+            for (int d = 0; d < shape->width && !isnan(scale); d++)
+                dot += query[d] * key[d];
+            score[j] = (double)dot * scale * q_scale * shape->scale;
+            if (score[j] > high)
+                high = score[j];
+        }
+        if (isinf(high))
+            continue;
+        shrink = exp(top - high);
+        total *= shrink;
+        for (int j = 0; j < count; j++) {
+            weight[j] = isnan(score[j]) ? 0 : (int32_t)lrint(PALME_INT16_WEIGHT_MOST * exp(score[j] - high));
+            total += weight[j];
+        }
+        for (int d = 0; d < shape->width; d++) {
+            int16_t value[PALME_INT16_KEYS] = { 0 };
+            float scale =
+                rounded_to(value, v + tile * shape->v_stride + d, shape->v_stride, count, PALME_INT16_VALUE_MOST);
+            int32_t whole = 0;
+
+            for (int j = 0; j < count; j++)
+                whole += weight[j] * value[j];
+            sum[d] = sum[d] * shrink + (double)whole * scale;
+        }
+        top = high;
+    }
+    for (int d = 0; d < shape->width; d++)
+        out[d] = total > 0 ? (float)(sum[d] / total) : 0;
+}
+
+static void attend_int16_c(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
+{
+    for (int i = 0; i < shape->rows; i++)
+        attend_int16_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape);
+}
+
 void palme_precision_init_c(struct palme_kernels *kernels); /* kernels.c calls it */
 
 void palme_precision_init_c(struct palme_kernels *kernels)
@@ -197,4 +268,5 @@ void palme_precision_init_c(struct palme_kernels *kernels)
     kernels->linear_bf16 = kernels->linear_widened = linear_bf16_c;
     kernels->pack_keys = pack_keys_c;
     kernels->pack_values = pack_values_c;
+    kernels->attend_int16 = attend_int16_c;
 }

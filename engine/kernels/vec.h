@@ -20,7 +20,8 @@
  * vf_zero_if_less(x, y, a)   0 where x < y, else a
  * vf_keep_n(a, n, other)     the first n lanes of a, and `other` in the rest
  * vf_round(a)                to the nearest whole number, halves to the even one
- * vf_power_of_2(n)           2^n for whole numbers n in -126..127
+ * vf_exponent(n, x, low)     what vf_scaled takes as n, a whole number in -126..127; where x < low one that makes 0
+ * vf_scaled(a, e)            a 2^n for such an n
  * vf_sum(a), vf_largest(a)   over all lanes
  * vf_maximum(a, b)           the larger one where neither has a sign, and NaN where one is
  * vf_highest(a)              such a maximum over all lanes
@@ -65,6 +66,16 @@
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_dot(sum, w, q)        adds the four products of each lane
  * vi_to_float(sum, offset)            sum + offset, rounded to the nearest float
+ *
+ * Products of pairs of whole numbers of 16 bits.
+ *
+ * VEC_INT16_SUMS  vectors of their sums that a tile may have, a multiple of 6
+ * vh, vs          VF pairs; VF sums of 32 bits
+ * vh_load(p)      2 VF numbers; vh_set(p) the pair at p in all places
+ * vh_store(p, a, b)                   whole numbers of a and then of b, which were rounded to the nearest ones
+ * vh_store_pairs(p, even, odd)        the same, a pair of one of each
+ * vs_zero(), vs_dot(sum, a, b)        adds the two products of each pair to its lane
+ * vs_wide(sum)                        the sums as a vi
  *
  * Bytes 0..127, which are plain in memory, and their products with weights; a missing offset is 0.
  *
@@ -189,14 +200,14 @@ static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count
 {
     static const float taylor[] = { 1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1 };
     const vf low = vf_set(-87.3f);
-    vf power[VEC_INTERLEAVED], r[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
+    vf exponent[VEC_INTERLEAVED], r[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
 
     VEC_UNROLL
     for (int i = 0; i < count; i++) {
         r[i] = vf_max(x[i], low);
         vf n = vf_round(vf_mul(r[i], vf_set(1.44269504f)));
 
-        power[i] = vf_zero_if_less(x[i], low, vf_power_of_2(n)); /* now: then x and n need no register any more */
+        exponent[i] = vf_exponent(n, x[i], low); /* now: then x and n need no register any more */
         /* ln 2 in two parts, so that n ln 2 is exact */
         r[i] = vf_fma(n, vf_set(-0.693145752f), r[i]);
         r[i] = vf_fma(n, vf_set(-1.42860677e-6f), r[i]);
@@ -204,7 +215,7 @@ static inline __attribute__((always_inline)) void vf_exps(vf *x, const int count
     vf_polynomials(y, r, taylor, 8, count);
     VEC_UNROLL
     for (int i = 0; i < count; i++)
-        x[i] = vf_mul(y[i], power[i]);
+        x[i] = vf_scaled(y[i], exponent[i]);
 }
 
 static inline vf vf_exp(vf x)

@@ -188,9 +188,16 @@ static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at
     }
 }
 
-static inline vf vf_power_of_2(vf n)
+static inline vf vf_exponent(vf n, vf x, vf low) /* the power of 2 */
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+    __m256i bits = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+
+    return vf_zero_if_less(x, low, _mm256_castsi256_ps(bits));
+}
+
+static inline vf vf_scaled(vf a, vf e)
+{
+    return _mm256_mul_ps(a, e);
 }
 
 static inline vf vf_round(vf a)
@@ -358,6 +365,59 @@ static inline vi vi_zero(void)
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm256_cvtepi32_ps(_mm256_add_epi32(sum, _mm256_set1_epi32(offset)));
+}
+
+/* ---- Pairs of 16 bits */
+
+#define VEC_INT16_SUMS 12
+
+typedef __m256i vh;
+typedef __m256i vs;
+
+static inline vh vh_load(const int16_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static inline vh vh_set(const int16_t *p)
+{
+    int32_t two;
+
+    memcpy(&two, p, sizeof two);
+    return _mm256_set1_epi32(two);
+}
+
+static inline void vh_store(int16_t *p, vf a, vf b)
+{
+    __m256i whole = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(whole, 0xD8));
+}
+
+static inline void vh_store_pairs(int16_t *p, vf even, vf odd)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_blend_epi16(_mm256_cvtps_epi32(even),
+                                                                 _mm256_slli_epi32(_mm256_cvtps_epi32(odd), 16), 0xAA));
+}
+
+static inline vs vs_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static inline vs vs_dot(vs sum, vh a, vh b)
+{
+#if defined(__AVXVNNI__) && !defined(VEC_EMULATES_AVXVNNI)
+    __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); /* as in vi_dot */
+    return sum;
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+#endif
+}
+
+static inline vi vs_wide(vs sum)
+{
+    return sum;
 }
 
 typedef __m256i vb;

@@ -197,9 +197,14 @@ static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at
     }
 }
 
-static inline vf vf_power_of_2(vf n)
+static inline vf vf_exponent(vf n, vf x, vf low)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+    return vf_less(x, low, _mm512_set1_ps(-1000), n);
+}
+
+static inline vf vf_scaled(vf a, vf e)
+{
+    return _mm512_scalef_ps(a, e);
 }
 
 static inline vf vf_round(vf a)
@@ -378,6 +383,59 @@ static inline vi vi_zero(void)
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, _mm512_set1_epi32(offset)));
+}
+
+/* ---- Pairs of 16 bits */
+
+#define VEC_INT16_SUMS 24
+
+typedef __m512i vh;
+typedef __m512i vs;
+
+static inline vh vh_load(const int16_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline vh vh_set(const int16_t *p)
+{
+    int32_t two;
+
+    memcpy(&two, p, sizeof two);
+    return _mm512_set1_epi32(two);
+}
+
+static inline void vh_store(int16_t *p, vf a, vf b)
+{
+    __m512i whole = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), whole));
+}
+
+static inline void vh_store_pairs(int16_t *p, vf even, vf odd)
+{
+    _mm512_storeu_si512(p, _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_cvtps_epi32(even),
+                                                   _mm512_slli_epi32(_mm512_cvtps_epi32(odd), 16)));
+}
+
+static inline vs vs_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static inline vs vs_dot(vs sum, vh a, vh b)
+{
+#ifdef __AVX512VNNI__
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); /* as in vi_dot */
+    return sum;
+#else
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+#endif
+}
+
+static inline vi vs_wide(vs sum)
+{
+    return sum;
 }
 
 typedef __m512i vb;

@@ -178,9 +178,15 @@ static inline void vf_load_transposed(vf y[VF], const float *const x[VF], int at
     y[3] = vreinterpretq_f32_f64(vtrn2q_f64(odd_ab, odd_cd));
 }
 
-static inline vf vf_power_of_2(vf n)
+static inline vf vf_exponent(vf n, vf x, vf low) /* the power of 2 */
 {
-    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
+    return vf_zero_if_less(x, low,
+                           vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)));
+}
+
+static inline vf vf_scaled(vf a, vf e)
+{
+    return vmulq_f32(a, e);
 }
 
 static inline vf vf_round(vf a)
@@ -277,6 +283,55 @@ static inline vi vi_dot(vi sum, vw w, vq q)
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return vcvtq_f32_s32(vaddq_s32(sum, vdupq_n_s32(offset)));
+}
+
+/* ---- Pairs of 16 bits. The products of a pair are added up at the end, in vs_wide. */
+
+#define VEC_INT16_SUMS 12
+
+typedef int16x8_t vh;
+typedef struct {
+    int32x4_t low, high;
+} vs;
+
+static inline vh vh_load(const int16_t *p)
+{
+    return vld1q_s16(p);
+}
+
+static inline vh vh_set(const int16_t *p)
+{
+    int32_t two;
+
+    memcpy(&two, p, sizeof two);
+    return vreinterpretq_s16_s32(vdupq_n_s32(two));
+}
+
+static inline void vh_store(int16_t *p, vf a, vf b)
+{
+    vst1q_s16(p, vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a)), vmovn_s32(vcvtnq_s32_f32(b))));
+}
+
+static inline void vh_store_pairs(int16_t *p, vf even, vf odd)
+{
+    int16x4_t a = vmovn_s32(vcvtnq_s32_f32(even)), b = vmovn_s32(vcvtnq_s32_f32(odd));
+
+    vst2_s16(p, (int16x4x2_t){ { a, b } });
+}
+
+static inline vs vs_zero(void)
+{
+    return (vs){ vdupq_n_s32(0), vdupq_n_s32(0) };
+}
+
+static inline vs vs_dot(vs sum, vh a, vh b)
+{
+    return (vs){ vmlal_s16(sum.low, vget_low_s16(a), vget_low_s16(b)), vmlal_high_s16(sum.high, a, b) };
+}
+
+static inline vi vs_wide(vs sum)
+{
+    return vpaddq_s32(sum.low, sum.high);
 }
 
 typedef int8x16_t vb; /* bytes below 128 may have a sign */

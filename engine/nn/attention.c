@@ -10,7 +10,7 @@
 #include "base/util.h"
 
 struct attention_job {
-    const struct palme_kernels *kernels;
+    void (*attend)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
     char *workspaces;     /* of the threads */
     atomic_ullong in_use; /* a bit for each */
     const struct palme_attend *shape;
@@ -58,9 +58,9 @@ static void attention_part(void *user, int i)
         shape.slope = job->slopes[head];
     int workspace = workspace_take(job);
     shape.workspace = job->workspaces + (size_t)workspace * PALME_ATTEND_WORKSPACE(shape.width);
-    job->kernels->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * shape.width,
-                         job->q + row * shape.q_stride + (ptrdiff_t)head * shape.width, job->k + head * job->k_head,
-                         job->v + head * job->v_head, &shape);
+    job->attend(job->out + row * shape.out_stride + (ptrdiff_t)head * shape.width,
+                job->q + row * shape.q_stride + (ptrdiff_t)head * shape.width, job->k + head * job->k_head,
+                job->v + head * job->v_head, &shape);
     workspace_give(job, workspace);
 }
 
@@ -75,7 +75,7 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
            read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
     double step = PALME_CANCEL_FLOPS / row_flops;
     double share = (double)shape->rows * heads / (TASKS_EACH * palme_compute_threads(c)); /* every thread has some */
-    struct attention_job job = { .kernels = c->kernels,
+    struct attention_job job = { .attend = shape->rounded ? c->kernels->attend_int16 : c->kernels->attend,
                                  .workspaces = aligned(c->workspace),
                                  .shape = shape,
                                  .out = out,

@@ -369,31 +369,44 @@ static void remember(const struct pass *pass, int row, int position, int asks)
     memcpy(to + part, v, inner * sizeof *to);
 }
 
-/* Self-attention: the rows of each sentence see those before them, which are in its cache. */
+/* Rows of one sentence from `first` on see their keys, from `keys` on. */
+static void attend_rows(const struct pass *pass, const struct palme_block_work *work, int first,
+                        struct palme_attend shape)
+{
+    const struct palme_stack *stack = &pass->model->config.decoder;
+    const struct palme_cache *cache = pass->rows[first].cache;
+    size_t inner = (size_t)palme_stack_inner(stack), part = (size_t)cache->capacity * inner, at = (size_t)first * inner;
+    const float *keys = cache->kv + 2 * (size_t)pass->layer * part;
+
+    shape.visible = cache->visible;
+    shape.scale = stack->qk_norm ? PALME_QK_NORM_SCALE : (float)stack->attention_scale;
+    palme_heads_run(pass->c, stack, work->o + at, work->q + at, keys, keys + part, shape,
+                    pass->model->weights.decoder.slopes);
+}
+
+/* Self-attention: the rows of each sentence see those before them, which are in its cache. The tokens of a picture see
+ * one another, as in the encoder, and are treated as there. */
 static void mix_self(void *user, const struct palme_block_work *work)
 {
     const struct pass *pass = user;
-    const struct palme_stack *stack = &pass->model->config.decoder;
-    size_t inner = (size_t)palme_stack_inner(stack);
+    const struct palme_model *model = pass->model;
+    const struct palme_linear *reader = &model->weights.decoder.layers[pass->layer].self.out;
+    int rounded = palme_linear_rounds(pass->c->kernels, reader) && !model->config.alibi_heads;
 
     for (int first = 0, n; first < pass->count; first += n) {
         const struct palme_cache *cache = pass->rows[first].cache;
-        size_t part = (size_t)cache->capacity * inner;
-        const float *keys = cache->kv + 2 * (size_t)pass->layer * part;
+        int length = cache->length, image;
 
         n = same_cache(pass, first);
+        image = rounded ? min_int(max_int(cache->visible - length, 0), n) : 0;
         for (int i = 0; i < n; i++)
-            remember(pass, first + i, cache->length + i, 1);
-        palme_heads_run(pass->c, stack, work->o + (size_t)first * inner, work->q + (size_t)first * inner, keys,
-                        keys + part,
-                        (struct palme_attend){
-                            .rows = n,
-                            .keys = cache->length + n,
-                            .first = cache->length,
-                            .visible = cache->visible,
-                            .scale = stack->qk_norm ? PALME_QK_NORM_SCALE : (float)stack->attention_scale,
-                        },
-                        pass->model->weights.decoder.slopes);
+            remember(pass, first + i, length + i, 1);
+        if (image)
+            attend_rows(pass, work, first,
+                        (struct palme_attend){ .rows = image, .keys = length + image, .first = length, .rounded = 1 });
+        if (image < n)
+            attend_rows(pass, work, first + image,
+                        (struct palme_attend){ .rows = n - image, .keys = length + n, .first = length + image });
     }
 }
 

@@ -145,6 +145,7 @@ struct self {
     struct palme_compute *c;
     const struct palme_stack *stack;
     int tokens;
+    int rounded;
 };
 
 static void mix(void *user, const struct palme_block_work *work)
@@ -156,6 +157,7 @@ static void mix(void *user, const struct palme_block_work *work)
         .keys = self->tokens,
         .visible = self->tokens,
         .scale = (float)stack->attention_scale,
+        .rounded = self->rounded,
     };
 
     if (stack->qk_norm) {
@@ -173,7 +175,7 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
     const struct palme_stack *stack = &config->encoder;
     const struct palme_encoder *e = &model->weights.encoder;
     int count = patch_count(model, height, width), tokens = config->class_tokens + count;
-    struct self self = { c, stack, tokens };
+    struct self self = { c, stack, tokens, 0 };
     size_t mark = scratch->used;
     struct work work;
 
@@ -188,6 +190,7 @@ int palme_encode(const struct palme_model *model, struct palme_compute *c, float
 
     embed(model, c, out, work.features, count);
     for (int l = 0; l < stack->depth; l++) {
+        self.rounded = palme_linear_rounds(c->kernels, &e->layers[l].attention.out);
         palme_attention_run(c, stack, &e->layers[l].attention, out, &work.block, tokens,
                             &(struct palme_mix){ mix, &self, 0 });
         palme_mlp_run(c, stack, &e->layers[l].mlp, out, &work.block, tokens);

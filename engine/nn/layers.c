@@ -42,6 +42,11 @@ enum palme_precision palme_linear_precision(enum palme_precision wanted, int in)
     return wanted == PALME_INT8 && in > PALME_INT8_MOST ? PALME_BF16 : wanted;
 }
 
+int palme_linear_rounds(const struct palme_kernels *kernels, const struct palme_linear *l)
+{
+    return l->precision >= PALME_INT8 || (l->precision == PALME_BF16 && kernels->to_bf16);
+}
+
 static size_t panels(const struct palme_linear *l)
 {
     return ((size_t)l->out + PALME_PANEL - 1) / PALME_PANEL;

@@ -45,6 +45,8 @@ enum palme_layout palme_linear_layout(int blas);
 /* The precision that a layer of so many inputs has in a model of `wanted`: it itself, but for what would leave the
  * 32 bits of a sum. */
 enum palme_precision palme_linear_precision(enum palme_precision wanted, int in);
+/* Whether such a layer rounds its inputs; what they are made of may then be rounded as well. */
+int palme_linear_rounds(const struct palme_kernels *kernels, const struct palme_linear *l);
 /* Bytes that the weights of such a layer take, and how many outputs its scales and bias are padded to. */
 size_t palme_linear_size(const struct palme_linear *l);
 size_t palme_linear_outputs(const struct palme_linear *l);

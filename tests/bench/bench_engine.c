@@ -76,7 +76,8 @@ static double encoder_bound(const palme_model *model, const struct roof *roof)
         seconds += layer_bound(roof, tokens, &e->attention.q) + layer_bound(roof, tokens, &e->attention.k) +
                    layer_bound(roof, tokens, &e->attention.v) + layer_bound(roof, tokens, &e->attention.out) +
                    layer_bound(roof, tokens, &e->mlp.up) + layer_bound(roof, tokens, &e->mlp.down) +
-                   attention_bound(roof, tokens, tokens, palme_stack_inner(&p->encoder));
+                   attention_bound(roof, tokens, tokens, palme_stack_inner(&p->encoder),
+                                   palme_linear_rounds(&model->kernels, &e->attention.out));
     }
     return seconds;
 }
@@ -112,10 +113,10 @@ static double decode_bound(const palme_model *model, const struct roof *roof, do
         seconds += layer_bound(roof, rows, &d->self.q) + layer_bound(roof, rows, &d->self.k) +
                    layer_bound(roof, rows, &d->self.v) + layer_bound(roof, rows, &d->self.out) +
                    layer_bound(roof, rows, &d->mlp.up) + layer_bound(roof, rows, &d->mlp.down) +
-                   attention_bound(roof, rows, keys, inner);
+                   attention_bound(roof, rows, keys, inner, 0);
         if (p->cross_attend)
             seconds += layer_bound(roof, rows, &d->cross.q) + layer_bound(roof, rows, &d->cross.out) +
-                       attention_bound(roof, rows, palme_config_image_tokens(p), inner);
+                       attention_bound(roof, rows, palme_config_image_tokens(p), inner, 0);
     }
     return seconds;
 }
@@ -274,7 +275,12 @@ static void run_heads(struct bench *b)
 {
     const struct palme_stack *stack = &b->host.model->config.encoder;
     int tokens = image_tokens(b);
-    struct palme_attend shape = { .rows = tokens, .keys = tokens, .visible = tokens, .scale = 0.125f };
+    struct palme_attend shape = { .rows = tokens,
+                                  .keys = tokens,
+                                  .visible = tokens,
+                                  .scale = 0.125f,
+                                  .rounded =
+                                      palme_linear_rounds(b->host.compute.kernels, &first_layer(b)->attention.out) };
     size_t step = (size_t)tokens * (size_t)palme_stack_inner(stack);
 
     b->host.compute.workspace = b->workspace;
@@ -284,7 +290,8 @@ static void run_heads(struct bench *b)
 
 static double bound_heads(const struct bench *b, const struct roof *roof)
 {
-    return attention_bound(roof, image_tokens(b), image_tokens(b), palme_stack_inner(&b->host.model->config.encoder));
+    return attention_bound(roof, image_tokens(b), image_tokens(b), palme_stack_inner(&b->host.model->config.encoder),
+                           palme_linear_rounds(b->host.compute.kernels, &first_layer(b)->attention.out));
 }
 static double bound_picture_out(const struct bench *b, const struct roof *roof)
 {
@@ -349,14 +356,14 @@ static void run_attention_of_one(struct bench *b)
 static double bound_attention(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention_bound(roof, LONG, LONG, PALME_HEAD);
+    return attention_bound(roof, LONG, LONG, PALME_HEAD, 0);
 }
 
 /* Keys and values are read once, from wherever they are. */
 static double bound_attention_of_one(const struct bench *b, const struct roof *roof)
 {
     (void)b;
-    return attention_bound(roof, 1, LONG, PALME_HEAD);
+    return attention_bound(roof, 1, LONG, PALME_HEAD, 0);
 }
 
 static double bound_encoder_up(const struct bench *b, const struct roof *roof)

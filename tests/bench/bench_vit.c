@@ -189,7 +189,11 @@ static void run_heads(void *user)
 {
     struct layer *layer = user;
     const struct palme_attend shape = {
-        .rows = layer->tokens, .keys = layer->tokens, .visible = layer->tokens, .scale = (float)vit.attention_scale
+        .rows = layer->tokens,
+        .keys = layer->tokens,
+        .visible = layer->tokens,
+        .scale = (float)vit.attention_scale,
+        .rounded = palme_linear_rounds(&layer->kernels, &layer->attention.out),
     };
 
     palme_heads_run(&layer->compute, &vit, layer->work.o, layer->work.q, layer->work.k, layer->work.v, shape, NULL);
@@ -255,7 +259,8 @@ static double bound_down(const struct layer *layer, const struct roof *roof)
 
 static double bound_heads(const struct layer *layer, const struct roof *roof)
 {
-    return attention_bound(roof, layer->tokens, layer->tokens, DIM);
+    return attention_bound(roof, layer->tokens, layer->tokens, DIM,
+                           palme_linear_rounds(&layer->kernels, &layer->attention.out));
 }
 
 static double bound_layer(const struct layer *layer, const struct roof *roof)

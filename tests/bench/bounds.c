@@ -15,18 +15,21 @@ void roof_look_up(struct roof *roof, double bytes, int threads, const char **lev
     const double whole = roofline_int8(threads, ROOF_TRIES);
     const double found[PALME_PRECISIONS] = { roofline_multiply(threads, ROOF_TRIES, level),
                                              roofline_bf16(threads, ROOF_TRIES), whole, whole };
+    const double wider = roofline_int16(threads, ROOF_TRIES);
     double read = roofline_read((size_t)bytes, threads, ROOF_TRIES);
 
     for (int p = 0; p < PALME_PRECISIONS; p++)
         roof->ops[p] = found[p] > roof->ops[p] ? found[p] : roof->ops[p];
+    roof->int16 = wider > roof->int16 ? wider : roof->int16;
     roof->bytes = read > roof->bytes ? read : roof->bytes;
 }
 
 void roof_print(const struct roof *roof, double bytes, const char *level)
 {
-    printf("%.1f GFLOP/s of multiply-adds (%s), %.1f in bf16, %.1f GOP/s in int8, %.1f GB/s from %.1f MB\n",
+    printf("%.1f GFLOP/s of multiply-adds (%s), %.1f in bf16, %.1f GOP/s in int8, %.1f GB/s from %.1f MB, "
+           "%.1f GOP/s in int16\n",
            roof->ops[PALME_F32] / 1e9, level, roof->ops[PALME_BF16] / 1e9, roof->ops[PALME_INT8] / 1e9,
-           roof->bytes / 1e9, bytes / 1e6);
+           roof->bytes / 1e9, bytes / 1e6, roof->int16 / 1e9);
 }
 
 double layer_bound(const struct roof *roof, double rows, const struct palme_linear *l)
@@ -41,9 +44,9 @@ double layer_bound(const struct roof *roof, double rows, const struct palme_line
     return compute > read ? compute : read;
 }
 
-double attention_bound(const struct roof *roof, double rows, double keys, int inner)
+double attention_bound(const struct roof *roof, double rows, double keys, int inner, int rounded)
 {
-    return 4 * rows * keys * inner / roof->ops[PALME_F32];
+    return 4 * rows * keys * inner / (rounded ? roof->int16 : roof->ops[PALME_F32]);
 }
 
 static int compare_doubles(const void *a, const void *b)

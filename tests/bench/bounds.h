@@ -12,6 +12,7 @@
 /* What the machine did at most, per second, on some number of threads. */
 struct roof {
     double bytes;
+    double int16;                 /* multiplications and additions of whole numbers of 16 bits */
     double ops[PALME_PRECISIONS]; /* multiplications and additions; in bf16 where pairs of it are multiplied */
 };
 
@@ -24,8 +25,8 @@ void roof_print(const struct roof *roof, double bytes, const char *level);
 /* Seconds of a product of `rows` rows: the longer of its arithmetic and of reading its weights once. 0 for a layer that
  * there is not. */
 double layer_bound(const struct roof *roof, double rows, const struct palme_linear *l);
-/* Seconds of q k^T and of the weighted sum of v, with `inner` columns. */
-double attention_bound(const struct roof *roof, double rows, double keys, int inner);
+/* Seconds of q k^T and of the weighted sum of v, with `inner` columns; `rounded`: as attend_int16 does it. */
+double attention_bound(const struct roof *roof, double rows, double keys, int inner, int rounded);
 
 struct timing {
     double median, least; /* seconds */

@@ -77,7 +77,7 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 {
     int count = 0;
 
-    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, NULL, NULL, read_c };
+    list[count++] = (struct roofline_loops){ palme_cpu_name(PALME_CPU_C), multiply_c, NULL, NULL, NULL, read_c };
 #if PALME_HAVE_NEON
     if (palme_cpu_has(PALME_CPU_NEON)) {
         list[count].level = palme_cpu_name(PALME_CPU_NEON);
@@ -126,7 +126,7 @@ static int loops_here(struct roofline_loops list[PALME_CPU_LEVELS])
 
 /* ---- Threads ------------------------------------------------------------------------------ */
 
-enum loop { MULTIPLY, PAIRS, DOT, READ };
+enum loop { MULTIPLY, PAIRS, DOT, DOT_INT16, READ };
 
 struct task {
     const struct roofline_loops *loops;
@@ -143,6 +143,7 @@ struct task {
 static void *work(void *user)
 {
     static const int8_t numbers[NUMBERS];
+    static const int16_t wider[NUMBERS / 2];
     struct task *task = user;
     const volatile float small[2] = { 0.5f, 0.0009765625f };
     const float start[2] = { small[0], small[1] };
@@ -156,6 +157,7 @@ static void *work(void *user)
     case MULTIPLY: task->done = task->loops->multiply(&sink, start, task->rounds); break;
     case PAIRS: task->done = task->loops->pairs(&sink, halves, task->rounds); break;
     case DOT: task->done = task->loops->dot(&sink, numbers, task->rounds); break;
+    case DOT_INT16: task->done = task->loops->dot_int16(&sink, wider, task->rounds); break;
     case READ:
         for (long i = 0; i < task->rounds; i++)
             sink += task->loops->read(task->x, task->n, task->streams);
@@ -205,7 +207,12 @@ static double rate(const struct task *like, int threads)
 
 static int has_loop(const struct roofline_loops *loops, enum loop loop)
 {
-    return loop == PAIRS ? loops->pairs != NULL : loop == DOT ? loops->dot != NULL : 1;
+    switch (loop) {
+    case PAIRS: return loops->pairs != NULL;
+    case DOT: return loops->dot != NULL;
+    case DOT_INT16: return loops->dot_int16 != NULL;
+    default: return 1;
+    }
 }
 
 /* The best rate of a loop over all levels that have it. */
@@ -219,7 +226,8 @@ static double best_rate(enum loop loop, int threads, int tries, const char **lev
         return 0;
     for (int t = 0; t < tries; t++) {
         for (int l = 0; l < count; l++) {
-            const struct task like = { .loops = &loops[l], .loop = loop, .rounds = loop == DOT ? DOT_ROUNDS : ROUNDS };
+            const int in_turns = loop == DOT || loop == DOT_INT16;
+            const struct task like = { .loops = &loops[l], .loop = loop, .rounds = in_turns ? DOT_ROUNDS : ROUNDS };
             double found = has_loop(&loops[l], loop) ? rate(&like, threads) : 0;
 
             if (found > best) {
@@ -240,6 +248,11 @@ double roofline_multiply(int threads, int tries, const char **level)
 double roofline_int8(int threads, int tries)
 {
     return fmax(best_rate(MULTIPLY, threads, tries, NULL), best_rate(DOT, threads, tries, NULL));
+}
+
+double roofline_int16(int threads, int tries)
+{
+    return fmax(best_rate(MULTIPLY, threads, tries, NULL), best_rate(DOT_INT16, threads, tries, NULL));
 }
 
 double roofline_bf16(int threads, int tries)

@@ -19,6 +19,8 @@ struct roofline_loops {
     /* The same for the products of int8 of this level, with weights from the first cache: `rounds` rounds, returns how
      * many operations those were, two for each product. NULL: there is no such loop. */
     double (*dot)(float *sink, const int8_t *numbers, long rounds);
+    /* The same for pairs of whole numbers of 16 bits, of which `numbers` has as many bytes. */
+    double (*dot_int16)(float *sink, const int16_t *numbers, long rounds);
     /* The same for the products of pairs of bf16, from registers; `start` holds four of them. NULL: the level has
      * none. */
     double (*pairs)(float *sink, const uint16_t *start, long rounds);
@@ -31,9 +33,10 @@ struct roofline_loops {
  * ends the program. */
 double roofline_multiply(int threads, int tries, const char **level);
 
-/* The most operations per second on whole numbers of 8 bits and on bf16, in the same way: a multiplication and an
+/* The most operations per second on whole numbers of 8 and 16 bits and on bf16, in the same way: a multiplication and an
  * addition are two. Levels without such instructions count with their multiply-adds. */
 double roofline_int8(int threads, int tries);
+double roofline_int16(int threads, int tries);
 double roofline_bf16(int threads, int tries);
 
 /* The most bytes per second that `threads` threads read together, each from its part of a working set of

@@ -62,6 +62,37 @@ static double dot(float *sink, const int8_t *numbers, long rounds)
     return 2.0 * 4 * VF * VEC_INT8_SUMS * GROUPS * (double)rounds;
 }
 
+/* The same with pairs of whole numbers of 16 bits. */
+static double dot_int16(float *sink, const int16_t *numbers, long rounds)
+{
+    enum { ROWS = VEC_INT16_SUMS / SIDE };
+    vs sum[VEC_INT16_SUMS];
+    vf all = vf_set(0);
+
+    for (int i = 0; i < VEC_INT16_SUMS; i++)
+        sum[i] = vs_zero();
+    for (long round = 0; round < rounds; round++) {
+        const int16_t *key = numbers, *value = numbers;
+
+        for (int k = GROUPS; k > 0; k--, key += SIDE * 2 * VF, value += 2) {
+            vh keys[SIDE];
+
+            for (int i = 0; i < SIDE; i++)
+                keys[i] = vh_load(key + i * 2 * VF);
+            for (int r = 0; r < ROWS; r++) {
+                vh row = vh_set(value + r * GROUPS * 2);
+
+                for (int i = 0; i < SIDE; i++)
+                    sum[r * SIDE + i] = vs_dot(sum[r * SIDE + i], keys[i], row);
+            }
+        }
+    }
+    for (int i = 0; i < VEC_INT16_SUMS; i++)
+        all = vf_add(all, vi_to_float(vs_wide(sum[i]), 0));
+    *sink = vf_sum(all);
+    return 2.0 * 2 * VF * VEC_INT16_SUMS * GROUPS * (double)rounds;
+}
+
 #if VEC_PAIRS
 static double pairs(float *sink, const uint16_t *start, long rounds)
 {
@@ -108,6 +139,7 @@ void VEC_NAME(roofline_loops)(struct roofline_loops *loops)
 {
     loops->multiply = multiply;
     loops->dot = dot;
+    loops->dot_int16 = dot_int16;
 #if VEC_PAIRS
     loops->pairs = pairs;
 #else

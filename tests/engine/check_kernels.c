@@ -675,7 +675,7 @@ static void bench_log_sum_exp(void)
 
 static void bench_attend(void)
 {
-    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 64, 0.125f, 0, attend_workspace };
+    struct palme_attend shape = { 16, 1024, 0, 1024, 64, 64, 64, 64, 64, 0.125f, 0, 0, attend_workspace };
 
     benched->attend(pool_c, pool_a, pool_b, pool_b + 65536, &shape);
 }
@@ -683,7 +683,7 @@ static void bench_attend(void)
 /* The tokens of a picture of 384 pixels in patches of 16. */
 static void bench_heads(int width)
 {
-    struct palme_attend shape = { 120, 577, 0, 577, width, width, width, width, width, 0.125f, 0, attend_workspace };
+    struct palme_attend shape = { 120, 577, 0, 577, width, width, width, width, width, 0.125f, 0, 0, attend_workspace };
 
     benched->attend(pool_c, pool_a, pool_b, pool_b + 577, &shape);
 }
