@@ -36,7 +36,7 @@ enum {
         6, /* rows whose sums stay in registers, beside their weights: with 5 of them, where a multiply-add takes
                     * 5 cycles, each waits for the one before */
     BF16_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
-    BF16_WIDE = 8 / PARTS /* panels of a single row: enough sums in flight to hide the latency */
+    BF16_WIDE = VEC_STREAMS ? 2 : 8 / PARTS /* panels of a single row: sums enough to hide the latency */
 };
 
 /* One weight of each pair times the value at x of each row. Rows are found from two pointers: with one for each the
@@ -120,11 +120,15 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
         wide_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, apart, in, BF16_WIDE * PALME_PANEL,
                   y_stride, x_stride, activation);
     first = apart * BF16_WIDE * PALME_PANEL;
-    EACH_PANEL(BF16_PANELS,
-               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, BF16_PANELS, in, outs,
-                          y_stride, x_stride, activation),
-               tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
-                          x_stride, activation))
+#define PANELS(n)                                                                                                      \
+    tiles_bf16(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, n, in, outs, y_stride, x_stride,    \
+               activation)
+    if (VEC_STREAMS && rows <= BF16_ROWS) {
+        EACH_PANEL(2, PANELS(2), PANELS(1))
+        return;
+    }
+    EACH_PANEL(BF16_PANELS, PANELS(BF16_PANELS), PANELS(1))
+#undef PANELS
 }
 
 /* ---- Keys and values -------------------------------------------------------------------------- */
@@ -189,7 +193,7 @@ static void pack_values(uint16_t *to, const float *x, ptrdiff_t stride, int coun
 
 #else
 
-enum { PAIRS_ROWS = MOST_ROWS, PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS, PAIRS_WIDE = 8 / PARTS };
+enum { PAIRS_ROWS = MOST_ROWS, PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS, PAIRS_WIDE = VEC_STREAMS ? 2 : 8 / PARTS };
 
 static void to_bf16(uint16_t *q, const float *x, int n)
 {
@@ -248,11 +252,15 @@ static void linear_pairs(float *y, const void *values, const uint16_t *w, const 
         tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, apart, in,
                    PAIRS_WIDE * PALME_PANEL, y_stride, x_stride, activation);
     first = apart * PAIRS_WIDE * PALME_PANEL;
-    EACH_PANEL(PAIRS_PANELS,
-               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, PAIRS_PANELS, in, outs,
-                           y_stride, x_stride, activation),
-               tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, 1, in, outs, y_stride,
-                           x_stride, activation))
+#define PANELS(n)                                                                                                      \
+    tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, n, in, outs, y_stride, x_stride,   \
+                activation)
+    if (VEC_STREAMS && rows <= PAIRS_ROWS) {
+        EACH_PANEL(2, PANELS(2), PANELS(1))
+        return;
+    }
+    EACH_PANEL(PAIRS_PANELS, PANELS(PAIRS_PANELS), PANELS(1))
+#undef PANELS
 }
 
 #endif

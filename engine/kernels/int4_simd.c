@@ -16,8 +16,8 @@ enum {
     LINE = 64,
     QUAD_PAIR_BYTES = PALME_PANEL * 4, /* two quads of all outputs of a panel: the low halves of bytes, and the high */
     QUAD_PAIRS = GROUP / 8,
-    INT4_ROWS = VEC_REGISTERS > 16 ? 5 : 4,   /* of a tile of one panel */
-    INT4_WIDE = 4 / PARTS > 1 ? 4 / PARTS : 2 /* panels of a single row */
+    INT4_ROWS = VEC_REGISTERS > 16 ? 5 : 4, /* of a tile of one panel */
+    INT4_WIDE = 2                           /* panels of a single row */
 };
 
 static void quantize_int4(int8_t *q, struct palme_quantization *quantization, const float *x, int n)

@@ -75,6 +75,7 @@ enum {
     INT8_ROWS = VEC_INT8_SUMS / (INT8_PANELS * PARTS),                       /* whose sums stay in registers */
     INT8_WIDE = 8 / PARTS, /* panels of a single row: enough sums in flight to hide the latency */
     GROUP_BYTES = PALME_PANEL * PALME_INT8_GROUP,
+    MOST_STEPS = 8, /* of a panel that few rows read as a stream */
     LINES = PALME_INTERLEAVED_ROWS,
     PIXELS = PARTS < 2 ? 2 : 1 /* of a tile of a single panel to bytes: enough sums in flight */
 };
@@ -243,6 +244,60 @@ TILE_FUNCTION(panels_to_bytes, LINES, INT8_PANELS, NEAR, TO_BYTES)
 TILE_FUNCTION(panel_to_bytes, PIXELS *LINES, 1, NEAR, TO_BYTES)
 TILE_FUNCTION(pixel_to_bytes, LINES, 1, NEAR, TO_BYTES)
 
+/* A panel of a vector by few rows: `steps` groups at a time, each with sums of its own, whose latency is hidden so. */
+static inline __attribute__((always_inline)) void stream_panel(const struct product *p, int first, int outs,
+                                                               const int rows, const int steps)
+{
+    const int8_t *w = p->w + (size_t)first * p->groups * PALME_INT8_GROUP, *x = p->x;
+    vi sum[MOST_ROWS * MOST_STEPS];
+    size_t left = p->groups;
+
+    VEC_UNROLL
+    for (int i = 0; i < rows * steps; i++)
+        sum[i] = vi_zero();
+    for (; left >= (size_t)steps; left -= (size_t)steps) {
+        VEC_UNROLL
+        for (int s = 0; s < steps; s++, w += GROUP_BYTES, x += VEC_INT8_BYTES) {
+            vw weight = vw_load(w);
+
+            VEC_UNROLL
+            for (int r = 0; r < rows; r++)
+                sum[s * rows + r] = vi_dot(sum[s * rows + r], weight, vq_load(x + (size_t)r * p->x_stride));
+        }
+    }
+    for (; left > 0; left--, w += GROUP_BYTES, x += VEC_INT8_BYTES) {
+        vw weight = vw_load(w);
+
+        VEC_UNROLL
+        for (int r = 0; r < rows; r++)
+            sum[r] = vi_dot(sum[r], weight, vq_load(x + (size_t)r * p->x_stride));
+    }
+    VEC_UNROLL
+    for (int i = rows; i < rows * steps; i++)
+        sum[i % rows] = vi_add(sum[i % rows], sum[i]);
+    put(p, sum, 0, first, outs, rows, 1, NEAR, PLAIN);
+}
+
+/* All panels by up to MOST_ROWS rows. */
+static void stream(const struct product *p, int rows, int out)
+{
+#define STREAM(rows, steps)                                                                                            \
+    case rows:                                                                                                         \
+        for (int first = 0; first < out; first += PALME_PANEL)                                                         \
+            stream_panel(p, first, out - first < PALME_PANEL ? out - first : PALME_PANEL, rows, steps);                \
+        break
+    switch (rows) {
+        STREAM(1, MOST_STEPS);
+        STREAM(2, 4);
+        STREAM(3, 2);
+        STREAM(4, 2);
+        STREAM(5, 1);
+        STREAM(6, 1);
+    default: break;
+    }
+#undef STREAM
+}
+
 /* All rows of `panels` panels; `panels` and `form` are constants where this is called. */
 static inline __attribute__((always_inline)) void tiles(const struct product *p, int all, int first, int outs,
                                                         const int panels, const enum form form)
@@ -281,6 +336,10 @@ static void linear_int8(float *y, const int8_t *x, const struct palme_quantizati
                                .apart = panel_stride(rows, out, INT8_WIDE) };
     int first = 0;
 
+    if (VEC_STREAMS && rows <= MOST_ROWS) {
+        stream(&p, rows, out);
+        return;
+    }
     for (int panel = 0; panel < p.apart; panel++)
         wide_int8(&p, 0, panel * PALME_PANEL, INT8_WIDE * PALME_PANEL);
     first = p.apart * INT8_WIDE * PALME_PANEL;

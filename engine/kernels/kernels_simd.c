@@ -301,13 +301,13 @@ static void rotate(float *x, const float *cosine, const float *sine, const float
 
 /* With 16 registers a tile is 6 rows by 2 vectors or 4 by 3, with 32 it is 6 by 4: the sums, the weights of one
  * input and one value of x fill them. A single row takes 8 vectors, enough sums in flight to hide the latency of
- * the multiply-adds. */
+ * the multiply-adds; or one, where that is the best way to read weights. */
 enum {
     PARTS = PALME_PANEL / VF,         /* vectors of a panel */
     TILE_VECTORS = VEC_REGISTERS / 8, /* of a tile, a divisor or a multiple of PARTS */
     TILE_ROWS = 6,
     TALL_ROWS = 4, /* of a tile of one vector more */
-    WIDE = 8,
+    WIDE = VEC_STREAMS ? 1 : 8,
     RUN = 16, /* inputs, after which a tile asks for weights of AHEAD inputs of the next one */
     AHEAD = 2,
     LINE_FLOATS = 16
@@ -320,7 +320,7 @@ static inline __attribute__((always_inline)) void add_products(vf *sum, const fl
 {
     VEC_UNROLL_2
     for (int k = begin; k < end; k++) {
-        vf weight[WIDE]; /* held for all rows, beside one value of x at a time */
+        vf weight[WIDE > TILE_VECTORS ? WIDE : TILE_VECTORS]; /* held for all rows, beside one value of x at a time */
 
         for (int i = 0; i < vectors; i++)
             weight[i] = vf_load(w + (size_t)(i / PARTS) * panel + (size_t)k * PALME_PANEL + i % PARTS * VF);
@@ -392,8 +392,10 @@ static inline __attribute__((always_inline)) void tiles(float *y, const float *x
 
 /* How many vectors a tile takes of `rest`: with 32 registers those that are there; with 16, where a tile is one
  * panel, half a panel goes with the one before it. */
-static inline int tile_vectors(int rest)
+static inline int tile_vectors(int rows, int rest)
 {
+    if (VEC_STREAMS && rows <= TILE_ROWS)
+        return rest < 2 ? rest : 2;
     if (TILE_VECTORS > 2)
         return rest < TILE_VECTORS ? rest : TILE_VECTORS;
     return rest == 3 ? 3 : 2;
@@ -410,7 +412,7 @@ static void linear(float *y, const float *x, const float *w, const float *b, int
                  out - first < WIDE * VF ? out - first : WIDE * VF, y_stride, x_stride, activation, NULL);
     }
     while (first < out) {
-        int rest = out - first, vectors = tile_vectors((rest + VF - 1) / VF);
+        int rest = out - first, vectors = tile_vectors(rows, (rest + VF - 1) / VF);
         const float *panel = w + (size_t)first * in, *bias = b ? b + first : NULL;
         float *to = y + first;
 

@@ -362,6 +362,11 @@ static inline vi vi_zero(void)
     return _mm256_setzero_si256();
 }
 
+static inline vi vi_add(vi a, vi b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm256_cvtepi32_ps(_mm256_add_epi32(sum, _mm256_set1_epi32(offset)));

@@ -380,6 +380,11 @@ static inline vi vi_zero(void)
     return _mm512_setzero_si512();
 }
 
+static inline vi vi_add(vi a, vi b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, _mm512_set1_epi32(offset)));

@@ -280,6 +280,11 @@ static inline vi vi_dot(vi sum, vw w, vq q)
 #endif
 }
 
+static inline vi vi_add(vi a, vi b)
+{
+    return vaddq_s32(a, b);
+}
+
 static inline vf vi_to_float(vi sum, int32_t offset)
 {
     return vcvtq_f32_s32(vaddq_s32(sum, vdupq_n_s32(offset)));
