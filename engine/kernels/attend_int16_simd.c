@@ -25,7 +25,7 @@ enum {
 static const float LN_2 = 0.69314718f, LOG2_E = 1.44269504f;
 
 _Static_assert(TILE % (ACROSS * VF) == 0, "a tile is whole blocks of keys");
-_Static_assert(PALME_ATTEND_ROWS % GROUP == 0, "rows that wait are whole groups");
+_Static_assert(PALME_INT16_ROWS % GROUP == 0, "rows that wait are whole groups");
 
 /* Dimensions of a head in memory of our own: whole vectors of pairs. */
 static inline int padded(int width)
@@ -313,7 +313,7 @@ static __attribute__((noinline)) void attend_group_any(struct attending *a, int 
 /* What is too large for the stack, at multiples of 64 bytes. */
 static struct attending lay_out(void *workspace, int width)
 {
-    size_t dims = (size_t)padded(width), rows = PALME_ATTEND_ROWS;
+    size_t dims = (size_t)padded(width), rows = PALME_INT16_ROWS;
     struct attending a;
     char *at = workspace;
 
@@ -334,16 +334,17 @@ static struct attending lay_out(void *workspace, int width)
     return a;
 }
 
-_Static_assert(PALME_ATTEND_ROWS *(6 * 32 + 12) + 2 * 2 * TILE * 32 + 2 * 16 * 32 + 6 * GROUP * TILE + 4 * 32 +
+_Static_assert(PALME_INT16_ROWS *(6 * 32 + 12) + 2 * 2 * TILE * 32 + 2 * 16 * 32 + 6 * GROUP * TILE + 4 * 32 +
                        4 * TILE + 12 * 64 <=
                    PALME_ATTEND_WORKSPACE(32),
                "the workspace of attention is too small");
 
 /* The rows first..first+rows-1 over all keys. Of a group's rows that there are not they are the last one's. */
-static void attend_rows(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape,
-                        int first, int rows)
+static inline __attribute__((always_inline)) void attend_rows(float *out, const float *q, const float *k,
+                                                              const float *v, const struct palme_attend *shape,
+                                                              int first, int rows, const int width)
 {
-    const int width = shape->width, groups = (rows + GROUP - 1) / GROUP;
+    const int groups = (rows + GROUP - 1) / GROUP;
     struct attending a = lay_out(shape->workspace, width);
 
     memset(a.sum, 0, (size_t)(groups * GROUP * padded(width)) * sizeof *a.sum);
@@ -376,9 +377,14 @@ static void attend_rows(float *out, const float *q, const float *k, const float 
 
 static void attend_int16(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
 {
-    for (int first = 0; first < shape->rows; first += PALME_ATTEND_ROWS)
-        attend_rows(out, q, k, v, shape, first,
-                    shape->rows - first < PALME_ATTEND_ROWS ? shape->rows - first : PALME_ATTEND_ROWS);
+    for (int first = 0; first < shape->rows; first += PALME_INT16_ROWS) {
+        int rows = shape->rows - first < PALME_INT16_ROWS ? shape->rows - first : PALME_INT16_ROWS;
+
+        if (shape->width == PALME_HEAD)
+            attend_rows(out, q, k, v, shape, first, rows, PALME_HEAD);
+        else
+            attend_rows(out, q, k, v, shape, first, rows, shape->width);
+    }
 }
 
 void VEC_NAME(palme_attend_int16_init)(struct palme_kernels *kernels);

@@ -123,11 +123,12 @@ struct palme_attend {
 
 /* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
  * thread. */
-#define PALME_ATTEND_WORKSPACE(width) (80 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 2400)
+#define PALME_ATTEND_WORKSPACE(width) (80 * 1024 + (((size_t)(width) + 31) & ~(size_t)31) * 4160)
 
 /* Attention in whole numbers of 16 bits: keys of a tile, and the largest numbers. Sums stay within 32 bits: those of
  * PALME_MOST_HEAD_DIM products of a query and a key, and those of the values of a tile by their weights. */
 #define PALME_INT16_KEYS 128
+#define PALME_INT16_ROWS 600 /* that go through the keys together */
 #define PALME_INT16_KEY_MOST 2896.0f
 #define PALME_INT16_VALUE_MOST 1023.0f
 #define PALME_INT16_WEIGHT_MOST 16383.0f

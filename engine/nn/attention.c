@@ -70,10 +70,11 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
 {
     /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
      * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
-    enum { TOGETHER = 6, LEAST = 5 * TOGETHER, MOST = PALME_ATTEND_ROWS / TOGETHER * TOGETHER, TASKS_EACH = 4 };
+    enum { TOGETHER = 6, LEAST = 5 * TOGETHER, TASKS_EACH = 4 };
+    const int most = (shape->rounded ? PALME_INT16_ROWS : PALME_ATTEND_ROWS) / TOGETHER * TOGETHER;
     double row_flops = 4.0 * shape->width * shape->keys,
            read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
-    double step = PALME_CANCEL_FLOPS / row_flops;
+    double step = PALME_CANCEL_FLOPS * (shape->rounded ? 4 : 1) / row_flops;
     double share = (double)shape->rows * heads / (TASKS_EACH * palme_compute_threads(c)); /* every thread has some */
     struct attention_job job = { .attend = shape->rounded ? c->kernels->attend_int16 : c->kernels->attend,
                                  .workspaces = aligned(c->workspace),
@@ -87,7 +88,7 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                                  .v_head = v_head };
 
     step = step < share ? step : share;
-    job.step = step < LEAST ? LEAST : step > MOST ? MOST : (int)step;
+    job.step = step < LEAST ? LEAST : step > most ? most : (int)step;
     job.parts = (shape->rows + job.step - 1) / job.step;
     job.step = ((shape->rows + job.parts - 1) / job.parts + TOGETHER - 1) / TOGETHER * TOGETHER; /* parts alike */
     job.parts = (shape->rows + job.step - 1) / job.step;
