@@ -182,6 +182,10 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     const int8_t *w = p->w + (size_t)first * p->groups * PALME_INT8_GROUP;
     const int8_t *x = (const int8_t *)p->x + (size_t)row * stride;
     const int8_t *line[LINES];
+    /* The tiles of the first rows ask for the panels behind these, a line at a time each. */
+    const int asks = weights == NEAR && form == PLAIN && VEC_STREAMS && row <= rows * panels;
+    const int8_t *ahead = w + (asks ? (size_t)(panels + row / rows - 1) * panel : 0);
+    const ptrdiff_t ahead_step = asks ? GROUP_BYTES : 0;
     vi sum[MOST_ROWS * MOST_PANELS * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
 
     VEC_UNROLL
@@ -191,6 +195,10 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     for (int l = 0; l < LINES; l++)
         line[l] = form == TO_BYTES ? x + p->line_at[l] : x;
     do {
+        if (weights == NEAR && form == PLAIN && VEC_STREAMS) {
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += ahead_step;
+        }
         if (weights != NEAR)
             vec_prefetch(w, panels, panel, weights == FAR ? k : SIZE_MAX);
         if (form == FROM_BYTES) {
