@@ -23,8 +23,8 @@ static inline __attribute__((always_inline)) void store_tile(float *y, const vf 
 {
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < panels * PARTS && i * VF < out; i++)
-            vf_store_n(y + r * y_stride + output_of(i, apart), activated(sum[r * panels * PARTS + i], activation),
-                       vf_left(out, i * VF));
+            store_activated(y + r * y_stride + output_of(i, apart), sum[r * panels * PARTS + i], vf_left(out, i * VF),
+                            activation);
 }
 
 /* ---- Widened --------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  * Sums of a group are whole numbers and exact; what is done to them in floats is written down operation by operation in
  * kernels.h. So every level gives the bits of these loops.
  */
-#include "kernels/kernels.h"
+#include "kernels/plain.h"
 
 #include <math.h>
 #include <string.h>
@@ -171,7 +171,7 @@ static void linear_int4_c(float *y, const int8_t *x, const struct palme_quantiza
                 sum = fmaf((float)whole, palme_bf16_widen(scale), sum);
             }
             sum = fmaf(sum, quantization[row].scale, b ? b[o] : 0);
-            y[row * y_stride + o] = activation != PALME_ACTIVATION_RELU6 ? sum : sum < 0 ? 0 : sum > 6 ? 6 : sum;
+            store_activated(&y[row * y_stride + o], sum, activation);
         }
     }
 }

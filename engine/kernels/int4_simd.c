@@ -151,10 +151,9 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
             int at = first + i * VF + i / PARTS * (p->apart - 1) * PALME_PANEL;
 
             if (i * VF < outs)
-                vf_store_n(p->y + (row + r) * p->y_stride + at,
-                           activated(vf_fma(sum[r * panels * PARTS + i], scale, p->b ? vf_load(p->b + at) : vf_set(0)),
-                                     p->activation),
-                           vf_left(outs, i * VF));
+                store_activated(p->y + (row + r) * p->y_stride + at,
+                                vf_fma(sum[r * panels * PARTS + i], scale, p->b ? vf_load(p->b + at) : vf_set(0)),
+                                vf_left(outs, i * VF), p->activation);
         }
     }
 }

@@ -138,10 +138,8 @@ static inline __attribute__((always_inline)) void put(const struct product *p, c
             int at = i * VF + i / PARTS * apart;
 
             if (i * VF < outs)
-                vf_store_n(y + at,
-                           activated(given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
-                                     p->activation),
-                           vf_left(outs, i * VF));
+                store_activated(y + at, given(p, sum[r * panels * PARTS + i], offset, row_scale, first + at, form),
+                                vf_left(outs, i * VF), p->activation);
         }
     }
 }

@@ -3,7 +3,7 @@
  * kernels.c - the reference of every inner loop, in plain C. Sums are kept in double: these loops are meant
  * to be right, not quick, and every faster one is measured against them. Never deleted.
  */
-#include "kernels/kernels.h"
+#include "kernels/plain.h"
 
 #include "build_config.h"
 
@@ -140,11 +140,8 @@ static void linear_c(float *y, const float *x, const float *w, const float *b, i
             for (int k = 0; k < in; k++)
                 for (int o = 0; o < PALME_PANEL; o++)
                     sum[o] += (double)xr[k] * w[(size_t)k * PALME_PANEL + o];
-            for (int o = 0; o < outs; o++) {
-                float value = (float)(sum[o] + (b ? b[first + o] : 0));
-
-                y[row * y_stride + first + o] = activation == PALME_ACTIVATION_RELU6 ? relu6(value) : value;
-            }
+            for (int o = 0; o < outs; o++)
+                store_activated(&y[row * y_stride + first + o], (float)(sum[o] + (b ? b[first + o] : 0)), activation);
         }
         w += (size_t)in * PALME_PANEL;
     }
@@ -315,6 +312,7 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
             .gelu = gelu_c,
             .gelu_tanh = gelu_tanh_c,
             .quick_gelu = quick_gelu_c,
+            .gelu_coarse = gelu_c,
             .add = add_c,
             .relu6 = relu6_c,
             .normalize = normalize_c,

@@ -6,15 +6,10 @@
  * and what is done to them in floats is written down operation by operation in kernels.h. With bf16 only the
  * weights are rounded, and sums are kept in double, as in kernels.c.
  */
-#include "kernels/kernels.h"
+#include "kernels/plain.h"
 
 #include <math.h>
 #include <string.h>
-
-static float activated(float x, enum palme_activation activation)
-{
-    return activation != PALME_ACTIVATION_RELU6 ? x : x < 0 ? 0 : x > 6 ? 6 : x;
-}
 
 float palme_quantization_scale(float *factor, const float *x, int n)
 {
@@ -83,8 +78,8 @@ static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantiza
             int32_t sum =
                 sum_of(x + (size_t)row * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[row].offset;
 
-            y[row * y_stride + o] =
-                activated(fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0), activation);
+            store_activated(&y[row * y_stride + o],
+                            fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0), activation);
         }
     }
 }
@@ -119,7 +114,8 @@ static void linear_bytes_c(float *y, const uint8_t *x, const int8_t *w, const fl
         for (int o = 0; o < out; o++) {
             int32_t sum = sum_of((const int8_t *)x + row * x_stride, w, in, o);
 
-            y[row * y_stride + o] = activated(fmaf((float)sum, PALME_BYTE_SCALE * scale[o], b ? b[o] : 0), activation);
+            store_activated(&y[row * y_stride + o], fmaf((float)sum, PALME_BYTE_SCALE * scale[o], b ? b[o] : 0),
+                            activation);
         }
     }
 }
@@ -159,7 +155,7 @@ static void linear_bf16_c(float *y, const void *x, const uint16_t *w, const floa
             for (size_t k = 0; k < (size_t)in; k++)
                 sum += (double)values[k] *
                        palme_bf16_widen(panel[(k / 2 * PALME_PANEL + (size_t)(o % PALME_PANEL)) * 2 + k % 2]);
-            y[row * y_stride + o] = activated((float)(sum + (b ? b[o] : 0)), activation);
+            store_activated(&y[row * y_stride + o], (float)(sum + (b ? b[o] : 0)), activation);
         }
     }
 }

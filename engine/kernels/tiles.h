@@ -10,9 +10,14 @@
 
 #include "kernels/kernels.h"
 
-static inline vf activated(vf x, enum palme_activation activation)
+/* n lanes of what a layer gives go to y. */
+static inline void store_activated(float *y, vf x, int n, enum palme_activation activation)
 {
-    return activation == PALME_ACTIVATION_RELU6 ? vf_relu6(x) : x;
+    if (activation == PALME_ACTIVATION_RELU6)
+        x = vf_relu6(x);
+    else if (activation == PALME_ACTIVATION_ADD)
+        x = vf_add(x, vf_load_n(y, n));
+    vf_store_n(y, x, n);
 }
 
 enum {

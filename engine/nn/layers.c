@@ -259,28 +259,15 @@ struct product_job {
     int row_step, parts; /* rows of a block; tasks of a block */
 };
 
-/* The activations of feed-forward blocks. */
-static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
+/* The activations of feed-forward blocks; `coarse`: of a layer that rounds. */
+static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation, int coarse)
 {
     if (activation == PALME_ACTIVATION_GELU)
-        kernels->gelu(x, n);
+        (coarse ? kernels->gelu_coarse : kernels->gelu)(x, n);
     else if (activation == PALME_ACTIVATION_GELU_TANH)
         kernels->gelu_tanh(x, n);
     else if (activation == PALME_ACTIVATION_QUICK_GELU)
         kernels->quick_gelu(x, n);
-}
-
-/* What comes after the sums, while they are still in the caches: rows x out values at y. */
-static void finish(const struct palme_kernels *kernels, const struct palme_linear_op *product, size_t at, int rows,
-                   int out)
-{
-    const struct palme_linear *l = product->l;
-
-    for (int r = 0; r < rows; r++, at += (size_t)l->out) {
-        activate(kernels, product->y + at, out, l->activation);
-        if (product->into)
-            kernels->add(product->into + at, product->y + at, out);
-    }
 }
 
 static void product_part(void *user, int i)
@@ -295,10 +282,15 @@ static void product_part(void *user, int i)
     const struct palme_linear *l = part->product->l;
     int first = (rest - part->begin) * part->panel_step * PALME_PANEL, most = part->panel_step * PALME_PANEL;
     int out = l->out - first < most ? l->out - first : most;
-    size_t at = (size_t)row * (size_t)l->out + (size_t)first;
+    float *y = (part->product->into ? part->product->into : part->product->y) + (size_t)row * (size_t)l->out + first;
+    int coarse = palme_linear_rounds(job->kernels, l);
+    struct palme_linear layer = *l;
 
-    palme_linear_part(job->kernels, part->product->y + at, &job->input, row, rows, l, first, out, l->out);
-    finish(job->kernels, part->product, at, rows, out);
+    if (part->product->into)
+        layer.activation = PALME_ACTIVATION_ADD;
+    palme_linear_part(job->kernels, y, &job->input, row, rows, &layer, first, out, l->out);
+    for (int r = 0; r < rows; r++, y += l->out) /* while they are still in the caches */
+        activate(job->kernels, y, out, layer.activation, coarse);
 }
 
 /* The cost of a product in FLOP of single precision. */
@@ -507,7 +499,7 @@ static void activate_part(void *user, int i)
     size_t at;
     int count = rows_part(job, i, &at);
 
-    activate(job->kernels, job->y + at, count * job->n, job->activation);
+    activate(job->kernels, job->y + at, count * job->n, job->activation, 0);
 }
 
 static void add_part(void *user, int i)
