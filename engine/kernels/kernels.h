@@ -35,9 +35,9 @@ enum {
 /* What becomes of a layer's sums before they are stored. */
 enum palme_activation {
     PALME_ACTIVATION_NONE,
-    PALME_ACTIVATION_RELU6,     /* min(max(x, 0), 6) */
-    PALME_ACTIVATION_GELU,      /* that of `gelu`; products leave it and the following to layers.c */
-    PALME_ACTIVATION_GELU_TANH, /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    PALME_ACTIVATION_RELU6,      /* min(max(x, 0), 6) */
+    PALME_ACTIVATION_GELU,       /* that of `gelu`; products leave it and the following to layers.c */
+    PALME_ACTIVATION_GELU_TANH,  /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     PALME_ACTIVATION_QUICK_GELU, /* x / (1 + exp(-1.702 x)) */
     PALME_ACTIVATION_ADD         /* none, and what stands there already is added: a residual */
 };
@@ -168,7 +168,7 @@ struct palme_kernels {
     void (*gelu_tanh)(float *x, int n);
     void (*quick_gelu)(float *x, int n);
 
-    /* gelu, off by at most 1e-4, for what is rounded next. */
+    /* gelu, off by at most 1e-4 or 2e-6 of itself, for what is rounded next. */
     void (*gelu_coarse)(float *x, int n);
 
     /* x[n] += y[n] */

@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
  * of its degree can have if it is to end at C with x (linear programming). No division, and no exponential. */
 static inline __attribute__((always_inline)) void vec_gelu_coarse(vf *x, const int count)
 {
-    static const float p[] = { -9.375391574195646e-10f, 8.175673116284088e-08f, -3.0996682198747294e-06f,
+    static const float p[] = { -9.375391574195646e-10f, 8.175673116284088e-08f,  -3.0996682198747294e-06f,
                                6.772701453883201e-05f,  -9.568251552991569e-04f, 9.322277270257473e-03f,
                                -6.557202339172363e-02f, 3.984923958778381e-01f };
     const vf end = vf_set(4.16f), begin = vf_set(-4.16f);

@@ -78,8 +78,8 @@ static void linear_int8_c(float *y, const int8_t *x, const struct palme_quantiza
             int32_t sum =
                 sum_of(x + (size_t)row * PALME_QUANTIZED_BYTES((size_t)in), w, in, o) + quantization[row].offset;
 
-            store_activated(&y[row * y_stride + o],
-                            fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0), activation);
+            store_activated(&y[row * y_stride + o], fmaf((float)sum, quantization[row].scale * scale[o], b ? b[o] : 0),
+                            activation);
         }
     }
 }

@@ -72,9 +72,9 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
      * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
     enum { TOGETHER = 6, LEAST = 5 * TOGETHER, TASKS_EACH = 4 };
     const int most = (shape->rounded ? PALME_INT16_ROWS : PALME_ATTEND_ROWS) / TOGETHER * TOGETHER;
-    double row_flops = 4.0 * shape->width * shape->keys,
+    double row_flops = (shape->rounded ? 0.5 : 1) * 4 * shape->width * shape->keys,
            read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
-    double step = PALME_CANCEL_FLOPS * (shape->rounded ? 4 : 1) / row_flops;
+    double step = PALME_CANCEL_FLOPS / row_flops;
     double share = (double)shape->rows * heads / (TASKS_EACH * palme_compute_threads(c)); /* every thread has some */
     struct attention_job job = { .attend = shape->rounded ? c->kernels->attend_int16 : c->kernels->attend,
                                  .workspaces = aligned(c->workspace),

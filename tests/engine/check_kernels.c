@@ -267,6 +267,8 @@ static void check_rotate(void)
 
 static void check_linear(void)
 {
+    static const enum palme_activation activations[] = { PALME_ACTIVATION_NONE, PALME_ACTIVATION_RELU6,
+                                                         PALME_ACTIVATION_ADD };
     static const int rows[] = { 1, 2, 3, 4, 5, 6, 7, 12, 13 }, outs[] = { 1, 7, 15, 16, 17, 48, 49, 63, 64, 65, 130 };
 
     for (int s = 0; s < SIZES; s++) {
@@ -282,15 +284,16 @@ static void check_linear(void)
                               wanted = buffer_new(y_size);
                 const float *bias = o % 2 ? b.data : NULL;
                 double *tolerance = calloc(y_size, sizeof *tolerance);
-                enum palme_activation f = (s + (int)o) % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+                enum palme_activation f = activations[(s + (int)o) % 3];
                 int gaps = 1;
 
+                stand(wanted.data, n, out, y_stride), stand(found.data, n, out, y_stride);
                 truth->linear(wanted.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride,
                               f);
                 tried->linear(found.data, x.data, w.data, bias, n, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride,
                               f);
                 for (int row = 0; row < n; row++) {
-                    double terms = 1;
+                    double terms = f == PALME_ACTIVATION_ADD ? 1 + 2.5 : 1;
 
                     for (int k = 0; k < in; k++)
                         terms += fabs(x.data[(size_t)row * x_stride + (size_t)k]);
@@ -308,6 +311,7 @@ static void check_linear(void)
                 compare("linear", in, &found, &wanted, tolerance, 0);
                 /* One row alone gives the same bits. */
                 struct buffer one = buffer_new((size_t)out);
+                stand(one.data, 1, out, 0);
                 tried->linear(one.data, x.data + (size_t)(n - 1) * x_stride, w.data, bias, 1, in, out, out, in, f);
                 CHECK_MESSAGE(memcmp(one.data, found.data + (size_t)(n - 1) * y_stride, (size_t)out * sizeof(float)) ==
                                   0,
@@ -561,6 +565,7 @@ static void check_same_rows(int n, enum kind kind)
 
     SAME("layernorm", n, (size_t)n, NULL, k->layernorm(to.data, x.data, w.data, b.data, n, 1e-5));
     SAME("gelu", n, (size_t)n, x.data, k->gelu(to.data, n));
+    SAME("gelu_coarse", n, (size_t)n, x.data, k->gelu_coarse(to.data, n));
     SAME("gelu_tanh", n, (size_t)n, x.data, k->gelu_tanh(to.data, n));
     SAME("quick_gelu", n, (size_t)n, x.data, k->quick_gelu(to.data, n));
     SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
@@ -830,6 +835,7 @@ int main(int argc, char **argv)
         /* x (1 - tail): a product, a difference and plain C's rounding of the whole, and x tail, which is at most
          * 0.17, has some 20 roundings: 2 of t, 9 in the polynomial, 5 of the exponential, 3 of products. */
         check_values("gelu", truth->gelu, tried->gelu, 6, 4 * EPS, 4 * EPS);
+        check_values("gelu_coarse", truth->gelu_coarse, tried->gelu_coarse, 6, 2e-6, 1e-4);
         check_logistic();
         check_values("relu6", truth->relu6, tried->relu6, 20, 0, 0);
         /* 8 multiply-adds in a lane, of which the root takes half, the factor, a product, and plain C's rounding */

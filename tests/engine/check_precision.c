@@ -24,6 +24,8 @@ enum {
     OUTS = sizeof outs_of / sizeof *outs_of
 };
 
+static const enum palme_activation activations[] = { PALME_ACTIVATION_NONE, PALME_ACTIVATION_RELU6,
+                                                     PALME_ACTIVATION_ADD };
 static const struct palme_kernels *truth, *tried;
 
 static struct buffer floats(size_t n, double scale)
@@ -96,7 +98,7 @@ static void check_int8_size(int in, int rows, int out, int trial)
     int *whole = malloc((size_t)rows * (size_t)in * sizeof *whole);
     float *row_scale = malloc((size_t)rows * sizeof *row_scale);
     struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
-    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    enum palme_activation f = activations[trial % 3];
     const float *bias = trial / 2 % 2 ? b.data : NULL;
     int wrong = 0;
 
@@ -116,6 +118,7 @@ static void check_int8_size(int in, int rows, int out, int trial)
                       tried->level, in, quantization[r].scale, row_scale[r]);
     }
     CHECK_MESSAGE(buffer_guarded(&quantized), "%s quantize, size %d: wrote before its output", tried->level, in);
+    stand(y.data, rows, out, y_stride);
     tried->linear_int8(y.data, rows_8, quantization, weights, scale.data, bias, rows, in, out, (ptrdiff_t)y_stride, f);
     for (int r = 0; r < rows; r++) {
         for (int o = 0; o < out; o++) {
@@ -126,6 +129,8 @@ static void check_int8_size(int in, int rows, int out, int trial)
             float wanted = fmaf((float)sum, row_scale[r] * scale.data[o], bias ? bias[o] : 0);
             if (f == PALME_ACTIVATION_RELU6)
                 wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
+            else if (f == PALME_ACTIVATION_ADD)
+                wanted += stood(o);
             /* What a minimum makes of NaN is not said. */
             if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) &&
                 !same(y.data[(size_t)r * y_stride + (size_t)o], wanted) && wrong++ == 0)
@@ -197,7 +202,7 @@ static void check_int4_size(int in, int rows, int out, int trial)
     int *whole = calloc((size_t)rows * (size_t)groups * 32, sizeof *whole);
     float *row_scale = malloc((size_t)rows * sizeof *row_scale);
     struct palme_quantization *quantization = calloc((size_t)rows, sizeof *quantization);
-    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    enum palme_activation f = activations[trial % 3];
     const float *bias = trial / 2 % 2 ? b.data : NULL;
     uint8_t *weights = (uint8_t *)w.data;
 
@@ -218,6 +223,7 @@ static void check_int4_size(int in, int rows, int out, int trial)
                       tried->level, in, quantization[r].scale, row_scale[r]);
     }
     CHECK_MESSAGE(buffer_guarded(&quantized), "%s quantize_int4, size %d: wrote before its output", tried->level, in);
+    stand(y.data, rows, out, y_stride);
     tried->linear_int4(y.data, (int8_t *)quantized.data, quantization, weights, bias, rows, in, out,
                        (ptrdiff_t)y_stride, f);
     for (int i = 0; i < rows * out; i++) {
@@ -240,6 +246,8 @@ static void check_int4_size(int in, int rows, int out, int trial)
         float wanted = fmaf(sum, row_scale[r], bias ? bias[o] : 0);
         if (f == PALME_ACTIVATION_RELU6)
             wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
+        else if (f == PALME_ACTIVATION_ADD)
+            wanted += stood(o);
         if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(found, wanted) && wrong++ == 0)
             CHECK_MESSAGE(0, "%s linear_int4 %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows,
                           in, out, r, o, found, wanted);
@@ -349,11 +357,12 @@ static void check_from_bytes_size(int in, int out, int rows, int trial)
     struct buffer x = buffer_of_bytes((size_t)((rows - 1) * x_stride + (in + 3) / 4 * 4)), w = panels_of_int8(in, out);
     struct buffer scale = scales(padded, 0.01, 0), b = scales(padded, 1, trial % 4 == 3);
     struct buffer y = buffer_of_bytes((size_t)((rows - 1) * (out + gap) + out) * 4);
-    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    enum palme_activation f = activations[trial % 3];
     uint8_t *bytes = (uint8_t *)x.data;
 
     for (size_t i = 0; i < x.bytes; i++)
         bytes[i] = trial % 3 ? random_bits() % 128 : 127;
+    stand(y.data, rows, out, (size_t)(out + gap));
     tried->linear_bytes(y.data, bytes, (const int8_t *)w.data, scale.data, trial % 5 ? b.data : NULL, rows, in, out,
                         out + gap, x_stride, f);
     for (int i = 0; i < rows * out; i++) {
@@ -366,6 +375,8 @@ static void check_from_bytes_size(int in, int out, int rows, int trial)
         float wanted = fmaf((float)sum, PALME_BYTE_SCALE * scale.data[o], trial % 5 ? b.data[o] : 0);
         if (f == PALME_ACTIVATION_RELU6)
             wanted = wanted < 0 ? 0 : wanted > 6 ? 6 : wanted;
+        else if (f == PALME_ACTIVATION_ADD)
+            wanted += stood(o);
         if (!(f == PALME_ACTIVATION_RELU6 && isnan(wanted)) && !same(found, wanted) && wrong++ == 0)
             CHECK_MESSAGE(0, "%s linear_bytes %d x %d x %d, row %d, output %d: %.9g, wanted %.9g", tried->level, rows,
                           in, out, row, o, found, wanted);
@@ -496,7 +507,7 @@ static void check_bf16_size(int in, int rows, int out, int trial)
                   plain = floats((size_t)(panels * 16 * in), 0);
     struct buffer one = buffer_of_bytes((size_t)out * 4), twin = buffer_of_bytes(y.bytes);
     uint16_t *weights = (uint16_t *)(void *)w.data;
-    enum palme_activation f = trial % 2 ? PALME_ACTIVATION_RELU6 : PALME_ACTIVATION_NONE;
+    enum palme_activation f = activations[trial % 3];
     const float *bias = trial / 2 % 2 ? b.data : NULL;
     int wrong = 0;
 
@@ -514,6 +525,7 @@ static void check_bf16_size(int in, int rows, int out, int trial)
         else
             memcpy(put.data + (size_t)r * x_stride, x.data + r * in, (size_t)in * sizeof(float));
     }
+    stand(y.data, rows, out, y_stride), stand(one.data, 1, out, 0), stand(twin.data, rows, out, y_stride);
     tried->linear_bf16(y.data, put.data, weights, bias, rows, in, out, (ptrdiff_t)y_stride, (ptrdiff_t)x_stride, f);
     for (int r = 0; r < rows; r++) {
         for (int o = 0; o < out; o++) {
@@ -527,6 +539,8 @@ static void check_bf16_size(int in, int rows, int out, int trial)
             }
             if (f == PALME_ACTIVATION_RELU6)
                 sum = sum < 0 ? 0 : sum > 6 ? 6 : sum;
+            else if (f == PALME_ACTIVATION_ADD)
+                sum += stood(o), terms += fabs(stood(o));
             /* Each of `in` additions rounds a partial sum, which the sum of the terms bounds; as in check_kernels
              * they are taken to add up like the root of their number. */
             double limit = 4 * sqrt((double)in + 4) * EPS * terms + 1e-37;
