@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+_Static_assert(VEC_INTERLEAVED == 4, "as many as vq_store_4 takes");
+
 /* The largest |x[n]|, NaN behind infinity. */
 static float largest(const float *x, int n)
 {
@@ -48,13 +50,12 @@ static void quantize(int8_t *q, struct palme_quantization *quantization, const f
     for (int p = 0; p < VEC_INTERLEAVED; p++)
         missing[p] = vf_set(0);
     for (; n - i >= VEC_INTERLEAVED * VF; i += VEC_INTERLEAVED * VF) {
-        VEC_UNROLL
-        for (int p = 0; p < VEC_INTERLEAVED; p++) {
-            vf v = vf_round(vf_mul(vf_load(x + i + p * VF), factor));
+        vf v[VEC_INTERLEAVED];
 
-            missing[p] = vf_add(missing[p], vq_missing(v)); /* whole numbers below 2^24: exact in any order */
-            vq_store(q + (i + p * VF) / 4 * VEC_INT8_BYTES, v);
-        }
+        VEC_UNROLL
+        for (int p = 0; p < VEC_INTERLEAVED; p++)
+            v[p] = vf_mul(vf_load(x + i + p * VF), factor);
+        vq_store_4(q + i / 4 * VEC_INT8_BYTES, v, missing); /* whole numbers below 2^24: exact in any order */
     }
     for (; i < n; i += VF) {
         vf v = vf_round(vf_mul(vf_load_n(x + i, vf_left(n, i)), factor));

@@ -63,6 +63,7 @@
  * vi, vw, vq      VF sums of 32 bits; a group of VF outputs' weights; a group of a row, the same in all lanes
  * vq_store(q, x)                      stores VF whole numbers
  * vq_missing(x), vq_offset(sum)       what is missing in the sums of a row, by the sum of the first over its numbers
+ * vq_store_4(q, x, missing)           both for x[4], which is rounded to the nearest whole numbers; missing[4] grows
  * vq_load(q), vw_load(w)              the group that begins there
  * vi_zero(), vi_add(a, b)
  * vi_dot(sum, w, q)                   adds the four products of each lane
@@ -132,6 +133,18 @@ enum { VEC_LANES = 16, LANE_VECTORS = VEC_LANES / VF, EIGHTS_ROWS = VF > 8 ? VF 
 /* Whether vi_dot is made of instructions that multiply bytes and add the products up, and so beats vf_fma. */
 #ifndef VEC_INT8_PAYS
 #define VEC_INT8_PAYS 1
+#endif
+
+#ifndef VEC_STORES_4
+static inline void vq_store_4(int8_t *q, const vf x[4], vf missing[4])
+{
+    for (int i = 0; i < 4; i++) {
+        vf whole = vf_round(x[i]);
+
+        missing[i] = vf_add(missing[i], vq_missing(whole));
+        vq_store(q + i * VF / 4 * VEC_INT8_BYTES, whole);
+    }
+}
 #endif
 
 /* ReLU6, built of the operations above. */
