@@ -36,7 +36,7 @@ enum {
         6, /* rows whose sums stay in registers, beside their weights: with 5 of them, where a multiply-add takes
                     * 5 cycles, each waits for the one before */
     BF16_PANELS = VEC_REGISTERS / 8 > PARTS ? VEC_REGISTERS / 8 / PARTS : 1, /* of a tile */
-    BF16_WIDE = VEC_STREAMS ? 2 : 8 / PARTS /* panels of a single row: sums enough to hide the latency */
+    BF16_WIDE = (VEC_STREAMS ? 4 : 8) / PARTS /* panels of a single row: sums enough to hide the latency */
 };
 
 /* One weight of each pair times the value at x of each row. Rows are found from two pointers: with one for each the
