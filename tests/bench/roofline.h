@@ -33,8 +33,8 @@ struct roofline_loops {
  * ends the program. */
 double roofline_multiply(int threads, int tries, const char **level);
 
-/* The most operations per second on whole numbers of 8 and 16 bits and on bf16, in the same way: a multiplication and an
- * addition are two. Levels without such instructions count with their multiply-adds. */
+/* The most operations per second on whole numbers of 8 and 16 bits and on bf16, in the same way: a multiplication and
+ * an addition are two. Levels without such instructions count with their multiply-adds. */
 double roofline_int8(int threads, int tries);
 double roofline_int16(int threads, int tries);
 double roofline_bf16(int threads, int tries);

@@ -8,8 +8,8 @@
  * what the precision does to activations. In bf16 that is nothing where a level widens weights, but for the many
  * keys and values of a picture, which are rounded: the bits are the same, those of logits only without it.
  * Where it rounds activations to bf16, whose 8 bits make a unit roundoff of 2^-8, a value is off by up to 2^-8 of
- * itself; attention is rounded there too, and to less. In int8 a value of a row is off by up to half of the row's scale; what that makes of a layer's sums is a
- * sum, and of the whole model it is estimated from the number of layers.
+ * itself; attention is rounded there too, and to less. In int8 a value of a row is off by up to half of the row's
+ * scale; what that makes of a layer's sums is a sum, and of the whole model it is estimated from the number of layers.
  *
  * All levels with vectors give the same bits, in f32, in int8, and in bf16 where activations are not rounded. Plain
  * C, whose norms, GELU and attention are in double, does not.
