@@ -40,8 +40,8 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
     }
 }
 
-/* The same to 7.7e-5: x (1 / 2 + u p(u^2)) with u = x between -C and C, 0 below; p has the least error that a polynomial
- * of its degree can have if it is to end at C with x (linear programming). No division, and no exponential. */
+/* The same to 7.7e-5, without a division or an exponential: x (1 / 2 + u p(u^2)) with u = x between -C and C, 0 below.
+ * The polynomial p has the least error of its degree among those that end at C with x: a linear program. */
 static inline __attribute__((always_inline)) void vec_gelu_coarse(vf *x, const int count)
 {
     static const float p[] = { -9.375391574195646e-10f, 8.175673116284088e-08f,  -3.0996682198747294e-06f,

@@ -64,8 +64,8 @@ size_t palme_linear_workspace(const struct palme_kernels *kernels, const struct 
 /* The same for attention by so many threads, with heads of this width. */
 size_t palme_attention_workspace(int threads, int width);
 
-/* y[rows][out] = f(x[rows][in] W^T + b). Or `into` [rows][out], if it is not NULL, has that added; f is then nothing, and
- * y means nothing afterwards. */
+/* y[rows][out] = f(x[rows][in] W^T + b). Or `into` [rows][out], if it is not NULL, has that added; f is then nothing,
+ * and y means nothing afterwards. */
 struct palme_linear_op {
     float *y;
     const struct palme_linear *l;
