@@ -312,7 +312,6 @@ static int overwrite(struct palme_kernels *kernels, enum palme_cpu_level level)
             .gelu = gelu_c,
             .gelu_tanh = gelu_tanh_c,
             .quick_gelu = quick_gelu_c,
-            .gelu_coarse = gelu_c,
             .add = add_c,
             .relu6 = relu6_c,
             .normalize = normalize_c,

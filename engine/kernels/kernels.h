@@ -168,9 +168,6 @@ struct palme_kernels {
     void (*gelu_tanh)(float *x, int n);
     void (*quick_gelu)(float *x, int n);
 
-    /* gelu, off by at most 1e-4 or 2e-6 of itself, for what is rounded next. */
-    void (*gelu_coarse)(float *x, int n);
-
     /* x[n] += y[n] */
     void (*add)(float *x, const float *y, int n);
 

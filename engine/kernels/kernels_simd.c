@@ -40,27 +40,6 @@ static inline __attribute__((always_inline)) void vec_gelu(vf *x, const int coun
     }
 }
 
-/* The same to 7.7e-5, without a division or an exponential: x (1 / 2 + u p(u^2)) with u = x between -C and C, 0 below.
- * The polynomial p has the least error of its degree among those that end at C with x: a linear program. */
-static inline __attribute__((always_inline)) void vec_gelu_coarse(vf *x, const int count)
-{
-    static const float p[] = { -9.375391574195646e-10f, 8.175673116284088e-08f,  -3.0996682198747294e-06f,
-                               6.772701453883201e-05f,  -9.568251552991569e-04f, 9.322277270257473e-03f,
-                               -6.557202339172363e-02f, 3.984923958778381e-01f };
-    const vf end = vf_set(4.16f), begin = vf_set(-4.16f);
-    vf u[VEC_INTERLEAVED], square[VEC_INTERLEAVED], y[VEC_INTERLEAVED];
-
-    VEC_UNROLL
-    for (int i = 0; i < count; i++) {
-        u[i] = vf_min(vf_max(x[i], begin), end);
-        square[i] = vf_mul(u[i], u[i]);
-    }
-    vf_polynomials(y, square, p, 8, count);
-    VEC_UNROLL
-    for (int i = 0; i < count; i++)
-        x[i] = vf_zero_if_less(x[i], begin, vf_mul(x[i], vf_fma(u[i], y[i], vf_set(0.5f))));
-}
-
 /* x / (1 + e^-s) of x[count], with s = c x or c (x + d x^3). */
 static inline __attribute__((always_inline)) void vec_logistic(vf *x, const int count, const float c, const float d)
 {
@@ -180,7 +159,6 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
 VALUES_FUNCTION(gelu, vec_gelu)
 VALUES_FUNCTION(gelu_tanh, vec_gelu_tanh)
 VALUES_FUNCTION(quick_gelu, vec_quick_gelu)
-VALUES_FUNCTION(gelu_coarse, vec_gelu_coarse)
 
 static void add(float *x, const float *y, int n)
 {
@@ -466,7 +444,6 @@ void VEC_NAME(palme_kernels_init)(struct palme_kernels *kernels)
     kernels->gelu = gelu;
     kernels->gelu_tanh = gelu_tanh;
     kernels->quick_gelu = quick_gelu;
-    kernels->gelu_coarse = gelu_coarse;
     kernels->add = add;
     kernels->relu6 = relu6;
     kernels->normalize = normalize;

@@ -259,11 +259,11 @@ struct product_job {
     int row_step, parts; /* rows of a block; tasks of a block */
 };
 
-/* The activations of feed-forward blocks; `coarse`: of a layer that rounds. */
-static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation, int coarse)
+/* The activations of feed-forward blocks. */
+static void activate(const struct palme_kernels *kernels, float *x, int n, enum palme_activation activation)
 {
     if (activation == PALME_ACTIVATION_GELU)
-        (coarse ? kernels->gelu_coarse : kernels->gelu)(x, n);
+        kernels->gelu(x, n);
     else if (activation == PALME_ACTIVATION_GELU_TANH)
         kernels->gelu_tanh(x, n);
     else if (activation == PALME_ACTIVATION_QUICK_GELU)
@@ -283,14 +283,13 @@ static void product_part(void *user, int i)
     int first = (rest - part->begin) * part->panel_step * PALME_PANEL, most = part->panel_step * PALME_PANEL;
     int out = l->out - first < most ? l->out - first : most;
     float *y = (part->product->into ? part->product->into : part->product->y) + (size_t)row * (size_t)l->out + first;
-    int coarse = palme_linear_rounds(job->kernels, l);
     struct palme_linear layer = *l;
 
     if (part->product->into)
         layer.activation = PALME_ACTIVATION_ADD;
     palme_linear_part(job->kernels, y, &job->input, row, rows, &layer, first, out, l->out);
     for (int r = 0; r < rows; r++, y += l->out) /* while they are still in the caches */
-        activate(job->kernels, y, out, layer.activation, coarse);
+        activate(job->kernels, y, out, layer.activation);
 }
 
 /* The cost of a product in FLOP of single precision. */
@@ -499,7 +498,7 @@ static void activate_part(void *user, int i)
     size_t at;
     int count = rows_part(job, i, &at);
 
-    activate(job->kernels, job->y + at, count * job->n, job->activation, 0);
+    activate(job->kernels, job->y + at, count * job->n, job->activation);
 }
 
 static void add_part(void *user, int i)

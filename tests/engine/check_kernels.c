@@ -565,7 +565,6 @@ static void check_same_rows(int n, enum kind kind)
 
     SAME("layernorm", n, (size_t)n, NULL, k->layernorm(to.data, x.data, w.data, b.data, n, 1e-5));
     SAME("gelu", n, (size_t)n, x.data, k->gelu(to.data, n));
-    SAME("gelu_coarse", n, (size_t)n, x.data, k->gelu_coarse(to.data, n));
     SAME("gelu_tanh", n, (size_t)n, x.data, k->gelu_tanh(to.data, n));
     SAME("quick_gelu", n, (size_t)n, x.data, k->quick_gelu(to.data, n));
     SAME("normalize", n, (size_t)n, x.data, k->normalize(to.data, n));
@@ -835,7 +834,6 @@ int main(int argc, char **argv)
         /* x (1 - tail): a product, a difference and plain C's rounding of the whole, and x tail, which is at most
          * 0.17, has some 20 roundings: 2 of t, 9 in the polynomial, 5 of the exponential, 3 of products. */
         check_values("gelu", truth->gelu, tried->gelu, 6, 4 * EPS, 4 * EPS);
-        check_values("gelu_coarse", truth->gelu_coarse, tried->gelu_coarse, 6, 2e-6, 1e-4);
         check_logistic();
         check_values("relu6", truth->relu6, tried->relu6, 20, 0, 0);
         /* 8 multiply-adds in a lane, of which the root takes half, the factor, a product, and plain C's rounding */
