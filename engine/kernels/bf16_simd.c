@@ -31,6 +31,8 @@ static inline __attribute__((always_inline)) void store_tile(float *y, const vf 
 
 #if !VEC_PAIRS
 
+typedef float bf16_input;
+
 enum {
     BF16_ROWS =
         6, /* rows whose sums stay in registers, beside their weights: with 5 of them, where a multiply-add takes
@@ -82,9 +84,54 @@ static inline __attribute__((always_inline)) void tile_bf16(float *y, const floa
     store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
 }
 
+/* ---- In pairs -------------------------------------------------------------------------------- */
+
+#else
+
+typedef uint16_t bf16_input;
+
+enum { BF16_ROWS = MOST_ROWS, BF16_PANELS = VEC_REGISTERS / 8 / PARTS, BF16_WIDE = VEC_STREAMS ? 2 : 8 / PARTS };
+
+static void to_bf16(uint16_t *q, const float *x, int n)
+{
+    for (int i = 0; i < n; i += VF)
+        vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
+}
+
+static inline __attribute__((always_inline)) void tile_bf16(float *y, const uint16_t *x, const uint16_t *w,
+                                                            const float *b, const int rows, const int panels, int apart,
+                                                            int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
+                                                            enum palme_activation activation)
+{
+    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
+    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
+
+    for (int i = 0; i < rows * panels * PARTS; i++)
+        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
+    for (int k = 0; k < in; k += 2, x += 2, w += PAIR) {
+        vp weight[MOST_PANELS * PARTS];
+
+        for (int i = 0; i < panels * PARTS; i++)
+            weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
+        if (rows < BF16_ROWS)
+            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)(in - k + 1) / 2);
+        for (int r = 0; r < rows; r++) {
+            vp value = vp_set(x + r * x_stride);
+
+            for (int i = 0; i < panels * PARTS; i++)
+                sum[r * panels * PARTS + i] = vf_dot_pairs(sum[r * panels * PARTS + i], weight[i], value);
+        }
+    }
+    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
+}
+
+#endif
+
+/* ---- Products, by either kind of tile ---------------------------------------------------------- */
+
 #define BF16_TILE(name, rows, panels)                                                                                  \
-    static __attribute__((noinline)) void name(float *y, const float *x, const uint16_t *w, const float *b, int apart, \
-                                               int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,                \
+    static __attribute__((noinline)) void name(float *y, const bf16_input *x, const uint16_t *w, const float *b,       \
+                                               int apart, int in, int out, ptrdiff_t y_stride, ptrdiff_t x_stride,     \
                                                enum palme_activation activation)                                       \
     {                                                                                                                  \
         tile_bf16(y, x, w, b, rows, panels, apart, in, out, y_stride, x_stride, activation);                           \
@@ -93,7 +140,7 @@ BF16_TILE(full_bf16, BF16_ROWS, BF16_PANELS)
 BF16_TILE(wide_bf16, 1, BF16_WIDE)
 
 /* All rows of `panels` panels, a constant where this is called. */
-static inline __attribute__((always_inline)) void tiles_bf16(float *y, const float *x, const uint16_t *w,
+static inline __attribute__((always_inline)) void tiles_bf16(float *y, const bf16_input *x, const uint16_t *w,
                                                              const float *b, int rows, const int panels, int in,
                                                              int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
                                                              enum palme_activation activation)
@@ -112,7 +159,7 @@ static inline __attribute__((always_inline)) void tiles_bf16(float *y, const flo
 static void linear_bf16(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
 {
-    const float *x = values;
+    const bf16_input *x = values;
     size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
     int apart = panel_stride(rows, out, BF16_WIDE), first = 0;
 
@@ -130,6 +177,8 @@ static void linear_bf16(float *y, const void *values, const uint16_t *w, const f
     EACH_PANEL(BF16_PANELS, PANELS(BF16_PANELS), PANELS(1))
 #undef PANELS
 }
+
+#if !VEC_PAIRS
 
 /* ---- Keys and values -------------------------------------------------------------------------- */
 
@@ -189,80 +238,6 @@ static void pack_values(uint16_t *to, const float *x, ptrdiff_t stride, int coun
     }
 }
 
-/* ---- In pairs -------------------------------------------------------------------------------- */
-
-#else
-
-enum { PAIRS_ROWS = MOST_ROWS, PAIRS_PANELS = VEC_REGISTERS / 8 / PARTS, PAIRS_WIDE = VEC_STREAMS ? 2 : 8 / PARTS };
-
-static void to_bf16(uint16_t *q, const float *x, int n)
-{
-    for (int i = 0; i < n; i += VF)
-        vp_store_n(q + i, vf_load_n(x + i, vf_left(n, i)), vf_left((n + 1) / 2 * 2, i));
-}
-
-static inline __attribute__((always_inline)) void tile_pairs(float *y, const uint16_t *x, const uint16_t *w,
-                                                             const float *b, const int rows, const int panels,
-                                                             int apart, int in, int out, ptrdiff_t y_stride,
-                                                             ptrdiff_t x_stride, enum palme_activation activation)
-{
-    vf sum[MOST_ROWS * MOST_PANELS * PARTS];
-    size_t panel = (size_t)apart * (((size_t)in + 1) / 2 * PAIR);
-
-    for (int i = 0; i < rows * panels * PARTS; i++)
-        sum[i] = b ? vf_load(b + output_of(i % (panels * PARTS), apart)) : vf_set(0);
-    for (int k = 0; k < in; k += 2, x += 2, w += PAIR) {
-        vp weight[MOST_PANELS * PARTS];
-
-        for (int i = 0; i < panels * PARTS; i++)
-            weight[i] = vp_load(w + (size_t)(i / PARTS) * panel + i % PARTS * (2 * VF));
-        if (rows < PAIRS_ROWS)
-            vec_prefetch(w, panels, panel * sizeof *w, apart > 1 ? SIZE_MAX : (size_t)(in - k + 1) / 2);
-        for (int r = 0; r < rows; r++) {
-            vp value = vp_set(x + r * x_stride);
-
-            for (int i = 0; i < panels * PARTS; i++)
-                sum[r * panels * PARTS + i] = vf_dot_pairs(sum[r * panels * PARTS + i], weight[i], value);
-        }
-    }
-    store_tile(y, sum, rows, panels, apart, out, y_stride, activation);
-}
-
-/* All rows of `panels` panels, a constant where this is called. */
-static inline __attribute__((always_inline)) void tiles_pairs(float *y, const uint16_t *x, const uint16_t *w,
-                                                              const float *b, int rows, const int panels, int in,
-                                                              int out, ptrdiff_t y_stride, ptrdiff_t x_stride,
-                                                              enum palme_activation activation)
-{
-#define TILE(n) tile_pairs(y, x, w, b, n, panels, 1, in, out, y_stride, x_stride, activation)
-    for (; rows >= PAIRS_ROWS; rows -= PAIRS_ROWS, y += PAIRS_ROWS * y_stride, x += PAIRS_ROWS * x_stride)
-        TILE(PAIRS_ROWS);
-    REST_OF_ROWS(rows, PAIRS_ROWS, TILE)
-#undef TILE
-}
-
-static void linear_pairs(float *y, const void *values, const uint16_t *w, const float *b, int rows, int in, int out,
-                         ptrdiff_t y_stride, ptrdiff_t x_stride, enum palme_activation activation)
-{
-    const uint16_t *x = values;
-    size_t each = ((size_t)in + 1) / 2 * 2; /* weights of an output */
-    int apart = panel_stride(rows, out, PAIRS_WIDE), first = 0;
-
-    for (; first < apart * PALME_PANEL; first += PALME_PANEL)
-        tile_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, 1, PAIRS_WIDE, apart, in,
-                   PAIRS_WIDE * PALME_PANEL, y_stride, x_stride, activation);
-    first = apart * PAIRS_WIDE * PALME_PANEL;
-#define PANELS(n)                                                                                                      \
-    tiles_pairs(y + first, x, w + (size_t)first * each, b ? b + first : NULL, rows, n, in, outs, y_stride, x_stride,   \
-                activation)
-    if (VEC_STREAMS && rows <= PAIRS_ROWS) {
-        EACH_PANEL(2, PANELS(2), PANELS(1))
-        return;
-    }
-    EACH_PANEL(PAIRS_PANELS, PANELS(PAIRS_PANELS), PANELS(1))
-#undef PANELS
-}
-
 #endif
 
 /* ---- The level ------------------------------------------------------------------------------- */
@@ -272,12 +247,12 @@ void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels);
 void VEC_NAME(palme_bf16_init)(struct palme_kernels *kernels)
 {
     kernels->bf16_pays = 1;
+    kernels->linear_bf16 = linear_bf16;
 #if VEC_PAIRS
     kernels->to_bf16 = to_bf16;
-    kernels->linear_bf16 = linear_pairs;
 #else
     kernels->to_bf16 = NULL;
-    kernels->linear_bf16 = kernels->linear_widened = linear_bf16;
+    kernels->linear_widened = linear_bf16;
     kernels->pack_keys = pack_keys;
     kernels->pack_values = pack_values;
 #endif

@@ -182,7 +182,7 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     const int8_t *x = (const int8_t *)p->x + (size_t)row * stride;
     const int8_t *line[LINES];
     /* The tiles of the first rows ask for the panels behind these, a line at a time each. */
-    const int asks = weights == NEAR && form == PLAIN && VEC_STREAMS && row <= rows * panels;
+    const int may_ask = weights == NEAR && form == PLAIN && VEC_STREAMS, asks = may_ask && row <= rows * panels;
     const int8_t *ahead = w + (asks ? (size_t)(panels + row / rows - 1) * panel : 0);
     const ptrdiff_t ahead_step = asks ? GROUP_BYTES : 0;
     vi sum[MOST_ROWS * MOST_PANELS * PARTS]; /* [rows][panels][parts]; what is not used does not exist */
@@ -194,7 +194,7 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     for (int l = 0; l < LINES; l++)
         line[l] = form == TO_BYTES ? x + p->line_at[l] : x;
     do {
-        if (weights == NEAR && form == PLAIN && VEC_STREAMS) {
+        if (may_ask) {
             __builtin_prefetch(ahead, 0, 2);
             ahead += ahead_step;
         }

@@ -53,11 +53,6 @@ static void add_c(float *x, const float *y, int n)
         x[i] += y[i];
 }
 
-static float relu6(float x)
-{
-    return x < 0 ? 0 : x > 6 ? 6 : x;
-}
-
 static void relu6_c(float *x, int n)
 {
     for (int i = 0; i < n; i++)

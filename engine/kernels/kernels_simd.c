@@ -7,9 +7,7 @@
  * Tails are masked loads and stores: no scalar remainder is left. A row of a linear layer is summed in one
  * order, with one fused multiply-add per weight, whatever the number of rows.
  */
-#include "kernels/vec.h"
-
-#include "kernels/kernels.h"
+#include "kernels/tiles.h"
 
 #include <math.h>
 
@@ -303,7 +301,6 @@ static void rotate(float *x, const float *cosine, const float *sine, const float
  * input and one value of x fill them. A single row takes 8 vectors, enough sums in flight to hide the latency of
  * the multiply-adds; or one, where that is the best way to read weights. */
 enum {
-    PARTS = PALME_PANEL / VF,         /* vectors of a panel */
     TILE_VECTORS = VEC_REGISTERS / 8, /* of a tile, a divisor or a multiple of PARTS */
     TILE_ROWS = 6,
     TALL_ROWS = 4, /* of a tile of one vector more */
@@ -357,19 +354,9 @@ static inline __attribute__((always_inline)) void tile(float *y, const float *x,
             add_products(sum, x, w, rows, vectors, begin, begin + RUN, panel, x_stride, 0);
         }
     add_products(sum, x, w, rows, vectors, begin, in, panel, x_stride, rows > 1 && rows < TILE_ROWS);
-    for (int r = 0; r < rows; r++) {
-        for (int i = 0; i < vectors && i * VF < out; i++) {
-            vf s = sum[r * vectors + i];
-            float *to = y + r * y_stride + i * VF;
-            int left = vf_left(out, i * VF);
-
-            if (activation == PALME_ACTIVATION_RELU6)
-                s = vf_relu6(s);
-            else if (activation == PALME_ACTIVATION_ADD)
-                s = vf_add(s, vf_load_n(to, left));
-            vf_store_n(to, s, left);
-        }
-    }
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors && i * VF < out; i++)
+            store_activated(y + r * y_stride + i * VF, sum[r * vectors + i], vf_left(out, i * VF), activation);
 }
 
 /* All rows of some vectors. */

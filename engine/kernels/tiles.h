@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * tiles.h - how products whose weights are int8 or bf16 are cut into tiles of sums that stay in registers. For files
- * that are compiled once per level.
+ * tiles.h - how products are cut into tiles of sums that stay in registers, above all those whose weights are not in
+ * single precision. For files that are compiled once per level.
  */
 #ifndef PALME_TILES_H
 #define PALME_TILES_H
