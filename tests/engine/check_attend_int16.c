@@ -19,7 +19,6 @@ static _Alignas(64) char workspace[PALME_ATTEND_WORKSPACE(PALME_MOST_HEAD_DIM)];
 struct attention {
     struct palme_attend shape;
     struct buffer q, k, v;
-    double largest; /* of the values */
 };
 
 static struct buffer floats(size_t n, double scale)
@@ -43,8 +42,7 @@ static struct attention attention_new(int rows, int keys, int width, int gap, fl
                                       .k_stride = stride,
                                       .v_stride = stride,
                                       .scale = scale,
-                                      .workspace = workspace },
-                           .largest = 1 };
+                                      .workspace = workspace } };
 
     a.q = floats((size_t)((rows - 1) * stride + width), 1);
     a.k = floats((size_t)((keys - 1) * stride + width), 1);
@@ -66,14 +64,14 @@ static struct buffer run(const struct palme_kernels *kernels, const struct atten
     return out;
 }
 
-/* By how much an output may differ from that of plain C. A level's scores have some roundings of their size s, at most
- * `width` times the scale here, and its powers of 2 are off by 1.01e-4; that is relative. A weight that is rounded the
- * other way is off by one part of the largest, of which there is one at least. */
+/* By how much an output may differ from that of plain C, of values that are at most 1. A level's scores have some
+ * roundings of their size s, at most `width` times the scale here, and its powers of 2 are off by 1.01e-4; that is
+ * relative. A weight that is rounded the other way is off by one part of the largest: there is one at least. */
 static double allowed(const struct attention *a)
 {
     double score = a->shape.width * a->shape.scale, relative = 1.01e-4 + 8 * EPS * (1 + score);
 
-    return 2 * a->largest * (relative + a->shape.keys / (double)PALME_INT16_WEIGHT_MOST) + 8 * EPS * a->largest;
+    return 2 * (relative + a->shape.keys / (double)PALME_INT16_WEIGHT_MOST) + 8 * EPS;
 }
 
 static void check_one(const struct attention *a, const char *what)
@@ -117,8 +115,8 @@ static void check_close(const struct attention *a)
 {
     struct buffer found = run(truth, a), wanted = buffer_of_bytes(a->q.bytes);
     double score = a->shape.width * (0.5 / PALME_INT16_KEY_MOST) * (2 + 0.5 / PALME_INT16_KEY_MOST) * a->shape.scale;
-    double limit = a->largest * (2 * expm1(2 * score) + 0.5 / PALME_INT16_VALUE_MOST +
-                                 a->shape.keys / (double)PALME_INT16_WEIGHT_MOST + 16 * EPS);
+    double limit = (2 * expm1(2 * score) + 0.5 / PALME_INT16_VALUE_MOST +
+                    a->shape.keys / (double)PALME_INT16_WEIGHT_MOST + 16 * EPS);
     int wrong = 0;
 
     truth->attend(wanted.data, a->q.data, a->k.data, a->v.data, &a->shape);
