@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -207,6 +208,24 @@ def test_equal_rows_of_one_run_are_one(output):
     output.write("part-b.parquet", rows({"2": None, "3": None}))
     output.tidy()
     assert sorted(row["source"] for row in output.rows()) == ["1", "2", "3"]
+
+
+def test_reading_starts_no_threads_that_could_outlive_python(tmp_path):
+    data = DataSet(str(tmp_path))
+    data.write("part-a.parquet", rows({"1": None, "2": "broken"}))
+    data.write("part-b.parquet", rows({"2": None}, run=2))
+    # A process of its own, as Arrow keeps the threads of earlier tests.
+    code = (
+        "import os, sys; from batch.dataset import DataSet; data = DataSet(sys.argv[1])\n"
+        "threads = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = threads(); data.known(True); assert data.tidy() == 1; assert len(list(data.rows())) == 2\n"
+        "assert threads() == before, (before, threads())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "examples" / "fleet")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_was_half_written_is_neither_seen_nor_kept(tmp_path):

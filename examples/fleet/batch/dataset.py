@@ -156,8 +156,10 @@ class DataSet:
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         try:
-            with self.fs.open(self.path(name), "rb") as file:
-                return pq.read_table(file, columns=columns)
+            # pq.read_table would read on threads of Arrow's. They may let go of the file, an object of Python's, when
+            # Python has ended already, and then the process aborts (apache/arrow, issue 34314).
+            with self.fs.open(self.path(name), "rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+                return parquet.read(columns, use_threads=False)
         except Exception as error:
             raise OutputError(
                 f"{self.address}: {name} cannot be read: {_reason(error)}; "
@@ -191,7 +193,7 @@ class DataSet:
         hashes, places, runs = [], [], []
         for place, name in enumerate(names):
             table = self.read(name, ["source", "run"])
-            each = table.group_by("source").aggregate([("run", "max")])
+            each = table.group_by("source", use_threads=False).aggregate([("run", "max")])
             hashes.append(_hashes(each))
             places.append(np.full(len(each), place, np.int32))
             runs.append(np.array(each["run_max"].to_pylist(), np.int64))
