@@ -164,6 +164,14 @@ def test_wrong_usage(tmp_path, words, said):
     assert "Traceback" not in heard
 
 
+def test_a_model_that_ends_each_worker_ends_the_run(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "model").write_bytes(b"deadly")
+    status, said = run(tmp_path, str(tmp_path / "a.png"))
+    assert (status, "a worker died 10 times while it loaded the model" in said) == (3, True), said
+    assert "Traceback" not in said
+
+
 def test_an_output_that_cannot_be_written(tmp_path):
     picture(tmp_path / "a.png")
     (tmp_path / "out").write_text("a file")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -42,10 +42,12 @@ class Work:
 class CaptionActor:
     """A worker's process. The model comes by a call: for a constructor Ray may no longer have it when it repeats it."""
 
-    def load(self, model: bytes, settings) -> str:
-        """Loads the model; where this process is."""
-        self._captioner = Captioner(model, settings)
+    def where(self) -> str:
+        """The node and the process."""
         return f"{ray.util.get_node_ip_address()}:{os.getpid()}"
+
+    def load(self, model: bytes, settings) -> None:
+        self._captioner = Captioner(model, settings)
 
     def caption(self, shard: Shard) -> Outcome:
         return self._captioner.caption(shard)
@@ -56,7 +58,8 @@ class CaptionActor:
 
 
 CULPRIT = "the worker's process ended over this file, twice"
-#: So many deaths in a row over one shard, at no file twice, are not the files' fault.
+#: So many deaths in a row over one shard, at no file twice, are not the files' fault; nor those of a worker that loads
+#: the model, while no other one could load it.
 MAX_DEATHS = 10
 
 
@@ -83,6 +86,8 @@ class Crew:
         self._idle: list = []
         self._at: dict = {}  # reference -> (actor, Work, or None while the actor starts)
         self._where: dict = {}  # actor -> node and process
+        self._loading: set = set()  # actors
+        self._loading_deaths: Counter = Counter()  # of an actor, since a model was loaded
         self._again: deque[Work] = deque()
         self._waiting: list[tuple[float, object, Work | None]] = []  # when to try again, by whom
         self._blocked_since: float | None = None
@@ -134,7 +139,11 @@ class Crew:
             self._enlist(self._make())
 
     def _enlist(self, actor) -> None:
-        """Has an actor load the model, be it for the first time or again."""
+        """Has an actor load the model, when its process is there, be it for the first time or again."""
+        self._at[actor.where.options(name="starts").remote()] = (actor, None)
+
+    def _load(self, actor) -> None:
+        self._loading.add(actor)
         self._at[actor.load.options(name="loads the model").remote(self._model, self._settings)] = (actor, None)
 
     def _start(self, actor, work: Work) -> None:
@@ -166,10 +175,15 @@ class Crew:
         except (RayError, StopIteration) as error:
             self._lost(actor, work, error)
             return None
+        if work is None and actor not in self._loading:
+            self._where[actor] = result
+            self._load(actor)
+            return None
         self._heard = time.monotonic()
         if work is None:
-            self._where[actor] = result
-            self._log(event="ready", worker=result)
+            self._loading.remove(actor)
+            self._loading_deaths.clear()
+            self._log(event="ready", worker=self._where[actor])
             self._idle.append(actor)
         elif isinstance(result, Outcome):
             return self._finished(actor, work, result)
@@ -217,6 +231,7 @@ class Crew:
             # Where Ray has no room for it yet, a call fails at once.
             self._later(actor, None)
         if work is None:
+            self._lost_loading(actor, error)
             return
         self._log(event="lost", shard=work.shard.name, worker=self._where[actor])
         work.deaths += 1
@@ -227,3 +242,16 @@ class Crew:
             raise GivenUp(f"{MAX_DEATHS} workers died over {work.shard.name}, the last one: {describe(error)}")
         work.suspect = work.place
         self._again.appendleft(work)
+
+    def _lost_loading(self, actor, error: Exception) -> None:
+        """An actor died without a shard. One whose process was not there yet may wait for room, and is not counted."""
+        if actor not in self._loading:
+            return
+        self._loading.remove(actor)
+        self._log(event="died loading", worker=self._where[actor])
+        self._loading_deaths[actor] += 1
+        if self._loading_deaths[actor] == MAX_DEATHS:
+            raise GivenUp(
+                f"a worker died {MAX_DEATHS} times while it loaded the model, at last on {self._where[actor]}: "
+                f"{describe(error)}"
+            )
