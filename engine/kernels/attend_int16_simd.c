@@ -42,10 +42,11 @@ struct attending {
     int16_t *rounded;            /* [VF][padded]: keys that are not turned over yet */
     int16_t *weights;            /* [GROUP][TILE] */
     float *scores;               /* [GROUP][TILE] */
-    float *value_scale;          /* [padded] */
+    float *value_scale;          /* [padded], not finite where a value is not */
     float *key_scale;            /* [TILE], NaN where there is no key */
     float *factor, *top, *total; /* [rows]: from products to powers of 2; the highest of them; the sum of weights */
     int count;                   /* keys of the tile */
+    int weighed[GROUP];          /* whether a row of the group has weights for this tile */
 };
 
 /* x[width], rounded to whole numbers of which the largest is `most`, or no number at all where x is not finite; zeros
@@ -103,7 +104,7 @@ static inline __attribute__((always_inline)) void fill_keys(struct attending *a,
     }
 }
 
-/* VF dimensions of the values, in pairs of keys. A dimension has one scale, NaN where a value is not finite. */
+/* VF dimensions of the values, in pairs of keys. A dimension has one scale, not finite where a value is not. */
 static inline __attribute__((always_inline)) void fill_values(struct attending *a, const float *v, ptrdiff_t stride,
                                                               int d, int left)
 {
@@ -114,7 +115,7 @@ static inline __attribute__((always_inline)) void fill_values(struct attending *
         high = vf_maximum(high, vf_abs(vf_load_n(v + j * stride + d, left)));
     vf factor = vf_less(high, vf_set(PALME_QUANTIZATION_MIN), vf_set(0), vf_div(vf_set(PALME_INT16_VALUE_MOST), high));
 
-    vf_store(a->value_scale + d, vf_add(vf_mul(high, vf_set(1 / PALME_INT16_VALUE_MOST)), vf_sub(high, high)));
+    vf_store(a->value_scale + d, vf_mul(high, vf_set(1 / PALME_INT16_VALUE_MOST)));
     for (int j = 0; j < a->count; j += 2) {
         vf even = vf_load_n(v + j * stride + d, left), odd = vf_set(0);
 
@@ -207,26 +208,25 @@ static inline float weigh(int16_t *weights, const float *scores, float top, int 
     return vf_sum(vi_to_float(vs_wide(total), 0));
 }
 
-/* The scores of a group become its weights; shrink[GROUP]: what the tile's highest scores make of all before. Nothing
- * is weighed in a row that has seen nothing yet, or a score that overflowed. */
+/* The scores of a group become its weights; shrink[GROUP]: what the tile's highest scores make of all before. A row
+ * that sees no key of the tile, or a score that overflowed, leaves it out. */
 static inline void weigh_group(struct attending *a, float *shrink, const vf *best, int row)
 {
     float falls[(GROUP + VF - 1) / VF * VF] = { 0 };
-    int weighed[GROUP];
 
     for (int r = 0; r < GROUP; r++) {
         float top = a->top[row + r], found = vf_largest(best[r]), high = found > top ? found : top;
 
-        weighed[r] = !isinf(high);
-        falls[r] = weighed[r] ? (top - high) * LN_2 : 0;
-        a->top[row + r] = weighed[r] ? high : top;
+        a->weighed[r] = !isinf(found);
+        falls[r] = a->weighed[r] ? (top - high) * LN_2 : 0;
+        a->top[row + r] = a->weighed[r] ? high : top;
     }
     for (int r = 0; r < GROUP; r += VF)
         vf_store(falls + r, vf_exp(vf_load(falls + r)));
     for (int r = 0; r < GROUP; r++) {
         float total = 0;
 
-        if (weighed[r])
+        if (a->weighed[r])
             total = weigh(a->weights + r * TILE, a->scores + r * TILE, a->top[row + r], a->count);
         else
             memset(a->weights + r * TILE, 0, TILE * sizeof *a->weights);
@@ -270,7 +270,8 @@ static inline __attribute__((always_inline)) void add_values(const struct attend
             float *to = a->sum + (row + r) * padded(width) + d + i * VF;
             vf before = vf_mul(vf_load(to), vf_set(shrink[r]));
 
-            vf_store(to, vf_fma(vi_to_float(vs_wide(sum[r * across + i]), 0), scale, before));
+            if (a->weighed[r]) /* else 0 times a scale that is not finite would spoil the sum */
+                vf_store(to, vf_fma(vi_to_float(vs_wide(sum[r * across + i]), 0), scale, before));
         }
     }
 }
@@ -334,9 +335,12 @@ static struct attending lay_out(void *workspace, int width)
     return a;
 }
 
-_Static_assert(PALME_INT16_ROWS *(6 * 32 + 12) + 2 * 2 * TILE * 32 + 2 * 16 * 32 + 6 * GROUP * TILE + 4 * 32 +
-                       4 * TILE + 12 * 64 <=
-                   PALME_ATTEND_WORKSPACE(32),
+/* What is taken above for heads of 32 and more dimensions, in the widest vectors. */
+#define TAKEN(dims)                                                                                                    \
+    (PALME_INT16_ROWS * (6 * (dims) + 12) + 2 * 2 * TILE * (dims) + 2 * 16 * (dims) + 6 * GROUP * TILE + 4 * (dims) +  \
+     4 * TILE + 12 * 64)
+_Static_assert(TAKEN(32) <= PALME_ATTEND_WORKSPACE(32) &&
+                   TAKEN(PALME_MOST_HEAD_DIM) <= PALME_ATTEND_WORKSPACE(PALME_MOST_HEAD_DIM),
                "the workspace of attention is too small");
 
 /* The rows first..first+rows-1 over all keys. Of a group's rows that there are not they are the last one's. */

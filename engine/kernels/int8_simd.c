@@ -10,6 +10,7 @@
 #include <string.h>
 
 _Static_assert(VEC_INTERLEAVED == 4, "as many as vq_store_4 takes");
+_Static_assert(!VEC_STREAMS || PARTS == 1, "stream_panel has a vector for a panel");
 
 /* The largest |x[n]|, NaN behind infinity. */
 static float largest(const float *x, int n)
@@ -181,7 +182,7 @@ static inline __attribute__((always_inline)) void tile(const struct product *p, 
     const int8_t *w = p->w + (size_t)first * p->groups * PALME_INT8_GROUP;
     const int8_t *x = (const int8_t *)p->x + (size_t)row * stride;
     const int8_t *line[LINES];
-    /* The tiles of the first rows ask for the panels behind these, a line at a time each. */
+    /* The tiles of the first rows ask for the panels behind these, a line at a time each. Row 0 is few_int8's. */
     const int may_ask = weights == NEAR && form == PLAIN && VEC_STREAMS, asks = may_ask && row <= rows * panels;
     const int8_t *ahead = w + (asks ? (size_t)(panels + row / rows - 1) * panel : 0);
     const ptrdiff_t ahead_step = asks ? GROUP_BYTES : 0;

@@ -36,10 +36,10 @@ enum {
 enum palme_activation {
     PALME_ACTIVATION_NONE,
     PALME_ACTIVATION_RELU6,      /* min(max(x, 0), 6) */
+    PALME_ACTIVATION_ADD,        /* none, and what stands in y already is added: a residual */
     PALME_ACTIVATION_GELU,       /* that of `gelu`; products leave it and the following to layers.c */
     PALME_ACTIVATION_GELU_TANH,  /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
     PALME_ACTIVATION_QUICK_GELU, /* x / (1 + exp(-1.702 x)) */
-    PALME_ACTIVATION_ADD         /* none, and what stands there already is added: a residual */
 };
 
 /* A row of activations in int8: what its whole numbers are multiplied with, and what a level has to add to its sums
@@ -119,7 +119,7 @@ struct palme_attend {
     float scale;                                        /* of q.k */
     float slope;                                        /* ALiBi: -slope * |distance|; 0 is none */
     int rounded;     /* attention.c: not this one but attend_int16, for rows that it is for */
-    void *workspace; /* PALME_ATTEND_WORKSPACE(width) bytes of the kernel's own, at a multiple of 64; not of plain C */
+    void *workspace; /* PALME_ATTEND_WORKSPACE(width) bytes of the kernel's own, at a multiple of 64 */
 };
 
 /* What the widest vectors need for the rows that wait and a tile of keys, a size_t: too much for the stack of a host's
@@ -265,7 +265,8 @@ struct palme_kernels {
      * `visible` and `slope` are not looked at. A query and a key are rounded to PALME_INT16_KEY_MOST parts of their
      * largest value, a dimension of up to PALME_INT16_KEYS values to PALME_INT16_VALUE_MOST parts of that of them, and
      * weights to PALME_INT16_WEIGHT_MOST parts of the largest one so far, of which those below a half of a part are 0.
-     * A query or a key that is not finite counts as absent. All levels with vectors give the same bits. */
+     * A query or a key that is not finite counts as absent; a tile whose keys are all absent, or have a score that
+     * overflows, is left out. All levels with vectors give the same bits. */
     void (*attend_int16)(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape);
 
     /* One output row of the stem's first convolution: 3x3, stride 2, 3 channels to `out`, bias and ReLU6.

@@ -198,57 +198,97 @@ static float rounded_to(int16_t *to, const float *x, ptrdiff_t step, int n, floa
     return high < PALME_QUANTIZATION_MIN ? 0 : high / most;
 }
 
-/* One query over all keys, as attend_row of kernels.c does it. */
-static void attend_int16_row(float *out, const float *q, const float *k, const float *v,
-                             const struct palme_attend *shape)
+/* A tile of keys and values, rounded once for the rows that go through it together, and such a row. */
+struct rounded_tile {
+    int16_t key[PALME_INT16_KEYS][PALME_MOST_HEAD_DIM], value[PALME_MOST_HEAD_DIM][PALME_INT16_KEYS];
+    float key_scale[PALME_INT16_KEYS], value_scale[PALME_MOST_HEAD_DIM];
+    int count, width;
+};
+
+struct attending_row {
+    int16_t query[PALME_MOST_HEAD_DIM];
+    double scale, sum[PALME_MOST_HEAD_DIM], total, top; /* the scale is also that of q.k */
+};
+
+static void fill_tile(struct rounded_tile *tile, const float *k, const float *v, const struct palme_attend *shape)
 {
-    int16_t query[PALME_MOST_HEAD_DIM] = { 0 }, key[PALME_MOST_HEAD_DIM] = { 0 };
-    float q_scale = rounded_to(query, q, 1, shape->width, PALME_INT16_KEY_MOST);
-    double sum[PALME_MOST_HEAD_DIM] = { 0 }, total = 0, top = -INFINITY;
-
-    for (int tile = 0; tile < shape->keys; tile += PALME_INT16_KEYS) {
-        int count = shape->keys - tile < PALME_INT16_KEYS ? shape->keys - tile : PALME_INT16_KEYS;
-        double score[PALME_INT16_KEYS], high = top, shrink;
-        int32_t weight[PALME_INT16_KEYS];
-
-        for (int j = 0; j < count; j++) {
-            float scale = rounded_to(key, k + (tile + j) * shape->k_stride, 1, shape->width, PALME_INT16_KEY_MOST);
-            int32_t dot = 0;
-
-            for (int d = 0; d < shape->width && !isnan(scale); d++)
-                dot += query[d] * key[d];
-            score[j] = (double)dot * scale * q_scale * shape->scale;
-            if (score[j] > high)
-                high = score[j];
-        }
-        if (isinf(high))
-            continue;
-        shrink = exp(top - high);
-        total *= shrink;
-        for (int j = 0; j < count; j++) {
-            weight[j] = isnan(score[j]) ? 0 : (int32_t)lrint(PALME_INT16_WEIGHT_MOST * exp(score[j] - high));
-            total += weight[j];
-        }
-        for (int d = 0; d < shape->width; d++) {
-            int16_t value[PALME_INT16_KEYS] = { 0 };
-            float scale =
-                rounded_to(value, v + tile * shape->v_stride + d, shape->v_stride, count, PALME_INT16_VALUE_MOST);
-            int32_t whole = 0;
-
-            for (int j = 0; j < count; j++)
-                whole += weight[j] * value[j];
-            sum[d] = sum[d] * shrink + (double)whole * scale;
-        }
-        top = high;
-    }
-    for (int d = 0; d < shape->width; d++)
-        out[d] = total > 0 ? (float)(sum[d] / total) : 0;
+    memset(tile->key, 0, sizeof tile->key);
+    memset(tile->value, 0, sizeof tile->value);
+    for (int j = 0; j < tile->count; j++)
+        tile->key_scale[j] = rounded_to(tile->key[j], k + j * shape->k_stride, 1, tile->width, PALME_INT16_KEY_MOST);
+    for (int d = 0; d < tile->width; d++)
+        tile->value_scale[d] = rounded_to(tile->value[d], v + d, shape->v_stride, tile->count, PALME_INT16_VALUE_MOST);
 }
+
+/* Takes a tile into account for a row, as attend_row of kernels.c does it. */
+static void attend_tile(struct attending_row *row, const struct rounded_tile *tile)
+{
+    double score[PALME_INT16_KEYS], high = -INFINITY, shrink;
+    int32_t weight[PALME_INT16_KEYS];
+
+    for (int j = 0; j < tile->count; j++) {
+        int32_t dot = 0;
+
+        for (int d = 0; d < tile->width; d++)
+            dot += row->query[d] * tile->key[j][d];
+        score[j] = (float)(dot * row->scale * tile->key_scale[j]); /* overflows as in floats */
+        if (score[j] > high)
+            high = score[j];
+    }
+    if (isinf(high))
+        return;
+    high = fmax(high, row->top);
+    shrink = exp(row->top - high);
+    row->top = high;
+    row->total *= shrink;
+    for (int j = 0; j < tile->count; j++) {
+        weight[j] = isnan(score[j]) ? 0 : (int32_t)lrint(PALME_INT16_WEIGHT_MOST * exp(score[j] - high));
+        row->total += weight[j];
+    }
+    for (int d = 0; d < tile->width; d++) {
+        int32_t whole = 0;
+
+        for (int j = 0; j < tile->count; j++)
+            whole += weight[j] * tile->value[d][j];
+        row->sum[d] = row->sum[d] * shrink + (double)whole * tile->value_scale[d];
+    }
+}
+
+enum { ROWS_TOGETHER = 16 };
+
+struct attending {
+    struct rounded_tile tile;
+    struct attending_row row[ROWS_TOGETHER];
+};
+
+_Static_assert(sizeof(struct attending) <= PALME_ATTEND_WORKSPACE(1), "the workspace of attention is too small");
 
 static void attend_int16_c(float *out, const float *q, const float *k, const float *v, const struct palme_attend *shape)
 {
-    for (int i = 0; i < shape->rows; i++)
-        attend_int16_row(out + i * shape->out_stride, q + i * shape->q_stride, k, v, shape);
+    struct attending *a = shape->workspace;
+    int width = a->tile.width = shape->width;
+
+    for (int first = 0; first < shape->rows; first += ROWS_TOGETHER) {
+        int rows = shape->rows - first < ROWS_TOGETHER ? shape->rows - first : ROWS_TOGETHER;
+
+        for (int r = 0; r < rows; r++) {
+            struct attending_row *row = &a->row[r];
+
+            *row = (struct attending_row){ .top = -INFINITY };
+            row->scale = (double)shape->scale *
+                         rounded_to(row->query, q + (first + r) * shape->q_stride, 1, width, PALME_INT16_KEY_MOST);
+        }
+        for (int key = 0; key < shape->keys; key += PALME_INT16_KEYS) {
+            a->tile.count = shape->keys - key < PALME_INT16_KEYS ? shape->keys - key : PALME_INT16_KEYS;
+            fill_tile(&a->tile, k + key * shape->k_stride, v + key * shape->v_stride, shape);
+            for (int r = 0; r < rows; r++)
+                attend_tile(&a->row[r], &a->tile);
+        }
+        for (int r = 0; r < rows; r++)
+            for (int d = 0; d < width; d++)
+                out[(first + r) * shape->out_stride + d] =
+                    a->row[r].total > 0 ? (float)(a->row[r].sum[d] / a->row[r].total) : 0;
+    }
 }
 
 void palme_precision_init_c(struct palme_kernels *kernels); /* kernels.c calls it */

@@ -68,11 +68,13 @@ void palme_attention(struct palme_compute *c, float *out, const float *q, const 
                      const struct palme_attend *shape, int heads, ptrdiff_t k_head, ptrdiff_t v_head,
                      const float *slopes)
 {
-    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys the
-     * cancel callback waits for them a little longer than elsewhere. A single row waits for keys and values. */
+    /* The kernel prepares keys for the rows of a call: fewer than LEAST would not pay for it. Beyond 2600 keys, 5200 of
+     * whole numbers, the cancel callback waits for them a little longer than elsewhere. A single row waits for keys and
+     * values. */
     enum { TOGETHER = 6, LEAST = 5 * TOGETHER, TASKS_EACH = 4 };
+    const double product = shape->rounded ? 0.5 : 1; /* of whole numbers, what it costs beside one of floats */
     const int most = (shape->rounded ? PALME_INT16_ROWS : PALME_ATTEND_ROWS) / TOGETHER * TOGETHER;
-    double row_flops = (shape->rounded ? 0.5 : 1) * 4 * shape->width * shape->keys,
+    double row_flops = product * 4 * shape->width * shape->keys,
            read = PALME_READ_FLOPS * 2.0 * sizeof(float) * shape->width * shape->keys;
     double step = PALME_CANCEL_FLOPS / row_flops;
     double share = (double)shape->rows * heads / (TASKS_EACH * palme_compute_threads(c)); /* every thread has some */

@@ -395,18 +395,14 @@ static void mix_self(void *user, const struct palme_block_work *work)
 
     for (int first = 0, n; first < pass->count; first += n) {
         const struct palme_cache *cache = pass->rows[first].cache;
-        int length = cache->length, image;
+        int length = cache->length;
 
-        n = same_cache(pass, first);
-        image = rounded ? min_int(max_int(cache->visible - length, 0), n) : 0;
+        n = same_cache(pass, first); /* all of a picture, or none */
         for (int i = 0; i < n; i++)
             remember(pass, first + i, length + i, 1);
-        if (image)
-            attend_rows(pass, work, first,
-                        (struct palme_attend){ .rows = image, .keys = length + image, .first = length, .rounded = 1 });
-        if (image < n)
-            attend_rows(pass, work, first + image,
-                        (struct palme_attend){ .rows = n - image, .keys = length + n, .first = length + image });
+        struct palme_attend shape = { .rows = n, .keys = length + n, .first = length };
+        shape.rounded = rounded && shape.keys <= cache->visible;
+        attend_rows(pass, work, first, shape);
     }
 }
 

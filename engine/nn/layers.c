@@ -365,12 +365,12 @@ void palme_linear_multi_normed(struct palme_compute *c, const struct palme_linea
         const struct palme_linear *l = products[p].l;
 
         palme_blas_linear(c, products[p].y, x, l->w, l->b, rows, l->in, l->out);
-        if (l->activation == PALME_ACTIVATION_RELU6)
+        if (products[p].into)
+            palme_add(c, products[p].into, products[p].y, rows, l->out);
+        else if (l->activation == PALME_ACTIVATION_RELU6)
             palme_relu6(c, products[p].y, rows, l->out);
         else if (l->activation != PALME_ACTIVATION_NONE)
             activate_rows(c, products[p].y, rows, l->out, l->activation);
-        if (products[p].into)
-            palme_add(c, products[p].into, products[p].y, rows, l->out);
     }
 }
 

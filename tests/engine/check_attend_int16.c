@@ -208,12 +208,50 @@ static void check_broken(void)
             for (int d = 0; d < 64; d++) {
                 float y = with.data[r * 64 + d];
 
-                zero &= r != 3 || d == 9 || y == 0;
+                zero &= r != 3 || y == 0;
                 finite &= d == 9 || isfinite(y);
                 nan &= d != 9 || r == 3 || isnan(y);
             }
         CHECK_MESSAGE(zero && finite && nan, "%s attend_int16: what is not finite spoils others", tried->level);
         buffer_free(&with), buffer_free(&out);
+        attention_free(&a), attention_free(&without);
+    }
+}
+
+/* A row leaves out a tile whose keys are all absent, or have a score that overflows: the first, one in the middle or
+ * the last, whatever its values are. The others count as if it were not there. */
+static void check_tiles_left_out(void)
+{
+    enum { ROWS = 7, KEYS = 2 * PALME_INT16_KEYS + 44, WIDTH = 48, TILES = 3 };
+
+    for (int i = 0; i < 2 * TILES; i++) {
+        int first = i / 2 * PALME_INT16_KEYS, end = first + PALME_INT16_KEYS < KEYS ? first + PALME_INT16_KEYS : KEYS;
+        int overflows = i % 2, wrong = 0;
+        struct attention a = attention_new(ROWS, KEYS, WIDTH, 0, 1),
+                         without = attention_new(ROWS, KEYS - (end - first), WIDTH, 0, 1);
+
+        for (int d = 0; overflows && d < WIDTH; d++)
+            a.q.data[4 * WIDTH + d] = a.k.data[(end - 1) * WIDTH + d] = 1e30f;
+        for (int j = first; !overflows && j < end; j++)
+            a.k.data[j * WIDTH + j % WIDTH] = NAN;
+        for (int j = first; j < end; j++)
+            a.v.data[j * WIDTH + j % WIDTH] = j % 2 ? INFINITY : NAN;
+        memcpy(without.q.data, a.q.data, a.q.bytes);
+        for (int j = 0, to = 0; j < KEYS; j++)
+            if (j < first || j >= end) {
+                memcpy(without.k.data + to * WIDTH, a.k.data + j * WIDTH, WIDTH * sizeof(float));
+                memcpy(without.v.data + to++ * WIDTH, a.v.data + j * WIDTH, WIDTH * sizeof(float));
+            }
+        struct buffer with = run(tried, &a), out = run(tried, &without), plain = run(truth, &a);
+
+        for (int r = 0; r < ROWS; r++)
+            for (int d = 0; (!overflows || r == 4) && d < WIDTH; d++) {
+                float y = with.data[r * WIDTH + d];
+
+                wrong += y != out.data[r * WIDTH + d] || !(fabs((double)y - plain.data[r * WIDTH + d]) <= allowed(&a));
+            }
+        CHECK_MESSAGE(wrong == 0, "%s attend_int16: %d are wrong beside a tile that is left out", tried->level, wrong);
+        buffer_free(&with), buffer_free(&out), buffer_free(&plain);
         attention_free(&a), attention_free(&without);
     }
 }
@@ -309,6 +347,7 @@ int main(int argc, char **argv)
         check_sizes();
         check_largest();
         check_broken();
+        check_tiles_left_out();
         check_extremes();
         random_state = seed;
         if (with_bench)
