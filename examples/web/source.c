@@ -246,7 +246,8 @@ static enum outcome hear(struct web_source *source, GstElement *pipeline, GstEle
 
     switch (GST_MESSAGE_TYPE(message)) {
     case GST_MESSAGE_ELEMENT:
-        if (loads && gst_message_has_name(message, "palmecaption"))
+        /* What was still on its way when the source was paused would have no end. */
+        if (loads && source->state != WEB_PAUSED && gst_message_has_name(message, "palmecaption"))
             note_caption(source, pipeline, gst_message_get_structure(message));
         return GOES_ON;
     case GST_MESSAGE_WARNING:

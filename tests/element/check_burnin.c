@@ -482,7 +482,6 @@ burnin_suite (void)
   TCase *tcase = tcase_create ("burnin");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 120);
   tcase_add_checked_fixture (tcase, NULL, files_remove);
   tcase_add_test (tcase, test_plain);
   tcase_add_test (tcase, test_between);

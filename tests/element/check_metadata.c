@@ -246,7 +246,6 @@ metadata_suite (void)
   TCase *tcase = tcase_create ("all");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 60);
   gst_palme_meta_register ();
   tcase_add_test (tcase, test_several);
 #if GST_CHECK_VERSION (1, 24, 0)

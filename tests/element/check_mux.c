@@ -416,7 +416,6 @@ mux_suite (void)
   TCase *tcase = tcase_create ("mux");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 120);
   tcase_add_checked_fixture (tcase, NULL, files_remove);
   tcase_add_loop_test (tcase, test_file, 0, G_N_ELEMENTS (muxes));
   tcase_add_loop_test (tcase, test_moved, 0, G_N_ELEMENTS (muxes));

@@ -963,7 +963,6 @@ picture_suite (void)
   TCase *tcase = tcase_create ("all");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 120);
   tcase_add_test (tcase, test_pixels);
   tcase_add_test (tcase, test_formats);
   tcase_add_test (tcase, test_others);

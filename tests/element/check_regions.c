@@ -803,7 +803,6 @@ regions_suite (void)
   TCase *tcase = tcase_create ("all");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 60);
   tcase_add_checked_fixture (tcase, caption_setup, caption_teardown);
   tcase_add_test (tcase, test_part);
   tcase_add_test (tcase, test_clip);

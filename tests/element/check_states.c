@@ -686,8 +686,18 @@ count_entries (const gchar * path)
   return n;
 }
 
-/* 100 times up and down with the engine at work: threads and descriptors stay as many as they
- * were. */
+/* No more threads than these. One that was joined may be listed for a moment. */
+static void
+expect_threads (guint threads)
+{
+  guint i;
+
+  for (i = 0; i < 60000 && count_entries ("/proc/self/task") > threads; i++)
+    g_usleep (1000);
+  fail_unless (count_entries ("/proc/self/task") <= threads);
+}
+
+/* 100 times up and down with the engine at work: threads and descriptors do not get more. */
 GST_START_TEST (test_cycles)
 {
   GstHarness *h = caption_harness ("look_ms=20\n", "mode=async interval=0");
@@ -705,7 +715,7 @@ GST_START_TEST (test_cycles)
         threads = count_entries ("/proc/self/task");
         files = count_entries ("/proc/self/fd");
       } else if (i > 4) {
-        fail_unless_equals_int (count_entries ("/proc/self/task"), threads);
+        expect_threads (threads);
         fail_unless_equals_int (count_entries ("/proc/self/fd"), files);
       }
     }

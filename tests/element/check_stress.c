@@ -379,7 +379,6 @@ stress_suite (void)
   TCase *tcase = tcase_create ("all");
 
   suite_add_tcase (suite, tcase);
-  tcase_set_timeout (tcase, 120);
   tcase_add_checked_fixture (tcase, caption_setup, caption_teardown);
   tcase_add_test (tcase, test_live);
   tcase_add_test (tcase, test_seeks);

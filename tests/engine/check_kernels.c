@@ -813,7 +813,7 @@ int main(int argc, char **argv)
     int with_bench = argc > 1 && strcmp(argv[1], "--bench") == 0;
     enum palme_cpu_level best = palme_cpu_detect();
 
-    random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : (uint64_t)time(NULL);
+    random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : 1;
     printf("seed %llu; this machine has the level %s\n", (unsigned long long)random_state, palme_cpu_name(best));
 
     static struct palme_kernels c, first;

@@ -298,7 +298,7 @@ int main(int argc, char **argv)
     enum palme_cpu_level best = palme_cpu_detect();
     struct palme_kernels c, level;
 
-    random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : (uint64_t)time(NULL);
+    random_state = argc > 1 + with_bench ? strtoull(argv[1 + with_bench], NULL, 0) : 1;
     printf("seed %llu; this machine has the level %s\n", (unsigned long long)random_state, palme_cpu_name(best));
     palme_kernels_init(&c, PALME_CPU_C);
     truth = &c;

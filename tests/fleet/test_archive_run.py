@@ -100,7 +100,7 @@ def test_errors_are_tried_again_where_that_is_asked_for(archive):
 
 
 def begin(archive: Path, log: str) -> subprocess.Popen:
-    """A run that is slow, when it has done a shard."""
+    """A run that has done a shard, and waits with the next one."""
     (archive / "slow").touch()
     process = subprocess.Popen(
         command(archive, "--shard-size", "3", "--log", str(archive / log), str(archive / "photos")),
@@ -136,9 +136,9 @@ def test_another_model_replaces_and_an_interrupted_run_goes_on(archive):
 def test_of_two_runs_the_later_one_goes_on(archive):
     (archive / "model").write_bytes(b"a third model")
     first, second = begin(archive, "first"), begin(archive, "second")
+    (archive / "slow").unlink()
     said = first.communicate(timeout=LIMIT)[1]
     assert (first.returncode, "another run of archive.py has begun there" in said) == (3, True), said
-    (archive / "slow").unlink()
     said = second.communicate(timeout=LIMIT)[1]
     assert second.returncode == 0, said
     assert len(rows(archive)) == 23

@@ -131,12 +131,16 @@ void
 caption_element_end (GstElement * element)
 {
   GstBus *bus = gst_element_get_bus (element);
+  guint i;
 
   gst_element_set_state (element, GST_STATE_NULL);
   /* Messages hold references to pads and to the element. */
   gst_bus_set_flushing (bus, TRUE);
   gst_object_unref (bus);
   gst_element_set_bus (element, NULL);
+  /* So does a thread of gst_element_call_async(), until its function has returned. */
+  for (i = 0; i < 60000 && GST_OBJECT_REFCOUNT_VALUE (element) > 1; i++)
+    g_usleep (1000);
   ASSERT_OBJECT_REFCOUNT (element, "palmecaption", 1);
   gst_object_unref (element);
 }

@@ -17,6 +17,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 . "$support/checks.sh"
+wait_for_port() { # FILE
+    for _ in $(seq 600); do
+        [ ! -s "$1" ] || return 0
+        sleep 0.1
+    done
+}
 names() { cut -f 1 out | tr '\n' ' '; }
 
 cp "$photos/dog.jpg" dog.jpg
@@ -112,7 +118,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=xx")
         self.end_headers()
-        for _ in range(32):
+        for _ in range(60):
             self.wfile.write(b"--xx\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture) + picture + b"\r\n")
             time.sleep(0.1)
     def log_message(self, *_):
@@ -122,7 +128,7 @@ print(server.server_port, flush=True)
 server.handle_request()
 END
     python3 camera.py >port &
-    while [ ! -s port ]; do sleep 0.1; done
+    wait_for_port port
     run --every 1 "http://127.0.0.1:$(cat port)/"
     kill $! 2>/dev/null
     wait
@@ -138,7 +144,7 @@ print(t[0] == 0 and all(t[i] >= i for i in range(len(t))))')" = True
 server = h.HTTPServer(("127.0.0.1", 0), functools.partial(h.SimpleHTTPRequestHandler, directory="served"))
 print(server.server_port, flush=True)
 server.handle_request()' >port2 2>served.log &
-    while [ ! -s port2 ]; do sleep 0.1; done
+    wait_for_port port2
     run "http://127.0.0.1:$(cat port2)/long"
     kill $! 2>/dev/null
     wait

@@ -97,10 +97,18 @@ kill -9 "$broker"
 died=$(date -u +%FT%T.%N)
 check "it says that the broker has gone" "$(until_line 'the broker has gone' log 1; echo $?)" = 0
 kill "$subscriber" 2>/dev/null
-sleep 2
+sleep 4
 back=$(date -u +%FT%T.%N)
+# The client waits until somebody hears what it has to say.
+kill -STOP "$(pgrep -P "$client")"
 broker
 subscribe second
+for _ in $(seq 600); do
+    mosquitto_pub -p "$port" -t homeassistant/ready -m x
+    grep -q homeassistant/ready second && break
+    sleep 0.1
+done
+kill -CONT "$(pgrep -P "$client")"
 check "it is connected again" "$(until_line 'connected to the broker' log 2; echo $?)" = 0
 check "captions come again" "$(until_line 'door/caption' second 25; echo $?)" = 0
 check "it is announced again" "$(grep -o 'homeassistant/[a-z_]*/palme_door/[a-z_]*/config' second | sort -u | wc -l)" = 4

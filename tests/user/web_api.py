@@ -189,7 +189,8 @@ def check_floods(server: Server):
     )
     for number, answer in enumerate(answers):
         check(f"flood {number} is not answered well", b" 200 " not in answer, answer[:100])
-    check("the floods left no memory behind", server.memory() - memory < 8 << 20, server.memory() - memory)
+    left = wait_for(lambda: server.memory() - memory < 8 << 20)
+    check("the floods left no memory behind", left, server.memory() - memory)
     server.post(0, paused=False)
     # Connections that ask nothing: only so many are taken, and nothing is lost when they go.
     idle = []
@@ -422,7 +423,8 @@ def check_vanished(model: Path, folder: Path):
     check(
         "a source that is gone says so", wait_for(lambda: "Next attempt in" in server.state()["sources"][0]["message"])
     )
-    check("and on the terminal", any(line.startswith("palme-web: door: ") for line in server.said), server.said)
+    said = wait_for(lambda: any(line.startswith("palme-web: door: ") for line in server.said))
+    check("and on the terminal", said, server.said)
     check("it comes back by itself", wait_for(lambda: server.state()["sources"][0]["attempts"] >= 2))
     newest = server.json("/api/history?source=1&limit=1")
     check("the other one goes on", wait_for(lambda: server.json("/api/history?source=1&limit=1") != newest))
