@@ -194,12 +194,22 @@ static int open_model(struct palme_model **out, const struct origin *origin, con
 
 static int open_origin(palme_model **model, const struct origin *origin, const struct palme_setup *setup)
 {
+    const struct palme_log log = { setup ? setup->log : NULL, setup ? setup->log_user : NULL, origin->name };
+    const char *wrong = NULL;
     struct palme_floats floats;
 
     if (model)
         *model = NULL;
-    if (!model || !origin->name || (setup && setup->threads < 0))
-        return PALME_ERROR_ARGUMENT;
+    if (!model)
+        wrong = "there is no place for the model: it is NULL";
+    else if (!origin->name)
+        wrong = origin->source ? "the name of the source is NULL" : "the path of the model is NULL";
+    else if (origin->source && !origin->source->read_at)
+        wrong = "the source has no read_at";
+    else if (setup && setup->threads < 0)
+        wrong = "threads are fewer than 0";
+    if (wrong)
+        return palme_fail(&log, PALME_ERROR_ARGUMENT, "%s", wrong);
     palme_floats_enter(&floats);
     int status = open_model(model, origin, setup);
     palme_floats_leave(&floats);
@@ -214,12 +224,9 @@ int palme_model_open(palme_model **model, const char *path, const struct palme_s
 int palme_model_open_source(palme_model **model, const struct palme_source *source, const char *name,
                             const struct palme_setup *setup)
 {
-    if (!source || !source->read_at) {
-        if (model)
-            *model = NULL;
-        return PALME_ERROR_ARGUMENT;
-    }
-    return open_origin(model, &(struct origin){ .name = name, .source = source }, setup);
+    static const struct palme_source none;
+
+    return open_origin(model, &(struct origin){ .name = name, .source = source ? source : &none }, setup);
 }
 
 int palme_model_open_plain(palme_model **model, const char *path, const char *config, size_t length,
