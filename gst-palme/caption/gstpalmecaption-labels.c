@@ -56,12 +56,13 @@ gst_palme_caption_labels_describe (const palme_session * session)
 }
 
 gboolean
-gst_palme_caption_labels_judge (palme_session * session, gdouble min_score,
-    GstPalmeWhenUnsure when_unsure, gchar ** text, gdouble * score)
+gst_palme_caption_labels_judge (palme_session * session,
+    const gchar * sentence, gdouble min_score, GstPalmeWhenUnsure when_unsure,
+    gchar ** text, gdouble * score)
 {
   const gchar *cautious;
 
-  if (*score >= min_score && palme_confirms (session, *text) != 0)
+  if (*score >= min_score && palme_confirms (session, sentence) != 0)
     return FALSE;
   if (when_unsure == GST_PALME_WHEN_UNSURE_CAPTION)
     return TRUE;

@@ -26,11 +26,11 @@ GType gst_palme_when_unsure_get_type (void);
 GstStructure *gst_palme_caption_labels_describe (const palme_session * session);
 
 /* What is said of the session's picture, whose caption is *text with *score: the caption, or, if it scores
- * below `min_score` or names nothing that the labels confirm, what `when_unsure` asks for. A text of labels
- * gets its own score. *text is replaced. TRUE if the caption is unsure. */
+ * below `min_score` or the labels do not confirm the sentence, prompt and words, what `when_unsure` asks for.
+ * A text of labels gets its own score. *text is replaced. TRUE if the caption is unsure. */
 gboolean gst_palme_caption_labels_judge (palme_session * session,
-    gdouble min_score, GstPalmeWhenUnsure when_unsure, gchar ** text,
-    gdouble * score);
+    const gchar * sentence, gdouble min_score, GstPalmeWhenUnsure when_unsure,
+    gchar ** text, gdouble * score);
 
 G_END_DECLS
 

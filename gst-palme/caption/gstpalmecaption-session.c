@@ -248,13 +248,18 @@ static void
 judge (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
     GstPalmeCaptionResult * result)
 {
+  gchar *sentence;
+
   if (gst_palme_model_get_info (job->model)->labels == 0)
     return;
   result->labels = gst_palme_caption_labels_describe (session->session);
   result->judged = TRUE;
-  result->unsure = gst_palme_caption_labels_judge (session->session,
+  /* The words alone may name nothing: "two dogs" goes on with "are running". */
+  sentence = g_strconcat (prompt_of (job), result->words, NULL);
+  result->unsure = gst_palme_caption_labels_judge (session->session, sentence,
       job->min_score, job->when_unsure, &result->text, &result->score)
       && job->when_unsure != GST_PALME_WHEN_UNSURE_CAPTION;
+  g_free (sentence);
   if (result->unsure) {
     g_free (result->words);
     result->words = g_strdup (result->text);

@@ -179,6 +179,22 @@ GST_START_TEST (test_when_unsure)
 
 GST_END_TEST;
 
+/* The sentence is judged, prompt and words, also where the words alone are shown. */
+GST_START_TEST (test_prompt)
+{
+  GstHarness *h = caption_harness ("text= runs\n" DOGS,
+      "mode=sync interval=0 prompt=\"the dog\"");
+
+  caption_expect (h, 0, "runs");
+  g_object_set (h->element, "prompt", "the cat", NULL);
+  caption_expect (h, 1, "a photo of a dog");
+  g_object_set (h->element, "prompt", "the dog", "include-prompt", TRUE, NULL);
+  caption_expect (h, 2, "the dog runs");
+  caption_harness_end (h);
+}
+
+GST_END_TEST;
+
 /* The score is that of what is said: the sentence of labels has its own. */
 GST_START_TEST (test_score)
 {
@@ -228,6 +244,7 @@ unsure_suite (void)
   tcase_add_test (tcase, test_sanitised);
   tcase_add_test (tcase, test_without_labels);
   tcase_add_test (tcase, test_when_unsure);
+  tcase_add_test (tcase, test_prompt);
   tcase_add_test (tcase, test_score);
   tcase_add_test (tcase, test_label_weight);
   return suite;

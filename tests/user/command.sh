@@ -177,6 +177,7 @@ check "--verify asks for a checksum" $status = 2 -a "$(grep -c sha256 err)" = 1 
 run --prompt 'two dogs' --format text dog.jpg
 check "--prompt" $status = 0
 check "--prompt changes the caption" "$(cat out)" != "$words"
+check "the thing that --prompt names is the caption's" "$(grep -c 'a photo of' out)" = 0
 run --prompt "$(printf 'x\377')" dog.jpg dog.jpg
 check "a prompt that is no UTF-8" $status = 2
 check "is said once" "$(grep -c -e --prompt err)" = 1

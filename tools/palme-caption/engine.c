@@ -115,6 +115,17 @@ static int caption_picture(struct caption_speaker *speaker, const struct caption
     return status;
 }
 
+/* Whether the picture's labels confirm the sentence, which begins with the prompt. */
+static gboolean is_confirmed(struct caption_speaker *speaker)
+{
+    const char *prompt = speaker->engine->settings->prompt;
+    char *sentence = g_strconcat(prompt ? prompt : speaker->engine->info.default_prompt, speaker->text->str, NULL);
+    gboolean confirmed = palme_confirms(speaker->session, sentence) != 0;
+
+    g_free(sentence);
+    return confirmed;
+}
+
 /* What is said of the picture, by its labels; the text is replaced where they do not confirm it. */
 static void judge(struct caption_speaker *speaker, struct caption_result *result)
 {
@@ -122,8 +133,7 @@ static void judge(struct caption_speaker *speaker, struct caption_result *result
     const struct palme_info *info = &speaker->engine->info;
     GString *text = speaker->text;
 
-    result->unsure =
-        (info->has_min_score && result->score < info->min_score) || palme_confirms(speaker->session, text->str) == 0;
+    result->unsure = (info->has_min_score && result->score < info->min_score) || !is_confirmed(speaker);
     if (!result->unsure || when == CAPTION_SAY_CAPTION)
         return;
     g_string_assign(text, when == CAPTION_SAY_LABELS ? palme_cautious(speaker->session) : "");
