@@ -111,6 +111,36 @@ exec 3>&-
 check "a full disk ends the wait for a list" "$status $(grep -c 'cannot write' err)" = '2 1'
 check "what an earlier run left" "$(ls -A | grep -c '\.json\.part$')" = 0
 
+# ---- A second signal ends what the first one cannot: an output that nobody reads is full
+mkfifo full
+python3 -c 'import fcntl, os, time
+fd = os.open("full", os.O_RDWR)
+os.write(fd, bytes(fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)))
+open("filled", "w").close()
+time.sleep(600)' &
+feeder=$!
+for _ in $(seq 600); do [ ! -e filled ] || break; sleep 0.1; done
+"$command" dog.jpg >full 2>err &
+pid=$!
+for _ in $(seq 600); do ! grep -q pipe_w /proc/$pid/task/*/wchan || break; sleep 0.1; done
+kill -TERM $pid
+sleep 1
+kill -TERM $pid
+await_end
+check "a second signal ends an output that is not read" $status = 143
+kill $feeder
+wait $feeder 2>/dev/null
+
+# ---- A folder that leads to files of the kernel, whose reading would wait for ever
+mkdir kernel
+ln -s /proc/kmsg kernel/kmsg
+ln -s /proc/self/environ kernel/environ
+cp dog.jpg kernel/
+"$command" kernel >out 2>err &
+pid=$!
+await_end
+check "files of the kernel are left out" "$status $(wc -l <out)" = '0 1'
+
 # ---- A watched folder: what is there first, then what is complete, whatever way it comes
 mkdir watched
 cp dog.jpg watched/first.jpg

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <gst/base/gsttypefindhelper.h>
 #include <gst/gst.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,14 @@
 #define TYPE_HEAD (128 * 1024)
 #define PIECE (256 * 1024)
 
+/* A regular file always is, but for some of the kernel's, such as /proc/kmsg. */
+static gboolean is_ready(int fd)
+{
+    struct pollfd one = { .fd = fd, .events = POLLIN };
+
+    return poll(&one, 1, 0) != 0;
+}
+
 /* Appends up to `size` bytes of input->fd; FALSE: errno says why. */
 static gboolean append(struct caption_input *input, gsize size)
 {
@@ -28,7 +37,7 @@ static gboolean append(struct caption_input *input, gsize size)
 
     g_byte_array_set_size(input->bytes, (guint)(begin + size));
     while (filled < size && got != 0) {
-        if (input->is_pipe && !caption_stop_wait(input->fd)) {
+        if ((input->is_pipe || !is_ready(input->fd)) && !caption_stop_wait(input->fd)) {
             errno = EINTR;
             got = -1;
             break;

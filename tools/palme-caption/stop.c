@@ -23,17 +23,31 @@ static void wake(void)
         continue;
 }
 
-/* Waits for the first signal, then leaves the next one to its default, which ends the process. */
-static gpointer wait_for_signal(gpointer user)
+/* Ends the process by the signal's default. */
+static void end_by(int number)
+{
+    sigset_t set;
+
+    signal(number, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    raise(number);
+}
+
+/* The first signal ends the run, a second one the process: something may block for ever. All other threads block these
+ * signals, so this one waits for both. */
+static gpointer wait_for_signals(gpointer user)
 {
     sigset_t *set = user;
     int number;
 
-    if (sigwait(set, &number) == 0) {
-        g_atomic_int_set(&the_signal, number);
-        wake();
-        pthread_sigmask(SIG_UNBLOCK, set, NULL);
-    }
+    if (sigwait(set, &number) != 0)
+        return NULL;
+    g_atomic_int_set(&the_signal, number);
+    wake();
+    if (sigwait(set, &number) == 0)
+        end_by(number);
     return NULL;
 }
 
@@ -57,7 +71,7 @@ void caption_stop_watch(void)
     if (!any)
         return;
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    g_thread_unref(g_thread_new("signals", wait_for_signal, &set));
+    g_thread_unref(g_thread_new("signals", wait_for_signals, &set));
 }
 
 gboolean caption_stopped(void)
@@ -85,13 +99,7 @@ gboolean caption_stop_wait(int fd)
 void caption_stop_end(void)
 {
     int number = g_atomic_int_get(&the_signal);
-    sigset_t set;
 
-    if (number <= 0)
-        return;
-    signal(number, SIG_DFL);
-    sigemptyset(&set);
-    sigaddset(&set, number);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    raise(number);
+    if (number > 0)
+        end_by(number);
 }

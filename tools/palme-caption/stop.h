@@ -19,7 +19,7 @@ gboolean caption_stopped(void);
 /* Ends the run without a signal: nothing further can be done. Who waits for an input, waits no more. */
 void caption_stop(void);
 
-/* Waits until `fd` can be read; FALSE: the run shall end. Not for regular files, which always can. */
+/* Waits until `fd` can be read, as a regular file always can, but for some of the kernel. FALSE: the run shall end. */
 gboolean caption_stop_wait(int fd);
 
 /* Ends the process by the signal that ended the run, so that a shell knows; returns if there was none. */

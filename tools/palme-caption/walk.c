@@ -11,8 +11,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Bytes of a list at a time. */
@@ -152,6 +154,15 @@ static gboolean is_news(struct caption_walk *walk, const char *name, const struc
     return news;
 }
 
+/* Files of the kernel: they are made up, often have no end, and reading one may wait for ever or take away what others
+ * wait for. Whoever wants one names it. */
+static gboolean is_of_kernel(const char *path)
+{
+    struct statfs system;
+
+    return statfs(path, &system) == 0 && (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC);
+}
+
 /* The next file of the innermost folder; FALSE: there is another folder to look at, or none. */
 static gboolean next_in_level(struct caption_walk *walk, struct caption_entry *entry)
 {
@@ -169,9 +180,9 @@ static gboolean next_in_level(struct caption_walk *walk, struct caption_entry *e
         if (errno != ENOENT)
             complain_about(walk, name, "");
     } else if (S_ISDIR(status.st_mode)) {
-        if (!walk->settings->no_recursion)
+        if (!walk->settings->no_recursion && !is_of_kernel(name))
             enter(walk, name);
-    } else if (stat(name, &status) == 0 && S_ISREG(status.st_mode) &&
+    } else if (stat(name, &status) == 0 && S_ISREG(status.st_mode) && !is_of_kernel(name) &&
                (walk->folder || (!caption_watch_is_open(name) && is_news(walk, name, &status)))) {
         found(walk, entry, name, &status);
         return TRUE;
@@ -391,7 +402,7 @@ static guint64 count_folder(const char *path, gboolean recursive)
         if (type == DT_UNKNOWN && lstat(name, &status) == 0)
             type = S_ISDIR(status.st_mode) ? DT_DIR : S_ISREG(status.st_mode) ? DT_REG : DT_LNK;
         if (type == DT_DIR)
-            count += recursive ? count_folder(name, recursive) : 0;
+            count += recursive && !is_of_kernel(name) ? count_folder(name, recursive) : 0;
         else if (type == DT_REG || (type == DT_LNK && stat(name, &status) == 0 && S_ISREG(status.st_mode)))
             count++;
         g_free(name);
