@@ -92,7 +92,7 @@ typedef struct palme_session palme_session;
 
 /* How a model is opened. */
 struct palme_setup {
-    int threads; /* threads that compute; 0: palme_processors() */
+    int threads; /* threads that compute; 0: palme_processors(). Where there can only be fewer, a warning is logged */
     int verify;  /* non-zero: check the file's sha256; an error if the file has none */
     /* Instruction set: "c", "neon", "dotprod", "avx2", "avxvnni", "avx512", "vnni" or "bf16". Where the
      * machine lacks it, the nearest one below is used. NULL: the best that the machine has. */

@@ -8,9 +8,11 @@
  */
 #include "gstpalmecaption-private.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 #define MAX_PROMPT 4096
+#define MAX_BLOCKLIST (1 << 20)
 
 /* Chosen by measurement: tests/bench/bench_steady.py. */
 #define ASYNC_SCENE_THRESHOLD 0.005
@@ -188,10 +190,26 @@ set_prompt (GstPalmeCaptionSettings * settings, const GValue * value)
   return NULL;
 }
 
+/* The whole file, or why it is not read: a pipe or a device could keep the caller waiting for ever. */
+static const gchar *
+read_words (const gchar * path, gchar ** words)
+{
+  GStatBuf status;
+
+  if (g_stat (path, &status) != 0)
+    return "the file cannot be read";
+  if (!S_ISREG (status.st_mode))
+    return "it is not a regular file";
+  if (status.st_size > MAX_BLOCKLIST)
+    return "the file is larger than 1 MiB";
+  return g_file_get_contents (path, words, NULL,
+      NULL) ? NULL : "the file cannot be read";
+}
+
 const gchar *
 gst_palme_caption_settings_read_blocklist (const GValue * value, gchar ** words)
 {
-  const gchar *list = g_value_get_string (value);
+  const gchar *list = g_value_get_string (value), *refused;
   gchar **entries;
   gboolean fits = TRUE;
   guint i;
@@ -200,8 +218,8 @@ gst_palme_caption_settings_read_blocklist (const GValue * value, gchar ** words)
   if (list == NULL || list[0] == '\0')
     return NULL;
   if (list[0] == '@') {
-    if (!g_file_get_contents (list + 1, words, NULL, NULL))
-      return "the file cannot be read";
+    if ((refused = read_words (list + 1, words)) != NULL)
+      return refused;
   } else {
     *words = g_strdup (list);
   }

@@ -5,8 +5,10 @@
  */
 #include "support/captionhost.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 /* Steadying as it is by default, in sync mode so that each frame shows its own caption. */
 #define STEADY "mode=sync interval=0 scene-threshold=0.005 "
@@ -424,8 +426,12 @@ GST_START_TEST (test_blocklist)
   g_object_set (h->element, "blocklist", large, NULL);
   g_object_set (h->element, "blocklist", "\xff", NULL);
   g_object_set (h->element, "blocklist", list, NULL);
+  g_object_set (h->element, "blocklist", "@/dev/zero", NULL);
+  fail_unless (mkfifo (list + 1, 0600) == 0);
+  g_object_set (h->element, "blocklist", list, NULL);
+  fail_unless (g_unlink (list + 1) == 0);
   fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
-      3);
+      5);
   g_object_get (h->element, "blocklist", &text, NULL);
   fail_unless_equals_string (text, "dog, cat");
   g_free (text);

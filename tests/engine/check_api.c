@@ -18,6 +18,27 @@ static struct palme_image picture(void)
 
 /* ---- Reserved members --------------------------------------------------------------------- */
 
+/* What was wrong with the arguments of palme_model_open is said, too. */
+static void test_open_arguments(void)
+{
+    struct heard heard = { 0 };
+    struct palme_setup setup = { .log = heard_log, .log_user = &heard };
+    const struct palme_source source = { 0 };
+    palme_model *model = (palme_model *)&heard;
+
+    CHECK_INT(palme_model_open(&model, NULL, &setup), PALME_ERROR_ARGUMENT);
+    CHECK(model == NULL && heard.errors == 1 && strstr(heard.error, "path"));
+    CHECK_INT(palme_model_open(NULL, "x", &setup), PALME_ERROR_ARGUMENT);
+    CHECK(heard.errors == 2 && strstr(heard.error, "place"));
+    CHECK_INT(palme_model_open_source(&model, &source, NULL, &setup), PALME_ERROR_ARGUMENT);
+    CHECK(heard.errors == 3 && strstr(heard.error, "name"));
+    CHECK_INT(palme_model_open_source(&model, &source, "x", &setup), PALME_ERROR_ARGUMENT);
+    CHECK(heard.errors == 4 && strstr(heard.error, "read_at"));
+    setup.threads = -1;
+    CHECK_INT(palme_model_open(&model, "x", &setup), PALME_ERROR_ARGUMENT);
+    CHECK(heard.errors == 5 && strstr(heard.error, "threads"));
+}
+
 /* A library that is older than a program must not silently ignore what the program asks for. */
 static void test_reserved(void)
 {
@@ -223,6 +244,7 @@ int main(void)
 {
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (uint8_t)(i * 2654435761u >> 13);
+    test_open_arguments();
     test_reserved();
     test_logs();
     test_preprocessor();

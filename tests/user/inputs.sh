@@ -67,14 +67,24 @@ cp same.tga folder/c.tga
 ln -s ../dog.jpg folder/link.jpg
 echo '/* no picture */' >folder/text.c
 mkfifo folder/fifo
+# Starts of an H.264 stream, and nothing of one.
+python3 -c 'open("folder/like.bin", "wb").write(3 * (b"\0\0\1\x67\x42\0\x1e" + 10 * b"\xaa" + b"\0\0\1\x68\xce\x38\x80") +
+    8 * (b"\0\0\1\x65" + 9 * b"\x55"))'
+gst-launch-1.0 -q audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location=folder/sound.ogg
+cp folder/sound.ogg .
 run --every 9 folder
 check "a folder" "$status $(names)" = \
     '0 folder/b.jpg folder/c.tga folder/link.jpg folder/sub/a.jpg folder/z.ogv@0:00:00.000 '
-check "and what was left out" "$(cat err)" = 'palme-caption: folder: skipped 1 of 6 files, which are neither pictures nor videos'
+check "and what was left out" "$(cat err)" = 'palme-caption: folder: skipped 3 of 8 files, which are neither pictures nor videos'
 head -c 300 same.png >folder/sub/cut.png
 run --every 9 folder/ dog.jpg
 check "one that fails" "$status $(wc -l <out)" = '1 6'
 check "is named" "$(grep -c '^palme-caption: folder/sub/cut.png: ' err)" = 1
+run sound.ogg
+check "sound alone" "$status $(cat err)" = '1 palme-caption: sound.ogg: has sound, but no picture'
+run http:// https:///x
+check "URIs without a host" "$status $(cat err | tr '\n' ' ')" = \
+    '1 palme-caption: http://: names no host palme-caption: https:///x: names no host palme-caption: 2 of 2 inputs failed '
 run folder/empty dog.jpg
 check "an empty folder" "$status $(names)$(cat err)" = \
     '1 dog.jpg palme-caption: folder/empty: has no picture or video in it'

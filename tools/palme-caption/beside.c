@@ -65,7 +65,7 @@ static gboolean has_twin(const char *path)
             continue;
         other = g_build_filename(folder, entry->d_name, NULL);
         regular = caption_input_path(other);
-        has = regular && caption_input_media(other) == CAPTION_MEDIA_VIDEO;
+        has = regular && caption_input_media(other) >= CAPTION_MEDIA_VIDEO;
         g_free(regular);
         g_free(other);
     }

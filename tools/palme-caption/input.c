@@ -112,6 +112,19 @@ static char *path_of_uri(const char *uri)
     return path;
 }
 
+/* souphttpsrc would complain to developers. */
+static gboolean lacks_host(const char *uri)
+{
+    GstUri *parts =
+        gst_uri_has_protocol(uri, "http") || gst_uri_has_protocol(uri, "https") ? gst_uri_from_string(uri) : NULL;
+    const char *host = parts ? gst_uri_get_host(parts) : NULL;
+    gboolean lacks = parts && (!host || !*host);
+
+    if (parts)
+        gst_uri_unref(parts);
+    return lacks;
+}
+
 gboolean caption_input_open(struct caption_input *input, const char *item, char **why)
 {
     struct stat status;
@@ -126,6 +139,10 @@ gboolean caption_input_open(struct caption_input *input, const char *item, char 
         /* A URI may be longer than any name of a file. */
         if ((error != ENOENT && error != ENAMETOOLONG && error != ENOTDIR) || !gst_uri_is_valid(item)) {
             *why = g_strdup(g_strerror(error));
+            return FALSE;
+        }
+        if (lacks_host(item)) {
+            *why = g_strdup("names no host");
             return FALSE;
         }
         if (!gst_uri_has_protocol(item, "file")) {
@@ -214,22 +231,36 @@ char *caption_input_path(const char *item)
 
 /* ---- What a file is ----------------------------------------------------------------------- */
 
-static gboolean is_media_type(const guint8 *data, gsize size)
+static gboolean is_bare(const GstStructure *type)
 {
-    static const char *const others[] = { "application/mxf", "application/vnd.rn-realmedia" };
+    static const char *const codecs[] = { "video/x-h263", "video/x-h264", "video/x-h265", NULL };
+    gboolean system = FALSE;
+
+    if (gst_structure_has_name(type, "video/mpeg"))
+        return !gst_structure_get_boolean(type, "systemstream", &system) || !system;
+    return g_strv_contains(codecs, gst_structure_get_name(type));
+}
+
+/* A video, a bare one, or none. */
+static enum caption_media media_of_type(const guint8 *data, gsize size)
+{
+    static const char *const others[] = { "application/mxf", "application/vnd.rn-realmedia", NULL };
+    enum caption_media media = CAPTION_MEDIA_NONE;
     GstTypeFindProbability probability = 0;
     GstCaps *caps = gst_type_find_helper_for_data(NULL, data, size, &probability);
-    gboolean is = FALSE;
-    const char *name;
 
-    if (!caps)
-        return FALSE;
-    name = gst_structure_get_name(gst_caps_get_structure(caps, 0));
-    is = g_str_has_prefix(name, "image/") || g_str_has_prefix(name, "video/");
-    for (gsize i = 0; i < G_N_ELEMENTS(others); i++)
-        is = is || strcmp(name, others[i]) == 0;
-    gst_caps_unref(caps);
-    return is && probability >= GST_TYPE_FIND_POSSIBLE;
+    if (caps && probability >= GST_TYPE_FIND_POSSIBLE) {
+        const GstStructure *type = gst_caps_get_structure(caps, 0);
+        const char *name = gst_structure_get_name(type);
+
+        if (is_bare(type))
+            media = CAPTION_MEDIA_BARE_VIDEO;
+        else if (g_str_has_prefix(name, "image/") || g_str_has_prefix(name, "video/") || g_strv_contains(others, name))
+            media = CAPTION_MEDIA_VIDEO;
+    }
+    if (caps)
+        gst_caps_unref(caps);
+    return media;
 }
 
 enum caption_media caption_input_media(const char *file)
@@ -243,8 +274,8 @@ enum caption_media caption_input_media(const char *file)
         if (caption_kind_of(input.bytes->data, input.bytes->len) ||
             (g_str_has_suffix(lower, ".tga") && caption_photo_recognised(input.bytes->data, input.bytes->len)))
             media = CAPTION_MEDIA_PHOTO;
-        else if (append(&input, TYPE_HEAD) && !is_media_type(input.bytes->data, input.bytes->len))
-            media = CAPTION_MEDIA_NONE;
+        else if (append(&input, TYPE_HEAD))
+            media = media_of_type(input.bytes->data, input.bytes->len);
     } else if (strcmp(why, "is empty") == 0) {
         media = CAPTION_MEDIA_NONE; /* nobody looks for a picture in an empty file */
     }

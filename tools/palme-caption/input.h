@@ -31,7 +31,8 @@ char *caption_input_folder(const char *item);
 /* The path of the regular file that `item` names, as a path or as a file URI, to be freed; NULL: it names none. */
 char *caption_input_path(const char *item);
 
-enum caption_media { CAPTION_MEDIA_NONE, CAPTION_MEDIA_PHOTO, CAPTION_MEDIA_VIDEO };
+/* A bare stream has no header: that it is one is a guess by some patterns of bits, which other files have, too. */
+enum caption_media { CAPTION_MEDIA_NONE, CAPTION_MEDIA_PHOTO, CAPTION_MEDIA_VIDEO, CAPTION_MEDIA_BARE_VIDEO };
 
 /* What a regular file is, by what it contains. One that cannot be read is taken for a video, so that somebody says why
  * it cannot be. */

@@ -30,6 +30,7 @@ struct place {
     gboolean cut;            /* a signal ended it */
     gboolean dropped;        /* the sink cannot write it */
     gboolean hopeless;       /* no other input can succeed either */
+    gboolean decoded;        /* it had a frame */
     gboolean skipped, photo; /* it is no media; it is a photo and photos are not wanted */
 };
 
@@ -258,6 +259,7 @@ static gboolean receive(void *user, const struct caption_frame *frame)
     struct caption_result result;
     gboolean hopeless, go_on;
 
+    place->decoded = TRUE;
     if (frame->time < 0 && run->sink->videos_only) {
         worker->why = g_strdup("is a photo; subtitles are for videos");
         return FALSE;
@@ -282,16 +284,18 @@ static gboolean receive(void *user, const struct caption_frame *frame)
 /* Reads and captions the input of a place. */
 static void work(struct worker *worker, struct place *place)
 {
+    gboolean sound_alone = FALSE;
     struct caption_source options = { .every = worker->run->engine->settings->every,
                                       .max_pixels = worker->run->engine->settings->max_pixels,
                                       .fn = receive,
                                       .user = worker,
-                                      .end = &place->end };
+                                      .end = &place->end,
+                                      .sound_alone = &sound_alone };
+    enum caption_media media = CAPTION_MEDIA_VIDEO;
     char *why = NULL;
 
     if (place->entry.found) {
-        enum caption_media media = caption_input_media(place->entry.path);
-
+        media = caption_input_media(place->entry.path);
         place->skipped = media == CAPTION_MEDIA_NONE;
         place->photo = media == CAPTION_MEDIA_PHOTO && worker->run->sink->videos_only;
         if (place->skipped || place->photo)
@@ -302,6 +306,8 @@ static void work(struct worker *worker, struct place *place)
         g_mutex_lock(&worker->run->lock);
         if (!worker->why && caption_stopped())
             place->cut = TRUE;
+        else if (place->entry.found && !place->decoded && (sound_alone || media == CAPTION_MEDIA_BARE_VIDEO))
+            place->skipped = TRUE; /* it was no video */
         else if (!place->why)
             place->why = g_strdup(worker->why ? worker->why : why);
         g_mutex_unlock(&worker->run->lock);

@@ -27,7 +27,8 @@ struct caption_source {
     guint64 max_pixels; /* larger pictures are refused before they are decoded */
     caption_frame_fn fn;
     void *user;
-    gint64 *end; /* receives when the last frame of a video ends, ns; -1: unknown, or a photo. May be NULL */
+    gint64 *end;           /* receives when the last frame of a video ends, ns; -1: unknown, or a photo. May be NULL */
+    gboolean *sound_alone; /* becomes TRUE where a file has sound and no picture, which is a failure. May be NULL */
 };
 
 /* 2^28: what the largest cameras (200 megapixels) and GStreamer's widest panoramas (32767 x 8192) have.

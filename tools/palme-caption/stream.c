@@ -53,9 +53,10 @@ struct source {
     GstClockTime origin; /* stream time that is called zero */
 
     /* written by the streaming threads, read by the caller's: by atomic operations */
-    gint frames; /* decoded so far, due or not */
-    gint image;  /* 1: the file is of a type image/..., not a video */
-    gint linked; /* 1: there is a picture to read */
+    gint frames;          /* decoded so far, due or not */
+    gint image;           /* 1: the file is of a type image/..., not a video */
+    gint sound, pictures; /* 1: there is some */
+    gint linked;          /* 1: there is a picture to read */
     gint no_more_pads;
     gint too_large; /* 1: width and height, written before, are too large */
     gint width, height;
@@ -262,13 +263,29 @@ static gboolean is_photo(const GstCaps *caps)
            g_strcmp0(gst_structure_get_string(structure, "variant"), "heif") == 0;
 }
 
+static gboolean is_container(GstCaps *caps)
+{
+    GList *demuxers = gst_element_factory_list_get_elements(GST_ELEMENT_FACTORY_TYPE_DEMUXER, GST_RANK_MARGINAL);
+    GList *fitting = gst_element_factory_list_filter(demuxers, caps, GST_PAD_SINK, FALSE);
+    gboolean is = fitting != NULL;
+
+    gst_plugin_feature_list_free(fitting);
+    gst_plugin_feature_list_free(demuxers);
+    return is;
+}
+
 /* FALSE: uridecodebin shall not decode this. A photo inside of a container is a frame of a video. */
 static gboolean autoplug_continue(GstElement *decoder, GstPad *pad, GstCaps *caps, gpointer user)
 {
     struct source *s = user;
+    const char *type = gst_structure_get_name(gst_caps_get_structure(caps, 0));
 
     (void)decoder;
     (void)pad;
+    if (g_str_has_prefix(type, "audio/"))
+        g_atomic_int_set(&s->sound, 1);
+    else if ((g_str_has_prefix(type, "video/") || g_str_has_prefix(type, "image/")) && !is_container(caps))
+        g_atomic_int_set(&s->pictures, 1);
     return !(s->stream->take_photo && g_atomic_int_get(&s->image) && is_photo(caps));
 }
 
@@ -559,10 +576,16 @@ enum caption_stream_status caption_stream_read(const struct caption_stream *stre
     if (build(&s, why)) {
         bus = gst_element_get_bus(s.pipeline);
         gst_element_set_state(s.pipeline, GST_STATE_PLAYING); /* a failure is on the bus as well */
-        if (pump(&s, bus, photo, why))
+        if (pump(&s, bus, photo, why)) {
             status = CAPTION_STREAM_READ;
-        else if (caption_words_is_unknown(&s.words) && !g_atomic_int_get(&s.too_large))
+        } else if (stream->fd >= 0 && g_atomic_int_get(&s.sound) && !g_atomic_int_get(&s.pictures)) {
+            g_free(*why);
+            *why = g_strdup("has sound, but no picture");
+            if (options->sound_alone)
+                *options->sound_alone = TRUE;
+        } else if (caption_words_is_unknown(&s.words) && !g_atomic_int_get(&s.too_large)) {
             status = CAPTION_STREAM_UNKNOWN;
+        }
         gst_object_unref(bus);
     }
     g_atomic_int_set(&s.stop, 1);
