@@ -385,8 +385,9 @@ PALME_API int palme_labels(const palme_session *session, struct palme_label *lab
 
 /* Whether the picture's labels confirm a text, UTF-8, at most PALME_MAX_PROMPT_BYTES: it names at least one thing whose
  * label is likely enough by the model's own measure, and none whose label is too unlikely. A caption that they do not
- * confirm, or whose score is below palme_info.min_score, is better not shown. Returns 1 or 0, always 1 without labels,
- * or PALME_ERROR_{ARGUMENT, TEXT}. */
+ * confirm, or whose score is below palme_info.min_score, is better not shown. Give it the prompt and the caption as one
+ * text: it may be the prompt that names the thing. Returns 1 or 0, always 1 without labels, or
+ * PALME_ERROR_{ARGUMENT, TEXT}. */
 PALME_API int palme_confirms(palme_session *session, const char *text);
 
 /* A sentence that is made of the likeliest label alone, "a photo of a dog", to be shown instead of such a caption; ""

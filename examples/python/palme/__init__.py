@@ -129,6 +129,7 @@ class Model:
         self.level, self.precision = _text(info.level), _text(info.precision)
         self.image_size, self.threads, self.labels = info.image_size, info.threads, info.labels
         #: Captions with a lower score are better not shown; None if the model says nothing of it.
+        self.default_prompt = _text(info.default_prompt)
         self.min_score = info.min_score if info.has_min_score else None
 
     def session(self, **options) -> Session:
@@ -195,7 +196,7 @@ class Session:
         return [Label(_text(label.name), _text(label.phrase), label.probability) for label in found[0:count]]
 
     def confirms(self, text: str) -> bool:
-        """Whether the labels of the picture bear a text out; always for a model without."""
+        """Whether the labels of the picture bear a text out, prompt and caption; always for a model without."""
         return _check(_lib.palme_confirms(self._session, text.encode()), "confirms") == 1
 
     def cautious(self) -> str:
@@ -208,4 +209,7 @@ class Session:
         if prompt is not None:
             self.prompt(prompt)
         text = "".join(self)
-        return Caption(text.strip() if prompt is None else text, self.score(), self.confirms(text), self.labels())
+        # It may be the prompt that names the thing. The end of a sentence that is too long has its newest words.
+        sentence = ((self.model.default_prompt if prompt is None else prompt) + text).encode()
+        confirmed = self.confirms(sentence[-_lib.PALME_MAX_PROMPT_BYTES :].decode(errors="ignore"))
+        return Caption(text.strip() if prompt is None else text, self.score(), confirmed, self.labels())

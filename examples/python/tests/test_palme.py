@@ -59,6 +59,13 @@ class TestPalme(unittest.TestCase):
         self.assertIsInstance(caption.confirmed, bool)
         self.assertIsInstance(session.cautious(), str)
 
+    def test_a_prompt_is_judged_with_its_caption(self):
+        session = self.model.session(max_length=3)
+        judged = []
+        session.confirms = lambda text: bool(judged.append(text))
+        caption = session.caption(self.picture, "two dogs")
+        self.assertEqual(judged, ["two dogs" + caption.text])
+
     def test_prompt(self):
         session = self.model.session(max_length=3, beams=1)
         session.look(self.picture)
