@@ -12,7 +12,7 @@
 #include "gstpalmemodelcache.h"
 
 /* A caption of so many pieces that only the stop question ends it. */
-#define ENDLESS "piece=1\nnext_ms=1\njournal=@/journal\ntext="
+#define ENDLESS "piece=1\nnext_ms=20\njournal=@/journal\ntext="
 
 static GstPalmeModel *
 must_open (const gchar * path, const struct palme_setup *setup)

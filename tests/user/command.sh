@@ -8,7 +8,7 @@ set -u
 command=$(realpath "$1")
 support=$(cd "$(dirname "$0")/../support" && pwd)
 photos=$(cd "$(dirname "$0")/../../examples/photos" && pwd)
-for tool in gst-launch-1.0 timeout; do
+for tool in gst-launch-1.0 python3 timeout; do
     command -v $tool >/dev/null || { echo "no $tool here: skipped"; exit 77; }
 done
 work=$(mktemp -d)
@@ -115,7 +115,7 @@ head -c 20000 dog.jpg >cut.jpg
 : >empty.jpg
 echo hello >text.txt
 gst-launch-1.0 -q audiotestsrc num-buffers=20 ! audioconvert ! vorbisenc ! oggmux ! filesink location=sound.ogg
-head -c 9000 /dev/urandom >noise.jpg
+python3 -c 'import random; open("noise.jpg", "wb").write(random.Random(1).randbytes(9000))'
 for bad in none.jpg dir empty.jpg text.txt sound.ogg noise.jpg nothing:here cut.png; do
     [ $bad != cut.png ] || head -c 5000 a.png >cut.png
     run dog.jpg $bad v.ogv
