@@ -163,6 +163,12 @@ static gboolean is_of_kernel(const char *path)
     return statfs(path, &system) == 0 && (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC);
 }
 
+/* A regular file, or a link to one, that is not the kernel's: what folders are searched for. */
+static gboolean is_file(const char *path, struct stat *status)
+{
+    return stat(path, status) == 0 && S_ISREG(status->st_mode) && !is_of_kernel(path);
+}
+
 /* The next file of the innermost folder; FALSE: there is another folder to look at, or none. */
 static gboolean next_in_level(struct caption_walk *walk, struct caption_entry *entry)
 {
@@ -182,7 +188,7 @@ static gboolean next_in_level(struct caption_walk *walk, struct caption_entry *e
     } else if (S_ISDIR(status.st_mode)) {
         if (!walk->settings->no_recursion && !is_of_kernel(name))
             enter(walk, name);
-    } else if (stat(name, &status) == 0 && S_ISREG(status.st_mode) && !is_of_kernel(name) &&
+    } else if (is_file(name, &status) &&
                (walk->folder || (!caption_watch_is_open(name) && is_news(walk, name, &status)))) {
         found(walk, entry, name, &status);
         return TRUE;
@@ -265,7 +271,7 @@ static gboolean next_of_watch(struct caption_walk *walk, struct caption_entry *e
 
     switch (caption_watch_next(walk->watch, &name)) {
     case CAPTION_WATCH_FILE:
-        if (stat(name, &status) != 0 || !S_ISREG(status.st_mode) || !is_news(walk, name, &status))
+        if (!is_file(name, &status) || !is_news(walk, name, &status))
             break;
         found(walk, entry, name, &status);
         entry->news = TRUE;
@@ -403,7 +409,7 @@ static guint64 count_folder(const char *path, gboolean recursive)
             type = S_ISDIR(status.st_mode) ? DT_DIR : S_ISREG(status.st_mode) ? DT_REG : DT_LNK;
         if (type == DT_DIR)
             count += recursive && !is_of_kernel(name) ? count_folder(name, recursive) : 0;
-        else if (type == DT_REG || (type == DT_LNK && stat(name, &status) == 0 && S_ISREG(status.st_mode)))
+        else if (type == DT_REG || (type == DT_LNK && is_file(name, &status)))
             count++;
         g_free(name);
     }
