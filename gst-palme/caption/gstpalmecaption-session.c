@@ -211,7 +211,14 @@ prompt_of (const GstPalmeCaptionJob * job)
       gst_palme_model_get_info (job->model)->default_prompt;
 }
 
-/* The text of a caption: blanks at the seam are those of prompt and words. */
+/* Blanks at the seam are those of prompt and words. */
+static gchar *
+sentence_of (const GstPalmeCaptionJob * job, const gchar * words)
+{
+  return g_strconcat (prompt_of (job), words, NULL);
+}
+
+/* The text of a caption. */
 static gchar *
 text_of (const GstPalmeCaptionJob * job, const gchar * words)
 {
@@ -219,7 +226,7 @@ text_of (const GstPalmeCaptionJob * job, const gchar * words)
 
   if (!job->include_prompt)
     return gst_palme_sanitize (words, strlen (words));
-  whole = g_strconcat (prompt_of (job), words, NULL);
+  whole = sentence_of (job, words);
   text = gst_palme_sanitize (whole, strlen (whole));
   g_free (whole);
   return text;
@@ -255,7 +262,7 @@ judge (GstPalmeCaptionSession * session, const GstPalmeCaptionJob * job,
   result->labels = gst_palme_caption_labels_describe (session->session);
   result->judged = TRUE;
   /* The words alone may name nothing: "two dogs" goes on with "are running". */
-  sentence = g_strconcat (prompt_of (job), result->words, NULL);
+  sentence = sentence_of (job, result->words);
   result->unsure = gst_palme_caption_labels_judge (session->session, sentence,
       job->min_score, job->when_unsure, &result->text, &result->score)
       && job->when_unsure != GST_PALME_WHEN_UNSURE_CAPTION;
