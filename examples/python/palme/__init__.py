@@ -128,8 +128,9 @@ class Model:
         self.name, self.language, self.card = _text(info.name), _text(info.language), _text(info.card)
         self.level, self.precision = _text(info.level), _text(info.precision)
         self.image_size, self.threads, self.labels = info.image_size, info.threads, info.labels
-        #: Captions with a lower score are better not shown; None if the model says nothing of it.
+        #: What captions go on from where no prompt is given; "" for nothing.
         self.default_prompt = _text(info.default_prompt)
+        #: Captions with a lower score are better not shown; None if the model says nothing of it.
         self.min_score = info.min_score if info.has_min_score else None
 
     def session(self, **options) -> Session:
