@@ -416,7 +416,7 @@ GST_START_TEST (test_blocklist)
 {
   GstHarness *h = caption_harness ("text=[{blocklist}] {n}", STEADY);
   gchar *list = g_strdup_printf ("@%s", caption_file ("words")), *text;
-  gchar *large = g_strnfill (65, 'x');
+  gchar *large = g_strnfill (65, 'x'), *blanks = g_strnfill (1048577, ' ');
 
   expect (h, 0, 100, "[] 0");
   g_object_set (h->element, "blocklist", "dog, cat", NULL);
@@ -430,8 +430,10 @@ GST_START_TEST (test_blocklist)
   fail_unless (mkfifo (list + 1, 0600) == 0);
   g_object_set (h->element, "blocklist", list, NULL);
   fail_unless (g_unlink (list + 1) == 0);
+  fail_unless (g_file_set_contents (list + 1, blanks, 1048577, NULL));
+  g_object_set (h->element, "blocklist", list, NULL);
   fail_unless_equals_int (caption_messages (h->element, GST_MESSAGE_WARNING),
-      5);
+      6);
   g_object_get (h->element, "blocklist", &text, NULL);
   fail_unless_equals_string (text, "dog, cat");
   g_free (text);
@@ -445,6 +447,7 @@ GST_START_TEST (test_blocklist)
   expect (h, 5, 100, "[bird] 3");
   g_object_set (h->element, "blocklist", NULL, NULL);
   expect (h, 6, 100, "[] 4");
+  g_free (blanks);
   g_free (large);
   g_free (list);
   caption_harness_end (h);
@@ -469,22 +472,42 @@ wait_for (gint * count, gint least)
   fail_unless (g_atomic_int_get (count) >= least);
 }
 
-static gboolean
-has_model (GstElement * element, const gchar * wanted)
+static gchar *
+model_name (GstElement * element)
 {
   GstStructure *info;
-  gboolean has;
+  gchar *name;
 
   g_object_get (element, "model-info", &info, NULL);
-  has = g_strcmp0 (gst_structure_get_string (info, "name"), wanted) == 0;
+  name = g_strdup (gst_structure_get_string (info, "name"));
   gst_structure_free (info);
-  return has;
+  return name;
 }
 
 static void
 expect_model (GstElement * element, const gchar * wanted)
 {
-  fail_unless (has_model (element, wanted), "the model is not %s", wanted);
+  gchar *name = model_name (element);
+
+  fail_unless_equals_string (name, wanted);
+  g_free (name);
+}
+
+static void
+wait_for_model (GstElement * element, const gchar * wanted)
+{
+  gboolean has = FALSE;
+  gint i;
+
+  for (i = 0; i < 10000 && !has; i++) {
+    gchar *name = model_name (element);
+
+    has = g_strcmp0 (name, wanted) == 0;
+    g_free (name);
+    if (!has)
+      g_usleep (1000);
+  }
+  expect_model (element, wanted);
 }
 
 /* Waits until the element posts a warning; its text. */
@@ -594,14 +617,11 @@ GST_START_TEST (test_swap_in_a_hurry)
   GstElement *element = caption_element ("name=old", "mode=sync interval=0");
   const gchar *a = caption_model ("name=a\nopen_ms=100");
   const gchar *b = caption_model ("name=b\nopen_ms=300");
-  gint i;
 
   gst_element_set_state (element, GST_STATE_PAUSED);
   g_object_set (element, "model", a, NULL);
   g_object_set (element, "model", b, NULL);
-  for (i = 0; i < 10000 && !has_model (element, "b"); i++)
-    g_usleep (1000);
-  expect_model (element, "b");
+  wait_for_model (element, "b");
 
   g_object_set (element, "model", a, NULL);
   gst_element_set_state (element, GST_STATE_READY);

@@ -690,11 +690,12 @@ count_entries (const gchar * path)
 static void
 expect_threads (guint threads)
 {
-  guint i;
+  guint i, now;
 
   for (i = 0; i < 60000 && count_entries ("/proc/self/task") > threads; i++)
     g_usleep (1000);
-  fail_unless (count_entries ("/proc/self/task") <= threads);
+  now = count_entries ("/proc/self/task");
+  fail_unless (now <= threads, "%u threads, %u before", now, threads);
 }
 
 /* 100 times up and down with the engine at work: threads and descriptors do not get more. */

@@ -16,8 +16,6 @@ static struct palme_image picture(void)
     };
 }
 
-/* ---- Reserved members --------------------------------------------------------------------- */
-
 /* What was wrong with the arguments of palme_model_open is said, too. */
 static void test_open_arguments(void)
 {
@@ -38,6 +36,8 @@ static void test_open_arguments(void)
     CHECK_INT(palme_model_open(&model, "x", &setup), PALME_ERROR_ARGUMENT);
     CHECK(heard.errors == 5 && strstr(heard.error, "threads"));
 }
+
+/* ---- Reserved members --------------------------------------------------------------------- */
 
 /* A library that is older than a program must not silently ignore what the program asks for. */
 static void test_reserved(void)

@@ -12,6 +12,13 @@ check() { # NAME, then a test(1) expression
         for one in $shown; do [ ! -s "$one" ] || sed 's/^/    | /' "$one"; done
     fi
 }
+wait_until() { # COMMAND...: tries it until it succeeds, a minute or more
+    for _ in $(seq 600); do
+        "$@" && return
+        sleep 0.1
+    done
+    return 1
+}
 # The command with a time limit; out, err and $status are what came of it.
 run() {
     timeout -k 5 120 "$command" "$@" >out 2>err

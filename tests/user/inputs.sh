@@ -17,12 +17,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 . "$support/checks.sh"
-wait_for_port() { # FILE
-    for _ in $(seq 600); do
-        [ ! -s "$1" ] || return 0
-        sleep 0.1
-    done
-}
 names() { cut -f 1 out | tr '\n' ' '; }
 
 cp "$photos/dog.jpg" dog.jpg
@@ -138,7 +132,7 @@ print(server.server_port, flush=True)
 server.handle_request()
 END
     python3 camera.py >port &
-    wait_for_port port
+    wait_until test -s port
     run --every 1 "http://127.0.0.1:$(cat port)/"
     kill $! 2>/dev/null
     wait
@@ -154,7 +148,7 @@ print(t[0] == 0 and all(t[i] >= i for i in range(len(t))))')" = True
 server = h.HTTPServer(("127.0.0.1", 0), functools.partial(h.SimpleHTTPRequestHandler, directory="served"))
 print(server.server_port, flush=True)
 server.handle_request()' >port2 2>served.log &
-    wait_for_port port2
+    wait_until test -s port2
     run "http://127.0.0.1:$(cat port2)/long"
     kill $! 2>/dev/null
     wait

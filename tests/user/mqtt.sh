@@ -20,11 +20,9 @@ pids=
 trap 'kill -9 $pids 2>/dev/null; rm -rf "$work"' EXIT
 . "$support/checks.sh"
 shown=log
+has_lines() { [ "$(grep -c -e "$1" "$2" 2>/dev/null)" -ge "$3" ]; }
 until_line() { # PATTERN FILE COUNT: waits until so many lines have it
-    for _ in $(seq 600); do
-        [ "$(grep -c -e "$1" "$2" 2>/dev/null)" -ge "$3" ] && return
-        sleep 0.1
-    done
+    wait_until has_lines "$@" && return
     echo "no $3 lines with \"$1\" came in a minute"
     return 1
 }
@@ -103,11 +101,8 @@ back=$(date -u +%FT%T.%N)
 kill -STOP "$(pgrep -P "$client")"
 broker
 subscribe second
-for _ in $(seq 600); do
-    mosquitto_pub -p "$port" -t homeassistant/ready -m x
-    grep -q homeassistant/ready second && break
-    sleep 0.1
-done
+is_heard() { mosquitto_pub -p "$port" -t homeassistant/ready -m x && grep -q homeassistant/ready second; }
+wait_until is_heard
 kill -CONT "$(pgrep -P "$client")"
 check "it is connected again" "$(until_line 'connected to the broker' log 2; echo $?)" = 0
 check "captions come again" "$(until_line 'door/caption' second 25; echo $?)" = 0

@@ -119,10 +119,10 @@ os.write(fd, bytes(fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)))
 open("filled", "w").close()
 time.sleep(600)' &
 feeder=$!
-for _ in $(seq 600); do [ ! -e filled ] || break; sleep 0.1; done
+wait_until test -e filled
 "$command" dog.jpg >full 2>err &
 pid=$!
-for _ in $(seq 600); do ! grep -q pipe_w /proc/$pid/task/*/wchan || break; sleep 0.1; done
+wait_until grep -q pipe_w /proc/$pid/task/*/wchan
 kill -TERM $pid
 sleep 1
 kill -TERM $pid

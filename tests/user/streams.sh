@@ -26,13 +26,6 @@ refused() { # PATTERN OF THE REASON, then the command
     check "$* fails" $status = 1 -o $status = 2
     check "$* says why" "$(grep -c -- "$pattern" err)" = 1
 }
-say_until() { # PATTERN FILE: waits for a line
-    for _ in $(seq 600); do
-        grep -q "$1" "$2" && return
-        sleep 0.1
-    done
-    return 1
-}
 : >none
 printf 'standin\ntext=the picture is {luma}\n' >model
 
@@ -49,9 +42,9 @@ fi
 if [ -n "${rtsp_server:-}" ]; then
     "$rtsp_server" --codec vp8 --port 0 --caption "model=$work/model" 'videotestsrc ! identity error-after=3' >out 2>err &
     server=$!
-    say_until ^rtsp:// out
+    wait_until grep -q ^rtsp:// out
     timeout -k 5 120 gst-launch-1.0 -q rtspsrc location="$(grep ^rtsp:// out)" protocols=tcp ! fakesink >client 2>&1
-    say_until 'rtsp-server: .*Failed after iterations' err
+    wait_until grep -q 'rtsp-server: .*Failed after iterations' err
     check "a source that fails is told" $? = 0
     check "the server goes on" "$(kill -0 $server && echo on)" = on
     kill $server
